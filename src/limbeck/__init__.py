@@ -1,0 +1,71 @@
+"""limbeck: knowledge distillation for PyTorch, for strong, unreliable, tiny and absent teachers.
+
+Three lines in anybody's own loop:
+
+    >>> import torch, limbeck
+    >>> student, teacher = torch.nn.Linear(8, 3), torch.nn.Linear(8, 3)
+    >>> distiller = limbeck.Distiller(student, teacher, method="dist")
+    >>> out = distiller(torch.randn(16, 8), torch.randint(3, (16,)))
+    >>> out.loss.backward()
+
+or everything from a recipe: ``limbeck.run("recipe.yaml")``, which is what the ``limbeck`` command calls.
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from limbeck import data, losses, methods, models, selection, targets, teachers, training
+    from limbeck.distiller import Distiller, Output
+    from limbeck.errors import RunError, UserError
+    from limbeck.runs.compare import Comparison, compare
+    from limbeck.runs.run import Run, run
+    from limbeck.seeding import seed_everything
+
+__version__ = version("limbeck")
+__all__ = [
+    "Comparison",
+    "Distiller",
+    "Output",
+    "Run",
+    "RunError",
+    "UserError",
+    "compare",
+    "data",
+    "losses",
+    "methods",
+    "models",
+    "run",
+    "seed_everything",
+    "selection",
+    "targets",
+    "teachers",
+    "training",
+]
+
+# Loaded when first asked for: a command such as `limbeck --help` should not wait for torch.
+_PACKAGES = ("data", "losses", "methods", "models", "selection", "targets", "teachers", "training")
+_HOMES = {
+    "Comparison": "runs.compare",
+    "Distiller": "distiller",
+    "Output": "distiller",
+    "Run": "runs.run",
+    "RunError": "errors",
+    "UserError": "errors",
+    "compare": "runs.compare",
+    "run": "runs.run",
+    "seed_everything": "seeding",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return import_module(f"limbeck.{name}")
+    if name in _HOMES:
+        return getattr(import_module(f"limbeck.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'limbeck' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,0 +1,114 @@
+"""What the command line shows: lines, and a live bar where there is a terminal."""
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+_REFRESH_SECONDS = 0.5
+
+
+class LiveProgress:
+    """Show a training's epochs: a bar on a terminal, a line an epoch elsewhere.
+
+    Args:
+        console: Where to show.
+
+    Example:
+        >>> LiveProgress(Console(file=None, quiet=True)).step(0, 1, 10, None)
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.bar = Progress(*columns, TextColumn("{task.fields[figures]}"), console=console, transient=True)
+        self.task: Any = None
+        self._shown = self._epoch_start = time.monotonic()
+        self._epoch = -1
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+    def step(self, epoch: int, step: int, steps: int, tally: Any) -> None:
+        """Update the bar; figures are read from the device at most twice a second."""
+        if not self.console.is_terminal:
+            return
+        now = time.monotonic()
+        if epoch != self._epoch:
+            self._epoch, self._epoch_start = epoch, now
+        if now - self._shown < _REFRESH_SECONDS:
+            return
+        self._shown = now
+        speed = tally.samples / max(now - self._epoch_start, 1e-9)
+        self._show(f"epoch {epoch + 1}", completed=epoch * steps + step, figures=_figures(tally.means(), speed))
+
+    def _show(self, description: str, **fields: Any) -> None:
+        if self.task is None:
+            self.task = self.bar.add_task(description, total=None, figures="")
+        self.bar.update(self.task, description=description, **fields)
+
+    def epoch(self, row: Mapping[str, float], epochs: int) -> None:
+        """Print the epoch's line."""
+        from limbeck.runs.run import epoch_line
+
+        self.console.print(epoch_line(row, epochs), highlight=False)
+        if self.task is not None:
+            if row["epoch"] == epochs:
+                self.bar.remove_task(self.task)
+                self.task = None
+                return
+            done = self.bar.tasks[0].completed
+            self.bar.update(self.task, total=done / row["epoch"] * epochs if done else None)
+
+
+def _figures(means: Mapping[str, float], speed: float) -> str:
+    shown = [f"{name} {value:.3f}" for name, value in means.items() if name != "accuracy"]
+    return "  ".join([*shown, f"accuracy {means['accuracy']:.1%}", f"{speed:.0f} images/s"])
+
+
+class Overall:
+    """Show how far a comparison has come: one bar over the epochs of all its runs.
+
+    Args:
+        console: Where to show.
+
+    Example:
+        >>> Overall(Console(quiet=True)).tick(1, 10)
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        columns = (
+            TextColumn("all runs"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("epochs"),
+            TimeRemainingColumn(),
+        )
+        self.bar = Progress(*columns, console=console, transient=True)
+        self.task: Any = None
+
+    def tick(self, done: int, total: int) -> None:
+        """Show ``done`` of ``total`` epochs."""
+        if not self.console.is_terminal:
+            return
+        if self.task is None:
+            self.bar.start()
+            self.task = self.bar.add_task("", total=total)
+        self.bar.update(self.task, completed=done)
+        if done >= total:
+            self.stop()
+
+    def stop(self) -> None:
+        """Take the bar away."""
+        self.bar.stop()

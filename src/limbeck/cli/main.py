@@ -1,0 +1,115 @@
+"""The ``limbeck`` command."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    name="limbeck",
+    help="Knowledge distillation: train a small network from a strong, an unreliable, a tiny or no teacher.",
+    epilog="Examples:  limbeck compare quickstart  |  limbeck run quickstart method=dist training.epochs=5  |"
+    "  limbeck methods dr_kd",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+Recipe = Annotated[str, typer.Argument(help="A YAML file, or the name of a packaged recipe.", show_default=False)]
+Pairs = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Values that replace the recipe's, such as training.epochs=5."),
+]
+Out = Annotated[Path | None, typer.Option("--out", help="The folder for the results; a new one.", show_default=False)]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with what was stopped in that folder.")]
+
+
+def _console() -> Console:
+    console = Console()
+    # Recorded output is read by people and programs too: a pipe's 80 columns would break lines in two.
+    return console if console.is_terminal else Console(width=200)
+
+
+@app.command(
+    epilog="Examples:  limbeck run quickstart  |  limbeck run recipe.yaml method=lr+dist seed=1 --out runs/first  |"
+    "  limbeck run recipe.yaml --out runs/first --resume"
+)
+def run(recipe: Recipe, overrides: Pairs = None, out: Out = None, resume: Resume = False) -> None:
+    """Distil one student as a recipe says."""
+    from limbeck.cli.console import LiveProgress
+    from limbeck.runs import Reporting, parse_overrides
+    from limbeck.runs import run as run_recipe
+
+    console = _console()
+    with LiveProgress(console) as progress:
+        say = Reporting(lambda line: console.print(line, highlight=False, markup=False), progress)
+        run_recipe(recipe, overrides=parse_overrides(overrides or []), out=out, resume=resume, reporting=say)
+
+
+@app.command(
+    epilog="Examples:  limbeck compare quickstart  |"
+    "  limbeck compare recipe.yaml --methods none,kd,dist,lr+dist --seeds 3 --out runs/table"
+)
+def compare(
+    recipe: Recipe,
+    overrides: Pairs = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Methods or compositions, separated by commas.", show_default="the recipe's")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Runs of each method.", show_default="the recipe's")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Runs at a time.", show_default="one a core on a CPU, one on a GPU")
+    ] = None,
+    out: Out = None,
+    resume: Resume = False,
+) -> None:
+    """Run several methods and seeds with one teacher, and print one table."""
+    from limbeck.cli.console import LiveProgress, Overall
+    from limbeck.report.table import comparison_rows, to_rich
+    from limbeck.runs import Reporting, parse_overrides
+    from limbeck.runs import compare as compare_recipe
+
+    console = _console()
+    given = {"compare.methods": methods, "compare.seeds": seeds}
+    values = parse_overrides(overrides or []) | {key: value for key, value in given.items() if value is not None}
+    overall = Overall(console)
+    try:
+        with LiveProgress(console) as progress:
+            say = Reporting(lambda line: console.print(line, highlight=False, markup=False), progress)
+            found = compare_recipe(
+                recipe, overrides=values, out=out, resume=resume, jobs=jobs, reporting=say, tick=overall.tick
+            )
+    finally:
+        overall.stop()
+    console.print(to_rich(comparison_rows(found.results), found.caption))
+    console.print(f"table and plot: {found.folder}/table.md, table.csv, plot.png, plot.svg", highlight=False)
+
+
+@app.command(epilog="Examples:  limbeck methods  |  limbeck methods lr_ds")
+def methods(
+    name: Annotated[str | None, typer.Argument(help="A method or component.", show_default=False)] = None,
+) -> None:
+    """List the methods, or print one method's card."""
+    from limbeck.cli.cards import card, overview
+
+    console = _console()
+    console.print(overview() if name is None else card(name))
+
+
+def main() -> None:
+    """Run the command line: exit code 0, 2 for a user's mistake, 1 for a failure."""
+    from limbeck.errors import RunError, UserError
+
+    try:
+        app()
+    except UserError as error:
+        print(f"limbeck: {error}", file=sys.stderr)
+        sys.exit(2)
+    except RunError as error:
+        print(f"limbeck: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("limbeck: stopped; the same command with --resume goes on", file=sys.stderr)
+        sys.exit(130)

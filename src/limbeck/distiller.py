@@ -1,0 +1,233 @@
+"""``Distiller``: a student, a teacher and a method as one module, for the engine and for anybody's own loop."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from limbeck import methods
+from limbeck.errors import UserError
+from limbeck.losses import AdversarialLoss
+from limbeck.losses._rows import check_labels, check_logits, full
+from limbeck.methods import Method
+from limbeck.selecting import selected_rows
+from limbeck.teachers import LiveTeacher, Teacher, VirtualTeacher
+
+_NEEDED = {
+    "any": "pass teacher=, a trained network",
+    "live": "pass teacher=, a trained network",
+    "self": "pass teacher=, a trained copy of the student",
+    "lightweight": "pass teacher=LightweightTeacher(train_lightweight(num_classes)) from limbeck.teachers",
+}
+
+
+class Output(NamedTuple):
+    """What one forward of a :class:`Distiller` returns.
+
+    Attributes:
+        loss: The scalar to differentiate: the sum of ``parts``.
+        parts: Every weighted part by name, ``"ce"`` for the ground truth.
+        logits: (N, C) the student's logits.
+    """
+
+    loss: Tensor
+    parts: dict[str, Tensor]
+    logits: Tensor
+
+
+class Distiller(nn.Module):
+    """Compute a method's loss for a batch, given a student and a teacher.
+
+    The teacher is frozen, in eval mode, and no part of this module's parameters, buffers or ``state_dict``; it follows
+    the module to another device. ``distiller.student`` stays the plain module that came in.
+
+    Args:
+        student: The network to train; its output is (N, C) logits.
+        teacher: A network, a :class:`limbeck.teachers.Teacher`, or None for methods that need none. It is ignored by a
+            method that has no teacher (``none``), so that methods can be compared by changing one word.
+        method: A name, a composition such as ``"revise+select+dist"``, or a :class:`limbeck.methods.Method`.
+        num_classes: Number of classes; needed by methods with trainable parts of their own (``lw_kd``) or a virtual
+            teacher (``tf_kd_reg``) when the student does not end in a linear layer that tells.
+        seed: Seed of a random selection.
+
+    Raises:
+        UserError: If the method is unknown or lacks the teacher it needs.
+
+    Example:
+        >>> student, teacher = nn.Linear(8, 3), nn.Linear(8, 3)
+        >>> distiller = Distiller(student, teacher, method="dist")
+        >>> out = distiller(torch.randn(16, 8), torch.randint(3, (16,)))
+        >>> sorted(out.parts), out.logits.shape
+        (['ce', 'dist'], torch.Size([16, 3]))
+        >>> out.loss.backward()
+        >>> teacher.weight.grad is None, "student.weight" in distiller.state_dict()
+        (True, True)
+    """
+
+    listeners: Tensor | None
+    teacher: Teacher | None
+
+    def __init__(
+        self,
+        student: nn.Module,
+        teacher: nn.Module | None = None,
+        method: str | Method = "kd",
+        *,
+        num_classes: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.method = methods.create(method) if isinstance(method, str) else method
+        self.student, self.seed = student, seed
+        self.losses = nn.ModuleList(
+            term.build(_classes(num_classes, student) if term.per_class else 0) for term in self.method.terms
+        )
+        # Set around nn.Module's bookkeeping: a registered teacher would enter state_dict, parameters() and DDP.
+        self.__dict__["teacher"] = self._teacher(teacher, num_classes)
+        self.register_buffer("listeners", None, persistent=False)
+
+    def _teacher(self, teacher: nn.Module | None, num_classes: int | None) -> Teacher | None:
+        needed = self.method.teacher
+        if needed is None:
+            return None
+        if teacher is None and needed == "virtual":
+            return VirtualTeacher(_classes(num_classes, self.student))
+        if teacher is None:
+            raise UserError(f"method {self.method.name!r}: needs a teacher, {_NEEDED[needed]}")
+        if teacher is self.student:
+            raise UserError("teacher: got the student itself, expected another network or a copy (copy.deepcopy)")
+        return teacher if isinstance(teacher, Teacher) else LiveTeacher(teacher)
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
+        if self.teacher is not None:
+            self.teacher._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    def student_parameters(self) -> Iterator[nn.Parameter]:
+        """Iterate over the student's parameters."""
+        return self.student.parameters()
+
+    def extra_parameters(self) -> Iterator[nn.Parameter]:
+        """Iterate over what the method trains beside the student, such as LW-KD's discriminator.
+
+        One optimizer over ``distiller.parameters()`` trains both; two optimizers may share the one backward.
+        """
+        return self.losses.parameters()
+
+    def forward(self, inputs: Tensor, labels: Tensor, indices: Tensor | None = None, epoch: int = 0) -> Output:
+        """Run student and teacher on a batch and compute the loss.
+
+        Args:
+            inputs: The batch, as the student takes it.
+            labels: (N,) true classes.
+            indices: (N,) positions in the training set; needed by a selection made over the whole training set, and
+                used by teachers whose targets are a function of the sample.
+            epoch: The epoch, from 0.
+
+        Returns:
+            The loss to differentiate, its weighted parts, and the student's logits.
+
+        Raises:
+            UserError: If the outputs are no (N, C) logits of one shape, or labels or indices do not fit.
+        """
+        logits = self.student(inputs)
+        check_logits(logits, "the student's output")
+        labels = check_labels(labels, logits)
+        parts = self._ground_truth(logits, labels)
+        if self.teacher is not None:
+            parts.update(self._taught(logits, inputs, labels, indices, epoch))
+        return Output(torch.stack(list(parts.values())).sum(), parts, logits)
+
+    def _ground_truth(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        if not self.method.ce_weight:
+            return {}
+        loss = F.cross_entropy(full(logits), labels, label_smoothing=self.method.label_smoothing)
+        return {"ce": self.method.ce_weight * loss}
+
+    def teach(
+        self, inputs: Tensor, labels: Tensor, indices: Tensor | None = None, epoch: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """Ask the teacher about a batch, without a graph.
+
+        Returns:
+            (N, C) the teacher's logits, and the same after the method's targets have corrected them.
+
+        Raises:
+            UserError: If the method has no teacher.
+        """
+        if self.teacher is None:
+            raise UserError(f"method {self.method.name!r}: has no teacher to ask")
+        with torch.no_grad():
+            said = self.teacher(inputs, labels, indices, epoch)
+            corrected = said
+            for target in self.method.targets:
+                corrected = target(corrected, labels)
+        return said, corrected
+
+    def _taught(
+        self, logits: Tensor, inputs: Tensor, labels: Tensor, indices: Tensor | None, epoch: int
+    ) -> dict[str, Tensor]:
+        said, corrected = self.teach(inputs, labels, indices, epoch)
+        weight = self._listening(logits, said, labels, indices)
+        parts: dict[str, Tensor] = {}
+        for term, loss in zip(self.method.terms, self.losses, strict=True):
+            parts[term.name] = term.weight * loss(logits, corrected, labels, weight)
+            if isinstance(loss, AdversarialLoss):
+                parts["discriminator"] = loss.auxiliary_loss(logits, corrected, labels, weight)
+        return parts
+
+    def _listening(self, logits: Tensor, said: Tensor, labels: Tensor, indices: Tensor | None) -> Tensor | None:
+        selection = self.method.selection
+        if selection is None:
+            return None
+        if self.listeners is not None:
+            if indices is None:
+                raise UserError(
+                    "indices: got None, expected each sample's position, for the selection made by select()"
+                )
+            return self.listeners[indices]
+        if selection.needs_training_set:
+            raise UserError(
+                f"selection by {selection.scorer!r}: needs the whole training set, call distiller.select(batches)"
+            )
+        return selection.batch_mask(logits.detach(), said, labels)
+
+    def select(self, batches: Iterable[tuple[Tensor, Tensor, Tensor]], *, scout: nn.Module | None = None) -> Tensor:
+        """Decide, over the whole training set, which samples listen to the teacher from now on.
+
+        Args:
+            batches: Every training sample once, without augmentation: (inputs, labels, positions in the set).
+            scout: The network whose view is scored; the student as it stands if None.
+
+        Returns:
+            (samples,) the mask, which :meth:`forward` then looks up by ``indices``.
+
+        Raises:
+            UserError: If the method selects nothing, or the scorer needs a last linear layer that is not there.
+
+        Example:
+            >>> distiller = Distiller(nn.Linear(8, 2), nn.Linear(8, 2), method="lr_ds")
+            >>> data = torch.randn(40, 8), torch.randint(2, (40,)), torch.arange(40)
+            >>> mask = distiller.select([data])
+            >>> int(mask.sum())
+            32
+            >>> out = distiller(*data)
+        """
+        if self.method.selection is None or self.teacher is None:
+            raise UserError(f"method {self.method.name!r}: has no selection to make")
+        self.listeners = selected_rows(
+            self.method.selection, scout or self.student, self.teach, batches, seed=self.seed
+        )
+        return self.listeners
+
+
+def _classes(num_classes: int | None, student: nn.Module) -> int:
+    if num_classes is not None:
+        return num_classes
+    linear = [module for module in student.modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise UserError("num_classes: not given, and the student has no linear layer that tells")
+    return linear[-1].out_features

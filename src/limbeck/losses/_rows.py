@@ -1,0 +1,101 @@
+"""What every loss needs: checks with readable messages, fp32 arithmetic, and a mean over the rows that count."""
+
+import torch
+from torch import Tensor
+
+from limbeck.errors import UserError
+
+
+def _shape(value: object) -> str:
+    return f"{tuple(value.shape)} {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
+
+
+def check_logits(logits: Tensor, name: str = "logits") -> None:
+    """Raise ``UserError`` unless ``logits`` is a floating (N, C) tensor with at least one class.
+
+    Example:
+        >>> check_logits(torch.zeros(3, 4, 2), "student_logits")
+        Traceback (most recent call last):
+        limbeck.errors.UserError: student_logits: got (3, 4, 2) torch.float32, expected float logits of shape (N, C)
+    """
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or not logits.is_floating_point() or logits.shape[1] == 0:
+        raise UserError(f"{name}: got {_shape(logits)}, expected float logits of shape (N, C)")
+
+
+def check_pair(student_logits: Tensor, teacher_logits: Tensor) -> None:
+    """Raise ``UserError`` unless both are float logits of one shape (N, C).
+
+    Example:
+        >>> check_pair(torch.zeros(3, 4), torch.zeros(3, 5))
+        Traceback (most recent call last):
+        limbeck.errors.UserError: teacher_logits: got (3, 5), expected the student's shape (3, 4)
+    """
+    check_logits(student_logits, "student_logits")
+    check_logits(teacher_logits, "teacher_logits")
+    if student_logits.shape != teacher_logits.shape:
+        expected = tuple(student_logits.shape)
+        raise UserError(f"teacher_logits: got {tuple(teacher_logits.shape)}, expected the student's shape {expected}")
+
+
+def check_labels(labels: Tensor | None, logits: Tensor) -> Tensor:
+    """Return ``labels`` if they are whole numbers of ``[0, C)``, one a row of ``logits``; else raise ``UserError``.
+
+    The range is looked at only where that costs no device synchronisation: on CPU, outside ``torch.compile``.
+
+    Example:
+        >>> check_labels(torch.tensor([0, 4]), torch.zeros(2, 4))
+        Traceback (most recent call last):
+        limbeck.errors.UserError: labels: got values from 0 to 4, expected 0 to 3 (4 classes)
+    """
+    rows, classes = logits.shape
+    whole = isinstance(labels, Tensor) and not (labels.is_floating_point() or labels.dtype == torch.bool)
+    if labels is None or not whole or labels.shape != (rows,):
+        raise UserError(f"labels: got {_shape(labels)}, expected {rows} whole numbers of shape ({rows},)")
+    if rows and labels.device.type == "cpu" and not torch.compiler.is_compiling():
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= classes:
+            raise UserError(f"labels: got values from {low} to {high}, expected 0 to {classes - 1} ({classes} classes)")
+    return labels
+
+
+def check_temperature(temperature: float, name: str = "temperature") -> None:
+    """Raise ``UserError`` unless the temperature is a positive finite number.
+
+    Example:
+        >>> check_temperature(-1)
+        Traceback (most recent call last):
+        limbeck.errors.UserError: temperature: got -1, expected a number greater than 0
+    """
+    if not 0 < temperature < float("inf"):
+        raise UserError(f"{name}: got {temperature}, expected a number greater than 0")
+
+
+def full(values: Tensor) -> Tensor:
+    """Return ``values`` in at least fp32, so that half precision never reaches an exponential or a small epsilon."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def row_mean(rows: Tensor, weight: Tensor | None) -> Tensor:
+    """Average one value a row, each counted by its weight; 0 where no row counts.
+
+    Args:
+        rows: (N,) values.
+        weight: (N,) non-negative weights or a boolean mask, or None for a plain mean.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        UserError: If the weight's shape is not (N,).
+
+    Example:
+        >>> row_mean(torch.tensor([1., 2., 6.]), torch.tensor([True, False, True]))
+        tensor(3.5000)
+    """
+    if weight is None:
+        return rows.mean() if rows.shape[0] else rows.sum()
+    if weight.shape != rows.shape:
+        raise UserError(f"weight: got {tuple(weight.shape)}, expected one a row, {tuple(rows.shape)}")
+    weight = weight.to(rows.dtype)
+    total = weight.sum()
+    return (rows * weight).sum() / torch.where(total > 0, total, 1)

@@ -1,0 +1,104 @@
+"""LW-KD's adversarial loss: the student's output should be indistinguishable from the lightweight teacher's."""
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
+
+from limbeck.losses._rows import check_labels, check_pair, check_temperature, full, row_mean
+
+
+class Discriminator(nn.Module):
+    """Tells the teacher's probabilities from the student's: a spectrally normalised perceptron of two layers.
+
+    Its form is ours; the paper's outline only asks for a discriminator on outputs.
+
+    Args:
+        num_classes: Number of classes C.
+        hidden: Width of the hidden layer.
+        conditional: Whether it is told the true class of a row too.
+
+    Example:
+        >>> net = Discriminator(3)
+        >>> net(torch.full((5, 3), 1 / 3), torch.zeros(5, dtype=torch.long)).shape
+        torch.Size([5])
+    """
+
+    def __init__(self, num_classes: int, *, hidden: int = 64, conditional: bool = True) -> None:
+        super().__init__()
+        self.conditional = conditional
+        inputs = 2 * num_classes if conditional else num_classes
+        self.layers = nn.Sequential(
+            spectral_norm(nn.Linear(inputs, hidden)), nn.LeakyReLU(0.2), spectral_norm(nn.Linear(hidden, 1))
+        )
+
+    def forward(self, probabilities: Tensor, labels: Tensor) -> Tensor:
+        """Return (N,) logits, positive where (N, C) ``probabilities`` look like the teacher's for (N,) ``labels``."""
+        if self.conditional:
+            known = F.one_hot(labels, probabilities.shape[1]).to(probabilities.dtype)
+            probabilities = torch.cat([probabilities, known], dim=1)
+        scores: Tensor = self.layers(probabilities).squeeze(1)
+        return scores
+
+
+class AdversarialLoss(nn.Module):
+    r"""The student's part :math:`-\log D(p^s)`, and the discriminator's own loss.
+
+    The discriminator D is a part of this module and is trained by gradient descent beside the student: add
+    :meth:`auxiliary_loss` to what is differentiated (``Distiller`` does) and give its parameters to an optimizer. The
+    student's part gives D no gradient, and D's part gives the student none, so one backward serves both.
+
+    Args:
+        num_classes: Number of classes C.
+        temperature: Softens the probabilities that D sees; greater than 0.
+        hidden: Width of D's hidden layer.
+        conditional: Whether D is told the true class of a row.
+
+    Raises:
+        UserError: On wrong shapes or types, labels out of range, or a temperature not above 0.
+
+    References:
+        Liu et al.: Learning from a Lightweight Teacher for Efficient Knowledge Distillation, arXiv 2005.09163. The
+        outline is the paper's; the form of D and of the loss are ours.
+
+    Example:
+        >>> _ = torch.manual_seed(0)
+        >>> loss = AdversarialLoss(3)
+        >>> labels = torch.tensor([0, 1, 2])
+        >>> fooled = loss(torch.eye(3), torch.eye(3), labels)
+        >>> own = loss.auxiliary_loss(torch.eye(3), torch.eye(3), labels)
+        >>> bool(fooled > 0), bool(own > 0)
+        (True, True)
+    """
+
+    def __init__(
+        self, num_classes: int, *, temperature: float = 4.0, hidden: int = 64, conditional: bool = True
+    ) -> None:
+        super().__init__()
+        check_temperature(temperature)
+        self.temperature = temperature
+        self.discriminator = Discriminator(num_classes, hidden=hidden, conditional=conditional)
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        return F.softmax(full(logits) / self.temperature, dim=1)
+
+    def forward(
+        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, weight: Tensor | None = None
+    ) -> Tensor:
+        r"""Return the mean of :math:`-\log D(p^s)` over the rows; no gradient reaches D."""
+        check_pair(student_logits, teacher_logits)
+        labels = check_labels(labels, student_logits)
+        fixed = {name: value.detach() for name, value in self.discriminator.named_parameters()}
+        with torch.autocast(student_logits.device.type, enabled=False):
+            scores = functional_call(self.discriminator, fixed, (self._probabilities(student_logits), labels))
+        return row_mean(F.softplus(-scores), weight)
+
+    def auxiliary_loss(
+        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, weight: Tensor | None = None
+    ) -> Tensor:
+        """Return D's binary cross-entropy between the teacher's rows and the student's; no gradient reaches those."""
+        with torch.autocast(student_logits.device.type, enabled=False):
+            real = self.discriminator(self._probabilities(teacher_logits.detach()), labels)
+            fake = self.discriminator(self._probabilities(student_logits.detach()), labels)
+        return row_mean((F.softplus(-real) + F.softplus(fake)) / 2, weight)

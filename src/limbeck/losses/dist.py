@@ -1,0 +1,166 @@
+"""DIST: match the relations between classes and between samples instead of the probabilities themselves."""
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.errors import UserError
+from limbeck.losses._gather import gather_rows
+from limbeck.losses._rows import check_pair, check_temperature, full, row_mean
+
+Scale = Literal["code", "paper"]
+_EPS = 1e-8
+
+
+class DistParts(NamedTuple):
+    """The two correlation distances of DIST, each a scalar of ``[0, 2]`` before any weight."""
+
+    inter: Tensor
+    intra: Tensor
+
+
+def _correlation(a: Tensor, b: Tensor, dim: int, count: Tensor | None = None) -> Tensor:
+    if count is None:
+        a, b = a - a.mean(dim, keepdim=True), b - b.mean(dim, keepdim=True)
+    else:
+        # Rows that do not count are left out of a column's mean, then zeroed so that they add nothing to the sums.
+        share = count / torch.where(count.sum() > 0, count.sum(), 1)
+        root = count.sqrt()
+        a, b = (a - (a * share).sum(dim, keepdim=True)) * root, (b - (b * share).sum(dim, keepdim=True)) * root
+    norms = torch.linalg.vector_norm(a, dim=dim) * torch.linalg.vector_norm(b, dim=dim)
+    correlation: Tensor = (a * b).sum(dim) / (norms + _EPS)
+    return correlation
+
+
+def dist_parts(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    *,
+    temperature: float = 1.0,
+    gather: bool = False,
+    weight: Tensor | None = None,
+) -> DistParts:
+    r"""Compute DIST's two terms, :math:`1 - \rho` between rows (inter-class) and between columns (intra-class).
+
+    Args:
+        student_logits: (N, C) float logits.
+        teacher_logits: (N, C) float logits; they receive no gradient.
+        temperature: Softens both sides; greater than 0.
+        gather: Compute over the rows of all processes of ``torch.distributed``, so that N processes equal one.
+        weight: (N,) how much each row counts, in the mean over rows and in the statistics of each column.
+
+    Returns:
+        The inter- and the intra-class distance. With two classes the first has no gradient (a row of two
+        probabilities always correlates fully); with one row the second has none.
+
+    Raises:
+        UserError: On wrong shapes or types, or a temperature not above 0.
+
+    References:
+        Huang et al.: Knowledge Distillation from A Stronger Teacher, NeurIPS 2022, arXiv 2205.10536, section 4.
+
+    Example:
+        >>> student = torch.tensor([[2., 1., 0., -1.], [.5, 0., 1.5, -.5], [0., 3., 1., 2.]])
+        >>> teacher = torch.tensor([[3., .5, .2, -2.], [1., -1., 0., 2.], [0., 1., 4., 2.]])
+        >>> inter, intra = dist_parts(student, teacher)
+        >>> f"{inter:.5f} {intra:.5f}"
+        '0.97337 0.92779'
+    """
+    check_pair(student_logits, teacher_logits)
+    check_temperature(temperature)
+    student = torch.softmax(full(student_logits) / temperature, dim=1)
+    teacher = torch.softmax(full(teacher_logits.detach()) / temperature, dim=1)
+    if gather:
+        weight = None if weight is None else gather_rows(weight.to(student.dtype))
+        student, teacher = gather_rows(student), gather_rows(teacher)
+    inter = row_mean(1 - _correlation(student, teacher, dim=1), weight)
+    count = None if weight is None else weight.to(student.dtype)[:, None]
+    intra = (1 - _correlation(student, teacher, 0, count)).mean()
+    if weight is not None:
+        # With no row to learn from there is no relation to match either: both terms are 0, as for every loss.
+        intra = intra * (weight.sum() > 0)
+    return DistParts(inter, intra)
+
+
+def dist_loss(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    *,
+    temperature: float = 1.0,
+    beta: float = 1.0,
+    gamma: float = 1.0,
+    scale: Scale = "code",
+    gather: bool = False,
+    weight: Tensor | None = None,
+) -> Tensor:
+    r"""Match the teacher's relations: :math:`T^2 (\beta \, d_\mathrm{inter} + \gamma \, d_\mathrm{intra})`.
+
+    Args:
+        student_logits: (N, C) float logits.
+        teacher_logits: (N, C) float logits; they receive no gradient.
+        temperature: Softens both sides; greater than 0.
+        beta: Weight of the inter-class term.
+        gamma: Weight of the intra-class term.
+        scale: ``"code"`` multiplies by :math:`T^2`, as the authors' released code does; ``"paper"`` does not.
+        gather: Compute over the rows of all processes of ``torch.distributed``, so that N processes equal one.
+        weight: (N,) how much each row counts.
+
+    Returns:
+        A scalar, without the cross-entropy that a method adds.
+
+    Raises:
+        UserError: On wrong shapes or types, a temperature not above 0, or an unknown scale.
+
+    References:
+        Huang et al.: Knowledge Distillation from A Stronger Teacher, NeurIPS 2022, arXiv 2205.10536, equation 10.
+
+    Example:
+        >>> student = torch.tensor([[2., 1., 0., -1.], [.5, 0., 1.5, -.5], [0., 3., 1., 2.]])
+        >>> teacher = torch.tensor([[3., .5, .2, -2.], [1., -1., 0., 2.], [0., 1., 4., 2.]])
+        >>> dist_loss(student, teacher, temperature=4.0)
+        tensor(25.3271)
+    """
+    if scale not in ("code", "paper"):
+        raise UserError(f"scale: got {scale!r}, expected 'code' or 'paper'")
+    parts = dist_parts(student_logits, teacher_logits, temperature=temperature, gather=gather, weight=weight)
+    factor = temperature**2 if scale == "code" else 1.0
+    return factor * (beta * parts.inter + gamma * parts.intra)
+
+
+class DISTLoss(nn.Module):
+    """The module twin of :func:`dist_loss`.
+
+    Example:
+        >>> DISTLoss()(torch.eye(3), torch.eye(3)).abs() < 1e-5
+        tensor(True)
+    """
+
+    def __init__(
+        self,
+        *,
+        temperature: float = 1.0,
+        beta: float = 1.0,
+        gamma: float = 1.0,
+        scale: Scale = "code",
+        gather: bool = False,
+    ) -> None:
+        super().__init__()
+        check_temperature(temperature)
+        self.temperature, self.beta, self.gamma = temperature, beta, gamma
+        self.scale, self.gather = scale, gather
+
+    def forward(
+        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None = None, weight: Tensor | None = None
+    ) -> Tensor:
+        """Compute the loss; ``labels`` are accepted like in every loss module, and not needed here."""
+        return dist_loss(
+            student_logits,
+            teacher_logits,
+            temperature=self.temperature,
+            beta=self.beta,
+            gamma=self.gamma,
+            scale=self.scale,
+            gather=self.gather,
+            weight=weight,
+        )

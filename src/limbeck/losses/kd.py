@@ -1,0 +1,81 @@
+"""Hinton's knowledge distillation: the KL divergence between softened distributions."""
+
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from limbeck.errors import UserError
+from limbeck.losses._rows import check_pair, check_temperature, full, row_mean
+
+Reduction = Literal["batchmean", "mean"]
+
+
+def kd_loss(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    *,
+    temperature: float = 4.0,
+    reduction: Reduction = "batchmean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    r"""Match the teacher's softened distribution.
+
+    .. math:: T^2 \, \frac{1}{N} \sum_i \mathrm{KL}\big(\sigma(z^t_i / T) \,\|\, \sigma(z^s_i / T)\big)
+
+    The divergence is summed over classes and averaged over rows (``batchmean``); ``mean`` divides by the number of
+    classes as well, which some released code does. Computed in fp32 whatever comes in.
+
+    Args:
+        student_logits: (N, C) float logits.
+        teacher_logits: (N, C) float logits; they receive no gradient.
+        temperature: Softens both sides; greater than 0.
+        reduction: ``"batchmean"`` or ``"mean"``.
+        weight: (N,) how much each row counts (a boolean mask will do), or None for all alike.
+
+    Returns:
+        A scalar, 0 where both sides agree or no row counts.
+
+    Raises:
+        UserError: On wrong shapes or types, a temperature not above 0, or an unknown reduction.
+
+    References:
+        Hinton, Vinyals, Dean: Distilling the Knowledge in a Neural Network, arXiv 1503.02531, section 2.
+
+    Example:
+        >>> import torch
+        >>> kd_loss(torch.tensor([[2., 1., 0.]]), torch.tensor([[3., 0., 0.]]), temperature=1.0)
+        tensor(0.1768)
+    """
+    check_pair(student_logits, teacher_logits)
+    check_temperature(temperature)
+    if reduction not in ("batchmean", "mean"):
+        raise UserError(f"reduction: got {reduction!r}, expected 'batchmean' or 'mean'")
+    log_student = F.log_softmax(full(student_logits) / temperature, dim=1)
+    log_teacher = F.log_softmax(full(teacher_logits.detach()) / temperature, dim=1)
+    rows = F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(dim=1)
+    scale = temperature**2 / (student_logits.shape[1] if reduction == "mean" else 1)
+    return scale * row_mean(rows, weight)
+
+
+class KDLoss(nn.Module):
+    """The module twin of :func:`kd_loss`.
+
+    Example:
+        >>> import torch
+        >>> KDLoss(temperature=1.0)(torch.tensor([[2., 1., 0.]]), torch.tensor([[3., 0., 0.]]))
+        tensor(0.1768)
+    """
+
+    def __init__(self, *, temperature: float = 4.0, reduction: Reduction = "batchmean") -> None:
+        super().__init__()
+        check_temperature(temperature)
+        self.temperature, self.reduction = temperature, reduction
+
+    def forward(
+        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None = None, weight: Tensor | None = None
+    ) -> Tensor:
+        """Compute the loss; ``labels`` are accepted like in every loss module, and not needed here."""
+        return kd_loss(
+            student_logits, teacher_logits, temperature=self.temperature, reduction=self.reduction, weight=weight
+        )

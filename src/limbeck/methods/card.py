@@ -1,0 +1,57 @@
+"""A method's card: where it comes from, what it computes, what was published, and what is ours."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from limbeck.methods.method import Parts
+from limbeck.validation import Settings
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a reader should know before trusting a number.
+
+    Attributes:
+        summary: One line.
+        citation: The paper, or a line that says there is none.
+        equation: What is minimised, in plain text.
+        published: Lines of published numbers.
+        differences: Where the paper and the released code differ, and which one the default follows.
+        ours: What the sources leave open and we decided.
+
+    Example:
+        >>> Card(summary="Cross-entropy only.", citation="", equation="L = CE").ours
+        ()
+    """
+
+    summary: str
+    citation: str
+    equation: str
+    published: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()
+    ours: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name of the registry.
+
+    Attributes:
+        name: What users write.
+        settings: The model of its settings, with defaults.
+        build: Makes its parts from the settings.
+        card: Its card.
+        component: True for a building block that is no published method of its own.
+
+    Example:
+        >>> from limbeck.methods.registry import entry
+        >>> entry("kd").settings()
+        KDSettings(temperature=4.0, alpha=0.9)
+    """
+
+    name: str
+    settings: type[Settings]
+    build: Callable[[Any], Parts]
+    card: Card
+    component: bool = field(default=False)

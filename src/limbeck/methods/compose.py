@@ -1,0 +1,104 @@
+"""The grammar of methods: names joined by ``+``, each contributing its parts."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from limbeck.errors import UserError, unknown_name
+from limbeck.methods.card import Entry
+from limbeck.methods.method import Matching, Method, Parts
+from limbeck.methods.registry import entry
+from limbeck.validation import Settings, validated
+
+
+def create(name: str, **settings: Any) -> Method:
+    """Compose a method from registered names.
+
+    ``"lr+dist"`` revises the teacher as LR does and matches it as DIST does. Targets, selection and extra losses of all
+    names add up, in the order written. A loss that a name carries only as its default (that of ``lr``, ``lr_ds``,
+    ``dr_kd``, ``tf_kd_*``, ``lw_kd``, ``none``) gives way to a loss named on purpose (``kd``, ``dist``, ...); several
+    losses named on purpose are added, with the largest of their cross-entropy weights; of several defaults, the last
+    one is used.
+
+    Args:
+        name: One name or several joined by ``+``.
+        **settings: Settings by name. A plain one goes to every name that has it; a mapping under a name, as in
+            ``dist={"temperature": 1}``, goes to that name alone.
+
+    Returns:
+        The method.
+
+    Raises:
+        UserError: If a name or a setting is unknown, a value is out of range, two names need different teachers, or
+            nothing of the composition compares the student with the teacher.
+
+    Example:
+        >>> method = create("lr+dist", eta=0.7, temperature=1)
+        >>> method.settings
+        {'lr': {'eta': 0.7, 'temperature': 1.0, ...}, 'dist': {'temperature': 1.0, ...}}
+        >>> [term.name for term in method.terms]
+        ['dist']
+    """
+    tokens = [token.strip() for token in str(name).split("+")]
+    if len(set(tokens)) != len(tokens):
+        raise UserError(f"method {name!r}: a name stands twice, expected each once")
+    entries = [entry(token) for token in tokens]
+    chosen = [validated(e.settings, _settings_of(e, entries, settings), e.name) for e in entries]
+    parts = [e.build(s) for e, s in zip(entries, chosen, strict=True)]
+    return _combine("+".join(tokens), tokens, chosen, parts)
+
+
+def _settings_of(one: Entry, entries: Sequence[Entry], given: Mapping[str, Any]) -> dict[str, Any]:
+    own: dict[str, Any] = {}
+    for key, value in given.items():
+        if key == one.name and isinstance(value, Mapping):
+            own.update(value)
+        elif key in one.settings.model_fields:
+            own.setdefault(key, value)
+        elif not any(key in (e.name, *e.settings.model_fields) for e in entries):
+            valid = {field for e in entries for field in e.settings.model_fields}
+            raise UserError(f"method {'+'.join(e.name for e in entries)}: {unknown_name('setting', key, valid)}")
+    return own
+
+
+def _combine(name: str, tokens: Sequence[str], settings: Sequence[Settings], parts: Sequence[Parts]) -> Method:
+    matching = _matching(name, parts)
+    targets = tuple(target for part in parts for target in part.targets)
+    selections = [part.selection for part in parts if part.selection]
+    if len(selections) > 1:
+        raise UserError(f"method {name!r}: selects samples twice, expected one of select and lr_ds")
+    terms = matching.terms + tuple(term for part in parts for term in part.extras)
+    if not terms and (targets or selections):
+        raise UserError(f"method {name!r}: has no loss against the teacher, add one such as +kd or +dist")
+    return Method(
+        name=name,
+        settings={token: chosen.model_dump() for token, chosen in zip(tokens, settings, strict=True)},
+        teacher=_teacher(name, tokens, parts),
+        ce_weight=matching.ce_weight,
+        label_smoothing=max(part.label_smoothing for part in parts),
+        terms=terms,
+        targets=targets,
+        selection=selections[0] if selections else None,
+    )
+
+
+def _matching(name: str, parts: Sequence[Parts]) -> Matching:
+    given = [part.matching for part in parts if part.matching]
+    on_purpose = [matching for matching in given if not matching.replaceable]
+    if on_purpose:
+        terms = tuple(term for matching in on_purpose for term in matching.terms)
+        return Matching(max(matching.ce_weight for matching in on_purpose), terms)
+    with_terms = [matching for matching in given if matching.terms]
+    if given:
+        return (with_terms or given)[-1]
+    if any(part.extras for part in parts):
+        return Matching(1.0)
+    raise UserError(f"method {name!r}: has no loss against the teacher, add one such as +kd or +dist")
+
+
+def _teacher(name: str, tokens: Sequence[str], parts: Sequence[Parts]) -> Any:
+    needed = {part.teacher: token for token, part in zip(tokens, parts, strict=True) if part.teacher}
+    certain = {kind: token for kind, token in needed.items() if kind != "any"}
+    if len(certain) > 1:
+        listed = ", ".join(f"{token} a {kind} teacher" for kind, token in certain.items())
+        raise UserError(f"method {name!r}: expected one kind of teacher, but {listed} are needed")
+    return next(iter(certain), next(iter(needed), None))

@@ -1,0 +1,11 @@
+"""The settings that many methods share, each with the range it is checked against and a line for the card."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+Temperature = Annotated[float, Field(gt=0, description="softens both sides before they are compared")]
+Alpha = Annotated[float, Field(ge=0, le=1, description="weight of the teacher; the true labels get 1 - alpha")]
+Weight = Annotated[float, Field(ge=0)]
+Eta = Annotated[float, Field(gt=0, lt=1, description="how much of the teacher a revised label keeps")]
+Scale = Literal["paper", "code"]

@@ -1,0 +1,112 @@
+"""What a method is made of: who the teacher is, what corrects it, who listens, and what is minimised."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from limbeck.selection import Selection
+
+TeacherKind = Literal["live", "self", "lightweight", "virtual"]
+Target = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Term:
+    """One weighted loss between the student's and the teacher's rows.
+
+    Attributes:
+        name: Its name among the parts of a loss.
+        weight: What it is multiplied by.
+        loss: Makes the loss module; called with the number of classes if ``per_class``.
+        per_class: Whether the module depends on the number of classes.
+
+    Example:
+        >>> from limbeck.losses import KDLoss
+        >>> Term("kd", 0.9, KDLoss).build(10)
+        KDLoss()
+    """
+
+    name: str
+    weight: float
+    loss: Callable[..., nn.Module]
+    per_class: bool = False
+
+    def build(self, num_classes: int) -> nn.Module:
+        """Make the loss module for a task of ``num_classes`` classes."""
+        return self.loss(num_classes) if self.per_class else self.loss()
+
+
+@dataclass(frozen=True)
+class Matching:
+    """How the student is matched to the teacher: the terms, and the weight of the ground truth beside them.
+
+    Attributes:
+        ce_weight: Weight of the cross-entropy with the true labels.
+        terms: The distillation losses.
+        replaceable: Whether a composition may put another method's matching in its place.
+
+    Example:
+        >>> Matching(1.0).terms
+        ()
+    """
+
+    ce_weight: float
+    terms: tuple[Term, ...] = ()
+    replaceable: bool = False
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What one name of a composition contributes.
+
+    Attributes:
+        matching: Its loss, if it has one.
+        extras: Losses that stay whatever the matching is.
+        targets: Corrections of the teacher's logits, in order.
+        selection: Which rows listen, if it says so.
+        teacher: The teacher it needs: ``"any"``, a certain kind, or None.
+        label_smoothing: Smoothing of the true labels in the cross-entropy, in [0, 1).
+
+    Example:
+        >>> Parts(teacher="any").targets
+        ()
+    """
+
+    matching: Matching | None = None
+    extras: tuple[Term, ...] = ()
+    targets: tuple[Target, ...] = ()
+    selection: Selection | None = None
+    teacher: TeacherKind | Literal["any"] | None = None
+    label_smoothing: float = 0.0
+
+
+@dataclass(frozen=True)
+class Method:
+    """A composition, ready to be run; made by :func:`limbeck.methods.create`.
+
+    Attributes:
+        name: The names it was composed of, such as ``"lr+dist"``.
+        settings: The settings of each name.
+        teacher: The teacher it needs: ``"any"``, a certain kind, or None for none.
+        ce_weight: Weight of the cross-entropy with the true labels, on every row.
+        label_smoothing: Smoothing of the true labels in the cross-entropy.
+        terms: The losses against the teacher.
+        targets: Corrections of the teacher's logits, applied in order.
+        selection: Which rows listen to the teacher; None for all.
+
+    Example:
+        >>> import limbeck
+        >>> limbeck.methods.create("dr_kd").teacher
+        'self'
+    """
+
+    name: str
+    settings: Mapping[str, Mapping[str, Any]] = field(hash=False)
+    teacher: TeacherKind | Literal["any"] | None
+    ce_weight: float = 1.0
+    label_smoothing: float = 0.0
+    terms: tuple[Term, ...] = ()
+    targets: tuple[Target, ...] = ()
+    selection: Selection | None = None

@@ -1,0 +1,8 @@
+"""Models by name: the CIFAR zoo of the knowledge-distillation benchmark, timm, torchvision and your own functions."""
+
+from limbeck.models.factory import create
+from limbeck.models.heads import head
+from limbeck.models.weights import load_weights
+from limbeck.models.zoo import names
+
+__all__ = ["create", "head", "load_weights", "names"]

@@ -1,0 +1,71 @@
+"""One call that builds any model by name."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from torch import nn
+
+from limbeck.errors import UserError, unknown_name
+from limbeck.models.libraries import timm_model, torchvision_model
+from limbeck.models.options import check_options, keyword_defaults
+from limbeck.models.python_source import python_model
+from limbeck.models.weights import load_weights
+from limbeck.models.zoo import ZOO
+
+_SOURCES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
+    {"timm": timm_model, "torchvision": torchvision_model, "python": python_model}
+)
+
+
+def create(
+    name: str, *, num_classes: int, in_channels: int = 3, weights: str | Path | None = None, **options: object
+) -> nn.Module:
+    """Build a model by name, with random weights unless told otherwise.
+
+    Args:
+        name: One of `limbeck.models.names` in any case, ``timm:NAME``, ``torchvision:NAME`` or
+            ``python:MODULE:FUNCTION``.
+        num_classes: Number of logits.
+        in_channels: Channels of the images.
+        weights: File for `limbeck.models.load_weights`.
+        **options: Further arguments of the model: ``width`` for the zoo's resnets and MobileNetV2, ``dropout`` for
+            its WRNs, ``pretrained`` for timm and torchvision, and whatever else the model's own constructor takes.
+
+    Returns:
+        The model, in training mode unless a ``python:`` function chose otherwise, mapping (N, in_channels, H, W) to
+        (N, num_classes).
+
+    Raises:
+        UserError: If the name, a number, an option or the weights cannot be used.
+
+    Example:
+        >>> import torch
+        >>> net = create("resnet8x4", num_classes=100)
+        >>> net(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 100])
+    """
+    for argument, count in (("num_classes", num_classes), ("in_channels", in_channels)):
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise UserError(f"model {name!r}: {argument}: got {count!r}, expected a whole number of at least 1")
+    model = _build(name, num_classes, in_channels, options)
+    if weights is not None:
+        load_weights(model, weights, name=name)
+    return model
+
+
+def _build(name: str, num_classes: int, in_channels: int, options: Mapping[str, object]) -> nn.Module:
+    source, colon, rest = name.partition(":")
+    if not colon:
+        return _from_zoo(name, num_classes, in_channels, options)
+    if source not in _SOURCES:
+        raise unknown_name("model source", source, _SOURCES)
+    return _SOURCES[source](rest, num_classes=num_classes, in_channels=in_channels, options=options)
+
+
+def _from_zoo(name: str, num_classes: int, in_channels: int, options: Mapping[str, object]) -> nn.Module:
+    if name.lower() not in ZOO:
+        raise unknown_name("model", name, [*ZOO, "timm:NAME", "torchvision:NAME", "python:MODULE:FUNCTION"])
+    builder = ZOO[name.lower()]
+    check_options(name, options, set(keyword_defaults(builder)) - {*builder.keywords, "in_channels"})
+    return builder(num_classes=num_classes, in_channels=in_channels, **options)

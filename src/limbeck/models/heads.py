@@ -1,0 +1,33 @@
+"""The last linear layer of a classifier."""
+
+from torch import nn
+
+from limbeck.errors import UserError
+
+
+def head(model: nn.Module, num_classes: int) -> nn.Linear:
+    """Find the linear layer that makes a model's logits.
+
+    Args:
+        model: Any classifier. The answer of timm's ``get_classifier`` is taken where it fits; else the last
+            ``nn.Linear`` with ``num_classes`` outputs, in the order in which the model registered its layers.
+        num_classes: Number of logits.
+
+    Returns:
+        The layer itself, not a copy.
+
+    Raises:
+        UserError: If there is no such layer.
+
+    Example:
+        >>> head(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), 3)
+        Linear(in_features=8, out_features=3, bias=True)
+    """
+    ask = getattr(model, "get_classifier", None)
+    candidates = [*model.modules(), ask() if callable(ask) else None]
+    fitting = [m for m in candidates if isinstance(m, nn.Linear) and m.out_features == num_classes]
+    if not fitting:
+        raise UserError(
+            f"{type(model).__name__}: no nn.Linear with {num_classes} outputs found, expected one as the last layer"
+        )
+    return fitting[-1]

@@ -1,0 +1,26 @@
+"""Data selection: which rows listen to the teacher, and which get ground truth only.
+
+Example:
+    >>> import torch
+    >>> scores = agreement_scores(torch.tensor([[2.0, 0.0], [0.0, 2.0]]), torch.tensor([0, 0]))
+    >>> choose(scores, 0.5)
+    tensor([ True, False])
+"""
+
+from limbeck.selection.choose import choose, choose_stratified
+from limbeck.selection.influence import head_influence
+from limbeck.selection.scores import agreement_scores, confidence_scores, el2n_scores, random_scores
+from limbeck.selection.settings import ROW_SCORERS, SCORERS, Selection
+
+__all__ = [
+    "ROW_SCORERS",
+    "SCORERS",
+    "Selection",
+    "agreement_scores",
+    "choose",
+    "choose_stratified",
+    "confidence_scores",
+    "el2n_scores",
+    "head_influence",
+    "random_scores",
+]

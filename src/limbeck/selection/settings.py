@@ -1,0 +1,147 @@
+"""How to select: the settings of the data selection, and its use on the rows at hand."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from limbeck.errors import UserError, unknown_name
+from limbeck.selection import _checks
+from limbeck.selection.choose import choose, choose_stratified
+from limbeck.selection.scores import agreement_scores, confidence_scores, el2n_scores, random_scores
+
+ROW_SCORERS = ("random", "agreement", "confidence", "el2n")
+"""The scorers that need only the rows' logits and labels, so that they work within a batch."""
+
+SCORERS = ("influence", *ROW_SCORERS)
+"""Every scorer; ``influence`` needs features and held-out rows, see :func:`limbeck.selection.head_influence`."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which rows listen to the teacher (data selection of LR+DS, arXiv 2404.03693; the others get ground truth only).
+
+    The paper's outline gives the idea alone: scorers, ratio, refresh and ranking are this project's decisions.
+
+    Args:
+        scorer: One of :data:`SCORERS`.
+        ratio: The share of rows that listen, in ``(0, 1]``.
+        per_class: Whether each class keeps its share, or all rows are ranked together.
+        refresh_every: Epochs between two scorings; ``None`` scores once, before training.
+        holdout: The share of the TRAINING set that influence is measured on, in ``(0, 1)``.
+        damping: Of :func:`limbeck.selection.head_influence`; ``None`` for plain gradient steps.
+        scout_epochs: Epochs of plain training that a copy of the student gets before a run scores it.
+
+    Raises:
+        UserError: A setting outside its range, or an unknown scorer.
+
+    Example:
+        >>> selection = Selection("agreement", ratio=0.5, per_class=False)
+        >>> teacher = torch.tensor([[3.0, 0.0], [0.0, 3.0]])
+        >>> selection.batch_mask(torch.zeros(2, 2), teacher, torch.tensor([1, 1]))
+        tensor([False,  True])
+    """
+
+    scorer: str
+    ratio: float = 0.8
+    per_class: bool = True
+    refresh_every: int | None = None
+    holdout: float = 0.1
+    damping: float | None = None
+    scout_epochs: int = 2
+
+    def __post_init__(self) -> None:
+        if self.scorer not in SCORERS:
+            raise unknown_name("scorer", self.scorer, SCORERS)
+        if not 0 < self.ratio <= 1:
+            raise UserError(f"selection.ratio: got {self.ratio}, expected a number above 0 and at most 1")
+        if self.refresh_every is not None and self.refresh_every < 1:
+            raise UserError(f"selection.refresh_every: got {self.refresh_every}, expected at least 1, or None for once")
+        if not 0 < self.holdout < 1:
+            raise UserError(f"selection.holdout: got {self.holdout}, expected a number above 0 and below 1")
+        if self.damping is not None and not self.damping > 0:
+            raise UserError(f"selection.damping: got {self.damping}, expected a number above 0, or None")
+        if self.scout_epochs < 1:
+            raise UserError(f"selection.scout_epochs: got {self.scout_epochs}, expected at least 1")
+
+    @property
+    def needs_training_set(self) -> bool:
+        """Whether rows can be scored only among the whole training set, never within a batch."""
+        return self.scorer not in ROW_SCORERS
+
+    @property
+    def needs_student(self) -> bool:
+        """Whether the score is a student's view, so that a run trains a scout first."""
+        return self.scorer in ("influence", "el2n")
+
+    def batch_mask(
+        self,
+        student_logits: Tensor,
+        teacher_logits: Tensor,
+        labels: Tensor,
+        *,
+        indices: Tensor | None = None,
+        seed: int = 0,
+    ) -> Tensor:
+        """Choose among the given rows only, without waiting for an accelerator.
+
+        The kept number is exactly ``ratio`` of the rows (rounded half up, at least one); with ``per_class`` the classes
+        share it evenly, see :func:`limbeck.selection.choose_stratified`.
+
+        Args:
+            student_logits: (N, C) floats.
+            teacher_logits: (N, C) floats.
+            labels: (N,) true classes.
+            indices: (N,) sample indices, used by ``random`` alone: a sample's draw is then the same in every epoch.
+                Without them ``random`` draws afresh at each call, from torch's generator of the device.
+            seed: Of ``random`` with ``indices``.
+
+        Returns:
+            (N,) bool mask, true for the rows that listen.
+
+        Raises:
+            UserError: The scorer is ``influence``, or a wrong shape or type, or a label out of range.
+        """
+        for name, logits in (("student_logits", student_logits), ("teacher_logits", teacher_logits)):
+            _checks.matrix(name, logits)
+            _checks.class_labels("labels", labels, logits)
+        _checks.same_shape("student_logits", student_logits, "teacher_logits", teacher_logits)
+        scores = self.scores(student_logits, teacher_logits, labels, indices=indices, seed=seed)
+        return choose_stratified(scores, self.ratio, labels) if self.per_class else choose(scores, self.ratio)
+
+    def scores(
+        self,
+        student_logits: Tensor,
+        teacher_logits: Tensor,
+        labels: Tensor,
+        *,
+        indices: Tensor | None = None,
+        seed: int = 0,
+    ) -> Tensor:
+        """Score rows by a scorer that needs nothing else; the arguments are those of :meth:`batch_mask`.
+
+        Returns:
+            (N,) scores, higher for rows that should rather listen.
+
+        Raises:
+            UserError: The scorer is ``influence``, or a wrong shape or type.
+        """
+        if self.scorer == "agreement":
+            return agreement_scores(teacher_logits, labels)
+        if self.scorer == "confidence":
+            return confidence_scores(teacher_logits)
+        if self.scorer == "el2n":
+            return el2n_scores(student_logits, labels)
+        if self.scorer == "random":
+            return _random_rows(labels, indices, seed)
+        raise UserError(
+            f"scorer {self.scorer!r} cannot choose within a batch: it needs the training set's features and "
+            f"held-out rows, expected one of {', '.join(ROW_SCORERS)}"
+        )
+
+
+def _random_rows(labels: Tensor, indices: Tensor | None, seed: int) -> Tensor:
+    if indices is None:
+        return torch.rand(len(labels), device=labels.device)
+    _checks.integer_vector("indices", indices, len(labels))
+    return random_scores(indices, seed=seed)

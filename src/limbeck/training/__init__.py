@@ -1,0 +1,27 @@
+"""The engine: loop, optimizers, schedules, precision, checkpoints."""
+
+from limbeck.training.device import make_fabric, resolve_device, resolve_precision, uses_channels_last
+from limbeck.training.engine import Engine
+from limbeck.training.evaluate import Measured, measure
+from limbeck.training.optimizers import build_optimizer, build_schedule
+from limbeck.training.progress import Progress, Silent
+from limbeck.training.settings import OptimizerSettings, ScheduleSettings, TrainingSettings
+from limbeck.training.tally import Tally
+
+__all__ = [
+    "Engine",
+    "Measured",
+    "OptimizerSettings",
+    "Progress",
+    "ScheduleSettings",
+    "Silent",
+    "Tally",
+    "TrainingSettings",
+    "build_optimizer",
+    "build_schedule",
+    "make_fabric",
+    "measure",
+    "resolve_device",
+    "resolve_precision",
+    "uses_channels_last",
+]

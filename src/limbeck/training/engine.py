@@ -1,0 +1,211 @@
+"""The training loop, on Lightning Fabric."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from limbeck.data import Batch, Views
+from limbeck.distiller import Distiller
+from limbeck.errors import RunError
+from limbeck.training.checkpoint import load_checkpoint, save_checkpoint
+from limbeck.training.evaluate import Measured, measure
+from limbeck.training.optimizers import build_optimizer, build_schedule
+from limbeck.training.progress import Progress, Silent
+from limbeck.training.settings import OptimizerSettings, TrainingSettings
+from limbeck.training.tally import Tally
+
+Row = dict[str, float]
+# LW-KD's discriminator has an Adam of its own; its rate and momentum are ours.
+_EXTRA_OPTIMIZER = OptimizerSettings(name="adam", lr=1e-3, betas=(0.5, 0.999))
+
+
+class Engine:
+    """Train a distiller's student, epoch by epoch, and keep the record.
+
+    Args:
+        distiller: Student, teacher and method.
+        views: The training set's views.
+        settings: Epochs, optimizer, schedule and the like.
+        fabric: Device and precision.
+        splits: Views of the splits to measure, by name, such as ``"test"``.
+        num_classes: Number of classes.
+        checkpoint: Folder of the checkpoint; None keeps none.
+        progress: Told of every step and epoch.
+        before_epoch: Called with every epoch's number (from 0) before it begins, such as to make a selection.
+        after_epoch: Called with the record so far after every epoch.
+
+    Attributes:
+        record: One row an epoch: learning rate, means over the training batches, and what the splits gave.
+        measured: What the splits gave when last measured.
+
+    Example:
+        A plain loop with the same steps needs only :class:`limbeck.Distiller`; see its example.
+    """
+
+    def __init__(
+        self,
+        distiller: Distiller,
+        views: Views,
+        settings: TrainingSettings,
+        *,
+        fabric: Fabric,
+        splits: Mapping[str, Iterable[Batch] | Views],
+        num_classes: int,
+        checkpoint: Path | None = None,
+        progress: Progress | None = None,
+        before_epoch: Callable[[int], None] | None = None,
+        after_epoch: Callable[[list[Row]], None] | None = None,
+    ) -> None:
+        self.distiller, self.views, self.settings, self.fabric = distiller, views, settings, fabric
+        self.splits, self.num_classes, self.checkpoint = splits, num_classes, checkpoint
+        self.progress: Progress = progress or Silent()
+        self.before_epoch, self.after_epoch = before_epoch, after_epoch
+        self.record: list[Row] = []
+        self.measured: dict[str, Measured] = {}
+        self._set_up()
+
+    def _set_up(self) -> None:
+        device = self.fabric.device.type
+        student = build_optimizer(self.distiller.student_parameters(), self.settings.optimizer, device=device)
+        self._raw = [student]
+        if any(True for _ in self.distiller.extra_parameters()):
+            self._raw.append(build_optimizer(self.distiller.extra_parameters(), _EXTRA_OPTIMIZER, device=device))
+        self.module, *self.optimizers = self.fabric.setup(self.distiller, *self._raw)
+        self.schedule = build_schedule(
+            student, self.settings.schedule, epochs=self.settings.epochs, steps=len(self.views)
+        )
+        self.ema: AveragedModel | None = None
+        if self.settings.ema is not None:
+            average = get_ema_multi_avg_fn(self.settings.ema)  # type: ignore[no-untyped-call]
+            self.ema = AveragedModel(self.distiller.student, multi_avg_fn=average, use_buffers=True)
+
+    @property
+    def network(self) -> nn.Module:
+        """The network that is measured and kept: the student, or its moving average."""
+        averaged: nn.Module = self.distiller.student if self.ema is None else self.ema.module
+        return averaged
+
+    def fit(self, *, resume: bool = False) -> list[Row]:
+        """Train to the last epoch and return the record.
+
+        Args:
+            resume: Go on from the checkpoint instead of from the beginning.
+
+        Raises:
+            RunError: If the loss stops being a finite number.
+            UserError: If there is no checkpoint to resume from.
+        """
+        if resume:
+            self._restore()
+        for epoch in range(len(self.record), self.settings.epochs):
+            if self.before_epoch:
+                self.before_epoch(epoch)
+            row = self._epoch(epoch)
+            self.record.append(row)
+            if self.after_epoch:
+                self.after_epoch(self.record)
+            if self.checkpoint and self._due(epoch, self.settings.checkpoint_every):
+                save_checkpoint(self.checkpoint, self._state())
+            self.progress.epoch(row, self.settings.epochs)
+        if not self.measured:
+            self._measure()
+        return self.record
+
+    def _due(self, epoch: int, every: int) -> bool:
+        return (epoch + 1) % every == 0 or epoch + 1 == self.settings.epochs
+
+    def _epoch(self, epoch: int) -> Row:
+        start, rate = time.perf_counter(), self.schedule.get_last_lr()[0]
+        tally = self._train(epoch)
+        means = tally.means()
+        seconds = time.perf_counter() - start
+        if not all(-float("inf") < value < float("inf") for value in means.values()):
+            raise RunError(f"epoch {epoch + 1}: the loss is {means['loss']}; try a lower learning rate or clip_norm")
+        row: Row = {"epoch": epoch + 1, "lr": float(rate), **{f"train.{name}": value for name, value in means.items()}}
+        if self.distiller.listeners is not None:
+            row["selected"] = float(self.distiller.listeners.float().mean())
+        row["images_per_second"] = tally.samples / seconds
+        if self._due(epoch, self.settings.evaluate_every):
+            row.update(self._measure())
+        row["seconds"] = time.perf_counter() - start
+        return row
+
+    def _train(self, epoch: int) -> Tally:
+        self.module.train()
+        tally, steps = Tally(), len(self.views)
+        for step, batch in enumerate(self.views.epoch(epoch), start=1):
+            self._step(batch, epoch, tally)
+            self.progress.step(epoch, step, steps, tally)
+        return tally
+
+    def _step(self, batch: Batch, epoch: int, tally: Tally) -> None:
+        out = self.module(batch.inputs, batch.labels, batch.indices, epoch)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        self.fabric.backward(out.loss)
+        if self.settings.clip_norm is not None:
+            self.fabric.clip_gradients(
+                self.module, self.optimizers[0], max_norm=self.settings.clip_norm, error_if_nonfinite=False
+            )
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.schedule.step()
+        if self.ema is not None:
+            self.ema.update_parameters(self.distiller.student)
+        tally.add(out, batch.labels)
+
+    def _measure(self) -> Row:
+        for name, views in self.splits.items():
+            batches = views.epoch(0) if isinstance(views, Views) else views
+            precision = self.fabric.autocast()
+            self.measured[name] = measure(self.network, batches, self.num_classes, precision=precision)
+        return {f"{name}.{key}": v for name, m in self.measured.items() for key, v in m.numbers().items()}
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "record": self.record,
+            "distiller": self.distiller.state_dict(),
+            "listeners": self.distiller.listeners,
+            "optimizers": [optimizer.state_dict() for optimizer in self._raw],
+            "schedule": _plain(self.schedule.state_dict()),
+            "ema": None if self.ema is None else self.ema.state_dict(),
+            "precision": self.fabric.strategy.precision.state_dict(),
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+
+    def _restore(self) -> None:
+        assert self.checkpoint is not None
+        state = load_checkpoint(self.checkpoint)
+        self.record = state["record"]
+        self.distiller.load_state_dict(state["distiller"])
+        if state["listeners"] is not None:
+            self.distiller.listeners = state["listeners"].to(self.fabric.device)
+        for optimizer, saved in zip(self._raw, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.schedule.load_state_dict(state["schedule"])
+        if self.ema is not None:
+            self.ema.load_state_dict(state["ema"])
+        self.fabric.strategy.precision.load_state_dict(state["precision"])
+        torch.set_rng_state(state["rng"])
+        if state["cuda_rng"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(state["cuda_rng"])
+
+
+def _plain(state: dict[str, Any]) -> dict[str, Any]:
+    """Turn a schedule's counters into plain dicts, the only ones that a code-free load accepts."""
+    plain: dict[str, Any] = {}
+    for key, value in state.items():
+        if key == "_schedulers":
+            plain[key] = [_plain(inner) for inner in value]
+        elif key == "milestones" and hasattr(value, "items"):
+            plain[key] = dict(value)
+        elif not callable(value):
+            plain[key] = value
+    return plain

@@ -1,0 +1,97 @@
+"""Measure a network on a split: top-1, top-5, NLL and calibration error, and its predictions."""
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics import MeanMetric, Metric, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
+
+from limbeck.data import Batch
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a network reached on a split.
+
+    Attributes:
+        accuracy: Top-1 accuracy, in [0, 1].
+        top5: Top-5 accuracy, in [0, 1]; None with fewer than six classes.
+        loss: Mean negative log-likelihood of the true class, in nats.
+        ece: Expected calibration error of 15 equal bins, in [0, 1].
+        predictions: (N,) predicted classes, in the split's order.
+
+    Example:
+        >>> sorted(Measured(0.9, None, 0.3, 0.02, torch.tensor([1])).numbers())
+        ['accuracy', 'ece', 'loss']
+    """
+
+    accuracy: float
+    top5: float | None
+    loss: float
+    ece: float
+    predictions: Tensor
+
+    def numbers(self) -> dict[str, float]:
+        """Return the figures that exist, by name."""
+        found = {"accuracy": self.accuracy, "top5": self.top5, "loss": self.loss, "ece": self.ece}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def _metrics(num_classes: int) -> MetricCollection:
+    common: dict[str, Any] = {"num_classes": num_classes, "validate_args": False}
+    metrics: dict[str, Metric | MetricCollection] = {
+        "accuracy": MulticlassAccuracy(average="micro", **common),
+        "ece": MulticlassCalibrationError(n_bins=15, norm="l1", **common),
+    }
+    if num_classes > 5:
+        metrics["top5"] = MulticlassAccuracy(top_k=5, average="micro", **common)
+    return MetricCollection(metrics, compute_groups=False)
+
+
+@torch.no_grad()
+def measure(
+    network: nn.Module,
+    batches: Iterable[Batch],
+    num_classes: int,
+    *,
+    precision: AbstractContextManager[object] | None = None,
+) -> Measured:
+    """Run ``network`` in eval mode over ``batches``; the mode that it had comes back afterwards.
+
+    Args:
+        network: Its output is (N, C) logits.
+        batches: Every sample once, on the network's device.
+        num_classes: Number of classes C.
+        precision: An autocast context, or None for fp32.
+
+    Returns:
+        The figures, over all samples.
+
+    Example:
+        >>> batch = Batch(torch.eye(3), torch.tensor([0, 1, 1]), torch.arange(3))
+        >>> round(measure(nn.Identity(), [batch], 3).accuracy, 3)
+        0.667
+    """
+    mode = network.training
+    network.eval()
+    metrics, loss, predictions = _metrics(num_classes), MeanMetric(), []
+    with precision or nullcontext():
+        for batch in batches:
+            logits = network(batch.inputs).float()
+            metrics.to(logits.device).update(logits.softmax(dim=1), batch.labels)
+            loss.to(logits.device).update(F.cross_entropy(logits, batch.labels, reduction="none"))
+            predictions.append(logits.argmax(dim=1))
+    network.train(mode)
+    values = {name: float(value) for name, value in metrics.compute().items()}
+    return Measured(
+        accuracy=values["accuracy"],
+        top5=values.get("top5"),
+        loss=float(loss.compute()),
+        ece=values["ece"],
+        predictions=torch.cat(predictions).cpu(),
+    )

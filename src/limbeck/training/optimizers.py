@@ -1,0 +1,148 @@
+"""Optimizers and schedules of torch, by name."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import (
+    ConstantLR,
+    CosineAnnealingLR,
+    LinearLR,
+    LRScheduler,
+    MultiStepLR,
+    OneCycleLR,
+    SequentialLR,
+)
+
+from limbeck.errors import UserError, unknown_name
+
+if TYPE_CHECKING:
+    from limbeck.training.settings import OptimizerSettings, ScheduleSettings
+
+_RESERVED = {"params", "lr"}
+
+
+def optimizers() -> dict[str, Callable[..., torch.optim.Optimizer]]:
+    """List the optimizers of ``torch.optim`` by lower-case name, without those that need a closure or sparse gradients.
+
+    Example:
+        >>> optimizers()["adamw"].__name__
+        'AdamW'
+    """
+    found: dict[str, Any] = {n.lower(): kind for n, kind in vars(torch.optim).items() if inspect.isclass(kind)}
+    unusable = {"optimizer", "lbfgs", "sparseadam"}
+    return {n: k for n, k in found.items() if issubclass(k, torch.optim.Optimizer) and n not in unusable}
+
+
+def check_optimizer(name: str, arguments: Mapping[str, Any]) -> None:
+    """Raise ``UserError`` unless torch has the optimizer and the optimizer takes the arguments with these values.
+
+    Example:
+        >>> check_optimizer("sgd", {"momentun": 0.9})
+        Traceback (most recent call last):
+        limbeck.errors.UserError: unknown argument of sgd 'momentun'; did you mean 'momentum'? Valid: ...
+    """
+    if name.lower() not in optimizers():
+        raise unknown_name("optimizer", name, optimizers())
+    kind = optimizers()[name.lower()]
+    valid = set(inspect.signature(kind).parameters) - _RESERVED
+    for argument in arguments:
+        if argument not in valid:
+            raise unknown_name(f"argument of {name}", argument, valid)
+    try:
+        kind([nn.Parameter(torch.zeros(1))], lr=0.1, **arguments)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UserError(f"{name}: {str(error).splitlines()[0]}") from None
+
+
+def _groups(parameters: Iterable[nn.Parameter], settings: "OptimizerSettings") -> list[dict[str, Any]]:
+    trained = [p for p in parameters if p.requires_grad]
+    if settings.decay_norm_and_bias:
+        return [{"params": trained}]
+    decayed = [p for p in trained if p.ndim > 1]
+    plain = [p for p in trained if p.ndim <= 1]
+    return [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
+
+
+def build_optimizer(
+    parameters: Iterable[nn.Parameter], settings: "OptimizerSettings", *, device: str = "cpu"
+) -> torch.optim.Optimizer:
+    """Make the optimizer, in its fused form where torch has one for the device.
+
+    Args:
+        parameters: What to train; those that require no gradient are left out.
+        settings: Name, learning rate and arguments. Without ``decay_norm_and_bias``, tensors of one dimension (biases
+            and the weights of norms) get no weight decay.
+        device: Kind of the device that the parameters are on.
+
+    Returns:
+        The optimizer.
+
+    Raises:
+        UserError: If there is nothing to train.
+
+    Example:
+        >>> from limbeck.training.settings import OptimizerSettings
+        >>> settings = OptimizerSettings(name="sgd", lr=0.1, weight_decay=1e-4, decay_norm_and_bias=False)
+        >>> [g["weight_decay"] for g in build_optimizer(nn.Linear(2, 2).parameters(), settings).param_groups]
+        [0.0001, 0.0]
+    """
+    groups = [group for group in _groups(parameters, settings) if group["params"]]
+    if not groups:
+        raise UserError("optimizer: the network has no parameter that requires a gradient")
+    kind = optimizers()[settings.name.lower()]
+    arguments = settings.arguments
+    if "fused" in inspect.signature(kind).parameters and not {"fused", "foreach", "differentiable"} & set(arguments):
+        arguments["fused"] = device in ("cpu", "cuda")
+    return kind(groups, lr=settings.lr, **arguments)
+
+
+def build_schedule(
+    optimizer: torch.optim.Optimizer, settings: "ScheduleSettings", *, epochs: int, steps: int
+) -> LRScheduler:
+    """Make the schedule, to be stepped after every batch.
+
+    Args:
+        optimizer: The optimizer whose rate moves.
+        settings: Name and shape.
+        epochs: Epochs of the training.
+        steps: Batches an epoch.
+
+    Returns:
+        The schedule.
+
+    Example:
+        >>> from limbeck.training.settings import ScheduleSettings
+        >>> optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.1)
+        >>> schedule = build_schedule(optimizer, ScheduleSettings(name="linear"), epochs=2, steps=5)
+        >>> for _ in range(5):
+        ...     optimizer.step()
+        ...     schedule.step()
+        >>> round(schedule.get_last_lr()[0], 6)
+        0.05
+    """
+    warmup = round(settings.warmup_epochs * steps)
+    main = _main_schedule(optimizer, settings, total=epochs * steps - warmup, steps=steps, warmup=warmup)
+    if not warmup:
+        return main
+    rise = LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
+    return SequentialLR(optimizer, [rise, main], milestones=[warmup])
+
+
+def _main_schedule(
+    optimizer: torch.optim.Optimizer, settings: "ScheduleSettings", *, total: int, steps: int, warmup: int
+) -> LRScheduler:
+    base = optimizer.param_groups[0]["lr"]
+    match settings.name:
+        case "multi_step":
+            return MultiStepLR(optimizer, [round(m * steps) - warmup for m in settings.milestones], settings.gamma)
+        case "cosine":
+            return CosineAnnealingLR(optimizer, total, eta_min=settings.min_lr)
+        case "linear":
+            return LinearLR(optimizer, 1.0, settings.min_lr / base, total)
+        case "one_cycle":
+            return OneCycleLR(optimizer, base, total_steps=total, pct_start=settings.pct_start, cycle_momentum=False)
+        case "constant":
+            return ConstantLR(optimizer, 1.0)

@@ -1,0 +1,112 @@
+"""The settings of a training: optimizer, schedule, precision and the like, as a recipe writes them."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from limbeck.errors import UserError
+from limbeck.training.optimizers import check_optimizer
+from limbeck.validation import Settings
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+def named(value: Any) -> Any:
+    """Read a plain word where a group of settings is expected as its ``name``.
+
+    Example:
+        >>> named("sgd")
+        {'name': 'sgd'}
+    """
+    return {"name": value} if isinstance(value, str) else value
+
+
+class OptimizerSettings(Settings):
+    """An optimizer of ``torch.optim`` by name; further keys are its own arguments, such as ``momentum``.
+
+    Example:
+        >>> OptimizerSettings(name="sgd", lr=0.1, momentum=0.9).arguments
+        {'momentum': 0.9}
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str = "sgd"
+    lr: Positive = 0.1
+    decay_norm_and_bias: bool = True
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The optimizer's own arguments beside the learning rate."""
+        return dict(self.model_extra or {})
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        check_optimizer(self.name, self.arguments)
+        return self
+
+
+class ScheduleSettings(Settings):
+    """How the learning rate moves, stepped once a batch.
+
+    Example:
+        >>> ScheduleSettings(name="multi_step", milestones=(150, 180, 210)).gamma
+        0.1
+    """
+
+    name: Literal["constant", "multi_step", "cosine", "one_cycle", "linear"] = "cosine"
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    milestones: tuple[Positive, ...] = ()
+    gamma: Positive = 0.1
+    min_lr: Annotated[float, Field(ge=0)] = 0.0
+    pct_start: Annotated[float, Field(gt=0, lt=1)] = 0.3
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.name == "multi_step" and not self.milestones:
+            raise UserError("milestones: missing, expected the epochs at which the rate drops, such as [150, 180, 210]")
+        if self.name != "multi_step" and self.milestones:
+            raise UserError(f"milestones: got {list(self.milestones)}, expected them with name multi_step only")
+        if self.name == "one_cycle" and self.warmup_epochs:
+            raise UserError("warmup_epochs: got a number above 0, expected 0 with one_cycle, which warms up itself")
+        return self
+
+
+class TrainingSettings(Settings):
+    """Everything about a training but its data, networks and method.
+
+    Example:
+        >>> TrainingSettings(epochs=3).optimizer.name
+        'sgd'
+    """
+
+    epochs: Count = 30
+    batch_size: Count = 64
+    optimizer: OptimizerSettings = OptimizerSettings(momentum=0.9, weight_decay=5e-4)
+    schedule: ScheduleSettings = ScheduleSettings()
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    channels_last: Literal["auto"] | bool = "auto"
+    clip_norm: Positive | None = None
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    evaluate_every: Count = 1
+    checkpoint_every: Count = 1
+    drop_last: bool = False
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _words(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            return {key: named(v) if key in ("optimizer", "schedule") else v for key, v in values.items()}
+        return values
+
+    @model_validator(mode="after")
+    def _milestones_within(self) -> Self:
+        late = [m for m in self.schedule.milestones if m >= self.epochs]
+        if late:
+            raise UserError(f"schedule.milestones: got {late[0]:g}, expected epochs before the end at {self.epochs}")
+        if self.schedule.warmup_epochs >= self.epochs:
+            got = f"{self.schedule.warmup_epochs:g}"
+            raise UserError(f"schedule.warmup_epochs: got {got}, expected fewer than the {self.epochs} epochs")
+        return self

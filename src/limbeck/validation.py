@@ -1,0 +1,86 @@
+"""Turn pydantic's findings into the one clear line that a user is shown."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from limbeck.errors import UserError, unknown_name
+
+
+class Settings(BaseModel):
+    """Base of every validated group of settings: immutable, and no unknown key passes.
+
+    Example:
+        >>> class Crop(Settings):
+        ...     padding: int = 4
+        >>> Crop(padding=2)
+        Crop(padding=2)
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """List the keys that stand beside the last part of ``path``."""
+    for part in path[:-1]:
+        field = model.model_fields.get(str(part))
+        annotation = field.annotation if field else None
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        nested = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
+        if nested:
+            model = nested[0]
+    return list(model.model_fields)
+
+
+def _expectation(message: str) -> str:
+    for opening in ("Value error, ", "Assertion failed, "):
+        message = message.removeprefix(opening)
+    return message[0].lower() + message[1:]
+
+
+def _line(model: type[BaseModel], error: ValidationError, where: str) -> UserError:
+    first = error.errors(include_url=False)[0]
+    # Names of union members and of types appear in the path too; a key of a recipe is what the user wrote.
+    path = tuple(part for part in first["loc"] if not (isinstance(part, str) and ("[" in part or part[:1].isupper())))
+    name = ".".join(str(part) for part in (where, *path) if part not in ("",))
+    if first["type"] == "extra_forbidden":
+        return UserError(f"{name}: {unknown_name('key', path[-1], _fields_at(model, path))}")
+    if first["type"] == "missing":
+        return UserError(f"{name}: missing, expected a value")
+    if isinstance(first.get("ctx", {}).get("error"), UserError):
+        return UserError(f"{name}: {first['ctx']['error']}" if name else str(first["ctx"]["error"]))
+    return UserError(f"{name}: got {first['input']!r}, {_expectation(first['msg'])}")
+
+
+def validated(model: type[Model], values: Mapping[str, Any], where: str = "") -> Model:
+    """Build ``model`` from ``values``.
+
+    Args:
+        model: The pydantic model.
+        values: What was given.
+        where: What the keys belong to; it begins the line of an error.
+
+    Returns:
+        The validated model.
+
+    Raises:
+        UserError: One line that names the key, the value and what is expected.
+
+    Example:
+        >>> class Crop(Settings):
+        ...     padding: int = 4
+        >>> validated(Crop, {"pading": 2}, "augment")
+        Traceback (most recent call last):
+        limbeck.errors.UserError: augment.pading: unknown key 'pading'; did you mean 'padding'? Valid: padding
+        >>> validated(Crop, {"padding": "wide"})
+        Traceback (most recent call last):
+        limbeck.errors.UserError: padding: got 'wide', input should be a valid integer, ...
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        raise _line(model, error, where) from None

@@ -1,0 +1,125 @@
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from limbeck.errors import UserError
+from limbeck.selection import (
+    ROW_SCORERS,
+    SCORERS,
+    Selection,
+    agreement_scores,
+    choose,
+    choose_stratified,
+    confidence_scores,
+    el2n_scores,
+    random_scores,
+)
+
+
+@pytest.fixture
+def rows() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = torch.randn(2, 40, 5, generator=generator)
+    return student, teacher, torch.randint(5, (40,), generator=generator)
+
+
+def test_defaults():
+    values = dataclasses.asdict(Selection("influence"))
+    assert values == {
+        "scorer": "influence",
+        "ratio": 0.8,
+        "per_class": True,
+        "refresh_every": None,
+        "holdout": 0.1,
+        "damping": None,
+    }
+
+
+def test_row_scorers_are_all_but_influence():
+    assert set(SCORERS) - set(ROW_SCORERS) == {"influence"}
+
+
+@pytest.mark.parametrize("scorer", ["agreement", "confidence", "el2n", "random"])
+def test_batch_mask_is_the_scorer_then_the_choice(rows, scorer):
+    student, teacher, labels = rows
+    indices = torch.arange(100, 140)
+    scores = {
+        "agreement": lambda: agreement_scores(teacher, labels),
+        "confidence": lambda: confidence_scores(teacher),
+        "el2n": lambda: el2n_scores(student, labels),
+        "random": lambda: random_scores(indices, seed=7),
+    }[scorer]()
+    together, apart = Selection(scorer, 0.3, per_class=False), Selection(scorer, 0.3)
+    assert torch.equal(together.batch_mask(*rows, indices=indices, seed=7), choose(scores, 0.3))
+    assert torch.equal(apart.batch_mask(*rows, indices=indices, seed=7), choose_stratified(scores, 0.3, labels))
+
+
+@pytest.mark.parametrize("per_class", [True, False])
+@pytest.mark.parametrize("scorer", ROW_SCORERS)
+def test_batch_mask_keeps_exactly_the_share(rows, scorer, per_class):
+    assert Selection(scorer, 0.8, per_class).batch_mask(*rows).sum() == 32
+
+
+def test_random_without_indices_follows_torchs_generator(rows):
+    selection = Selection("random", 0.5)
+    torch.manual_seed(1)
+    first, second = selection.batch_mask(*rows), selection.batch_mask(*rows)
+    torch.manual_seed(1)
+    assert torch.equal(selection.batch_mask(*rows), first)
+    assert not torch.equal(first, second)
+
+
+def test_influence_cannot_choose_within_a_batch(rows):
+    with pytest.raises(UserError, match="scorer 'influence' cannot choose within a batch"):
+        Selection("influence").batch_mask(*rows)
+
+
+def test_batch_mask_refuses_rows_that_do_not_fit(rows):
+    student, teacher, labels = rows
+    with pytest.raises(UserError, match=r"teacher_logits: got shape \(40,\)"):
+        Selection("el2n").batch_mask(student, teacher[:, 0], labels)
+    with pytest.raises(
+        UserError, match=r"student_logits: got shape \(40, 5\), expected \(40, 4\) as of teacher_logits"
+    ):
+        Selection("confidence").batch_mask(student, teacher[:, :4], labels.clamp(max=3))
+    with pytest.raises(UserError, match="labels: got 5, expected values from 0 to 4"):
+        Selection("confidence").batch_mask(student, teacher, labels + 1)
+    with pytest.raises(UserError, match=r"indices: got shape \(3,\), expected \(40,\)"):
+        Selection("random").batch_mask(*rows, indices=torch.arange(3))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"scorer": "agrement"}, "unknown scorer 'agrement'; did you mean 'agreement'"),
+        ({"ratio": 0.0}, "selection.ratio: got 0.0, expected a number above 0 and at most 1"),
+        ({"ratio": 1.5}, "selection.ratio: got 1.5"),
+        ({"ratio": math.nan}, "selection.ratio: got nan"),
+        ({"refresh_every": 0}, "selection.refresh_every: got 0, expected at least 1"),
+        ({"holdout": 0.0}, "selection.holdout: got 0.0, expected a number above 0 and below 1"),
+        ({"holdout": 1.0}, "selection.holdout: got 1.0"),
+        ({"damping": 0.0}, "selection.damping: got 0.0, expected a number above 0"),
+    ],
+)
+def test_wrong_settings_are_refused(settings, message):
+    with pytest.raises(UserError, match=message):
+        Selection(**{"scorer": "random", **settings})
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("per_class", [True, False])
+@pytest.mark.parametrize("scorer", ROW_SCORERS)
+def test_batch_mask_never_waits_for_the_device(rows, scorer, per_class):
+    on_device = [t.cuda() for t in rows]
+    selection, indices = Selection(scorer, 0.3, per_class), torch.arange(40)
+    expected = selection.batch_mask(*rows, indices=indices)
+    indices = indices.cuda()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        mask = selection.batch_mask(*on_device, indices=indices)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.equal(mask.cpu(), expected)
