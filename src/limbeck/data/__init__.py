@@ -1,0 +1,21 @@
+"""Classification image data by name, in replayable views."""
+
+from limbeck.data.augment import Augment, Placement
+from limbeck.data.fingerprint import fingerprint
+from limbeck.data.images import Batch, Data, FolderSet, ImageSet, Split
+from limbeck.data.registry import load, names
+from limbeck.data.views import Views
+
+__all__ = [
+    "Augment",
+    "Batch",
+    "Data",
+    "FolderSet",
+    "ImageSet",
+    "Placement",
+    "Split",
+    "Views",
+    "fingerprint",
+    "load",
+    "names",
+]

@@ -1,0 +1,177 @@
+"""The types that image data is held in: one batch, one split in memory or on disk, a whole data set."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from limbeck.errors import UserError
+
+Color = Literal["rgb", "grey"]
+
+
+class Batch(NamedTuple):
+    """One batch of views.
+
+    Attributes:
+        inputs: Normalised images, float32 (N, C, H, W).
+        labels: Class numbers, int64 (N,).
+        indices: Positions of the samples in their split, int64 (N,).
+
+    Example:
+        >>> Batch(torch.zeros(2, 1, 28, 28), torch.tensor([3, 9]), torch.arange(2)).labels
+        tensor([3, 9])
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    indices: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """A split whose images are in memory, all of one size.
+
+    Args:
+        images: Pixels, uint8 (N, C, H, W).
+        labels: Class numbers, int64 (N,).
+
+    Raises:
+        UserError: If a shape or a type is another.
+
+    Example:
+        >>> split = ImageSet(torch.zeros(3, 1, 28, 28, dtype=torch.uint8), torch.tensor([0, 1, 1]))
+        >>> len(split), split.shape, split.select(torch.tensor([2])).labels
+        (3, (1, 28, 28), tensor([1]))
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
+            got = f"{self.images.dtype} {tuple(self.images.shape)}"
+            raise UserError(f"images: got {got}, expected torch.uint8 (N, C, H, W)")
+        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
+            got = f"{self.labels.dtype} {tuple(self.labels.shape)}"
+            raise UserError(f"labels: got {got}, expected torch.int64 ({len(self.images)},)")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width in pixels of every image."""
+        _, channels, height, width = self.images.shape
+        return channels, height, width
+
+    def select(self, indices: Tensor) -> Self:
+        """Return a copy of the samples at ``indices`` (int64 (M,)), in that order."""
+        return replace(self, images=self.images[indices], labels=self.labels[indices])
+
+
+@dataclass(frozen=True, eq=False)
+class FolderSet:
+    """A split whose images stay in their files and are decoded when they are looked at.
+
+    Args:
+        root: The folder that the fingerprint takes the paths relative to.
+        paths: The image files.
+        labels: Class numbers, int64 (N,).
+        color: What every image is converted to, ``"rgb"`` (3 channels) or ``"grey"`` (1 channel).
+        size: Height and width in pixels of what the student sees.
+
+    Raises:
+        UserError: If there is not one label for each path, or ``size`` or ``color`` is out of range.
+
+    Example:
+        >>> split = FolderSet(Path("pets"), (Path("pets/cat/1.png"),), torch.tensor([0]), "rgb", 64)
+        >>> len(split), split.shape
+        (1, (3, 64, 64))
+    """
+
+    root: Path
+    paths: tuple[Path, ...]
+    labels: Tensor
+    color: Color
+    size: int
+
+    def __post_init__(self) -> None:
+        if self.labels.dtype != torch.int64 or self.labels.shape != (len(self.paths),):
+            got = f"{self.labels.dtype} {tuple(self.labels.shape)}"
+            raise UserError(f"labels: got {got}, expected torch.int64 ({len(self.paths)},)")
+        if self.size < 1:
+            raise UserError(f"data.size: got {self.size}, expected a whole number of pixels of at least 1")
+        if self.color not in ("rgb", "grey"):
+            raise UserError(f"data.color: got {self.color!r}, expected 'rgb' or 'grey'")
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width in pixels of every image as the student sees it."""
+        return (3 if self.color == "rgb" else 1), self.size, self.size
+
+    def select(self, indices: Tensor) -> Self:
+        """Return the samples at ``indices`` (int64 (M,)), in that order."""
+        return replace(self, paths=tuple(self.paths[i] for i in indices.tolist()), labels=self.labels[indices])
+
+
+Split = ImageSet | FolderSet
+
+
+class Splits(NamedTuple):
+    """What a reader of a data set's files found, before anything is cut from it.
+
+    Attributes:
+        classes: The class names; a label is a position in them.
+        train: The training split.
+        test: The test split.
+        validation: The validation split, where the files hold one of their own.
+
+    Example:
+        >>> split = ImageSet(torch.zeros(1, 1, 2, 2, dtype=torch.uint8), torch.tensor([0]))
+        >>> Splits(("only",), split, split).validation is None
+        True
+    """
+
+    classes: tuple[str, ...]
+    train: Split
+    test: Split
+    validation: Split | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A data set, ready to be looked at through :class:`limbeck.data.Views`.
+
+    Attributes:
+        name: The name it was loaded by.
+        classes: The class names; a label is a position in them.
+        train: The training split, after ``validation`` and ``train_limit`` were taken into account.
+        validation: The part of the training images that choices may be made on, or None.
+        test: The test split, which nothing is chosen on.
+        mean: The mean of each channel, of pixels in [0, 1].
+        std: The standard deviation of each channel, of pixels in [0, 1].
+        shape: Channels, height and width in pixels of what the student sees.
+        fingerprint: SHA-256 of the training split (see :func:`limbeck.data.fingerprint`).
+
+    Example:
+        >>> from limbeck.data import load
+        >>> data = load("fashion_mnist_sample", train_limit=100)
+        >>> data.classes[9], len(data.train), len(data.test), data.shape
+        ('Ankle boot', 100, 5000, (1, 28, 28))
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    validation: Split | None
+    test: Split
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    shape: tuple[int, int, int]
+    fingerprint: str

@@ -1,0 +1,109 @@
+"""In which order an epoch goes through a split, in which batches, and which part of it is whose."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from limbeck.errors import UserError
+from limbeck.replay import random_bits
+
+_ORDER_STREAM = 202
+
+
+@dataclass(frozen=True, eq=False)
+class EpochPlan:
+    """What one process goes through in one epoch.
+
+    Attributes:
+        order: Positions in the split, int64 (M,).
+        bounds: Where in ``order`` each batch starts, and where the last one ends.
+        seed: The run's seed.
+        epoch: The epoch, from 0.
+
+    Example:
+        >>> plan = Schedule(5, batch_size=2).plan(0)
+        >>> plan.order, plan.bounds
+        (tensor([0, 1, 2, 3, 4]), (0, 2, 4, 5))
+    """
+
+    order: Tensor
+    bounds: tuple[int, ...]
+    seed: int
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How epochs go through a split; see :class:`limbeck.data.Views` for the settings.
+
+    Args:
+        count: The number of samples in the split.
+        batch_size: How many of them a batch holds.
+        shuffle: Whether every epoch has its own order.
+        seed: The run's seed.
+        drop_last: Whether a last batch of fewer samples is left out.
+        rank: Which of the data-parallel processes this is.
+        world_size: How many there are.
+
+    Raises:
+        UserError: If a setting is out of range.
+
+    Example:
+        >>> [Schedule(5, batch_size=1, rank=rank, world_size=2).plan(0).order.tolist() for rank in (0, 1)]
+        [[0, 2, 4], [1, 3]]
+    """
+
+    count: int
+    batch_size: int
+    shuffle: bool = False
+    seed: int = 0
+    drop_last: bool = False
+    rank: int = 0
+    world_size: int = 1
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise UserError(f"batch_size: got {self.batch_size}, expected a whole number of at least 1")
+        if not 0 <= self.rank < self.world_size:
+            raise UserError(f"rank: got {self.rank} of {self.world_size} processes, expected 0 to world_size - 1")
+        if self.drop_last and self.batch_size > self.part:
+            expected = f"expected at most the {self.part} images there are"
+            raise UserError(f"batch_size: got {self.batch_size} with drop_last, {expected}")
+
+    @property
+    def part(self) -> int:
+        """The number of samples of an epoch that are this process's own."""
+        if self.shuffle:
+            return -(-self.count // self.world_size)
+        return len(range(self.rank, self.count, self.world_size))
+
+    @property
+    def bounds(self) -> tuple[int, ...]:
+        """Where each batch of an epoch starts, and where the last one ends."""
+        whole = self.part // self.batch_size * self.batch_size
+        last = [] if self.drop_last or whole == self.part else [self.part]
+        return (*range(0, whole + 1, self.batch_size), *last)
+
+    def plan(self, epoch: int, *, device: torch.device | str = "cpu") -> EpochPlan:
+        """Return what this process goes through in one epoch.
+
+        Args:
+            epoch: The epoch, from 0.
+            device: Where the positions shall be.
+
+        Example:
+            >>> Schedule(5, batch_size=2, shuffle=True).plan(3).order.sort().values
+            tensor([0, 1, 2, 3, 4])
+        """
+        order = torch.arange(self.count, device=device)
+        if self.shuffle:
+            order = random_bits(order, seed=self.seed, epoch=epoch, stream=_ORDER_STREAM).argsort(stable=True)
+        return EpochPlan(self._own(order), self.bounds, self.seed, epoch)
+
+    def _own(self, order: Tensor) -> Tensor:
+        if self.world_size == 1 or not self.part:
+            return order[: self.part]
+        # Beyond the last sample it goes on with the first ones.
+        places = self.rank + self.world_size * torch.arange(self.part, device=order.device)
+        return order[places % self.count]
