@@ -42,6 +42,14 @@ def _expectation(message: str) -> str:
     return message[0].lower() + message[1:]
 
 
+def _within(group: str, message: str, fields: list[str]) -> str:
+    """Put a group's name before a check's own message, which may begin with one of the group's keys."""
+    if not group:
+        return message
+    key = message.partition(":")[0].partition(".")[0]
+    return f"{group}.{message}" if key in fields else f"{group}: {message}"
+
+
 def _line(model: type[BaseModel], error: ValidationError, where: str) -> UserError:
     first = error.errors(include_url=False)[0]
     # Names of union members and of types appear in the path too; a key of a recipe is what the user wrote.
@@ -52,7 +60,7 @@ def _line(model: type[BaseModel], error: ValidationError, where: str) -> UserErr
     if first["type"] == "missing":
         return UserError(f"{name}: missing, expected a value")
     if isinstance(first.get("ctx", {}).get("error"), UserError):
-        return UserError(f"{name}: {first['ctx']['error']}" if name else str(first["ctx"]["error"]))
+        return UserError(_within(name, str(first["ctx"]["error"]), _fields_at(model, (*path, ""))))
     return UserError(f"{name}: got {first['input']!r}, {_expectation(first['msg'])}")
 
 

@@ -15,6 +15,7 @@ from limbeck.data.augment import Augment
 from limbeck.data.decode import decode
 from limbeck.data.images import Batch, FolderSet
 from limbeck.data.normalise import Normaliser
+from limbeck.data.rotation import rotate
 from limbeck.data.schedule import EpochPlan
 from limbeck.errors import UserError
 from limbeck.replay import derived_seed
@@ -101,7 +102,8 @@ def view_of_file(split: FolderSet, index: int, augment: Augment, *, seed: int, e
     """Decode an image and make one view of it.
 
     Without ``augment.scale`` the shorter side is resized to the split's size and the centre is cut out, then cropped
-    and flipped as images in memory are. With it, torchvision's RandomResizedCrop cuts and resizes.
+    and flipped as images in memory are. With it, torchvision's RandomResizedCrop cuts and resizes. Either way
+    ``augment.rotation`` comes last.
 
     Args:
         split: The split.
@@ -111,7 +113,8 @@ def view_of_file(split: FolderSet, index: int, augment: Augment, *, seed: int, e
         epoch: The epoch, from 0.
 
     Returns:
-        The view, uint8 (C, size, size): a pure function of (seed, epoch, index) and the file.
+        The view, uint8 (C, size, size), or float32 in [0, 255] if rotated: a pure function of (seed, epoch, index) and
+        the file.
 
     Raises:
         UserError: If the image cannot be read.
@@ -125,14 +128,12 @@ def view_of_file(split: FolderSet, index: int, augment: Augment, *, seed: int, e
     """
     image = decode(split.paths[index], split.color)
     if augment.scale is None:
-        return _placed(_centre(image, split.size), index, augment, seed, epoch=epoch)
-    transform = v2.RandomResizedCrop(split.size, scale=augment.scale, antialias=True)
-    mirror = v2.RandomHorizontalFlip(0.5 if augment.flip else 0.0)
-    with torch.random.fork_rng(devices=[]):
-        # Not torch.manual_seed, which would seed the accelerators of the training as well.
-        torch.default_generator.manual_seed(derived_seed(seed, epoch, index, _TRANSFORM_STREAM))
-        view: Tensor = mirror(transform(image))
-    return view
+        view = _placed(_centre(image, split.size), index, augment, seed, epoch=epoch)
+    else:
+        view = _resized(image, split.size, augment, derived_seed(seed, epoch, index, _TRANSFORM_STREAM))
+    if not augment.rotation:
+        return view
+    return rotate(view[None], augment.angles(torch.tensor([index]), seed=seed, epoch=epoch))[0]
 
 
 class _Decoder(Dataset[Tensor | UserError]):
@@ -157,9 +158,19 @@ def _centre(image: Tensor, size: int) -> Tensor:
     return resized
 
 
+def _resized(image: Tensor, size: int, augment: Augment, seed: int) -> Tensor:
+    transform = v2.RandomResizedCrop(size, scale=augment.scale, antialias=True)
+    mirror = v2.RandomHorizontalFlip(0.5 if augment.flip else 0.0)
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed, which would seed the accelerators of the training as well.
+        torch.default_generator.manual_seed(seed)
+        view: Tensor = mirror(transform(image))
+    return view
+
+
 def _placed(image: Tensor, index: int, augment: Augment, seed: int, *, epoch: int) -> Tensor:
-    number = augment.draw(torch.tensor([index]), seed=seed, epoch=epoch)
-    top, left, flip = (int(values) for values in augment.place(number))
+    place = augment.placements(torch.tensor([index]), seed=seed, epoch=epoch)
+    top, left, flip = (int(values) for values in place)
     _, height, width = image.shape
     view: Tensor = tvf.crop(tvf.pad(image, [augment.crop]), top, left, height, width)
     return view.flip(2) if flip else view

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from limbeck.data.augment import Augment, Placement
 from limbeck.data.images import Batch, ImageSet
 from limbeck.data.normalise import Normaliser
+from limbeck.data.rotation import rotate
 from limbeck.data.schedule import EpochPlan
 
 
@@ -56,12 +57,14 @@ class ResidentImages:
             [[0, 1], [2]]
         """
         # Drawn for the epoch at once: the hash is two dozen small operations, whatever the number of samples.
-        places = self.augment.place(self.augment.draw(plan.order, seed=plan.seed, epoch=plan.epoch))
+        places = self.augment.placements(plan.order, seed=plan.seed, epoch=plan.epoch)
+        angles = self._angles(plan)
         labels = self.labels[plan.order]
         for start, end in pairwise(plan.bounds):
             rows = plan.order[start:end]
             views = self.cut(rows, Placement(*(values[start:end] for values in places)))
-            yield Batch(self.normalise(views), labels[start:end], rows)
+            pixels = views if angles is None else rotate(views, angles[start:end])
+            yield Batch(self.normalise(pixels), labels[start:end], rows)
 
     def cut(self, rows: Tensor, place: Placement) -> Tensor:
         """Cut one view out of each image.
@@ -83,6 +86,9 @@ class ResidentImages:
         """
         cut = cut_on_cpu if self.windows.device.type == "cpu" else cut_on_device
         return cut(self.windows, rows, place, channels_last=self.channels_last)
+
+    def _angles(self, plan: EpochPlan) -> Tensor | None:
+        return self.augment.angles(plan.order, seed=plan.seed, epoch=plan.epoch) if self.augment.rotation else None
 
 
 def resident(

@@ -27,7 +27,11 @@ class Normaliser:
     shift: Tensor
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Return float32 (N, C, H, W) in the memory format of ``pixels``, uint8 (N, C, H, W)."""
+        """Return float32 (N, C, H, W) in the memory format of ``pixels``.
+
+        Args:
+            pixels: uint8 (N, C, H, W), or float32 in [0, 255], which is overwritten.
+        """
         # Two roundings on purpose: a fused one differs between vectorised and leftover elements, so with the batch.
         return pixels.float().mul_(self.scale).add_(self.shift)
 

@@ -1,0 +1,66 @@
+"""Make a run's data selection: train a scout where the score is a student's view, then score the training set."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from limbeck.distiller import Distiller
+from limbeck.replay import derived_seed
+from limbeck.runs.recipe import Recipe
+from limbeck.runs.setting import Feed, create_network
+from limbeck.seeding import seed_everything
+from limbeck.selecting import held_out
+from limbeck.training import Engine, TrainingSettings, uses_channels_last
+
+
+def chooser(recipe: Recipe, distiller: Distiller, feed: Feed, say: Callable[[str], None]) -> Callable[[int], None]:
+    """Return what an engine calls before each epoch: it selects before the first one, and when a refresh is due.
+
+    Args:
+        recipe: The recipe of the run.
+        distiller: Its method has a selection; receives the mask.
+        feed: The run's data.
+        say: Told what was selected.
+
+    Returns:
+        A function of the epoch.
+    """
+    selection = distiller.method.selection
+    assert selection is not None
+    plain = feed.plain(feed.data.train)
+
+    def before_epoch(epoch: int) -> None:
+        due = selection.refresh_every is not None and epoch % selection.refresh_every == 0
+        if epoch and not due:
+            return
+        scout = _scout(recipe, feed, selection.scout_epochs) if selection.needs_student and not epoch else None
+        with feed.fabric.autocast():
+            mask = distiller.select(plain.epoch(0), scout=scout)
+        right = f"{int(mask.sum())} of {len(mask)} training samples listen to the teacher"
+        say(f"selection by {selection.scorer}: {right}")
+
+    return before_epoch
+
+
+def _scout(recipe: Recipe, feed: Feed, epochs: int) -> nn.Module:
+    """Train a copy of the student plainly, without the slice that influence is measured on."""
+    state = torch.get_rng_state()
+    selection = recipe.method.create().selection
+    assert selection is not None
+    train, seed = feed.data.train, derived_seed(recipe.seed, 2) % 2**31
+    positions = torch.arange(len(train))
+    held = held_out(train.labels.cpu(), positions, selection.holdout, seed=recipe.seed)
+    scout = create_network(recipe.student, feed.data, role="student", seed=seed)
+    schedule = {"name": "one_cycle"}
+    values = {**feed.training.model_dump(), "epochs": epochs, "schedule": schedule, "ema": None}
+    settings = TrainingSettings.model_validate(values)
+    scouting = Feed(feed.data, feed.settings, settings, feed.fabric, seed)
+    seed_everything(seed)
+    distiller = Distiller(scout, method="none")
+    if uses_channels_last(settings, feed.fabric.device.type):
+        distiller.to(memory_format=torch.channels_last)
+    views = scouting.train(train.select(positions[~held]))
+    Engine(distiller, views, settings, fabric=feed.fabric, splits={}, num_classes=len(feed.data.classes)).fit()
+    torch.set_rng_state(state)
+    return scout

@@ -1,0 +1,284 @@
+"""Many methods and seeds, one shared teacher, one table."""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from limbeck.data import Data
+from limbeck.errors import UserError
+from limbeck.report.plot import save_comparison_plot
+from limbeck.report.table import MethodResult, comparison_rows, to_csv, to_markdown
+from limbeck.runs.folder import RunFolder, write_atomically
+from limbeck.runs.recipe import MethodSettings, Recipe, dump_recipe, load_recipe
+from limbeck.runs.run import run
+from limbeck.runs.setting import Feed, load_data, student_network
+from limbeck.runs.teachers import Made, Reporting, check_teacher, make_teacher
+from limbeck.training import make_fabric, measure, resolve_device
+
+Tick = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a comparison.
+
+    Attributes:
+        recipe: Its recipe.
+        folder: Its folder.
+    """
+
+    recipe: Recipe
+    folder: RunFolder
+
+    @property
+    def label(self) -> str:
+        """Method and seed, for what is said."""
+        return f"{self.recipe.method.name}, seed {self.recipe.seed}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison found.
+
+    Attributes:
+        folder: Holds ``table.md``, ``table.csv``, ``plot.png``, ``plot.svg`` and a run folder a method and seed.
+        results: A result for each method.
+        caption: What was compared, with which teachers.
+        teacher_accuracy: The live teacher's test accuracy; None if no method has one.
+    """
+
+    folder: Path
+    results: tuple[MethodResult, ...]
+    caption: str
+    teacher_accuracy: float | None
+
+    @property
+    def markdown(self) -> str:
+        """The table in Markdown."""
+        return to_markdown(comparison_rows(self.results), self.caption)
+
+
+def compare(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    jobs: int | None = None,
+    reporting: Reporting | None = None,
+    tick: Tick | None = None,
+) -> Comparison:
+    """Run every method of the recipe's ``compare`` with every seed, and put the last epochs side by side.
+
+    Teachers are made once, before the first run, and shared. Seed k of every method has the same initial student and
+    the same order of the same views.
+
+    Args:
+        recipe: A YAML file, the name of a packaged recipe, a mapping, or a recipe.
+        overrides: Values by dotted key, such as ``{"compare.seeds": 3}``.
+        out: The folder; by default ``runs/NAME-compare``.
+        resume: Keep the complete runs in the folder and go on with the others.
+        jobs: Runs at a time, each a process with an equal share of the CPU cores; by default one a core on a CPU, and
+            one on a GPU.
+        reporting: Who is told what happens; nobody by default.
+        tick: Told how many epochs of how many are done, about twice a second.
+
+    Returns:
+        The comparison; its files are in ``folder``.
+
+    Raises:
+        UserError: If anything given cannot be used; no run has been started then.
+        RunError: If a training fails.
+    """
+    recipe = load_recipe(recipe, overrides)
+    reporting = reporting or Reporting()
+    folder = Path(out or recipe.output.root / f"{recipe.name}-compare")
+    plans = _plan(recipe, folder)
+    _check_folder(folder, recipe, resume=resume)
+    data = load_data(recipe.data)
+    for plan in {plan.recipe.source(): plan for plan in plans}.values():
+        _check(plan.recipe, data)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "recipe.yaml", dump_recipe(recipe))
+    teachers = {plan.recipe.source(): plan.recipe for plan in plans}
+    made = {source: make_teacher(of, data, reporting) for source, of in teachers.items()}
+    _run_all(plans, _jobs(jobs, plans), reporting, tick)
+    comparison = _collect(recipe, folder, plans, made, data)
+    _write(comparison)
+    return comparison
+
+
+def _plan(recipe: Recipe, folder: Path) -> list[Planned]:
+    planned = []
+    # Seeds outside, so that a comparison that is stopped early holds every method.
+    for seed in range(recipe.seed, recipe.seed + recipe.compare.seeds):
+        for name in recipe.compare.methods:
+            one = recipe.model_copy(update={"method": _method(recipe, name), "seed": seed})
+            planned.append(Planned(one, RunFolder(folder / name / f"seed-{seed}")))
+    return planned
+
+
+def _method(recipe: Recipe, name: str) -> MethodSettings:
+    if name == recipe.method.name and name not in recipe.compare.settings:
+        return recipe.method
+    return recipe.compare.method(name)
+
+
+def _check_folder(folder: Path, recipe: Recipe, *, resume: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file, expected a folder for the comparison")
+    if not resume and folder.is_dir() and any(folder.iterdir()):
+        raise UserError(
+            f"{folder}: is not empty, expected another --out, or --resume to go on with the comparison there"
+        )
+    stored = folder / "recipe.yaml"
+    if resume and stored.is_file() and stored.read_text() != dump_recipe(recipe):
+        raise UserError(f"{folder}: holds a comparison by another recipe, expected the same to resume")
+
+
+def _check(recipe: Recipe, data: Data) -> None:
+    student_network(recipe, data)
+    check_teacher(recipe, data)
+    Feed(data, recipe.data, recipe.training, make_fabric(recipe.training), recipe.seed).train()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _jobs(wanted: int | None, plans: Sequence[Planned]) -> int:
+    if wanted is not None and wanted < 1:
+        raise UserError(f"jobs: got {wanted}, expected a whole number of at least 1")
+    on_cpu = resolve_device(plans[0].recipe.training.device) == "cpu"
+    return min(wanted or (_cores() if on_cpu else 1), len(plans))
+
+
+def _run_all(plans: Sequence[Planned], jobs: int, reporting: Reporting, tick: Tick | None) -> None:
+    waiting = [plan for plan in plans if not plan.folder.finished]
+    if jobs == 1:
+        for plan in waiting:
+            run(plan.recipe, out=plan.folder.path, resume=True, reporting=reporting)
+        return
+    with _one_share_each(jobs) as threads:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(jobs, context, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
+            futures = {pool.submit(_work, p.recipe.model_dump(mode="json"), p.folder.path): p for p in waiting}
+            try:
+                _wait(futures, plans, reporting, tick)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                _stop(pool)
+                raise
+
+
+@contextmanager
+def _one_share_each(jobs: int) -> Iterator[int]:
+    """Give the processes started within an equal share of the cores: two that spin on the same ones crawl."""
+    threads, before = max(1, _cores() // jobs), os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    try:
+        yield threads
+    finally:
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
+
+
+def _work(recipe: dict[str, Any], folder: Path) -> float:
+    return float(run(recipe, out=folder, resume=True).summary["test.accuracy"])
+
+
+def _stop(pool: ProcessPoolExecutor) -> None:
+    for process in list((pool._processes or {}).values()):
+        process.terminate()
+
+
+def _wait(
+    futures: Mapping[Future[float], Planned], plans: Sequence[Planned], reporting: Reporting, tick: Tick | None
+) -> None:
+    pending = set(futures)
+    while pending:
+        done, pending = wait(pending, timeout=0.5, return_when="FIRST_COMPLETED")
+        for future in done:
+            reporting.say(f"{futures[future].label}: test accuracy {future.result():.2%}")
+        if tick:
+            tick(sum(_epochs_done(plan) for plan in plans), sum(plan.recipe.training.epochs for plan in plans))
+
+
+def _epochs_done(plan: Planned) -> int:
+    path = plan.folder.path / "metrics.csv"
+    return max(0, path.read_text().count("\n") - 1) if path.is_file() else 0
+
+
+def _collect(
+    recipe: Recipe, folder: Path, plans: Sequence[Planned], made: Mapping[Any, Made], data: Data
+) -> Comparison:
+    said = _teacher_predictions(recipe, made.get("live"), data)
+    results = []
+    for name in recipe.compare.methods:
+        folders = [plan.folder for plan in plans if plan.recipe.method.name == name]
+        results.append(_result(name, folders, said))
+    accuracy = None if said is None else float((said == data.test.labels.cpu()).double().mean())
+    return Comparison(folder, tuple(results), _caption(recipe, made, data), accuracy)
+
+
+def _teacher_predictions(recipe: Recipe, live: Made | None, data: Data) -> torch.Tensor | None:
+    if live is None or live.teacher is None:
+        return None
+    fabric, teacher = make_fabric(recipe.training), live.teacher
+    network = teacher.to(fabric.device)
+    views = Feed(data, recipe.data, recipe.training, fabric, recipe.seed).plain(data.test)
+
+    def batches() -> Iterator[Any]:
+        for batch in views.epoch(0):
+            yield batch._replace(inputs=network(batch.inputs, batch.labels))
+
+    with torch.no_grad():
+        return measure(torch.nn.Identity(), batches(), len(data.classes)).predictions
+
+
+def _result(name: str, folders: Sequence[RunFolder], said: torch.Tensor | None) -> MethodResult:
+    summaries = [folder.read_summary() for folder in folders]
+
+    def column(key: str) -> tuple[float, ...]:
+        return tuple(summary[key] for summary in summaries)
+
+    agreement = None
+    if said is not None:
+        agreement = tuple(float((folder.read_predictions() == said).double().mean()) for folder in folders)
+    return MethodResult(
+        method=name,
+        accuracies=column("test.accuracy"),
+        ece=column("test.ece"),
+        nll=column("test.loss"),
+        agreement=agreement,
+        seconds=column("training.seconds"),
+        parameters=summaries[0]["student.parameters"],
+        selected_share=summaries[0].get("selected"),
+    )
+
+
+def _caption(recipe: Recipe, made: Mapping[Any, Made], data: Data) -> str:
+    training = recipe.training
+    what = (
+        f"{recipe.student.name} on {data.name}: {len(data.train):,} training images, {training.epochs} epochs; accuracy"
+        f" of the last epoch on all {len(data.test):,} test images, which nothing was chosen on"
+    )
+    about = [one.about.partition(" (kept")[0] for one in made.values() if one.about]
+    return ". ".join([what, *about])
+
+
+def _write(comparison: Comparison) -> None:
+    folder = comparison.folder
+    write_atomically(folder / "table.md", comparison.markdown)
+    write_atomically(folder / "table.csv", to_csv(comparison.results))
+    title = comparison.caption.partition(";")[0]
+    save_comparison_plot(comparison.results, folder / "plot", title=title, teacher_accuracy=comparison.teacher_accuracy)

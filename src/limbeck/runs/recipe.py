@@ -1,0 +1,341 @@
+"""A recipe: the whole of a run, validated, from YAML and ``key=value`` overrides."""
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from limbeck import methods
+from limbeck.errors import UserError, unknown_name
+from limbeck.training import TrainingSettings
+from limbeck.training.settings import Count, Positive, named
+from limbeck.validation import Settings, validated
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class AugmentSettings(Settings):
+    """How training images are varied.
+
+    Example:
+        >>> AugmentSettings(crop=4, flip=True).crop
+        4
+    """
+
+    crop: Annotated[int, Field(ge=0)] = 0
+    flip: bool = False
+    scale: tuple[Positive, Positive] | None = None
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
+
+
+class Normalize(Settings):
+    """Mean and standard deviation of each channel, of pixels in [0, 1].
+
+    Example:
+        >>> Normalize(mean=(0.5,), std=(0.25,)).std
+        (0.25,)
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[Positive, ...]
+
+
+class DataSettings(Settings):
+    """A data set by name, what is cut from it, and how it is fed.
+
+    Example:
+        >>> DataSettings(name="cifar100", root="data").validation
+        0.0
+    """
+
+    name: str
+    root: Path | None = None
+    download: bool = False
+    validation: Share = 0.0
+    train_limit: Count | None = None
+    size: Count | None = None
+    color: Literal["auto", "rgb", "grey"] = "auto"
+    test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    split_seed: int = 0
+    augment: AugmentSettings = AugmentSettings()
+    normalize: Normalize | None = None
+    workers: Annotated[int, Field(ge=0)] = 0
+
+
+class ModelSettings(Settings):
+    """A network by name, where its weights come from, and its own options.
+
+    Example:
+        >>> ModelSettings(name="resnet8", options={"width": 0.5}).weights is None
+        True
+    """
+
+    name: str
+    weights: Path | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class LightweightSettings(Settings):
+    """The lightweight teacher of LW-KD: its synthetic set and its training.
+
+    Example:
+        >>> LightweightSettings().source
+        'sklearn'
+    """
+
+    per_class: Count | None = None
+    epochs: Count | None = None
+    class_mean: bool = False
+    source: str = "sklearn"
+
+
+class TeacherSettings(Settings):
+    """Where the teacher's logits come from.
+
+    ``source: auto`` takes what the method asks for, and a live network for methods that accept any.
+
+    Example:
+        >>> TeacherSettings(name="resnet56").source
+        'auto'
+    """
+
+    source: Literal["auto", "live", "self", "lightweight"] = "auto"
+    name: str | None = None
+    weights: Path | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    training: TrainingSettings | None = None
+    train_limit: Count | None = None
+    seed: int = 0
+    normalize: Normalize | None = None
+    size: Count | None = None
+    train_mode: bool = False
+    lightweight: LightweightSettings = LightweightSettings()
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if self.weights is not None and self.training is not None:
+            raise UserError("weights and training: got both, expected the teacher's weights or how to train it")
+        if self.name is None and (self.weights is not None or self.training is not None):
+            raise UserError("name: missing, expected the teacher network's name")
+        if self.training is not None and (self.normalize is not None or self.size is not None):
+            raise UserError("normalize and size: are for teachers trained elsewhere, expected neither beside training")
+        return self
+
+
+class MethodSettings(Settings):
+    """A method by name or composition; further keys are its settings.
+
+    Example:
+        >>> MethodSettings(name="lr+dist", eta=0.7).create().settings["lr"]["eta"]
+        0.7
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str = "kd"
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        self.create()
+        return self
+
+    def create(self) -> methods.Method:
+        """Compose the method."""
+        return methods.create(self.name, **(self.model_extra or {}))
+
+
+class CompareSettings(Settings):
+    """What ``limbeck compare`` runs: methods, each with its own settings, and seeds.
+
+    Example:
+        >>> CompareSettings(methods=("none", "kd"), seeds=2).methods
+        ('none', 'kd')
+    """
+
+    methods: tuple[str, ...] = ("none", "kd", "dist")
+    seeds: Count = 1
+    settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        twice = [name for name in self.methods if self.methods.count(name) > 1]
+        if twice or not self.methods:
+            raise UserError(f"methods: got {', '.join(self.methods) or 'none'}, expected each of at least one once")
+        for name in self.methods:
+            self.method(name)
+        unused = set(self.settings) - set(self.methods)
+        if unused:
+            raise unknown_name("method under settings", sorted(unused)[0], self.methods)
+        return self
+
+    def method(self, name: str) -> MethodSettings:
+        """Return the settings of one of the methods."""
+        return validated(MethodSettings, {"name": name, **self.settings.get(name, {})}, f"settings.{name}")
+
+
+class OutputSettings(Settings):
+    """Where results go, and where trained teachers are kept for later runs.
+
+    Example:
+        >>> OutputSettings().root
+        PosixPath('runs')
+    """
+
+    root: Path = Path("runs")
+    cache: Path | None = None
+
+
+class Recipe(Settings):
+    """The whole of a run; see :func:`load_recipe`.
+
+    Example:
+        >>> recipe = Recipe.model_validate({"data": "fashion_mnist_sample", "student": "resnet8", "method": "none"})
+        >>> recipe.training.epochs
+        30
+    """
+
+    name: str = "run"
+    task: Literal["classification"] = "classification"
+    data: DataSettings
+    teacher: TeacherSettings = TeacherSettings()
+    student: ModelSettings
+    method: MethodSettings = MethodSettings()
+    training: TrainingSettings = TrainingSettings()
+    compare: CompareSettings = CompareSettings()
+    output: OutputSettings = OutputSettings()
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _words(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            words = ("data", "teacher", "student", "method")
+            return {key: named(value) if key in words else value for key, value in values.items()}
+        return values
+
+    def source(self) -> Literal["live", "self", "lightweight", "virtual"] | None:
+        """Tell which teacher the run needs: the one asked for, else the one the method is made for, else a live one."""
+        needed = self.method.create().teacher
+        if needed is None or needed == "virtual":
+            return needed
+        if self.teacher.source != "auto":
+            return self.teacher.source
+        return "live" if needed == "any" else needed
+
+
+def packaged() -> tuple[str, ...]:
+    """List the packaged recipes.
+
+    Example:
+        >>> "quickstart" in packaged()
+        True
+    """
+    folder = resources.files("limbeck.recipes")
+    return tuple(sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")))
+
+
+def _read(source: str | Path) -> tuple[str, str]:
+    path = Path(source)
+    if path.is_file():
+        return path.stem, path.read_text()
+    if str(source) in packaged():
+        return str(source), (resources.files("limbeck.recipes") / f"{source}.yaml").read_text()
+    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+        raise UserError(f"recipe {source}: no such file; packaged recipes: {', '.join(packaged())}")
+    raise unknown_name("recipe", source, packaged())
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise UserError(f"{where}{place}: no valid YAML ({problem})") from None
+
+
+def _set(values: dict[str, Any], key: str, value: Any) -> None:
+    *groups, last = key.split(".")
+    for group in groups:
+        inside = values.get(group)
+        values[group] = dict(inside) if isinstance(inside, Mapping) else ({} if inside is None else named(inside))
+        values = values[group]
+        if not isinstance(values, dict):
+            raise UserError(f"{key}={value}: {group} holds {values!r}, expected a group of settings")
+    inside = values.get(last)
+    # A plain word for a group replaces its name and leaves the rest, as `data=cifar10` should not drop `data.root`.
+    if isinstance(inside, Mapping) and isinstance(value, str) and "name" in inside:
+        values[last] = {**inside, "name": value}
+    else:
+        values[last] = value
+
+
+def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
+    """Read ``key=value`` words; values are YAML.
+
+    Raises:
+        UserError: If a word has no ``=`` or no key.
+
+    Example:
+        >>> parse_overrides(["training.epochs=5", "data.augment.flip=true"])
+        {'training.epochs': 5, 'data.augment.flip': True}
+    """
+    found = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UserError(f"{pair!r}: expected key=value, such as training.epochs=5")
+        found[key] = _parse(value, pair)
+    return found
+
+
+def load_recipe(source: str | Path | Mapping[str, Any] | Recipe, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Read and validate a recipe.
+
+    Args:
+        source: A YAML file, the name of a packaged recipe, a mapping, or a recipe.
+        overrides: Values by dotted key, such as ``{"training.epochs": 5}``.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        UserError: If there is no such recipe, or a key or value in it is wrong; the line names key, value and what is
+            expected.
+
+    Example:
+        >>> load_recipe("quickstart", {"seed": 3}).seed
+        3
+    """
+    if isinstance(source, Recipe):
+        values: Any = source.model_dump(mode="json")
+    elif isinstance(source, Mapping):
+        values = dict(source)
+    else:
+        stem, text = _read(source)
+        values = _parse(text, str(source))
+        if not isinstance(values, dict):
+            raise UserError(f"recipe {source}: got {type(values).__name__}, expected keys such as data and student")
+        values.setdefault("name", stem)
+    for key, value in (overrides or {}).items():
+        _set(values, key, value)
+    return validated(Recipe, values)
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """Write a recipe as YAML, with every default in it.
+
+    Example:
+        >>> "epochs:" in dump_recipe(load_recipe("quickstart"))
+        True
+    """
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)

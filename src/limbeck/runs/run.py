@@ -1,0 +1,243 @@
+"""One distillation, from a recipe to a run folder."""
+
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from limbeck import models
+from limbeck.data import Data
+from limbeck.distiller import Distiller
+from limbeck.runs.choosing import chooser
+from limbeck.runs.folder import RunFolder, save_network
+from limbeck.runs.recipe import Recipe, load_recipe
+from limbeck.runs.setting import Feed, describe, load_data, parameter_count, student_network
+from limbeck.runs.teachers import Reporting, check_teacher, make_teacher
+from limbeck.seeding import seed_everything
+from limbeck.training import Engine, Progress, make_fabric, resolve_precision, uses_channels_last
+
+
+@dataclass(frozen=True)
+class Run:
+    """A complete run.
+
+    Attributes:
+        folder: Where its files are.
+        summary: What ``summary.json`` holds, such as ``summary["test.accuracy"]``.
+        student: The trained student, on the CPU, in eval mode.
+
+    Example:
+        >>> Run(Path("runs/kd"), {"test.accuracy": 0.9}, nn.Identity()).summary["test.accuracy"]
+        0.9
+    """
+
+    folder: Path
+    summary: Mapping[str, Any]
+    student: nn.Module
+
+
+def run(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    reporting: Reporting | None = None,
+) -> Run:
+    """Distil one student as a recipe says; this is what ``limbeck run`` calls.
+
+    A run is a function of recipe and seed: the same machine gives the same numbers, and a run that was stopped and
+    resumed gives those of one that never stopped.
+
+    Args:
+        recipe: A YAML file, the name of a packaged recipe, a mapping, or a recipe.
+        overrides: Values by dotted key, such as ``{"training.epochs": 5}``.
+        out: The run folder; by default ``runs/NAME-METHOD-seedN``.
+        resume: Go on with a run that was stopped; a complete run is only read.
+        reporting: Who is told what happens; nobody by default.
+
+    Returns:
+        The complete run.
+
+    Raises:
+        UserError: If anything given cannot be used; nothing has been written then.
+        RunError: If the training fails.
+
+    Example:
+        >>> import limbeck, tempfile
+        >>> recipe = {"data": {"name": "fashion_mnist_sample", "train_limit": 100}, "student": "resnet8",
+        ...           "method": "label_smoothing", "training": {"epochs": 1, "precision": "fp32"}}
+        >>> done = limbeck.run(recipe, out=tempfile.mkdtemp())
+        >>> 0 <= done.summary["test.accuracy"] <= 1
+        True
+    """
+    recipe = load_recipe(recipe, overrides)
+    reporting = reporting or Reporting()
+    folder = RunFolder(out or default_folder(recipe))
+    folder.check(recipe, resume=resume)
+    data = load_data(recipe.data)
+    if resume and folder.finished:
+        return _complete(folder, recipe, data)
+    return _Session(recipe, folder, data, reporting).complete(resume=resume and folder.resumable)
+
+
+def default_folder(recipe: Recipe) -> Path:
+    """Name the folder of a run.
+
+    Example:
+        >>> default_folder(load_recipe("quickstart", {"method": "kd"})).as_posix()
+        'runs/quickstart-kd-seed0'
+    """
+    return recipe.output.root / f"{recipe.name}-{recipe.method.name}-seed{recipe.seed}"
+
+
+def _complete(folder: RunFolder, recipe: Recipe, data: Data) -> Run:
+    student = student_network(recipe, data)
+    models.load_weights(student, folder.path / "student.safetensors", name="student")
+    return Run(folder.path, folder.read_summary(), student.eval())
+
+
+class _Session:
+    """A run under way; everything that can be wrong with the recipe is found before it writes anything."""
+
+    def __init__(self, recipe: Recipe, folder: RunFolder, data: Data, reporting: Reporting) -> None:
+        self.recipe, self.folder, self.data, self.heard = recipe, folder, data, reporting
+        self.fabric = make_fabric(recipe.training)
+        self.feed = Feed(data, recipe.data, recipe.training, self.fabric, recipe.seed)
+        self.student = student_network(recipe, data)
+        self.views = self.feed.train()
+        check_teacher(recipe, data)
+        selection = recipe.method.create().selection
+        if selection is not None and selection.needs_training_set:
+            models.head(self.student, len(data.classes))
+
+    def complete(self, *, resume: bool) -> Run:
+        start = time.perf_counter()
+        self.folder.open(self.recipe)
+        self.say(self._headline())
+        engine = self._engine()
+        engine.fit(resume=resume)
+        self.folder.write_metrics(engine.record)
+        student = engine.network.cpu().eval()
+        save_network(self.folder.path / "student.safetensors", student, describe(self.recipe.student, self.data))
+        self.folder.write_predictions(engine.measured["test"].predictions)
+        summary = self._summary(engine, time.perf_counter() - start)
+        self.folder.write_summary(summary)
+        self.say(f"test accuracy {summary['test.accuracy']:.2%} after epoch {summary['epoch']} ({self.folder.path})")
+        return Run(self.folder.path, summary, student)
+
+    def say(self, line: str) -> None:
+        self.folder.log(line)
+        self.heard.say(line)
+
+    def _headline(self) -> str:
+        training, device = self.recipe.training, self.fabric.device.type
+        precision = resolve_precision(training.precision, device)
+        return (
+            f"{self.recipe.method.name}: {self.recipe.student.name} ({parameter_count(self.student):,} parameters) on"
+            f" {self.data.name}, {len(self.data.train):,} training and {len(self.data.test):,} test images,"
+            f" {training.epochs} epochs, {device} {precision}, seed {self.recipe.seed}"
+        )
+
+    def _engine(self) -> Engine:
+        teacher = make_teacher(self.recipe, self.data, Reporting(self.say, self.heard.progress)).teacher
+        seed_everything(self.recipe.seed)
+        method, classes = self.recipe.method.create(), len(self.data.classes)
+        distiller = Distiller(self.student, teacher, method, num_classes=classes, seed=self.recipe.seed)
+        distiller.to(self.fabric.device)
+        if uses_channels_last(self.recipe.training, self.fabric.device.type):
+            distiller.to(memory_format=torch.channels_last)
+        choose = None
+        if method.selection is not None:
+            choose = chooser(self.recipe, distiller, self.feed, self.say)
+        return Engine(
+            distiller,
+            self.views,
+            self.recipe.training,
+            fabric=self.fabric,
+            splits=self.feed.measured(),
+            num_classes=classes,
+            checkpoint=self.folder.checkpoint,
+            progress=_Logged(self.folder, self.heard.progress),
+            before_epoch=choose,
+            after_epoch=self.folder.write_metrics,
+        )
+
+    def _summary(self, engine: Engine, seconds: float) -> dict[str, Any]:
+        summary: dict[str, Any] = {
+            "name": self.recipe.name,
+            "method": self.recipe.method.name,
+            "seed": self.recipe.seed,
+        }
+        summary["epoch"] = int(engine.record[-1]["epoch"])
+        for name, measured in engine.measured.items():
+            summary |= {f"{name}.{key}": value for key, value in measured.numbers().items()}
+        summary["train.accuracy"] = engine.record[-1]["train.accuracy"]
+        if "selected" in engine.record[-1]:
+            summary["selected"] = engine.record[-1]["selected"]
+        summary["student.parameters"] = parameter_count(self.student)
+        summary["teacher"] = self.recipe.source() or "none"
+        summary["seconds"] = seconds
+        summary["training.seconds"] = sum(row["seconds"] for row in engine.record)
+        summary["device"], summary["precision"] = str(self.fabric.device), self.fabric.strategy.precision.precision
+        return summary | {f"versions.{name}": text for name, text in _versions().items()}
+
+
+class _Logged:
+    """Write each epoch's line to the log, and pass everything on."""
+
+    def __init__(self, folder: RunFolder, progress: Progress | None) -> None:
+        self.folder, self.progress = folder, progress
+
+    def step(self, epoch: int, step: int, steps: int, tally: Any) -> None:
+        if self.progress:
+            self.progress.step(epoch, step, steps, tally)
+
+    def epoch(self, row: dict[str, float], epochs: int) -> None:
+        self.folder.log(epoch_line(row, epochs))
+        if self.progress:
+            self.progress.epoch(row, epochs)
+
+
+def epoch_line(row: Mapping[str, float], epochs: int) -> str:
+    """Tell an epoch in one line.
+
+    Example:
+        >>> epoch_line({"epoch": 1, "train.loss": 0.5, "train.accuracy": 0.9, "images_per_second": 99, "seconds": 2}, 3)
+        'epoch 1/3  loss 0.5000  train 90.00 %  99 images/s  2.0 s'
+    """
+    parts = [f"epoch {row['epoch']}/{epochs}", f"loss {row['train.loss']:.4f}"]
+    named = {k.removeprefix("train."): v for k, v in row.items() if k.startswith("train.")}
+    losses = {name: value for name, value in named.items() if name not in ("loss", "accuracy")}
+    if len(losses) > 1:
+        parts.append("(" + " ".join(f"{name} {value:.4f}" for name, value in losses.items()) + ")")
+    parts.append(f"train {row['train.accuracy']:.2%}".replace("%", " %"))
+    for split in ("validation", "test"):
+        if f"{split}.accuracy" in row:
+            parts.append(f"{split} {row[f'{split}.accuracy']:.2%}".replace("%", " %"))
+    return "  ".join([*parts, f"{row['images_per_second']:.0f} images/s", f"{row['seconds']:.1f} s"])
+
+
+def _versions() -> dict[str, str]:
+    packages = ("limbeck", "torch", "torchvision", "lightning-fabric")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def read_run(folder: str | Path) -> dict[str, Any]:
+    """Read the summary of a complete run.
+
+    Raises:
+        UserError: If there is none.
+
+    Example:
+        >>> read_run("nowhere")
+        Traceback (most recent call last):
+        limbeck.errors.UserError: nowhere: no summary.json there, expected the folder of a complete run
+    """
+    return RunFolder(folder).read_summary()

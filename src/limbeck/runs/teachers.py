@@ -1,0 +1,206 @@
+"""Make the teacher that a recipe asks for: load it, train it once, or take it from the store."""
+
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from limbeck import models
+from limbeck.data import Data
+from limbeck.distiller import Distiller
+from limbeck.errors import UserError
+from limbeck.runs.folder import save_network, to_csv
+from limbeck.runs.recipe import Recipe, TeacherSettings
+from limbeck.runs.setting import (
+    Feed,
+    check_network,
+    create_network,
+    describe,
+    input_adapter,
+    load_data,
+    parameter_count,
+)
+from limbeck.runs.store import cache_folder, content_key, kept, source_hash
+from limbeck.seeding import seed_everything
+from limbeck.teachers import LightweightBank, LightweightTeacher, LiveTeacher, Teacher, train_lightweight
+from limbeck.teachers.digits import check_num_classes
+from limbeck.teachers.lightweight import GOOD_ACCURACY
+from limbeck.training import Engine, Progress, TrainingSettings, make_fabric, resolve_device, resolve_precision
+
+Say = Callable[[str], None]
+# Raised whenever the same recipe would make another teacher than before.
+_FORMAT = 1
+
+
+def _unheard(_: str) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """Who is told while a teacher is made.
+
+    Attributes:
+        say: Told what happens, a line at a time.
+        progress: Told of a training's steps, if anybody wants to know.
+
+    Example:
+        >>> Reporting().say("unheard")
+    """
+
+    say: Say = _unheard
+    progress: Progress | None = None
+
+
+class Made(NamedTuple):
+    """A teacher, and a line that says what it is and how good.
+
+    Attributes:
+        teacher: None for methods without one, and for a virtual one, which the distiller makes.
+        about: Empty without a teacher.
+    """
+
+    teacher: Teacher | None
+    about: str
+
+
+def make_teacher(recipe: Recipe, data: Data, reporting: Reporting) -> Made:
+    """Make the teacher of a run.
+
+    Raises:
+        UserError: If it cannot be made, or does not fit the data.
+    """
+    match recipe.source():
+        case "live":
+            made = _live(recipe, recipe.teacher, data, "teacher", reporting)
+        case "self":
+            made = _live(recipe, _self_settings(recipe), data, "self-teacher", reporting)
+        case "lightweight":
+            made = _lightweight(recipe, data, reporting)
+        case _:
+            return Made(None, "")
+    reporting.say(made.about)
+    return made
+
+
+def check_teacher(recipe: Recipe, data: Data) -> None:
+    """Make the teacher's network and look whether it fits, without training anything.
+
+    Raises:
+        UserError: If it cannot be made, or does not fit the data.
+    """
+    match recipe.source():
+        case "live":
+            _network(recipe.teacher, data)
+        case "lightweight":
+            check_num_classes(len(data.classes))
+
+
+def _self_settings(recipe: Recipe) -> TeacherSettings:
+    student = recipe.student
+    return TeacherSettings(
+        name=student.name, options=student.options, training=recipe.training, seed=recipe.teacher.seed
+    )
+
+
+def _is_trained_elsewhere(settings: TeacherSettings) -> bool:
+    asked_for_weights = any(settings.options.get(key) for key in ("pretrained", "weights"))
+    return settings.weights is not None or asked_for_weights or str(settings.name).startswith("python:")
+
+
+def _network(settings: TeacherSettings, data: Data) -> nn.Module:
+    network = create_network(settings, data, role="teacher", seed=settings.seed)
+    if settings.training is None and not _is_trained_elsewhere(settings):
+        raise UserError(f"teacher {settings.name}: has no weights, expected teacher.weights or teacher.training")
+    check_network(network, data, role=f"teacher {settings.name}", adapter=input_adapter(settings, data))
+    return network
+
+
+def _live(recipe: Recipe, settings: TeacherSettings, data: Data, role: str, reporting: Reporting) -> Made:
+    network, about = _network(settings, data), f"{role} {settings.name}"
+    if settings.training is not None:
+        folder, how = _trained(recipe, settings, network, data, reporting)
+        models.load_weights(network, folder / "teacher.safetensors", name="teacher")
+        about = f"{about}: {how}"
+    adapter = input_adapter(settings, data)
+    train_mode = recipe.teacher.train_mode and role == "teacher"
+    return Made(LiveTeacher(network, adapter=adapter, train_mode=train_mode), about)
+
+
+def _trained(
+    recipe: Recipe, settings: TeacherSettings, network: nn.Module, data: Data, reporting: Reporting
+) -> tuple[Path, str]:
+    assert settings.training is not None
+    if settings.train_limit:
+        data = load_data(recipe.data, train_limit=settings.train_limit)
+    key = content_key(_material(recipe, settings, settings.training, network, data))
+    folder = cache_folder(recipe.output.cache) / "teachers" / key
+    known = folder.is_dir()
+    kept(folder, lambda path: _train(path, recipe, settings, network, data, reporting))
+    summary = json.loads((folder / "summary.json").read_text())
+    once = f"trained on {len(data.train):,} images in {summary['seconds']:.0f} s" + (" before this run" if known else "")
+    return folder, f"test accuracy {summary['test.accuracy']:.2%}, {once} (kept in {folder})"
+
+
+def _material(
+    recipe: Recipe, settings: TeacherSettings, training: TrainingSettings, network: nn.Module, data: Data
+) -> dict[str, Any]:
+    device = resolve_device(training.device)
+    return {
+        "format": _FORMAT,
+        "network": [settings.name, settings.options, source_hash(network)],
+        "seed": settings.seed,
+        "data": [data.fingerprint, data.mean, data.std, recipe.data.augment.model_dump()],
+        "training": training.model_dump(exclude={"evaluate_every", "checkpoint_every"}),
+        "precision": [device, resolve_precision(training.precision, device)],
+    }
+
+
+def _train(
+    folder: Path, recipe: Recipe, settings: TeacherSettings, network: nn.Module, data: Data, reporting: Reporting
+) -> None:
+    assert settings.training is not None
+    reporting.say(f"training {settings.name} as teacher, {settings.training.epochs} epochs on {len(data.train)} images")
+    fabric = make_fabric(settings.training)
+    feed = Feed(data, recipe.data, settings.training, fabric, settings.seed)
+    seed_everything(settings.seed)
+    engine = Engine(
+        Distiller(network, method="none"),
+        feed.train(),
+        settings.training,
+        fabric=fabric,
+        splits=feed.measured(),
+        num_classes=len(data.classes),
+        progress=reporting.progress,
+    )
+    rows = engine.fit()
+    summary = {**rows[-1], "parameters": parameter_count(network), "seconds": sum(row["seconds"] for row in rows)}
+    save_network(folder / "teacher.safetensors", engine.network, describe(settings, data))
+    (folder / "metrics.csv").write_text(to_csv(rows))
+    (folder / "summary.json").write_text(json.dumps(summary, indent=2))
+
+
+def _lightweight(recipe: Recipe, data: Data, reporting: Reporting) -> Made:
+    settings, seed = recipe.teacher.lightweight, recipe.teacher.seed
+    made_from = settings.model_dump(exclude={"class_mean"})
+    key = content_key({"format": _FORMAT, "classes": len(data.classes), "seed": seed, **made_from})
+    folder = cache_folder(recipe.output.cache) / "lightweight" / key
+
+    def train(path: Path) -> None:
+        reporting.say(f"training a lightweight teacher on synthetic digits, {len(data.classes)} classes")
+        with warnings.catch_warnings():
+            # A weak one is told of below, also by the runs that take it from the store.
+            warnings.simplefilter("ignore", UserWarning)
+            bank = train_lightweight(len(data.classes), seed=seed, **made_from)
+        bank.save(path / "bank.safetensors")
+
+    bank = LightweightBank.load(kept(folder, train) / "bank.safetensors")
+    teacher = LightweightTeacher(bank, seed=recipe.seed, class_mean=settings.class_mean)
+    about = f"lightweight teacher: {bank.accuracy:.2%} of held-out synthetic samples right"
+    if bank.accuracy < GOOD_ACCURACY:
+        about += f", below {GOOD_ACCURACY:.0%}: expect it to cost the student accuracy"
+    return Made(teacher, about)

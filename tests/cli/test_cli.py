@@ -1,0 +1,119 @@
+"""The command line, as a person types it: what it prints, and its exit codes."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from limbeck.cli.main import main
+
+
+@pytest.fixture
+def limbeck(monkeypatch, capsys):
+    """Run the command in this process; return its exit code, output and errors."""
+
+    def command(*words):
+        monkeypatch.setattr(sys, "argv", ["limbeck", *map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        printed = capsys.readouterr()
+        return stop.value.code or 0, printed.out, printed.err
+
+    return command
+
+
+@pytest.fixture
+def recipe(tiny, tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(tiny))
+    return path
+
+
+def test_run(limbeck, recipe, tmp_path):
+    code, out, err = limbeck("run", recipe, "method=kd", "training.epochs=1", "--out", tmp_path / "r")
+    assert (code, err) == (0, "")
+    assert "training resnet8 as teacher" in out
+    assert "epoch 1/1  loss" in out
+    assert "test accuracy" in out.splitlines()[-1]
+    assert (tmp_path / "r" / "summary.json").is_file()
+
+
+def test_run_resumes(limbeck, recipe, tmp_path):
+    limbeck("run", recipe, "--out", tmp_path / "r")
+    code, _, err = limbeck("run", recipe, "--out", tmp_path / "r")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "already holds a run" in err
+    assert limbeck("run", recipe, "--out", tmp_path / "r", "--resume")[0] == 0
+
+
+def test_compare(limbeck, recipe, tmp_path):
+    code, out, _ = limbeck(
+        "compare", recipe, "--methods", "none,kd,lr", "--seeds", 2, "--jobs", 1, "--out", tmp_path / "c"
+    )
+    assert code == 0
+    assert "gain over none" in out
+    assert "±" in out
+    assert "table.md" in out.splitlines()[-1]
+
+
+def test_methods(limbeck):
+    code, out, _ = limbeck("methods")
+    assert code == 0
+    assert all(name in out for name in ("none", "dr_kd", "lr_ds", "revise"))
+    code, out, _ = limbeck("methods", "dist")
+    assert code == 0
+    assert all(word in out for word in ("2205.10536", "published", "temperature", "76.31"))
+
+
+@pytest.mark.parametrize("words", [("--help",), ("run", "--help"), ("compare", "--help"), ("methods", "--help")])
+def test_help_has_examples(limbeck, words):
+    code, out, _ = limbeck(*words)
+    assert code == 0
+    assert "limbeck" in out
+    assert "Examples" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("run", "quikstart"), "unknown recipe 'quikstart'; did you mean 'quickstart'?"),
+        (("run", "gone.yaml"), "recipe gone.yaml: no such file"),
+        (("run", "quickstart", "training.epochs"), "expected key=value"),
+        (("run", "quickstart", "training.epochs=0"), "training.epochs: got 0"),
+        (("run", "quickstart", "method=dits"), "unknown method 'dits'"),
+        (("run", "quickstart", "method.temperature=-2"), "dist.temperature: got -2"),
+        (("compare", "quickstart", "--methods", "kd,dits"), "unknown method 'dits'"),
+        (("methods", "dits"), "unknown method 'dits'; did you mean 'dist'"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_exit_code_2(limbeck, monkeypatch, tmp_path, words, message):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = limbeck(*words)
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1
+    assert "Traceback" not in out + err
+    assert not list(tmp_path.glob("runs*"))
+
+
+@pytest.mark.parametrize("words", [("rum",), ("run",), ("run", "quickstart", "--outt", "x")])
+def test_a_word_that_the_command_does_not_know_is_exit_code_2(limbeck, words):
+    code, _, err = limbeck(*words)
+    assert code == 2
+    assert "Traceback" not in err
+
+
+def test_a_failure_is_one_line_and_exit_code_1(limbeck, recipe, tmp_path):
+    code, _, err = limbeck("run", recipe, "training.optimizer.lr=1e30", "--out", tmp_path / "r")
+    assert code == 1
+    assert err.startswith("limbeck: epoch 1: the loss is")
+    assert err.count("\n") == 1
+
+
+def test_the_installed_command(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "limbeck", "run", "nothing"], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("limbeck: unknown recipe 'nothing'")

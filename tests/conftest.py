@@ -1,0 +1,47 @@
+"""What all tests share: one thread, a cache of their own, and a tiny data set in the official MNIST layout."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from data_layouts import write_mnist
+
+# Small networks gain nothing from a second thread, and two test processes with two each crawl.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("LIMBECK_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def shared():
+    """The folder that holds real data sets; tests that need it are skipped without it."""
+    folder = os.environ.get("LIMBECK_SHARED")
+    if not folder or not Path(folder, "data").is_dir():
+        pytest.skip("LIMBECK_SHARED names no folder with data/")
+    return Path(folder)
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A recipe that runs in a second: 60 training and 30 test images, a quarter-width resnet8, two epochs."""
+    write_mnist(tmp_path / "mnist", train=60, test=30)
+    training = {
+        "epochs": 2,
+        "batch_size": 20,
+        "optimizer": {"name": "sgd", "lr": 0.05, "momentum": 0.9},
+        "precision": "fp32",
+        "device": "cpu",
+    }
+    return {
+        "name": "tiny",
+        "data": {"name": "mnist", "root": str(tmp_path / "mnist"), "augment": {"crop": 2, "flip": True}},
+        "teacher": {"name": "resnet8", "options": {"width": 0.5}, "training": {**training, "epochs": 1}},
+        "student": {"name": "resnet8", "options": {"width": 0.25}},
+        "method": "none",
+        "training": training,
+        "output": {"root": str(tmp_path / "runs")},
+    }

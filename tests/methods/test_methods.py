@@ -1,0 +1,126 @@
+"""The registry and the grammar that joins methods."""
+
+import pytest
+import torch
+
+from limbeck import methods
+from limbeck.errors import UserError
+from limbeck.losses import DISTLoss, KDLoss
+
+NAMES = ("none", "label_smoothing", "kd", "dist", "dr_kd", "lr", "lr_ds", "lw_kd", "tf_kd_self", "tf_kd_reg")
+
+
+def test_every_promised_name_is_there():
+    assert set(NAMES) <= set(methods.names())
+    assert set(methods.components()) == {"rectify", "revise", "select", "adversarial"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_card_says_where_it_comes_from(name):
+    card = methods.entry(name).card
+    assert card.summary.endswith(".")
+    assert card.citation
+    assert card.equation
+
+
+@pytest.mark.parametrize(
+    ("name", "teacher"),
+    [
+        ("none", None),
+        ("label_smoothing", None),
+        ("kd", "any"),
+        ("lr_ds", "any"),
+        ("dr_kd", "self"),
+        ("tf_kd_self", "self"),
+        ("lw_kd", "lightweight"),
+        ("tf_kd_reg", "virtual"),
+        ("dr_kd+dist", "self"),
+        ("revise+lw_kd", "lightweight"),
+        ("none+dist", "any"),
+    ],
+)
+def test_the_teacher_that_a_method_needs(name, teacher):
+    assert methods.create(name).teacher == teacher
+
+
+def terms(name, **settings):
+    return [(term.name, term.weight) for term in methods.create(name, **settings).terms]
+
+
+def test_a_loss_named_on_purpose_replaces_a_default_one():
+    method = methods.create("lr+dist")
+    assert [term.name for term in method.terms] == ["dist"]
+    assert method.ce_weight == 1.0
+    assert len(method.targets) == 1
+    assert terms("dr_kd+dist") == [("dist", 1.0)]
+    assert terms("lr_ds+dist") == [("dist", 1.0)]
+    assert methods.create("lr_ds+dist").selection.ratio == 0.8
+
+
+def test_extra_losses_stay():
+    assert terms("lw_kd+dist") == [("dist", 1.0), ("adversarial", 0.1)]
+    assert terms("kd+adversarial", adversarial_weight=0.3) == [("kd", 0.9), ("adversarial", 0.3)]
+
+
+def test_losses_named_on_purpose_add_up():
+    method = methods.create("kd+dist")
+    assert [term.name for term in method.terms] == ["kd", "dist"]
+    assert method.ce_weight == 1.0
+
+
+def test_label_smoothing_composes():
+    method = methods.create("label_smoothing+dist", smoothing=0.2)
+    assert (method.label_smoothing, [t.name for t in method.terms]) == (0.2, ["dist"])
+
+
+def test_targets_are_applied_in_the_order_written():
+    teacher, labels = torch.tensor([[0.0, 2.0, 1.0]]), torch.tensor([0])
+    one, other = methods.create("rectify+revise+kd"), methods.create("revise+rectify+kd")
+    for method, expected in ((one, [2.0, 0.0, 1.0]), (other, None)):
+        said = teacher
+        for target in method.targets:
+            said = target(said, labels)
+        assert expected is None or said.tolist() == [expected]
+        assert said.argmax() == 0
+
+
+def test_settings_go_where_they_belong():
+    method = methods.create("lr+dist", temperature=2.0, dist={"temperature": 1.0}, eta=0.5)
+    assert method.settings["lr"]["temperature"] == 2.0
+    assert method.settings["dist"]["temperature"] == 1.0
+    assert method.settings["lr"]["eta"] == 0.5
+    loss = method.terms[0].build(10)
+    assert isinstance(loss, DISTLoss)
+    assert loss.temperature == 1.0
+
+
+def test_scale_code_of_dr_kd_averages_over_classes_times_the_multiplier():
+    (term,) = methods.create("dr_kd", scale="code", multiplier=50, alpha=0.95, temperature=6).terms
+    loss = term.build(4)
+    assert isinstance(loss, KDLoss)
+    assert (loss.reduction, term.weight) == ("mean", pytest.approx(47.5))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("dits", {}, "unknown method 'dits'; did you mean 'dist'?"),
+        ("kd+dits", {}, "unknown method 'dits'"),
+        ("kd+kd", {}, "method 'kd+kd': a name stands twice"),
+        ("kd", {"temprature": 2}, "method kd: unknown setting 'temprature'; did you mean 'temperature'?"),
+        ("kd", {"temperature": -1}, "kd.temperature: got -1, input should be greater than 0"),
+        ("kd", {"temperature": "hot"}, "kd.temperature: got 'hot', input should be a valid number"),
+        ("lr", {"eta": 1}, "lr.eta: got 1, input should be less than 1"),
+        ("dr_kd+lw_kd", {}, "method 'dr_kd+lw_kd': expected one kind of teacher"),
+        ("revise", {}, "method 'revise': has no loss against the teacher"),
+        ("select+label_smoothing", {}, "method 'select+label_smoothing': has no loss against the teacher"),
+        ("lr_ds+select+kd", {}, "selects samples twice"),
+        ("lr_ds", {"scorer": "inflence"}, "unknown scorer 'inflence'; did you mean 'influence' or 'confidence'?"),
+        ("", {}, "unknown method ''"),
+    ],
+)
+def test_mistakes_are_one_clear_line(name, settings, message):
+    with pytest.raises(UserError) as error:
+        methods.create(name, **settings)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)

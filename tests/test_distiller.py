@@ -1,0 +1,262 @@
+"""``Distiller`` in a person's own loop."""
+
+import copy
+import io
+import multiprocessing
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import limbeck
+from limbeck.errors import UserError
+from limbeck.teachers import LightweightBank, LightweightTeacher, LiveTeacher
+
+
+def net(classes=4, seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, classes))
+
+
+@pytest.fixture
+def batch():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(32, 6, generator=generator), torch.randint(4, (32,), generator=generator)
+
+
+def lightweight():
+    return LightweightTeacher(LightweightBank(torch.randn(4, 5, 4), accuracy=1.0))
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["none", "label_smoothing", "kd", "dist", "dr_kd", "lr", "lw_kd", "tf_kd_self", "tf_kd_reg", "lr+dist", "dr_kd+dist"],
+)
+def test_the_loss_is_the_sum_of_its_parts_and_trains_the_student(method, batch):
+    needs_none = method in ("tf_kd_reg", "none", "label_smoothing")
+    teacher = None if needs_none else lightweight() if method == "lw_kd" else net(seed=1)
+    distiller = limbeck.Distiller(net(), teacher, method=method)
+    out = distiller(*batch)
+    torch.testing.assert_close(out.loss, torch.stack(list(out.parts.values())).sum())
+    out.loss.backward()
+    assert out.logits.shape == (32, 4)
+    assert all(parameter.grad.isfinite().all() for parameter in distiller.parameters())
+
+
+def test_kd_is_its_equation(batch):
+    student, teacher = net().eval(), net(seed=1)
+    out = limbeck.Distiller(student, teacher, method="kd")(*batch)
+    logits, said = student(batch[0]), teacher.eval()(batch[0])
+    kl = F.kl_div((logits / 4).log_softmax(1), (said / 4).softmax(1), reduction="batchmean")
+    torch.testing.assert_close(out.loss, 0.1 * F.cross_entropy(logits, batch[1]) + 0.9 * 16 * kl)
+
+
+def test_dr_kd_is_tf_kd_where_the_teacher_is_right(batch):
+    student, teacher = net().eval(), net(seed=1).eval()
+    right = teacher(batch[0]).argmax(1)
+    one = limbeck.Distiller(student, teacher, method="dr_kd")(batch[0], right)
+    other = limbeck.Distiller(student, teacher, method="tf_kd_self")(batch[0], right)
+    torch.testing.assert_close(one.loss, other.loss, rtol=0, atol=0)
+
+
+def test_the_teacher_is_frozen_in_eval_mode_and_hidden(batch):
+    teacher = net(seed=1)
+    before = copy.deepcopy(teacher.state_dict())
+    distiller = limbeck.Distiller(net(), teacher, method="kd")
+    distiller.train()
+    assert not teacher.training
+    optimizer = torch.optim.SGD(distiller.parameters(), lr=0.1)
+    distiller(*batch).loss.backward()
+    optimizer.step()
+    assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in teacher.parameters())
+    assert all(name.startswith("student.") for name in distiller.state_dict())
+    assert len(list(distiller.parameters())) == len(list(distiller.student.parameters()))
+    distiller.eval()
+    distiller.train()
+    assert distiller.student.training
+
+
+def test_a_teacher_may_be_kept_in_train_mode_on_purpose(batch):
+    network = net(seed=1)
+    distiller = limbeck.Distiller(net(), LiveTeacher(network, train_mode=True), method="kd")
+    distiller.eval()
+    assert network.training
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_the_student_stays_the_plain_module(batch):
+    student = net()
+    names = set(student.state_dict())
+    distiller = limbeck.Distiller(student, net(seed=1), method="kd")
+    distiller(*batch).loss.backward()
+    assert distiller.student is student
+    assert set(student.state_dict()) == names
+
+
+def test_extra_parts_are_registered_and_optimised(batch):
+    distiller = limbeck.Distiller(net(), lightweight(), method="lw_kd")
+    extra = list(distiller.extra_parameters())
+    assert extra
+    assert len(list(distiller.parameters())) == len(extra) + len(list(distiller.student_parameters()))
+    assert any("discriminator" in name for name in distiller.state_dict())
+    before = [parameter.clone() for parameter in extra]
+    optimizer = torch.optim.Adam(distiller.parameters(), lr=0.01)
+    out = distiller(*batch)
+    assert set(out.parts) == {"ce", "kd", "adversarial", "discriminator"}
+    out.loss.backward()
+    optimizer.step()
+    assert all(not torch.equal(one, other) for one, other in zip(before, extra, strict=True))
+
+
+def test_the_discriminators_part_gives_the_student_no_gradient(batch):
+    student = net().eval()
+    distiller = limbeck.Distiller(student, lightweight(), method="lw_kd")
+    distiller(*batch).parts["discriminator"].backward()
+    assert all(parameter.grad is None or not parameter.grad.any() for parameter in student.parameters())
+
+
+def test_state_survives_a_round_trip_without_the_teacher(batch):
+    one = limbeck.Distiller(net(), lightweight(), method="lw_kd")
+    file = io.BytesIO()
+    torch.save(one.state_dict(), file)
+    other = limbeck.Distiller(net(seed=5), lightweight(), method="lw_kd")
+    file.seek(0)
+    other.load_state_dict(torch.load(file, weights_only=True))
+    for name, value in one.state_dict().items():
+        assert torch.equal(other.state_dict()[name], value)
+        assert "teacher" not in name
+        assert "bank" not in name
+
+
+def test_two_distillers_do_not_see_each_other(batch):
+    one = limbeck.Distiller(net().eval(), net(seed=1), method="dist")
+    alone = one(*batch).loss
+    limbeck.Distiller(net(seed=3), net(seed=4), method="lr")(*batch)
+    torch.testing.assert_close(one(*batch).loss, alone, rtol=0, atol=0)
+
+
+def test_a_copy_is_independent(batch):
+    one = limbeck.Distiller(net().eval(), net(seed=1), method="kd")
+    other = copy.deepcopy(one)
+    torch.testing.assert_close(other(*batch).loss, one(*batch).loss)
+    assert other.teacher is not one.teacher
+    with torch.no_grad():
+        next(other.student.parameters()).add_(1)
+    assert not torch.equal(next(other.student.parameters()), next(one.student.parameters()))
+
+
+def in_another_process(distiller, inputs, labels, answers):
+    answers.put(distiller(inputs, labels).loss.item())
+
+
+def test_a_distiller_can_be_sent_to_another_process(batch):
+    distiller = limbeck.Distiller(net().eval(), net(seed=1), method="revise+kd")
+    context = multiprocessing.get_context("spawn")
+    answers = context.Queue()
+    process = context.Process(target=in_another_process, args=(distiller, *batch, answers))
+    process.start()
+    try:
+        assert answers.get(timeout=120) == pytest.approx(distiller(*batch).loss.item(), rel=1e-6)
+    finally:
+        process.join()
+
+
+def test_the_teacher_follows_to_another_type(batch):
+    teacher = net(seed=1)
+    limbeck.Distiller(net(), teacher, method="kd").double()
+    assert next(teacher.parameters()).dtype == torch.float64
+
+
+def test_a_last_batch_of_one_sample():
+    distiller = limbeck.Distiller(net().eval(), net(seed=1), method="dist")
+    out = distiller(torch.randn(1, 6), torch.tensor([2]))
+    out.loss.backward()
+    assert out.logits.shape == (1, 4)
+    assert out.loss.isfinite()
+
+
+def test_selection_over_the_training_set_decides_who_listens(batch):
+    inputs, labels = batch
+    distiller = limbeck.Distiller(net().eval(), net(seed=1), method="revise+select+kd")
+    mask = distiller.select([(inputs, labels, torch.arange(32))])
+    assert 24 <= int(mask.sum()) <= 27
+    out = distiller(inputs, labels, torch.arange(32))
+    plain = limbeck.Distiller(distiller.student, distiller.teacher.network, method="revise+kd")
+    heard = plain(inputs[mask], labels[mask])
+    torch.testing.assert_close(out.parts["kd"], heard.parts["kd"])
+    torch.testing.assert_close(out.parts["ce"], plain(inputs, labels).parts["ce"])
+
+
+@pytest.mark.parametrize("scorer", ["random", "agreement", "confidence", "el2n"])
+def test_selection_within_a_batch_needs_no_preparation(scorer, batch):
+    method = limbeck.methods.create("select+kd", scorer=scorer, ratio=0.5)
+    out = limbeck.Distiller(net().eval(), net(seed=1), method=method)(*batch)
+    assert out.parts["kd"].isfinite()
+
+
+@pytest.mark.parametrize("scorer", ["influence", "random", "agreement", "confidence", "el2n"])
+def test_every_scorer_selects_over_the_training_set(scorer, batch):
+    method = limbeck.methods.create("select+kd", scorer=scorer, ratio=0.5, per_class=False)
+    distiller = limbeck.Distiller(net(), net(seed=1), method=method)
+    mask = distiller.select([(*batch, torch.arange(32))])
+    assert int(mask.sum()) == 16
+    assert distiller.student.training
+
+
+def test_agreement_is_judged_before_revision_makes_everything_right(batch):
+    teacher = net(seed=1).eval()
+    method = limbeck.methods.create("revise+select+kd", scorer="agreement", ratio=0.25, per_class=False)
+    distiller = limbeck.Distiller(net(), teacher, method=method)
+    mask = distiller.select([(*batch, torch.arange(32))])
+    right = teacher(batch[0]).argmax(1) == batch[1]
+    assert right[mask].sum() == min(8, int(right.sum()))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: limbeck.Distiller(net(), method="kd"), "method 'kd': needs a teacher, pass teacher="),
+        (lambda: limbeck.Distiller(net(), method="dr_kd"), "needs a teacher, pass teacher=, a trained copy of the student"),
+        (lambda: limbeck.Distiller(net(), method="lw_kd"), "needs a teacher, pass teacher=LightweightTeacher"),
+        (lambda: limbeck.Distiller(net(), net(), method="dits"), "unknown method 'dits'"),
+        (lambda: limbeck.Distiller(nn.Flatten(), method="tf_kd_reg"), "num_classes: not given"),
+    ],
+)
+def test_mistakes_at_construction(make, message):
+    with pytest.raises(UserError) as error:
+        make()
+    assert message in str(error.value)
+
+
+def test_a_student_cannot_be_its_own_live_teacher():
+    student = net()
+    with pytest.raises(UserError, match="got the student itself"):
+        limbeck.Distiller(student, student, method="tf_kd_self")
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "labels", "message"),
+    [
+        (net(), net(5), torch.zeros(32, dtype=torch.long), "teacher_logits: got (32, 5), expected the student's shape (32, 4)"),
+        (net(), net(), torch.full((32,), 7), "labels: got values from 7 to 7, expected 0 to 3"),
+        (nn.Linear(6, 4).double(), net(), torch.zeros(32), "labels: got (32,) torch.float32"),
+        (nn.Unflatten(1, (2, 3)), net(), torch.zeros(32, dtype=torch.long), "the student's output: got (32, 2, 3)"),
+    ],
+)
+def test_mistakes_in_a_batch(student, teacher, labels, message):
+    distiller = limbeck.Distiller(student, teacher, method="kd", num_classes=4)
+    inputs = torch.randn(32, 6, dtype=next((p.dtype for p in student.parameters()), torch.float32))
+    with pytest.raises(UserError) as error:
+        distiller(inputs, labels)
+    assert message in str(error.value)
+
+
+def test_influence_asks_for_the_training_set_first(batch):
+    distiller = limbeck.Distiller(net(), net(seed=1), method="lr_ds")
+    with pytest.raises(UserError, match="call distiller.select"):
+        distiller(*batch)
+    distiller.select([(*batch, torch.arange(32))])
+    with pytest.raises(UserError, match="indices: got None"):
+        distiller(*batch)
