@@ -1,10 +1,12 @@
 """What all tests share: one thread, a cache of their own, and a tiny data set in the official MNIST layout."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+
 from data_layouts import write_mnist
 
 # Small networks gain nothing from a second thread, and two test processes with two each crawl.
@@ -14,6 +16,14 @@ torch.set_num_threads(1)
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("LIMBECK_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _own_compilations():
+    yield
+    # Dynamo counts recompilations over the whole process and gives up at a limit.
+    if "torch._dynamo" in sys.modules:
+        torch._dynamo.reset()
 
 
 @pytest.fixture

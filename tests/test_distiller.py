@@ -31,7 +31,19 @@ def lightweight():
 
 @pytest.mark.parametrize(
     "method",
-    ["none", "label_smoothing", "kd", "dist", "dr_kd", "lr", "lw_kd", "tf_kd_self", "tf_kd_reg", "lr+dist", "dr_kd+dist"],
+    [
+        "none",
+        "label_smoothing",
+        "kd",
+        "dist",
+        "dr_kd",
+        "lr",
+        "lw_kd",
+        "tf_kd_self",
+        "tf_kd_reg",
+        "lr+dist",
+        "dr_kd+dist",
+    ],
 )
 def test_the_loss_is_the_sum_of_its_parts_and_trains_the_student(method, batch):
     needs_none = method in ("tf_kd_reg", "none", "label_smoothing")
@@ -218,7 +230,10 @@ def test_agreement_is_judged_before_revision_makes_everything_right(batch):
     ("make", "message"),
     [
         (lambda: limbeck.Distiller(net(), method="kd"), "method 'kd': needs a teacher, pass teacher="),
-        (lambda: limbeck.Distiller(net(), method="dr_kd"), "needs a teacher, pass teacher=, a trained copy of the student"),
+        (
+            lambda: limbeck.Distiller(net(), method="dr_kd"),
+            "needs a teacher, pass teacher=, a trained copy of the student",
+        ),
         (lambda: limbeck.Distiller(net(), method="lw_kd"), "needs a teacher, pass teacher=LightweightTeacher"),
         (lambda: limbeck.Distiller(net(), net(), method="dits"), "unknown method 'dits'"),
         (lambda: limbeck.Distiller(nn.Flatten(), method="tf_kd_reg"), "num_classes: not given"),
@@ -239,7 +254,12 @@ def test_a_student_cannot_be_its_own_live_teacher():
 @pytest.mark.parametrize(
     ("student", "teacher", "labels", "message"),
     [
-        (net(), net(5), torch.zeros(32, dtype=torch.long), "teacher_logits: got (32, 5), expected the student's shape (32, 4)"),
+        (
+            net(),
+            net(5),
+            torch.zeros(32, dtype=torch.long),
+            "teacher_logits: got (32, 5), expected the student's shape (32, 4)",
+        ),
         (net(), net(), torch.full((32,), 7), "labels: got values from 7 to 7, expected 0 to 3"),
         (nn.Linear(6, 4).double(), net(), torch.zeros(32), "labels: got (32,) torch.float32"),
         (nn.Unflatten(1, (2, 3)), net(), torch.zeros(32, dtype=torch.long), "the student's output: got (32, 2, 3)"),

@@ -51,7 +51,8 @@ def _within(group: str, message: str, fields: list[str]) -> str:
 
 
 def _line(model: type[BaseModel], error: ValidationError, where: str) -> UserError:
-    first = error.errors(include_url=False)[0]
+    # A misspelt key often leaves another one missing: the misspelling is what the user should hear of.
+    first = min(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
     # Names of union members and of types appear in the path too; a key of a recipe is what the user wrote.
     path = tuple(part for part in first["loc"] if not (isinstance(part, str) and ("[" in part or part[:1].isupper())))
     name = ".".join(str(part) for part in (where, *path) if part not in ("",))

@@ -1,11 +1,11 @@
 import os
 import pickle
 
-import data_layouts as layouts
 import numpy as np
 import pytest
 import torch
 
+import data_layouts as layouts
 from limbeck.data import load
 from limbeck.errors import UserError
 

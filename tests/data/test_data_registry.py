@@ -1,8 +1,8 @@
 import pytest
 import torch
 import torchvision.datasets
-from data_layouts import write_mnist
 
+from data_layouts import write_mnist
 from limbeck.data import load, names
 from limbeck.errors import UserError
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from data_layouts import write_classes
 from PIL import Image
 from torchvision.transforms.v2 import functional as tvf
 
+from data_layouts import write_classes
 from limbeck.data import Augment, Views, load
 from limbeck.errors import UserError
 

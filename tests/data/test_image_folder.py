@@ -1,8 +1,8 @@
 import shutil
 
 import pytest
-from data_layouts import write_classes, write_image
 
+from data_layouts import write_classes, write_image
 from limbeck.data import load
 from limbeck.errors import UserError
 

@@ -3,8 +3,8 @@ import gzip
 import numpy as np
 import pytest
 import torch
-from data_layouts import pixels, write_idx, write_mnist
 
+from data_layouts import pixels, write_idx, write_mnist
 from limbeck.data import load
 from limbeck.data.mnist import read_idx
 from limbeck.errors import UserError

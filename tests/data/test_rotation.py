@@ -2,10 +2,10 @@ import math
 
 import pytest
 import torch
-from data_layouts import write_classes
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tvf
 
+from data_layouts import write_classes
 from limbeck.data import Augment, ImageSet, Views, load
 from limbeck.data.rotation import rotate
 from limbeck.errors import UserError

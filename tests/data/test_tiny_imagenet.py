@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from data_layouts import write_image, write_tiny_imagenet
 from PIL import Image
 
+from data_layouts import write_image, write_tiny_imagenet
 from limbeck.data import load
 from limbeck.errors import UserError
 

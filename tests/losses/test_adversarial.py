@@ -79,9 +79,7 @@ def test_rows_without_weight_are_left_out(game):
     loss, student, teacher, labels = game
     loss.eval()
     kept = torch.arange(16) < 5
-    torch.testing.assert_close(
-        loss(student, teacher, labels, kept), loss(student[kept], teacher[kept], labels[kept])
-    )
+    torch.testing.assert_close(loss(student, teacher, labels, kept), loss(student[kept], teacher[kept], labels[kept]))
     assert loss(student, teacher, labels, torch.zeros(16)).item() == 0
 
 

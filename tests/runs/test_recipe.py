@@ -56,7 +56,8 @@ def test_a_plain_word_over_a_group_replaces_its_name_alone():
 
 
 @pytest.mark.parametrize(
-    ("method", "source"), [("none", None), ("kd", "live"), ("dr_kd", "self"), ("lw_kd", "lightweight"), ("tf_kd_reg", "virtual")]
+    ("method", "source"),
+    [("none", None), ("kd", "live"), ("dr_kd", "self"), ("lw_kd", "lightweight"), ("tf_kd_reg", "virtual")],
 )
 def test_the_teacher_that_a_run_needs(method, source):
     assert load_recipe("quickstart", {"method": method}).source() == source

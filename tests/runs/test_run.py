@@ -74,7 +74,9 @@ def test_same_seed_same_numbers_other_seed_others(tiny, tmp_path):
 
 
 def test_three_lines_in_a_plain_loop_give_the_same_losses(tiny, tmp_path):
-    done = limbeck.run({**tiny, "method": "dist", "training": {**tiny["training"], "schedule": "constant"}}, out=tmp_path / "r")
+    done = limbeck.run(
+        {**tiny, "method": "dist", "training": {**tiny["training"], "schedule": "constant"}}, out=tmp_path / "r"
+    )
     data = limbeck.data.load("mnist", root=tiny["data"]["root"])
     augment = limbeck.data.Augment(crop=2, flip=True)
     views = limbeck.data.Views(
@@ -134,7 +136,7 @@ def test_resumed_equals_never_stopped_bit_for_bit(tiny, tmp_path, method, more):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def StopAfterReporting(epochs):  # noqa: N802
+def StopAfterReporting(epochs):
     # The teacher's own training has one epoch, so that it is not stopped.
     return Reporting(progress=StopAfter(epochs))
 
@@ -241,11 +243,14 @@ def test_a_loss_that_is_no_number_fails_the_run(tiny, tmp_path):
         ({"training.optimizer.momentun": 0.5}, "unknown argument of sgd 'momentun'; did you mean 'momentum'?"),
         ({"training.optimizer.momentum": -1}, "sgd: Invalid momentum value: -1"),
         ({"training.schedule.name": "cosin"}, "training.schedule.name: got 'cosin', input should be 'constant'"),
-        ({"training.schedule": {"name": "multi_step", "milestones": [9]}}, "schedule.milestones: got 9, expected epochs"),
+        (
+            {"training.schedule": {"name": "multi_step", "milestones": [9]}},
+            "schedule.milestones: got 9, expected epochs",
+        ),
         ({"data.name": "fashon_mnist"}, "unknown data set 'fashon_mnist'; did you mean 'fashion_mnist'"),
         ({"data.root": "nowhere"}, "nowhere"),
         ({"data.train_limit": 5}, "data.train_limit"),
-        ({"training.batch_size": 61}, "training.batch_size: got 61, expected at most 60, the training images"),
+        ({"training.batch_size": 61}, "training.batch_size: got 61, expected at most 60 images"),
         ({"training.device": "cuda:7"}, "training.device: got 'cuda:7', input should be"),
         ({"data.normalize": {"mean": [0, 0, 0], "std": [1, 1, 1]}}, "data.normalize: got 3 means"),
         ({"seed": -1}, "seed: got -1"),
@@ -299,7 +304,10 @@ def test_a_teacher_of_other_classes_or_channels(tiny, tmp_path, classes, channel
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 7))", "teacher python:mine:make: gives 7 classes"),
+        (
+            "torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 7))",
+            "teacher python:mine:make: gives 7 classes",
+        ),
         ("torch.nn.Conv2d(3, 10, 3)", "teacher python:mine:make: cannot take mnist's images of shape (1, 28, 28)"),
         ("torch.nn.Conv2d(1, 10, 3)", "its output is (2, 10, 26, 26), expected logits of shape (N, 10)"),
     ],

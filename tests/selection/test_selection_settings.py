@@ -34,6 +34,7 @@ def test_defaults():
         "refresh_every": None,
         "holdout": 0.1,
         "damping": None,
+        "scout_epochs": 2,
     }
 
 

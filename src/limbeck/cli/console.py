@@ -37,7 +37,8 @@ class LiveProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.bar.stop()
+        if self.console.is_terminal:
+            self.bar.stop()
 
     def step(self, epoch: int, step: int, steps: int, tally: Any) -> None:
         """Update the bar; figures are read from the device at most twice a second."""
@@ -111,4 +112,5 @@ class Overall:
 
     def stop(self) -> None:
         """Take the bar away."""
-        self.bar.stop()
+        if self.task is not None:
+            self.bar.stop()

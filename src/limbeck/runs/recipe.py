@@ -178,7 +178,8 @@ class CompareSettings(Settings):
 
     def method(self, name: str) -> MethodSettings:
         """Return the settings of one of the methods."""
-        return validated(MethodSettings, {"name": name, **self.settings.get(name, {})}, f"settings.{name}")
+        own = self.settings.get(name, {})
+        return validated(MethodSettings, {"name": name, **own}, f"settings.{name}" if own else "")
 
 
 class OutputSettings(Settings):

@@ -81,7 +81,7 @@ class Feed:
         split = self.data.train if split is None else split
         if self.training.batch_size > len(split):
             raise UserError(
-                f"training.batch_size: got {self.training.batch_size}, expected at most {len(split)}, the training images"
+                f"training.batch_size: got {self.training.batch_size}, expected at most {len(split)} images"
             )
         return self._views(
             split,

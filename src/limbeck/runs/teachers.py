@@ -142,7 +142,9 @@ def _trained(
     known = folder.is_dir()
     kept(folder, lambda path: _train(path, recipe, settings, network, data, reporting))
     summary = json.loads((folder / "summary.json").read_text())
-    once = f"trained on {len(data.train):,} images in {summary['seconds']:.0f} s" + (" before this run" if known else "")
+    once = f"trained on {len(data.train):,} images in {summary['seconds']:.0f} s" + (
+        " before this run" if known else ""
+    )
     return folder, f"test accuracy {summary['test.accuracy']:.2%}, {once} (kept in {folder})"
 
 

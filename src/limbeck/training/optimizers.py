@@ -1,8 +1,8 @@
 """Optimizers and schedules of torch, by name."""
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,48 +16,12 @@ from torch.optim.lr_scheduler import (
     SequentialLR,
 )
 
-from limbeck.errors import UserError, unknown_name
-
-if TYPE_CHECKING:
-    from limbeck.training.settings import OptimizerSettings, ScheduleSettings
-
-_RESERVED = {"params", "lr"}
+from limbeck.errors import UserError
+from limbeck.training.known import optimizers
+from limbeck.training.settings import OptimizerSettings, ScheduleSettings
 
 
-def optimizers() -> dict[str, Callable[..., torch.optim.Optimizer]]:
-    """List the optimizers of ``torch.optim`` by lower-case name, without those that need a closure or sparse gradients.
-
-    Example:
-        >>> optimizers()["adamw"].__name__
-        'AdamW'
-    """
-    found: dict[str, Any] = {n.lower(): kind for n, kind in vars(torch.optim).items() if inspect.isclass(kind)}
-    unusable = {"optimizer", "lbfgs", "sparseadam"}
-    return {n: k for n, k in found.items() if issubclass(k, torch.optim.Optimizer) and n not in unusable}
-
-
-def check_optimizer(name: str, arguments: Mapping[str, Any]) -> None:
-    """Raise ``UserError`` unless torch has the optimizer and the optimizer takes the arguments with these values.
-
-    Example:
-        >>> check_optimizer("sgd", {"momentun": 0.9})
-        Traceback (most recent call last):
-        limbeck.errors.UserError: unknown argument of sgd 'momentun'; did you mean 'momentum'? Valid: ...
-    """
-    if name.lower() not in optimizers():
-        raise unknown_name("optimizer", name, optimizers())
-    kind = optimizers()[name.lower()]
-    valid = set(inspect.signature(kind).parameters) - _RESERVED
-    for argument in arguments:
-        if argument not in valid:
-            raise unknown_name(f"argument of {name}", argument, valid)
-    try:
-        kind([nn.Parameter(torch.zeros(1))], lr=0.1, **arguments)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise UserError(f"{name}: {str(error).splitlines()[0]}") from None
-
-
-def _groups(parameters: Iterable[nn.Parameter], settings: "OptimizerSettings") -> list[dict[str, Any]]:
+def _groups(parameters: Iterable[nn.Parameter], settings: OptimizerSettings) -> list[dict[str, Any]]:
     trained = [p for p in parameters if p.requires_grad]
     if settings.decay_norm_and_bias:
         return [{"params": trained}]
@@ -67,7 +31,7 @@ def _groups(parameters: Iterable[nn.Parameter], settings: "OptimizerSettings") -
 
 
 def build_optimizer(
-    parameters: Iterable[nn.Parameter], settings: "OptimizerSettings", *, device: str = "cpu"
+    parameters: Iterable[nn.Parameter], settings: OptimizerSettings, *, device: str = "cpu"
 ) -> torch.optim.Optimizer:
     """Make the optimizer, in its fused form where torch has one for the device.
 
@@ -84,7 +48,6 @@ def build_optimizer(
         UserError: If there is nothing to train.
 
     Example:
-        >>> from limbeck.training.settings import OptimizerSettings
         >>> settings = OptimizerSettings(name="sgd", lr=0.1, weight_decay=1e-4, decay_norm_and_bias=False)
         >>> [g["weight_decay"] for g in build_optimizer(nn.Linear(2, 2).parameters(), settings).param_groups]
         [0.0001, 0.0]
@@ -100,7 +63,7 @@ def build_optimizer(
 
 
 def build_schedule(
-    optimizer: torch.optim.Optimizer, settings: "ScheduleSettings", *, epochs: int, steps: int
+    optimizer: torch.optim.Optimizer, settings: ScheduleSettings, *, epochs: int, steps: int
 ) -> LRScheduler:
     """Make the schedule, to be stepped after every batch.
 
@@ -114,7 +77,6 @@ def build_schedule(
         The schedule.
 
     Example:
-        >>> from limbeck.training.settings import ScheduleSettings
         >>> optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.1)
         >>> schedule = build_schedule(optimizer, ScheduleSettings(name="linear"), epochs=2, steps=5)
         >>> for _ in range(5):
@@ -132,7 +94,7 @@ def build_schedule(
 
 
 def _main_schedule(
-    optimizer: torch.optim.Optimizer, settings: "ScheduleSettings", *, total: int, steps: int, warmup: int
+    optimizer: torch.optim.Optimizer, settings: ScheduleSettings, *, total: int, steps: int, warmup: int
 ) -> LRScheduler:
     base = optimizer.param_groups[0]["lr"]
     match settings.name:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from limbeck.errors import UserError
-from limbeck.training.optimizers import check_optimizer
+from limbeck.training.known import check_optimizer
 from limbeck.validation import Settings
 
 Positive = Annotated[float, Field(gt=0)]

@@ -1,0 +1,45 @@
+"""The optimizers of torch by name, and what each of them takes."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from limbeck.errors import UserError, unknown_name
+
+_RESERVED = {"params", "lr"}
+
+
+def optimizers() -> dict[str, Callable[..., torch.optim.Optimizer]]:
+    """List the optimizers of ``torch.optim`` by lower-case name, without those that need a closure or sparse gradients.
+
+    Example:
+        >>> optimizers()["adamw"].__name__
+        'AdamW'
+    """
+    found: dict[str, Any] = {n.lower(): kind for n, kind in vars(torch.optim).items() if inspect.isclass(kind)}
+    unusable = {"optimizer", "lbfgs", "sparseadam"}
+    return {n: k for n, k in found.items() if issubclass(k, torch.optim.Optimizer) and n not in unusable}
+
+
+def check_optimizer(name: str, arguments: Mapping[str, Any]) -> None:
+    """Raise ``UserError`` unless torch has the optimizer and the optimizer takes the arguments with these values.
+
+    Example:
+        >>> check_optimizer("sgd", {"momentun": 0.9})
+        Traceback (most recent call last):
+        limbeck.errors.UserError: unknown argument of sgd 'momentun'; did you mean 'momentum'? Valid: ...
+    """
+    if name.lower() not in optimizers():
+        raise unknown_name("optimizer", name, optimizers())
+    kind = optimizers()[name.lower()]
+    valid = set(inspect.signature(kind).parameters) - _RESERVED
+    for argument in arguments:
+        if argument not in valid:
+            raise unknown_name(f"argument of {name}", argument, valid)
+    try:
+        kind([nn.Parameter(torch.zeros(1))], lr=0.1, **arguments)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UserError(f"{name}: {str(error).splitlines()[0]}") from None
