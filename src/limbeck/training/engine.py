@@ -122,7 +122,7 @@ class Engine:
 
     def _epoch(self, epoch: int) -> Row:
         start, rate = time.perf_counter(), self.schedule.get_last_lr()[0]
-        tally = self._train(epoch)
+        tally = self.train_epoch(epoch)
         means = tally.means()
         seconds = time.perf_counter() - start
         if not all(-float("inf") < value < float("inf") for value in means.values()):
@@ -136,7 +136,8 @@ class Engine:
         row["seconds"] = time.perf_counter() - start
         return row
 
-    def _train(self, epoch: int) -> Tally:
+    def train_epoch(self, epoch: int) -> Tally:
+        """Go once through the views of ``epoch`` and return its sums; nothing is measured or recorded."""
         self.module.train()
         tally, steps = Tally(), len(self.views)
         for step, batch in enumerate(self.views.epoch(epoch), start=1):

@@ -1,0 +1,63 @@
+"""Keep what a benchmark measured, with what made it: commit, machine, versions and command."""
+
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", *words], capture_output=True, text=True, check=False, cwd=RESULTS.parent)
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else ():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def origin() -> dict[str, Any]:
+    """Say where numbers come from."""
+    changed = " with changes" if _git("status", "--porcelain", "--", "../src") else ""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "date": date.today().isoformat(),
+        "commit": _git("rev-parse", "--short", "HEAD") + changed,
+        "command": " ".join([Path(sys.executable).name, *sys.argv]),
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "limbeck": version("limbeck"),
+    }
+
+
+def markdown(title: str, rows: Sequence[Mapping[str, Any]], made: Mapping[str, Any]) -> str:
+    """Write rows as a table, with a line that says where they come from."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    lines = [f"# {title}", "", "| " + " | ".join(columns) + " |", "| " + " | ".join("---" for _ in columns) + " |"]
+    lines += ["| " + " | ".join(str(row.get(column, "")) for column in columns) + " |" for row in rows]
+    about = ", ".join(f"{key} {value}" for key, value in made.items() if value is not None and key != "command")
+    return "\n".join([*lines, "", f"`{made['command']}`", "", about, ""])
+
+
+def record(name: str, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the rows, and write them to ``results/NAME.json`` and ``results/NAME.md``."""
+    made = origin()
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps({"title": title, "made": made, "rows": rows}, indent=2) + "\n")
+    text = markdown(title, rows, made)
+    (RESULTS / f"{name}.md").write_text(text)
+    print(text)
