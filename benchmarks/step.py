@@ -38,9 +38,8 @@ def _views(shape: tuple[int, int, int], classes: int) -> Views:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (BATCH * STEPS, *shape), dtype=torch.uint8, generator=generator)
     split = ImageSet(images, torch.randint(classes, (BATCH * STEPS,), generator=generator))
-    statistics_ = {"mean": [0.5] * shape[0], "std": [0.25] * shape[0]}
-    augment = Augment(crop=4, flip=True)
-    return Views(split, batch_size=BATCH, augment=augment, shuffle=True, channels_last=True, **statistics_)
+    mean, std, augment = [0.5] * shape[0], [0.25] * shape[0], Augment(crop=4, flip=True)
+    return Views(split, batch_size=BATCH, mean=mean, std=std, augment=augment, shuffle=True, channels_last=True)
 
 
 def _networks(student: tuple[str, float], teacher: tuple[str, float], channels: int) -> tuple[nn.Module, nn.Module]:
@@ -54,12 +53,15 @@ def _networks(student: tuple[str, float], teacher: tuple[str, float], channels: 
 
 def ours(views: Views, student: nn.Module, teacher: nn.Module, method: str) -> Callable[[int], None]:
     """Return our loop over one epoch."""
-    settings = TrainingSettings(
-        device="cpu", optimizer={"name": "sgd", "lr": 0.01, "momentum": 0.9}, schedule="constant"
-    )
+    optimizer = OptimizerSettings(name="sgd", lr=0.01, momentum=0.9)
+    settings = TrainingSettings(device="cpu", optimizer=optimizer, schedule=ScheduleSettings(name="constant"))
     distiller = limbeck.Distiller(student, teacher, method=method)
     engine = Engine(distiller, views, settings, fabric=make_fabric(settings), splits={}, num_classes=100)
-    return lambda epoch: engine.train_epoch(epoch).means() and None
+
+    def epoch(number: int) -> None:
+        engine.train_epoch(number).means()
+
+    return epoch
 
 
 def by_hand(views: Views, student: nn.Module, teacher: nn.Module, method: str) -> Callable[[int], None]:
@@ -80,7 +82,7 @@ def by_hand(views: Views, student: nn.Module, teacher: nn.Module, method: str) -
                     soft = F.kl_div(F.log_softmax(logits / 4, 1), F.softmax(said / 4, 1), reduction="batchmean")
                     loss = 0.1 * loss + 0.9 * 16 * soft
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
             total += loss.detach()
         total.item()
