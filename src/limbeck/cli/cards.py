@@ -21,7 +21,7 @@ def overview() -> Table:
     for name in methods.names():
         _add(table, methods.entry(name))
     table.add_section()
-    table.add_row(Text("components, for compositions such as revise+select+dist", style="bold"))
+    table.add_row("", Text("components, for compositions such as revise+select+dist", style="bold"))
     for name in methods.components():
         _add(table, methods.entry(name))
     return table

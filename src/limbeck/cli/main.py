@@ -17,7 +17,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-Recipe = Annotated[str, typer.Argument(help="A YAML file, or the name of a packaged recipe.", show_default=False)]
+_PACKAGED = ", ".join(sorted(path.stem for path in (Path(__file__).parents[1] / "recipes").glob("*.yaml")))
+Recipe = Annotated[
+    str, typer.Argument(help=f"A YAML file, or a packaged recipe: {_PACKAGED}.", show_default=False, metavar="RECIPE")
+]
 Pairs = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Values that replace the recipe's, such as training.epochs=5."),
@@ -83,7 +86,9 @@ def compare(
             )
     finally:
         overall.stop()
-    console.print(to_rich(comparison_rows(found.results), found.caption))
+    console.print(to_rich(comparison_rows(found.results), found.title))
+    for note in found.notes:
+        console.print(f"  {note}", highlight=False, markup=False)
     console.print(f"table and plot: {found.folder}/table.md, table.csv, plot.png, plot.svg", highlight=False)
 
 

@@ -50,19 +50,22 @@ class Comparison:
     Attributes:
         folder: Holds ``table.md``, ``table.csv``, ``plot.png``, ``plot.svg`` and a run folder a method and seed.
         results: A result for each method.
-        caption: What was compared, with which teachers.
+        title: What was compared.
+        notes: What the figures are, and a line about each teacher.
         teacher_accuracy: The live teacher's test accuracy; None if no method has one.
     """
 
     folder: Path
     results: tuple[MethodResult, ...]
-    caption: str
+    title: str
+    notes: tuple[str, ...]
     teacher_accuracy: float | None
 
     @property
     def markdown(self) -> str:
         """The table in Markdown."""
-        return to_markdown(comparison_rows(self.results), self.caption)
+        notes = "".join(f"\n- {note}" for note in self.notes)
+        return to_markdown(comparison_rows(self.results), f"{self.title}\n{notes}")
 
 
 def compare(
@@ -227,7 +230,7 @@ def _collect(
         folders = [plan.folder for plan in plans if plan.recipe.method.name == name]
         results.append(_result(name, folders, said))
     accuracy = None if said is None else float((said == data.test.labels.cpu()).double().mean())
-    return Comparison(folder, tuple(results), _caption(recipe, made, data), accuracy)
+    return Comparison(folder, tuple(results), _title(recipe, data), _notes(made, data), accuracy)
 
 
 def _teacher_predictions(recipe: Recipe, live: Made | None, data: Data) -> torch.Tensor | None:
@@ -266,19 +269,20 @@ def _result(name: str, folders: Sequence[RunFolder], said: torch.Tensor | None) 
     )
 
 
-def _caption(recipe: Recipe, made: Mapping[Any, Made], data: Data) -> str:
-    training = recipe.training
-    what = (
-        f"{recipe.student.name} on {data.name}: {len(data.train):,} training images, {training.epochs} epochs; accuracy"
-        f" of the last epoch on all {len(data.test):,} test images, which nothing was chosen on"
-    )
-    about = [one.about.partition(" (kept")[0] for one in made.values() if one.about]
-    return ". ".join([what, *about])
+def _title(recipe: Recipe, data: Data) -> str:
+    epochs = recipe.training.epochs
+    return f"{recipe.student.name} on {data.name}, {len(data.train):,} training images, {epochs} epochs"
+
+
+def _notes(made: Mapping[Any, Made], data: Data) -> tuple[str, ...]:
+    measured = f"figures of the last epoch on all {len(data.test):,} test images, which nothing was chosen on"
+    return (measured, *(one.about.partition(" (kept")[0] for one in made.values() if one.about))
 
 
 def _write(comparison: Comparison) -> None:
     folder = comparison.folder
     write_atomically(folder / "table.md", comparison.markdown)
     write_atomically(folder / "table.csv", to_csv(comparison.results))
-    title = comparison.caption.partition(";")[0]
-    save_comparison_plot(comparison.results, folder / "plot", title=title, teacher_accuracy=comparison.teacher_accuracy)
+    save_comparison_plot(
+        comparison.results, folder / "plot", title=comparison.title, teacher_accuracy=comparison.teacher_accuracy
+    )
