@@ -1,0 +1,66 @@
+"""The losses that have been here from the start: KD, DIST, and the label-revision port's."""
+
+import numpy as np
+from loss_case import LossCase
+from scipy.special import log_softmax, softmax
+
+from limbeck import losses
+
+
+def kd_reference(student, teacher, labels, weight, temperature=4.0):
+    log_s, log_t = log_softmax(student / temperature, axis=1), log_softmax(teacher / temperature, axis=1)
+    rows = (np.exp(log_t) * (log_t - log_s)).sum(1)
+    return temperature**2 * (rows * weight).sum() / max(weight.sum(), 1e-300)
+
+
+def weighted_pearson(a, b, weight):
+    if weight.sum() == 0:
+        return 1.0
+    a, b = a - np.average(a, weights=weight), b - np.average(b, weights=weight)
+    norm = np.sqrt((weight * a * a).sum()) * np.sqrt((weight * b * b).sum())
+    return (weight * a * b).sum() / (norm + 1e-8)
+
+
+def dist_reference(student, teacher, labels, weight, temperature=4.0, beta=2.0, gamma=1.0):
+    if weight.sum() == 0:
+        return 0.0
+    s, t = softmax(student / temperature, axis=1), softmax(teacher / temperature, axis=1)
+    ones = np.ones(s.shape[1])
+    inter = np.average([1 - weighted_pearson(s[i], t[i], ones) for i in range(len(s))], weights=weight)
+    intra = np.mean([1 - weighted_pearson(s[:, j], t[:, j], weight) for j in range(s.shape[1])])
+    return temperature**2 * (beta * inter + gamma * intra)
+
+
+def revised_reference(teacher, labels, eta):
+    p = softmax(teacher, axis=1)
+    for row, label in zip(p, labels, strict=True):
+        if row.argmax() != label:
+            b = eta / (row.max() - row[label] + 1)
+            row *= b
+            row[label] += 1 - b
+    return p
+
+
+def label_revision_reference(student, teacher, labels, weight, eta=0.8):
+    right = (teacher.argmax(1) == labels) * weight
+    wrong = weight - right
+    cross_entropy = -log_softmax(student, axis=1)[np.arange(len(labels)), labels]
+    logits = ((student - teacher) ** 2).mean(1)
+    revised = ((softmax(student, axis=1) - revised_reference(teacher, labels, eta)) ** 2).mean(1)
+    mean = lambda values, w: (values * w).sum() / w.sum() if w.sum() else 0.0  # noqa: E731
+    return mean(cross_entropy + 4 * logits, right) + mean(revised, wrong)
+
+
+CASES = (
+    LossCase("kd", losses.kd_loss, losses.KDLoss, kd_reference),
+    LossCase("dist", losses.dist_loss, losses.DISTLoss, dist_reference, {"temperature": 4.0, "beta": 2.0}),
+    LossCase(
+        "label_revision",
+        losses.label_revision_loss,
+        losses.LabelRevisionLoss,
+        label_revision_reference,
+        labels=True,
+        tempered=False,
+        zero_at_teacher=False,
+    ),
+)
