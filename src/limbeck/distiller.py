@@ -1,6 +1,7 @@
 """``Distiller``: a student, a teacher and a method as one module, for the engine and for anybody's own loop."""
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -12,6 +13,7 @@ from limbeck.errors import UserError
 from limbeck.losses import AdversarialLoss
 from limbeck.losses._rows import check_labels, check_logits, full
 from limbeck.methods import Method
+from limbeck.modifiers import Modified
 from limbeck.selecting import selected_rows
 from limbeck.teachers import LiveTeacher, Teacher, VirtualTeacher
 
@@ -51,6 +53,8 @@ class Distiller(nn.Module):
         num_classes: Number of classes; needed by methods with trainable parts of their own (``lw_kd``) or a virtual
             teacher (``tf_kd_reg``) when the student does not end in a linear layer that tells.
         seed: Seed of a random selection.
+        epochs: How many epochs the training will have; needed by methods whose temperature follows them (``dts``,
+            ``ctkd``).
 
     Raises:
         UserError: If the method is unknown or lacks the teacher it needs.
@@ -77,13 +81,15 @@ class Distiller(nn.Module):
         *,
         num_classes: int | None = None,
         seed: int = 0,
+        epochs: int | None = None,
     ) -> None:
         super().__init__()
         self.method = methods.create(method) if isinstance(method, str) else method
-        self.student, self.seed = student, seed
+        self.student, self.seed, self.epochs = student, seed, epochs
         self.losses = nn.ModuleList(
             term.build(_classes(num_classes, student) if term.per_class else 0) for term in self.method.terms
         )
+        self.modifiers = nn.ModuleList(build() for build in self.method.modifiers)
         # Set around nn.Module's bookkeeping: a registered teacher would enter state_dict, parameters() and DDP.
         self.__dict__["teacher"] = self._teacher(teacher, num_classes)
         self.register_buffer("listeners", None, persistent=False)
@@ -115,7 +121,7 @@ class Distiller(nn.Module):
 
         One optimizer over ``distiller.parameters()`` trains both; two optimizers may share the one backward.
         """
-        return self.losses.parameters()
+        return chain(self.losses.parameters(), self.modifiers.parameters())
 
     def forward(self, inputs: Tensor, labels: Tensor, indices: Tensor | None = None, epoch: int = 0) -> Output:
         """Run student and teacher on a batch and compute the loss.
@@ -172,12 +178,22 @@ class Distiller(nn.Module):
     ) -> dict[str, Tensor]:
         said, corrected = self.teach(inputs, labels, indices, epoch)
         weight = self._listening(logits, said, labels, indices)
+        student, teacher, factor = self._modified(logits, corrected, labels, epoch)
         parts: dict[str, Tensor] = {}
         for term, loss in zip(self.method.terms, self.losses, strict=True):
-            parts[term.name] = term.weight * loss(logits, corrected, labels, weight)
+            parts[term.name] = term.weight * factor * loss(student, teacher, labels, weight)
             if isinstance(loss, AdversarialLoss):
-                parts["discriminator"] = loss.auxiliary_loss(logits, corrected, labels, weight)
+                parts["discriminator"] = loss.auxiliary_loss(student, teacher, labels, weight)
         return parts
+
+    def _modified(self, logits: Tensor, corrected: Tensor, labels: Tensor, epoch: int) -> Modified:
+        student, teacher, factor = logits, corrected, 1.0
+        for modifier in self.modifiers:
+            if modifier.follows_epochs and self.epochs is None:
+                raise UserError(f"method {self.method.name!r}: follows the epochs, pass epochs= to Distiller")
+            student, teacher, own = modifier(student, teacher, labels, epoch / (self.epochs or 1))
+            factor = factor * own
+        return Modified(student, teacher, factor)
 
     def _listening(self, logits: Tensor, said: Tensor, labels: Tensor, indices: Tensor | None) -> Tensor | None:
         selection = self.method.selection

@@ -43,6 +43,7 @@ class Entry:
         build: Makes its parts from the settings.
         card: Its card.
         component: True for a building block that is no published method of its own.
+        tempers: True if it brings the temperature itself; that of the losses beside it is then 1 unless it is set.
 
     Example:
         >>> from limbeck.methods.registry import entry
@@ -55,3 +56,4 @@ class Entry:
     build: Callable[[Any], Parts]
     card: Card
     component: bool = field(default=False)
+    tempers: bool = field(default=False)

@@ -13,8 +13,8 @@ from limbeck.validation import Settings, validated
 def create(name: str, **settings: Any) -> Method:
     """Compose a method from registered names.
 
-    ``"lr+dist"`` revises the teacher as LR does and matches it as DIST does. Targets, selection and extra losses of all
-    names add up, in the order written. A loss that a name carries only as its default (that of ``lr``, ``lr_ds``,
+    ``"lr+dist"`` revises the teacher as LR does and matches it as DIST does. Targets, modifiers, selection and extra
+    ``"lr+dist"`` revises the teacher as LR does and matches it as DIST does. Targets, modifiers, selection and extra
     ``dr_kd``, ``tf_kd_*``, ``lw_kd``, ``none``) gives way to a loss named on purpose (``kd``, ``dist``, ...); several
     losses named on purpose are added, with the largest of their cross-entropy weights; of several defaults, the last
     one is used.
@@ -49,11 +49,14 @@ def create(name: str, **settings: Any) -> Method:
 
 def _settings_of(one: Entry, entries: Sequence[Entry], given: Mapping[str, Any]) -> dict[str, Any]:
     own: dict[str, Any] = {}
-    for key, value in given.items():
+    if "temperature" in one.settings.model_fields and any(e.tempers for e in entries if e is not one):
+        own["temperature"] = 1.0
+    # A mapping under the entry's own name comes last, so that it wins over a plain setting.
+    for key, value in sorted(given.items(), key=lambda item: isinstance(item[1], Mapping)):
         if key == one.name and isinstance(value, Mapping):
             own.update(value)
         elif key in one.settings.model_fields:
-            own.setdefault(key, value)
+            own[key] = value
         elif not any(key in (e.name, *e.settings.model_fields) for e in entries):
             valid = {field for e in entries for field in e.settings.model_fields}
             raise UserError(f"method {'+'.join(e.name for e in entries)}: {unknown_name('setting', key, valid)}")
@@ -77,6 +80,7 @@ def _combine(name: str, tokens: Sequence[str], settings: Sequence[Settings], par
         label_smoothing=max(part.label_smoothing for part in parts),
         terms=terms,
         targets=targets,
+        modifiers=tuple(modifier for part in parts for modifier in part.modifiers),
         selection=selections[0] if selections else None,
     )
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from limbeck.modifiers import Modifier
 from limbeck.selection import Selection
 
 TeacherKind = Literal["live", "self", "lightweight", "virtual"]
@@ -65,6 +66,7 @@ class Parts:
         matching: Its loss, if it has one.
         extras: Losses that stay whatever the matching is.
         targets: Corrections of the teacher's logits, in order.
+        modifiers: Make what maps both sides' logits in front of the losses, in order.
         selection: Which rows listen, if it says so.
         teacher: The teacher it needs: ``"any"``, a certain kind, or None.
         label_smoothing: Smoothing of the true labels in the cross-entropy, in [0, 1).
@@ -77,6 +79,7 @@ class Parts:
     matching: Matching | None = None
     extras: tuple[Term, ...] = ()
     targets: tuple[Target, ...] = ()
+    modifiers: tuple[Callable[[], Modifier], ...] = ()
     selection: Selection | None = None
     teacher: TeacherKind | Literal["any"] | None = None
     label_smoothing: float = 0.0
@@ -94,6 +97,7 @@ class Method:
         label_smoothing: Smoothing of the true labels in the cross-entropy.
         terms: The losses against the teacher.
         targets: Corrections of the teacher's logits, applied in order.
+        modifiers: Make what maps both sides' logits in front of the terms, applied in order.
         selection: Which rows listen to the teacher; None for all.
 
     Example:
@@ -109,4 +113,5 @@ class Method:
     label_smoothing: float = 0.0
     terms: tuple[Term, ...] = ()
     targets: tuple[Target, ...] = ()
+    modifiers: tuple[Callable[[], Modifier], ...] = ()
     selection: Selection | None = None

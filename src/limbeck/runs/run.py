@@ -149,7 +149,8 @@ class _Session:
         teacher = make_teacher(self.recipe, self.data, Reporting(self.say, self.heard.progress)).teacher
         seed_everything(self.recipe.seed)
         method, classes = self.recipe.method.create(), len(self.data.classes)
-        distiller = Distiller(self.student, teacher, method, num_classes=classes, seed=self.recipe.seed)
+        seed, epochs = self.recipe.seed, self.recipe.training.epochs
+        distiller = Distiller(self.student, teacher, method, num_classes=classes, seed=seed, epochs=epochs)
         distiller.to(self.fabric.device)
         if uses_channels_last(self.recipe.training, self.fabric.device.type):
             distiller.to(memory_format=torch.channels_last)
