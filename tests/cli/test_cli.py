@@ -84,7 +84,7 @@ def test_help_has_examples(limbeck, words):
         (("run", "quickstart", "method=dits"), "unknown method 'dits'"),
         (("run", "quickstart", "method.temperature=-2"), "dist.temperature: got -2"),
         (("compare", "quickstart", "--methods", "kd,dits"), "unknown method 'dits'"),
-        (("methods", "dits"), "unknown method 'dits'; did you mean 'dist'"),
+        (("methods", "dits"), "unknown method 'dits'; did you mean 'dts' or 'dist'"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_exit_code_2(limbeck, monkeypatch, tmp_path, words, message):

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from limbeck import methods
 from limbeck.methods import Card, Entry
+from limbeck.methods.markdown import shown
 
 
 def overview() -> Table:
@@ -28,12 +29,8 @@ def overview() -> Table:
 
 
 def _add(table: Table, entry: Entry) -> None:
-    defaults = ", ".join(f"{key} {_value(field.default)}" for key, field in entry.settings.model_fields.items())
+    defaults = ", ".join(f"{key} {shown(field.default)}" for key, field in entry.settings.model_fields.items())
     table.add_row(entry.name, entry.card.summary, Text(defaults, style="dim"))
-
-
-def _value(value: Any) -> str:
-    return "off" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def card(name: str) -> Group:
@@ -57,7 +54,7 @@ def card(name: str) -> Group:
 def _settings(entry: Entry) -> Table:
     table = Table("setting", "default", "meaning", box=None, header_style="bold", pad_edge=False)
     for key, field in entry.settings.model_fields.items():
-        table.add_row(key, _value(field.default), field.description or "")
+        table.add_row(key, shown(field.default), field.description or "")
     return table
 
 

@@ -95,10 +95,16 @@ def compare(
 @app.command(epilog="Examples:  limbeck methods  |  limbeck methods lr_ds")
 def methods(
     name: Annotated[str | None, typer.Argument(help="A method or component.", show_default=False)] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print all cards as Markdown.")] = False,
 ) -> None:
     """List the methods, or print one method's card."""
     from limbeck.cli.cards import card, overview
+    from limbeck.methods.markdown import all_cards, card_markdown
+    from limbeck.methods.registry import entry
 
+    if markdown:
+        print(all_cards() if name is None else card_markdown(entry(name)), end="")
+        return
     console = _console()
     console.print(overview() if name is None else card(name))
 

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -171,12 +172,11 @@ def _run_all(plans: Sequence[Planned], jobs: int, reporting: Reporting, tick: Ti
         return
     with _one_share_each(jobs) as threads:
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(jobs, context, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
+        with ProcessPoolExecutor(jobs, context, initializer=_prepare_worker, initargs=(threads,)) as pool:
             futures = {pool.submit(_work, p.recipe.model_dump(mode="json"), p.folder.path): p for p in waiting}
             try:
                 _wait(futures, plans, reporting, tick)
             except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
                 _stop(pool)
                 raise
 
@@ -199,8 +199,16 @@ def _work(recipe: dict[str, Any], folder: Path) -> float:
     return float(run(recipe, out=folder, resume=True).summary["test.accuracy"])
 
 
+def _prepare_worker(threads: int) -> None:
+    # Ctrl-C reaches the whole group: it is for the parent to stop its workers, without their tracebacks.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(threads)
+
+
 def _stop(pool: ProcessPoolExecutor) -> None:
-    for process in list((pool._processes or {}).values()):
+    processes = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
         process.terminate()
 
 

@@ -1,0 +1,38 @@
+"""The documentation says what the code says."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from limbeck import methods
+from limbeck.methods.markdown import all_cards
+from limbeck.runs import load_recipe
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_page_of_methods_is_up_to_date():
+    assert (ROOT / "docs" / "methods.md").read_text() == all_cards(), (
+        "run: limbeck methods --markdown > docs/methods.md"
+    )
+
+
+def test_the_readmes_recipe_is_valid(tmp_path):
+    (block,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    path = tmp_path / "mine.yaml"
+    path.write_text(block)
+    assert load_recipe(path).method.name == "lr+dist"
+
+
+@pytest.mark.parametrize("page", ["README.md"])
+def test_methods_named_in_the_readme_exist(page):
+    text = (ROOT / page).read_text()
+    named = set(re.findall(r"--methods ([\w,+]+)", text))
+    for name in {one for names in named for one in names.split(",")}:
+        methods.create(name)
+
+
+def test_every_link_in_the_readme_leads_somewhere():
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / "README.md").read_text()):
+        assert (ROOT / target).exists(), target

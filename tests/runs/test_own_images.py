@@ -1,0 +1,74 @@
+"""A person's own images: a folder of mixed-size JPEGs, a student of timm, a teacher of torchvision."""
+
+import pytest
+
+import limbeck
+from data_layouts import write_image
+from limbeck.errors import UserError
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for k, name in enumerate(("cat", "dog", "eel")):
+        for i in range(8):
+            path = tmp_path / "photos" / name / f"{i}.jpg"
+            write_image(path, 30 + 5 * i, 60 - 4 * i, seed=100 * k + i)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def recipe(photos, tmp_path):
+    training = {"epochs": 1, "batch_size": 6, "optimizer": {"name": "adamw", "lr": 0.001}, "device": "cpu"}
+    return {
+        "data": {"name": "image_folder", "root": str(photos), "size": 32, "augment": {"flip": True, "scale": [0.5, 1]}},
+        "teacher": {"name": "torchvision:shufflenet_v2_x0_5", "training": training},
+        "student": "timm:lcnet_035",
+        "method": "lr+dist",
+        "training": training,
+    }
+
+
+def test_mixed_sizes_a_timm_student_and_a_torchvision_teacher(recipe, tmp_path):
+    done = limbeck.run(recipe, out=tmp_path / "run")
+    assert done.summary["epoch"] == 1
+    assert "shufflenet_v2_x0_5: test accuracy" in (done.folder / "log.txt").read_text()
+
+
+def test_grey_images_to_a_colour_network(recipe, tmp_path):
+    done = limbeck.run(recipe, overrides={"data.color": "grey", "data.size": 40}, out=tmp_path / "run")
+    assert done.summary["epoch"] == 1
+
+
+def test_workers_change_nothing(recipe, tmp_path):
+    alone = {**recipe, "method": "none"}
+    one = limbeck.run(alone, out=tmp_path / "one")
+    two = limbeck.run(alone, overrides={"data.workers": 2}, out=tmp_path / "two")
+    assert one.summary["test.loss"] == two.summary["test.loss"]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "no image", "empty class", "missing folder"])
+def test_damaged_folders_are_one_line_before_anything_is_written(recipe, photos, tmp_path, damage):
+    expected = photos / "cat" / "3.jpg"
+    if damage == "truncated":
+        expected.write_bytes(expected.read_bytes()[:200])
+    elif damage == "no image":
+        expected.write_text("not an image")
+    elif damage == "empty class":
+        expected = photos / "fox"
+        expected.mkdir()
+    else:
+        expected = tmp_path / "gone"
+        recipe["data"]["root"] = str(expected)
+    with pytest.raises(UserError) as error:
+        limbeck.run(recipe, out=tmp_path / "run")
+    assert str(expected) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_network_that_cannot_take_the_size(recipe, tmp_path):
+    with pytest.raises(UserError) as error:
+        limbeck.run(recipe, overrides={"student": "timm:vit_tiny_patch16_224"}, out=tmp_path / "run")
+    assert "student timm:vit_tiny_patch16_224: cannot take image_folder's images of shape (3, 32, 32)" in str(
+        error.value
+    )

@@ -1,0 +1,160 @@
+"""Optimizers, schedules, precision, measuring and the tally, each against an independent reckoning."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, log_loss, top_k_accuracy_score
+from torch import nn
+
+from limbeck.data import Batch
+from limbeck.distiller import Output
+from limbeck.errors import UserError
+from limbeck.training import (
+    OptimizerSettings,
+    ScheduleSettings,
+    Tally,
+    TrainingSettings,
+    build_optimizer,
+    build_schedule,
+    measure,
+    resolve_precision,
+)
+from limbeck.validation import validated
+
+
+def rates(settings, epochs=4, steps=5, lr=1.0):
+    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=lr)
+    schedule = build_schedule(optimizer, ScheduleSettings(**settings), epochs=epochs, steps=steps)
+    found = []
+    for _ in range(epochs * steps):
+        found.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    return np.array(found)
+
+
+def test_multi_step_drops_at_its_epochs():
+    found = rates({"name": "multi_step", "milestones": (1, 3), "gamma": 0.1})
+    np.testing.assert_allclose(found, [1] * 5 + [0.1] * 10 + [0.01] * 5)
+
+
+def test_warmup_rises_linearly_and_keeps_the_milestones():
+    found = rates({"name": "multi_step", "milestones": (2,), "gamma": 0.1, "warmup_epochs": 1})
+    np.testing.assert_allclose(found[:5], [1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6])
+    np.testing.assert_allclose(found[5:], [1] * 5 + [0.1] * 10)
+
+
+def test_cosine_ends_near_its_minimum():
+    found = rates({"name": "cosine", "min_lr": 0.1})
+    expected = 0.1 + 0.9 * (1 + np.cos(np.pi * np.arange(20) / 20)) / 2
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_linear_and_constant():
+    np.testing.assert_allclose(rates({"name": "linear"}), 1 - np.arange(20) / 20, rtol=1e-6)
+    np.testing.assert_allclose(rates({"name": "constant"}), np.ones(20))
+
+
+def test_one_cycle_peaks_at_the_rate_given():
+    found = rates({"name": "one_cycle", "pct_start": 0.25}, lr=0.1)
+    assert found.max() == pytest.approx(0.1)
+    assert found.argmax() == 4
+    assert found[-1] < 0.001
+
+
+def test_norms_and_biases_may_go_without_decay():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    settings = OptimizerSettings(name="adamw", lr=0.1, weight_decay=0.1, decay_norm_and_bias=False)
+    decayed, plain = build_optimizer(net.parameters(), settings).param_groups
+    assert [p.ndim for p in decayed["params"]] == [4]
+    assert len(plain["params"]) == 3
+    assert (decayed["weight_decay"], plain["weight_decay"]) == (0.1, 0.0)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "rmsprop", "nadam", "adagrad"])
+def test_optimizers_of_torch_by_name(name):
+    net = nn.Linear(4, 2)
+    before = net.weight.clone()
+    optimizer = build_optimizer(net.parameters(), OptimizerSettings(name=name, lr=0.01))
+    net(torch.ones(3, 4)).sum().backward()
+    optimizer.step()
+    assert not torch.equal(net.weight, before)
+
+
+def test_nothing_to_train():
+    with pytest.raises(UserError, match="no parameter that requires a gradient"):
+        build_optimizer(nn.Linear(1, 1).requires_grad_(False).parameters(), OptimizerSettings())
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"optimizer": {"name": "sgd", "lr": -1}}, "training.optimizer.lr: got -1"),
+        ({"optimizer": "lbfgs"}, "unknown optimizer 'lbfgs'"),
+        ({"optimizer": {"name": "sgd", "momentum": "much"}}, "training.optimizer: sgd:"),
+        ({"schedule": {"name": "cosine", "milestones": [3]}}, "training.schedule.milestones: got [3.0], expected them"),
+        (
+            {"schedule": {"name": "one_cycle", "warmup_epochs": 1}},
+            "schedule.warmup_epochs: got a number above 0",
+        ),
+        ({"precision": "fp8"}, "training.precision: got 'fp8'"),
+        ({"clip_norm": 0}, "training.clip_norm: got 0"),
+        ({"batch_size": 2.5}, "training.batch_size: got 2.5"),
+        ({"optimizer": 3}, "training.optimizer: got 3"),
+    ],
+)
+def test_wrong_settings_are_one_line(values, message):
+    with pytest.raises(UserError) as error:
+        validated(TrainingSettings, values, "training")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_fp16_needs_a_gpu():
+    with pytest.raises(UserError, match="got 'fp16' on cpu, expected auto, fp32 or bf16 there"):
+        resolve_precision("fp16", "cpu")
+
+
+@pytest.fixture
+def measured():
+    generator = torch.Generator().manual_seed(0)
+    logits, labels = 2 * torch.randn(500, 8, generator=generator), torch.randint(8, (500,), generator=generator)
+    batches = [Batch(logits[i : i + 64], labels[i : i + 64], torch.arange(64)) for i in range(0, 500, 64)]
+    return logits, labels, measure(nn.Identity(), batches, 8)
+
+
+def test_measured_figures(measured):
+    logits, labels, found = measured
+    p = logits.double().softmax(1).numpy()
+    assert found.accuracy == pytest.approx(accuracy_score(labels, p.argmax(1)))
+    assert found.top5 == pytest.approx(top_k_accuracy_score(labels, p, k=5))
+    assert found.loss == pytest.approx(log_loss(labels, p), rel=1e-5)
+    assert torch.equal(found.predictions, logits.argmax(1))
+
+
+def test_calibration_error_is_its_definition(measured):
+    logits, labels, found = measured
+    p = logits.double().softmax(1)
+    confidence, right = p.max(1).values.numpy(), (p.argmax(1) == labels).double().numpy()
+    bins = np.clip((confidence * 15).astype(int), 0, 14)
+    gaps = [abs(right[bins == b].mean() - confidence[bins == b].mean()) * (bins == b).mean() for b in set(bins)]
+    assert found.ece == pytest.approx(sum(gaps), abs=1e-6)
+
+
+def test_measuring_gives_the_mode_back_and_leaves_no_gradient():
+    net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(4), nn.Linear(4, 3))
+    net.train()
+    mean = net[1].running_mean.clone()
+    measure(net, [Batch(torch.ones(5, 4), torch.zeros(5, dtype=torch.long), torch.arange(5))], 3)
+    assert net.training
+    assert torch.equal(net[1].running_mean, mean)
+    assert net[2].weight.grad is None
+
+
+def test_a_tally_weighs_batches_by_their_size():
+    tally = Tally()
+    for loss, size in ((1.0, 3), (5.0, 1)):
+        value = torch.tensor(loss)
+        tally.add(Output(value, {"ce": value}, torch.zeros(size, 2)), torch.zeros(size, dtype=torch.long))
+    assert tally.means() == {"loss": 2.0, "ce": 2.0, "accuracy": 1.0}
+    assert Tally().means() == {}
