@@ -117,3 +117,19 @@ def test_the_installed_command(tmp_path):
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("limbeck: unknown recipe 'nothing'")
+
+
+def test_ctrl_c_is_one_line_and_the_run_goes_on_with_resume(limbeck, recipe, tmp_path, monkeypatch):
+    from limbeck.cli.console import LiveProgress
+
+    def stop(self, row, epochs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LiveProgress, "epoch", stop)
+        code, _, err = limbeck("run", recipe, "--out", tmp_path / "r")
+    assert (code, err) == (130, "limbeck: stopped; the same command with --resume goes on\n")
+    code, out, _ = limbeck("run", recipe, "--out", tmp_path / "r", "--resume")
+    assert code == 0
+    assert "epoch 1/2" not in out
+    assert "epoch 2/2" in out

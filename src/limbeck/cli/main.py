@@ -1,6 +1,8 @@
 """The ``limbeck`` command."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +37,18 @@ def _console() -> Console:
     return console if console.is_terminal else Console(width=200)
 
 
+class _Stopped(Exception):  # noqa: N818 - not an error
+    """Ctrl-C, taken before the command-line library turns it into an exit of its own."""
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise _Stopped from None
+
+
 @app.command(
     epilog="Examples:  limbeck run quickstart  |  limbeck run recipe.yaml method=lr+dist seed=1 --out runs/first  |"
     "  limbeck run recipe.yaml --out runs/first --resume"
@@ -46,7 +60,7 @@ def run(recipe: Recipe, overrides: Pairs = None, out: Out = None, resume: Resume
     from limbeck.runs import run as run_recipe
 
     console = _console()
-    with LiveProgress(console) as progress:
+    with _stoppable(), LiveProgress(console) as progress:
         say = Reporting(lambda line: console.print(line, highlight=False, markup=False), progress)
         run_recipe(recipe, overrides=parse_overrides(overrides or []), out=out, resume=resume, reporting=say)
 
@@ -79,7 +93,7 @@ def compare(
     values = parse_overrides(overrides or []) | {key: value for key, value in given.items() if value is not None}
     overall = Overall(console)
     try:
-        with LiveProgress(console) as progress:
+        with _stoppable(), LiveProgress(console) as progress:
             say = Reporting(lambda line: console.print(line, highlight=False, markup=False), progress)
             found = compare_recipe(
                 recipe, overrides=values, out=out, resume=resume, jobs=jobs, reporting=say, tick=overall.tick
@@ -121,6 +135,6 @@ def main() -> None:
     except RunError as error:
         print(f"limbeck: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
+    except (_Stopped, KeyboardInterrupt):
         print("limbeck: stopped; the same command with --resume goes on", file=sys.stderr)
         sys.exit(130)
