@@ -1,6 +1,6 @@
 """``Distiller``: a student, a teacher and a method as one module, for the engine and for anybody's own loop."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, Self
 
@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limbeck import methods
-from limbeck.errors import UserError
+from limbeck.errors import RunError, UserError
+from limbeck.featuring import Featuring, Sources
 from limbeck.losses import AdversarialLoss
 from limbeck.losses._rows import check_labels, check_logits, full
-from limbeck.methods import Method
+from limbeck.methods import Method, Term
 from limbeck.modifiers import Modified
 from limbeck.selecting import selected_rows
 from limbeck.teachers import LiveTeacher, Teacher, VirtualTeacher
@@ -55,9 +56,17 @@ class Distiller(nn.Module):
         seed: Seed of a random selection.
         epochs: How many epochs the training will have; needed by methods whose temperature follows them (``dts``,
             ``ctkd``).
+        check_finite: Look at every batch's logits, the student's and the teacher's, and raise a :class:`RunError` that
+            says whose have nan or inf, and in how many rows. Waits for the device once a step (twice with a teacher).
+        student_layers: Names of the student's layers whose features are compared, by methods that compare features
+            (``fitnet``, ...; others ignore this and the next three); :func:`limbeck.models.feature_layers` lists what
+            there is. By default the last stages of both networks, as many as both have.
+        teacher_layers: Names of the teacher's layers, one for each of the student's.
+        example: A batch of inputs (its values do not matter), from which such a method learns the features' shapes.
+        num_samples: Number of training samples; needed by methods that remember each (``crd``).
 
     Raises:
-        UserError: If the method is unknown or lacks the teacher it needs.
+        UserError: If the method is unknown or lacks the teacher or the layers it needs.
 
     Example:
         >>> student, teacher = nn.Linear(8, 3), nn.Linear(8, 3)
@@ -72,6 +81,7 @@ class Distiller(nn.Module):
 
     listeners: Tensor | None
     teacher: Teacher | None
+    featuring: Featuring | None
 
     def __init__(
         self,
@@ -82,16 +92,23 @@ class Distiller(nn.Module):
         num_classes: int | None = None,
         seed: int = 0,
         epochs: int | None = None,
+        check_finite: bool = False,
+        student_layers: Sequence[str] | None = None,
+        teacher_layers: Sequence[str] | None = None,
+        example: Tensor | None = None,
+        num_samples: int | None = None,
     ) -> None:
         super().__init__()
+        self.check_finite = check_finite
         self.method = methods.create(method) if isinstance(method, str) else method
         self.student, self.seed, self.epochs = student, seed, epochs
-        self.losses = nn.ModuleList(
-            term.build(_classes(num_classes, student) if term.per_class else 0) for term in self.method.terms
-        )
-        self.modifiers = nn.ModuleList(build() for build in self.method.modifiers)
-        # Set around nn.Module's bookkeeping: a registered teacher would enter state_dict, parameters() and DDP.
+        # Set around nn.Module's bookkeeping: a registered teacher would enter state_dict, parameters() and DDP, and the
+        # extractors' student would be there twice.
         self.__dict__["teacher"] = self._teacher(teacher, num_classes)
+        sources = Sources(student_layers, teacher_layers, example, num_samples)
+        self.__dict__["featuring"] = self._featuring(sources)
+        self.losses = nn.ModuleList(self._loss(term, num_classes) for term in self.method.terms)
+        self.modifiers = nn.ModuleList(build() for build in self.method.modifiers)
         self.register_buffer("listeners", None, persistent=False)
 
     def _teacher(self, teacher: nn.Module | None, num_classes: int | None) -> Teacher | None:
@@ -106,9 +123,20 @@ class Distiller(nn.Module):
             raise UserError("teacher: got the student itself, expected another network or a copy (copy.deepcopy)")
         return teacher if isinstance(teacher, Teacher) else LiveTeacher(teacher)
 
+    def _featuring(self, sources: Sources) -> Featuring | None:
+        compares = any(term.features for term in self.method.terms)
+        return Featuring(self.method, self.student, self.teacher, sources) if compares else None
+
+    def _loss(self, term: Term, num_classes: int | None) -> nn.Module:
+        if self.featuring is not None and term.features:
+            return self.featuring.build(term)
+        return term.build(_classes(num_classes, self.student) if term.per_class else 0)
+
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
         if self.teacher is not None:
             self.teacher._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self.featuring is not None:
+            self.featuring.follow(fn)
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
@@ -117,11 +145,16 @@ class Distiller(nn.Module):
         return self.student.parameters()
 
     def extra_parameters(self) -> Iterator[nn.Parameter]:
-        """Iterate over what the method trains beside the student, such as LW-KD's discriminator.
+        """Iterate over what the method trains beside the student, such as LW-KD's discriminator or FitNet's regressor.
 
         One optimizer over ``distiller.parameters()`` trains both; two optimizers may share the one backward.
         """
         return chain(self.losses.parameters(), self.modifiers.parameters())
+
+    def adversary_parameters(self) -> Iterator[nn.Parameter]:
+        """Iterate over those of the extra parameters that play against the student: discriminators."""
+        adversaries = [loss for loss in self.losses if isinstance(loss, AdversarialLoss)]
+        return chain.from_iterable(loss.parameters() for loss in adversaries)
 
     def forward(self, inputs: Tensor, labels: Tensor, indices: Tensor | None = None, epoch: int = 0) -> Output:
         """Run student and teacher on a batch and compute the loss.
@@ -138,13 +171,16 @@ class Distiller(nn.Module):
 
         Raises:
             UserError: If the outputs are no (N, C) logits of one shape, or labels or indices do not fit.
+            RunError: If ``check_finite`` is on and logits are not finite.
         """
-        logits = self.student(inputs)
+        logits, features = (self.student(inputs), []) if self.featuring is None else self.featuring.student(inputs)
         check_logits(logits, "the student's output")
+        if self.check_finite:
+            _check_finite(logits, "the student's logits")
         labels = check_labels(labels, logits)
         parts = self._ground_truth(logits, labels)
         if self.teacher is not None:
-            parts.update(self._taught(logits, inputs, labels, indices, epoch))
+            parts.update(self._taught(logits, features, inputs, labels, indices, epoch))
         return Output(torch.stack(list(parts.values())).sum(), parts, logits)
 
     def _ground_truth(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -168,19 +204,42 @@ class Distiller(nn.Module):
             raise UserError(f"method {self.method.name!r}: has no teacher to ask")
         with torch.no_grad():
             said = self.teacher(inputs, labels, indices, epoch)
-            corrected = said
-            for target in self.method.targets:
-                corrected = target(corrected, labels)
-        return said, corrected
+        return said, self._corrected(said, labels)
+
+    @torch.no_grad()
+    def _corrected(self, said: Tensor, labels: Tensor) -> Tensor:
+        for target in self.method.targets:
+            said = target(said, labels)
+        return said
+
+    def _asked(
+        self, inputs: Tensor, labels: Tensor, indices: Tensor | None, epoch: int
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        if self.featuring is None:
+            return *self.teach(inputs, labels, indices, epoch), []
+        said, features = self.featuring.ask_teacher(inputs)
+        return said, self._corrected(said, labels), features
 
     def _taught(
-        self, logits: Tensor, inputs: Tensor, labels: Tensor, indices: Tensor | None, epoch: int
+        self,
+        logits: Tensor,
+        features: list[Tensor],
+        inputs: Tensor,
+        labels: Tensor,
+        indices: Tensor | None,
+        epoch: int,
     ) -> dict[str, Tensor]:
-        said, corrected = self.teach(inputs, labels, indices, epoch)
+        said, corrected, known = self._asked(inputs, labels, indices, epoch)
+        if self.check_finite:
+            _check_finite(said, "the teacher's logits")
         weight = self._listening(logits, said, labels, indices)
         student, teacher, factor = self._modified(logits, corrected, labels, epoch)
         parts: dict[str, Tensor] = {}
         for term, loss in zip(self.method.terms, self.losses, strict=True):
+            if self.featuring is not None and term.features:
+                own, other = self.featuring.of(term, features), self.featuring.of(term, known)
+                parts[term.name] = term.weight * loss(own, other, labels, weight, indices)
+                continue
             parts[term.name] = term.weight * factor * loss(student, teacher, labels, weight)
             if isinstance(loss, AdversarialLoss):
                 parts["discriminator"] = loss.auxiliary_loss(student, teacher, labels, weight)
@@ -235,9 +294,22 @@ class Distiller(nn.Module):
         if self.method.selection is None or self.teacher is None:
             raise UserError(f"method {self.method.name!r}: has no selection to make")
         self.listeners = selected_rows(
-            self.method.selection, scout or self.student, self.teach, batches, seed=self.seed
+            self.method.selection, scout or self.student, self._teach_plainly, batches, seed=self.seed
         )
         return self.listeners
+
+    @torch.no_grad()
+    def _teach_plainly(self, inputs: Tensor, labels: Tensor, indices: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
+        assert self.teacher is not None
+        said = self.teacher.plain(inputs, labels, indices, epoch)
+        return said, self._corrected(said, labels)
+
+
+def _check_finite(logits: Tensor, whose: str) -> None:
+    rows = (~logits.detach().isfinite()).any(dim=1).nonzero()[:, 0].tolist()
+    if rows:
+        listed = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
+        raise RunError(f"{whose}: nan or inf in {len(rows)} of the batch's {len(logits)} rows ({listed})")
 
 
 def _classes(num_classes: int | None, student: nn.Module) -> int:

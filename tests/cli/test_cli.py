@@ -66,6 +66,17 @@ def test_methods(limbeck):
     assert all(word in out for word in ("2205.10536", "published", "temperature", "76.31"))
 
 
+def test_recipes(limbeck, tmp_path):
+    code, out, _ = limbeck("recipes")
+    assert code == 0
+    assert out.count("\n") == 5
+    code, out, _ = limbeck("recipes", "own-images")
+    (tmp_path / "mine.yaml").write_text(out)
+    assert limbeck("run", tmp_path / "mine.yaml", "training.epochs=0")[0] == 2
+    code, _, err = limbeck("recipes", "quikstart")
+    assert (code, "did you mean 'quickstart'" in err) == (2, True)
+
+
 @pytest.mark.parametrize("words", [("--help",), ("run", "--help"), ("compare", "--help"), ("methods", "--help")])
 def test_help_has_examples(limbeck, words):
     code, out, _ = limbeck(*words)

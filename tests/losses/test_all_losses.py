@@ -1,6 +1,7 @@
 """Every loss, by one set of checks: value against NumPy in float64, gradients, half precision, extremes, compile."""
 
 import cases_first
+import cases_logits
 import numpy as np
 import pytest
 import torch
@@ -8,7 +9,7 @@ import torch
 from limbeck import losses
 from limbeck.errors import UserError
 
-CASES = {case.name: case for module in (cases_first,) for case in module.CASES}
+CASES = {case.name: case for module in (cases_first, cases_logits) for case in module.CASES}
 
 
 @pytest.fixture(params=CASES)

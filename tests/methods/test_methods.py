@@ -12,7 +12,7 @@ NAMES = ("none", "label_smoothing", "kd", "dist", "dr_kd", "lr", "lr_ds", "lw_kd
 
 def test_every_promised_name_is_there():
     assert set(NAMES) <= set(methods.names())
-    assert set(methods.components()) == {"rectify", "revise", "select", "adversarial"}
+    assert set(methods.components()) == {"rectify", "revise", "select", "adversarial", "semantic", "top_k"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -104,7 +104,7 @@ def test_scale_code_of_dr_kd_averages_over_classes_times_the_multiplier():
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("dits", {}, "unknown method 'dits'; did you mean 'dist'?"),
+        ("dits", {}, "unknown method 'dits'; did you mean 'dts' or 'dist'?"),
         ("kd+dits", {}, "unknown method 'dits'"),
         ("kd+kd", {}, "method 'kd+kd': a name stands twice"),
         ("kd", {"temprature": 2}, "method kd: unknown setting 'temprature'; did you mean 'temperature'?"),

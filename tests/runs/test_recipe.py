@@ -63,6 +63,10 @@ def test_the_teacher_that_a_run_needs(method, source):
     assert load_recipe("quickstart", {"method": method}).source() == source
 
 
+def test_settings_may_stand_for_methods_that_a_comparison_leaves_out():
+    assert load_recipe("quickstart", {"compare.methods": "none,kd"}).compare.methods == ("none", "kd")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -78,8 +82,8 @@ def test_the_teacher_that_a_run_needs(method, source):
         ("data: mnist\nstudent: resnet8\ncompare: {methods: [kd, dits]}\n", "unknown method 'dits'"),
         ("data: mnist\nstudent: resnet8\ncompare: {methods: [kd, kd]}\n", "compare.methods: got kd, kd, expected each"),
         (
-            "data: mnist\nstudent: resnet8\ncompare: {methods: [kd], settings: {dist: {beta: 1}}}\n",
-            "unknown method under settings 'dist'",
+            "data: mnist\nstudent: resnet8\ncompare: {methods: [kd], settings: {dits: {beta: 1}}}\n",
+            "compare.settings.dits: unknown method 'dits'; did you mean 'dts' or 'dist'?",
         ),
         ("data: mnist\nstudent: resnet8\ntraining: {schedule: multi_step}\n", "training.schedule.milestones: missing"),
         (

@@ -108,7 +108,7 @@ class StopAfter:
     def __init__(self, epochs):
         self.epochs = epochs
 
-    def step(self, epoch, step, steps, tally):
+    def step(self, position, tally):
         pass
 
     def epoch(self, row, epochs):
@@ -233,7 +233,7 @@ def test_a_loss_that_is_no_number_fails_the_run(tiny, tmp_path):
         ({"training.epochs": 0}, "training.epochs: got 0, input should be greater than or equal to 1"),
         ({"training.epoch": 5}, "training.epoch: unknown key 'epoch'; did you mean 'epochs'?"),
         ({"trainin.epochs": 5}, "trainin: unknown key 'trainin'; did you mean 'training'?"),
-        ({"method": "dits"}, "method: unknown method 'dits'; did you mean 'dist'?"),
+        ({"method": "dits"}, "method: unknown method 'dits'; did you mean 'dts' or 'dist'?"),
         ({"method": {"name": "kd", "temperature": -1}}, "kd.temperature: got -1, input should be greater than 0"),
         ({"method": {"name": "kd", "temprature": 1}}, "unknown setting 'temprature'; did you mean 'temperature'?"),
         ({"student": "resnet21"}, "student: unknown model 'resnet21'; did you mean"),

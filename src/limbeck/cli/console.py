@@ -3,29 +3,33 @@
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from limbeck.runs.run import epoch_line
+from limbeck.training import Position, Tally
 
 _REFRESH_SECONDS = 0.5
 
 
 class LiveProgress:
-    """Show a training's epochs: a bar on a terminal, a line an epoch elsewhere.
+    """Show a training's epochs: a bar on a terminal, a line an epoch everywhere.
 
     Args:
         console: Where to show.
 
     Example:
-        >>> LiveProgress(Console(file=None, quiet=True)).step(0, 1, 10, None)
+        >>> LiveProgress(Console(quiet=True)).step(Position(0, 1, 1, 10), Tally())
     """
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.bar = Progress(*columns, TextColumn("{task.fields[figures]}"), console=console, transient=True)
-        self.task: Any = None
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+        self.bar = Bars(*columns, TextColumn("{task.fields[figures]}"), console=console, transient=True)
+        self.task: TaskID | None = None
         self._shown = self._epoch_start = time.monotonic()
         self._epoch = -1
 
@@ -40,36 +44,31 @@ class LiveProgress:
         if self.console.is_terminal:
             self.bar.stop()
 
-    def step(self, epoch: int, step: int, steps: int, tally: Any) -> None:
+    def step(self, position: Position, tally: Tally) -> None:
         """Update the bar; figures are read from the device at most twice a second."""
         if not self.console.is_terminal:
             return
         now = time.monotonic()
-        if epoch != self._epoch:
-            self._epoch, self._epoch_start = epoch, now
+        if position.epoch != self._epoch:
+            self._epoch, self._epoch_start = position.epoch, now
         if now - self._shown < _REFRESH_SECONDS:
             return
         self._shown = now
         speed = tally.samples / max(now - self._epoch_start, 1e-9)
-        self._show(f"epoch {epoch + 1}", completed=epoch * steps + step, figures=_figures(tally.means(), speed))
+        self._show(position, _figures(tally.means(), speed))
 
-    def _show(self, description: str, **fields: Any) -> None:
+    def _show(self, position: Position, figures: str) -> None:
         if self.task is None:
-            self.task = self.bar.add_task(description, total=None, figures="")
-        self.bar.update(self.task, description=description, **fields)
+            self.task = self.bar.add_task("", total=position.total, figures="")
+        description = f"epoch {position.epoch + 1}/{position.epochs}"
+        self.bar.update(self.task, description=description, completed=position.done, figures=figures)
 
     def epoch(self, row: Mapping[str, float], epochs: int) -> None:
         """Print the epoch's line."""
-        from limbeck.runs.run import epoch_line
-
         self.console.print(epoch_line(row, epochs), highlight=False)
-        if self.task is not None:
-            if row["epoch"] == epochs:
-                self.bar.remove_task(self.task)
-                self.task = None
-                return
-            done = self.bar.tasks[0].completed
-            self.bar.update(self.task, total=done / row["epoch"] * epochs if done else None)
+        if self.task is not None and row["epoch"] == epochs:
+            self.bar.remove_task(self.task)
+            self.task, self._epoch = None, -1
 
 
 def _figures(means: Mapping[str, float], speed: float) -> str:
@@ -96,8 +95,8 @@ class Overall:
             TextColumn("epochs"),
             TimeRemainingColumn(),
         )
-        self.bar = Progress(*columns, console=console, transient=True)
-        self.task: Any = None
+        self.bar = Bars(*columns, console=console, transient=True)
+        self.task: TaskID | None = None
 
     def tick(self, done: int, total: int) -> None:
         """Show ``done`` of ``total`` epochs."""

@@ -123,6 +123,21 @@ def methods(
     console.print(overview() if name is None else card(name))
 
 
+@app.command(epilog="Examples:  limbeck recipes  |  limbeck recipes own-images > mine.yaml")
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="A packaged recipe.", show_default=False)] = None,
+) -> None:
+    """List the packaged recipes, or print one, to begin a recipe of your own with."""
+    from limbeck.runs.recipe import packaged, read_recipe
+
+    if name is not None:
+        print(read_recipe(name)[1], end="")
+        return
+    width = max(map(len, packaged()))
+    for each in packaged():
+        print(f"{each:<{width}}  {read_recipe(each)[1].splitlines()[0].removeprefix('# ')}")
+
+
 def main() -> None:
     """Run the command line: exit code 0, 2 for a user's mistake, 1 for a failure."""
     from limbeck.errors import RunError, UserError

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import UserError
-from limbeck.losses._gather import gather_rows
-from limbeck.losses._rows import check_pair, check_temperature, full, row_mean
+from limbeck.losses._closed_correlation import closed_distances
+from limbeck.losses._correlation import correlation_distances
+from limbeck.losses._rows import check_pair, check_temperature
 
 Scale = Literal["code", "paper"]
-_EPS = 1e-8
 
 
 class DistParts(NamedTuple):
@@ -18,19 +18,6 @@ class DistParts(NamedTuple):
 
     inter: Tensor
     intra: Tensor
-
-
-def _correlation(a: Tensor, b: Tensor, dim: int, count: Tensor | None = None) -> Tensor:
-    if count is None:
-        a, b = a - a.mean(dim, keepdim=True), b - b.mean(dim, keepdim=True)
-    else:
-        # Rows that do not count are left out of a column's mean, then zeroed so that they add nothing to the sums.
-        share = count / torch.where(count.sum() > 0, count.sum(), 1)
-        root = count.sqrt()
-        a, b = (a - (a * share).sum(dim, keepdim=True)) * root, (b - (b * share).sum(dim, keepdim=True)) * root
-    norms = torch.linalg.vector_norm(a, dim=dim) * torch.linalg.vector_norm(b, dim=dim)
-    correlation: Tensor = (a * b).sum(dim) / (norms + _EPS)
-    return correlation
 
 
 def dist_parts(
@@ -42,6 +29,9 @@ def dist_parts(
     weight: Tensor | None = None,
 ) -> DistParts:
     r"""Compute DIST's two terms, :math:`1 - \rho` between rows (inter-class) and between columns (intra-class).
+
+    The gradient is in closed form, in less time and memory than autograd's; it cannot be differentiated again. Only
+    under ``torch.compile``, and where ``weight`` needs a gradient itself, does autograd derive it.
 
     Args:
         student_logits: (N, C) float logits.
@@ -55,7 +45,7 @@ def dist_parts(
         probabilities always correlates fully); with one row the second has none.
 
     Raises:
-        UserError: On wrong shapes or types, or a temperature not above 0.
+        UserError: On wrong shapes or types, a temperature not above 0, or a backward with ``create_graph=True``.
 
     References:
         Huang et al.: Knowledge Distillation from A Stronger Teacher, NeurIPS 2022, arXiv 2205.10536, section 4.
@@ -69,18 +59,13 @@ def dist_parts(
     """
     check_pair(student_logits, teacher_logits)
     check_temperature(temperature)
-    student = torch.softmax(full(student_logits) / temperature, dim=1)
-    teacher = torch.softmax(full(teacher_logits.detach()) / temperature, dim=1)
-    if gather:
-        weight = None if weight is None else gather_rows(weight.to(student.dtype))
-        student, teacher = gather_rows(student), gather_rows(teacher)
-    inter = row_mean(1 - _correlation(student, teacher, dim=1), weight)
-    count = None if weight is None else weight.to(student.dtype)[:, None]
-    intra = (1 - _correlation(student, teacher, 0, count)).mean()
-    if weight is not None:
-        # With no row to learn from there is no relation to match either: both terms are 0, as for every loss.
-        intra = intra * (weight.sum() > 0)
-    return DistParts(inter, intra)
+    rows = student_logits.shape[:1]
+    if weight is not None and weight.shape != rows:
+        raise UserError(f"weight: got {tuple(weight.shape)}, expected one a row, {tuple(rows)}")
+    # A compiler fuses the formula itself, and the closed form knows no gradient with respect to weights.
+    plain = torch.compiler.is_compiling() or (weight is not None and weight.requires_grad)
+    distances = correlation_distances if plain else closed_distances
+    return DistParts(*distances(student_logits, teacher_logits, temperature, gather, weight))
 
 
 def dist_loss(

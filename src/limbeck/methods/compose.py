@@ -14,7 +14,7 @@ def create(name: str, **settings: Any) -> Method:
     """Compose a method from registered names.
 
     ``"lr+dist"`` revises the teacher as LR does and matches it as DIST does. Targets, modifiers, selection and extra
-    ``"lr+dist"`` revises the teacher as LR does and matches it as DIST does. Targets, modifiers, selection and extra
+    losses of all names add up, in the order written. A loss that a name carries only as its default (``lr``, ``lr_ds``,
     ``dr_kd``, ``tf_kd_*``, ``lw_kd``, ``none``) gives way to a loss named on purpose (``kd``, ``dist``, ...); several
     losses named on purpose are added, with the largest of their cross-entropy weights; of several defaults, the last
     one is used.

@@ -54,8 +54,8 @@ def all_cards() -> str:
     """
     opening = (
         "# Methods\n\nThis page is made by `limbeck methods --markdown` from the cards in `src/limbeck/methods/`. A"
-        " recipe names a method, or several joined by `+`: targets, modifiers, selection and extra losses add up; a loss"
-        " that a name brings only as its default gives way to one named on purpose.\n"
+        " recipe names a method, or several joined by `+`: targets, modifiers, selection and extra losses add up; a"
+        " loss that a name brings only as its default gives way to one named on purpose.\n"
     )
     sections = [card_markdown(entry(name)) for name in names()]
     blocks = [card_markdown(entry(name)) for name in components()]

@@ -11,6 +11,7 @@ from limbeck.selection import Selection
 
 TeacherKind = Literal["live", "self", "lightweight", "virtual"]
 Target = Callable[[Tensor, Tensor], Tensor]
+Layers = Literal["all", "middle", "last"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,9 @@ class Term:
         weight: What it is multiplied by.
         loss: Makes the loss module; called with the number of classes if ``per_class``.
         per_class: Whether the module depends on the number of classes.
+        features: Whether it compares features instead of logits: ``loss`` then makes a
+            :class:`limbeck.losses.features.FeatureLoss` from the features' shapes.
+        layers: Which of the suggested layers a loss of features compares where none were named by the user.
 
     Example:
         >>> from limbeck.losses import KDLoss
@@ -33,6 +37,8 @@ class Term:
     weight: float
     loss: Callable[..., nn.Module]
     per_class: bool = False
+    features: bool = False
+    layers: Layers = "all"
 
     def build(self, num_classes: int) -> nn.Module:
         """Make the loss module for a task of ``num_classes`` classes."""

@@ -4,11 +4,53 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from limbeck.errors import unknown_name
-from limbeck.methods import dist, kd, lr_ds, lw_kd, plain, self_kd, tf_kd_reg
+from limbeck.methods import (
+    cmkd,
+    ctkd,
+    dist,
+    divergences,
+    dkd,
+    dts,
+    features,
+    kd,
+    lr_ds,
+    lskd,
+    lw_kd,
+    nkd,
+    plain,
+    rld,
+    self_kd,
+    semantic,
+    tf_kd_reg,
+    ttm,
+)
 from limbeck.methods.card import Entry
 
 _ENTRIES: Mapping[str, Entry] = MappingProxyType(
-    {entry.name: entry for module in (plain, kd, dist, self_kd, lr_ds, lw_kd, tf_kd_reg) for entry in module.ENTRIES}
+    {
+        entry.name: entry
+        for module in (
+            plain,
+            kd,
+            dist,
+            dkd,
+            nkd,
+            ttm,
+            cmkd,
+            rld,
+            divergences,
+            lskd,
+            dts,
+            ctkd,
+            self_kd,
+            lr_ds,
+            lw_kd,
+            tf_kd_reg,
+            semantic,
+            features,
+        )
+        for entry in module.ENTRIES
+    }
 )
 
 
@@ -27,7 +69,7 @@ def components() -> tuple[str, ...]:
 
     Example:
         >>> components()
-        ('rectify', 'revise', 'select', 'adversarial')
+        ('rectify', 'revise', 'select', 'adversarial', 'semantic', 'top_k')
     """
     return tuple(name for name, entry in _ENTRIES.items() if entry.component)
 

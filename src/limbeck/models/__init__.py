@@ -1,8 +1,9 @@
 """Models by name: the CIFAR zoo of the knowledge-distillation benchmark, timm, torchvision and your own functions."""
 
 from limbeck.models.factory import create
+from limbeck.models.features import FeatureExtractor, feature_layers, stage_layers
 from limbeck.models.heads import head
 from limbeck.models.weights import load_weights
 from limbeck.models.zoo import names
 
-__all__ = ["create", "head", "load_weights", "names"]
+__all__ = ["FeatureExtractor", "create", "feature_layers", "head", "load_weights", "names", "stage_layers"]

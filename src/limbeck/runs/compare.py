@@ -242,7 +242,8 @@ def _collect(
 
 
 def _teacher_predictions(recipe: Recipe, live: Made | None, data: Data) -> torch.Tensor | None:
-    if live is None or live.teacher is None:
+    # A teacher that is told the labels would be marked on a paper with the answers on it.
+    if live is None or live.teacher is None or live.teacher.needs_labels:
         return None
     fabric, teacher = make_fabric(recipe.training), live.teacher
     network = teacher.to(fabric.device)

@@ -15,6 +15,7 @@ from limbeck.training.settings import Count, Positive, named
 from limbeck.validation import Settings, validated
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+LayerNames = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
 class AugmentSettings(Settings):
@@ -66,7 +67,7 @@ class DataSettings(Settings):
 
 
 class ModelSettings(Settings):
-    """A network by name, where its weights come from, and its own options.
+    """A network by name, where its weights come from, its own options, and layers for methods that compare features.
 
     Example:
         >>> ModelSettings(name="resnet8", options={"width": 0.5}).weights is None
@@ -76,6 +77,7 @@ class ModelSettings(Settings):
     name: str
     weights: Path | None = None
     options: dict[str, Any] = Field(default_factory=dict)
+    layers: LayerNames | None = None
 
 
 class LightweightSettings(Settings):
@@ -92,17 +94,14 @@ class LightweightSettings(Settings):
     source: str = "sklearn"
 
 
-class TeacherSettings(Settings):
-    """Where the teacher's logits come from.
-
-    ``source: auto`` takes what the method asks for, and a live network for methods that accept any.
+class NetworkTeacherSettings(Settings):
+    """A network as the teacher: its weights or how to train it, and the inputs that it was trained with.
 
     Example:
-        >>> TeacherSettings(name="resnet56").source
-        'auto'
+        >>> NetworkTeacherSettings(name="resnet56").seed
+        0
     """
 
-    source: Literal["auto", "live", "self", "lightweight"] = "auto"
     name: str | None = None
     weights: Path | None = None
     options: dict[str, Any] = Field(default_factory=dict)
@@ -112,7 +111,6 @@ class TeacherSettings(Settings):
     normalize: Normalize | None = None
     size: Count | None = None
     train_mode: bool = False
-    lightweight: LightweightSettings = LightweightSettings()
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
@@ -122,6 +120,43 @@ class TeacherSettings(Settings):
             raise UserError("name: missing, expected the teacher network's name")
         if self.training is not None and (self.normalize is not None or self.size is not None):
             raise UserError("normalize and size: are for teachers trained elsewhere, expected neither beside training")
+        return self
+
+
+class TeacherSettings(NetworkTeacherSettings):
+    """Where the teacher's logits come from.
+
+    ``source: auto`` takes what the method asks for, and a live network for methods that accept any. Several networks as
+    one teacher stand under ``members``; ``average`` says how their answers become one, see
+    :class:`limbeck.teachers.EnsembleTeacher`. ``layers`` are those that methods which compare features look at.
+
+    Example:
+        >>> TeacherSettings(name="resnet56").source
+        'auto'
+    """
+
+    source: Literal["auto", "live", "self", "lightweight"] = "auto"
+    members: tuple[NetworkTeacherSettings, ...] = ()
+    average: Literal["logits", "probabilities", "confidence"] = "logits"
+    lightweight: LightweightSettings = LightweightSettings()
+    layers: LayerNames | None = None
+
+    @field_validator("members", mode="before")
+    @classmethod
+    def _member_words(cls, value: Any) -> Any:
+        return [named(one) for one in value] if isinstance(value, list | tuple) else value
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> Self:
+        # The seed is that of a self-teacher and a lightweight teacher too, which a comparison may hold beside these.
+        blank, keys = NetworkTeacherSettings(seed=self.seed), NetworkTeacherSettings.model_fields
+        given = [key for key in keys if getattr(self, key) != getattr(blank, key)]
+        if self.members and given:
+            raise UserError(f"members: got them beside teacher.{given[0]}, expected it within each of the members")
+        if self.average != "logits" and not self.members:
+            raise UserError(f"average: got {self.average!r} without members, expected teachers to average")
+        if any(one in self.members[:number] for number, one in enumerate(self.members)):
+            raise UserError("members: two are the same, expected another network, seed or file for each")
         return self
 
 
@@ -169,11 +204,9 @@ class CompareSettings(Settings):
         twice = [name for name in self.methods if self.methods.count(name) > 1]
         if twice or not self.methods:
             raise UserError(f"methods: got {', '.join(self.methods) or 'none'}, expected each of at least one once")
-        for name in self.methods:
+        # Settings may stand there for methods that this comparison leaves out.
+        for name in (*self.methods, *self.settings):
             self.method(name)
-        unused = set(self.settings) - set(self.methods)
-        if unused:
-            raise unknown_name("method under settings", sorted(unused)[0], self.methods)
         return self
 
     def method(self, name: str) -> MethodSettings:
@@ -243,7 +276,16 @@ def packaged() -> tuple[str, ...]:
     return tuple(sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")))
 
 
-def _read(source: str | Path) -> tuple[str, str]:
+def read_recipe(source: str | Path) -> tuple[str, str]:
+    """Return the name and the text of a recipe: of a YAML file, or of a packaged one.
+
+    Raises:
+        UserError: If there is none.
+
+    Example:
+        >>> read_recipe("quickstart")[0]
+        'quickstart'
+    """
     path = Path(source)
     if path.is_file():
         return path.stem, path.read_text()
@@ -322,7 +364,7 @@ def load_recipe(source: str | Path | Mapping[str, Any] | Recipe, overrides: Mapp
     elif isinstance(source, Mapping):
         values = dict(source)
     else:
-        stem, text = _read(source)
+        stem, text = read_recipe(source)
         values = _parse(text, str(source))
         if not isinstance(values, dict):
             raise UserError(f"recipe {source}: got {type(values).__name__}, expected keys such as data and student")

@@ -15,12 +15,13 @@ from limbeck import models
 from limbeck.data import Data
 from limbeck.distiller import Distiller
 from limbeck.runs.choosing import chooser
+from limbeck.runs.features import check_features, feature_arguments
 from limbeck.runs.folder import RunFolder, save_network
 from limbeck.runs.recipe import Recipe, load_recipe
 from limbeck.runs.setting import Feed, describe, load_data, parameter_count, student_network
 from limbeck.runs.teachers import Reporting, check_teacher, make_teacher
 from limbeck.seeding import seed_everything
-from limbeck.training import Engine, Progress, make_fabric, resolve_precision, uses_channels_last
+from limbeck.training import Engine, Position, Progress, Tally, make_fabric, resolve_precision, uses_channels_last
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,7 @@ class _Session:
         self.student = student_network(recipe, data)
         self.views = self.feed.train()
         check_teacher(recipe, data)
+        check_features(recipe, self.student, data)
         selection = recipe.method.create().selection
         if selection is not None and selection.needs_training_set:
             models.head(self.student, len(data.classes))
@@ -150,7 +152,17 @@ class _Session:
         seed_everything(self.recipe.seed)
         method, classes = self.recipe.method.create(), len(self.data.classes)
         seed, epochs = self.recipe.seed, self.recipe.training.epochs
-        distiller = Distiller(self.student, teacher, method, num_classes=classes, seed=seed, epochs=epochs)
+        check = self.recipe.training.check_finite
+        distiller = Distiller(
+            self.student,
+            teacher,
+            method,
+            num_classes=classes,
+            seed=seed,
+            epochs=epochs,
+            check_finite=check,
+            **feature_arguments(self.recipe, self.data),
+        )
         distiller.to(self.fabric.device)
         if uses_channels_last(self.recipe.training, self.fabric.device.type):
             distiller.to(memory_format=torch.channels_last)
@@ -196,9 +208,9 @@ class _Logged:
     def __init__(self, folder: RunFolder, progress: Progress | None) -> None:
         self.folder, self.progress = folder, progress
 
-    def step(self, epoch: int, step: int, steps: int, tally: Any) -> None:
+    def step(self, position: Position, tally: Tally) -> None:
         if self.progress:
-            self.progress.step(epoch, step, steps, tally)
+            self.progress.step(position, tally)
 
     def epoch(self, row: dict[str, float], epochs: int) -> None:
         self.folder.log(epoch_line(row, epochs))

@@ -14,7 +14,7 @@ from limbeck.data import Data
 from limbeck.distiller import Distiller
 from limbeck.errors import UserError
 from limbeck.runs.folder import save_network, to_csv
-from limbeck.runs.recipe import Recipe, TeacherSettings
+from limbeck.runs.recipe import NetworkTeacherSettings, Recipe, TeacherSettings
 from limbeck.runs.setting import (
     Feed,
     check_network,
@@ -26,7 +26,14 @@ from limbeck.runs.setting import (
 )
 from limbeck.runs.store import cache_folder, content_key, kept, source_hash
 from limbeck.seeding import seed_everything
-from limbeck.teachers import LightweightBank, LightweightTeacher, LiveTeacher, Teacher, train_lightweight
+from limbeck.teachers import (
+    EnsembleTeacher,
+    LightweightBank,
+    LightweightTeacher,
+    LiveTeacher,
+    Teacher,
+    train_lightweight,
+)
 from limbeck.teachers.digits import check_num_classes
 from limbeck.teachers.lightweight import GOOD_ACCURACY
 from limbeck.training import Engine, Progress, TrainingSettings, make_fabric, resolve_device, resolve_precision
@@ -75,6 +82,8 @@ def make_teacher(recipe: Recipe, data: Data, reporting: Reporting) -> Made:
         UserError: If it cannot be made, or does not fit the data.
     """
     match recipe.source():
+        case "live" if recipe.teacher.members:
+            made = _ensemble(recipe, data, reporting)
         case "live":
             made = _live(recipe, recipe.teacher, data, "teacher", reporting)
         case "self":
@@ -95,7 +104,8 @@ def check_teacher(recipe: Recipe, data: Data) -> None:
     """
     match recipe.source():
         case "live":
-            _network(recipe.teacher, data)
+            for where, settings in _networks(recipe):
+                _network(settings, data, where)
         case "lightweight":
             check_num_classes(len(data.classes))
 
@@ -107,28 +117,46 @@ def _self_settings(recipe: Recipe) -> TeacherSettings:
     )
 
 
+def _networks(recipe: Recipe) -> list[tuple[str, TeacherSettings]]:
+    """List the live networks of a recipe, each with the key that it stands under."""
+    if not recipe.teacher.members:
+        return [("teacher", recipe.teacher)]
+    return [(f"teacher.members.{number}", _alone(one)) for number, one in enumerate(recipe.teacher.members)]
+
+
+def _alone(member: NetworkTeacherSettings) -> TeacherSettings:
+    return TeacherSettings(**{key: getattr(member, key) for key in NetworkTeacherSettings.model_fields})
+
+
+def _ensemble(recipe: Recipe, data: Data, reporting: Reporting) -> Made:
+    made = [_live(recipe, settings, data, where, reporting) for where, settings in _networks(recipe)]
+    teacher = EnsembleTeacher([one.teacher for one in made if one.teacher], average=recipe.teacher.average)
+    about = "; ".join(one.about for one in made)
+    return Made(teacher, f"{len(made)} teachers averaged by {recipe.teacher.average}: {about}")
+
+
 def _is_trained_elsewhere(settings: TeacherSettings) -> bool:
     asked_for_weights = any(settings.options.get(key) for key in ("pretrained", "weights"))
     return settings.weights is not None or asked_for_weights or str(settings.name).startswith("python:")
 
 
-def _network(settings: TeacherSettings, data: Data) -> nn.Module:
-    network = create_network(settings, data, role="teacher", seed=settings.seed)
+def _network(settings: TeacherSettings, data: Data, where: str = "teacher") -> nn.Module:
+    network = create_network(settings, data, role=where, seed=settings.seed)
     if settings.training is None and not _is_trained_elsewhere(settings):
-        raise UserError(f"teacher {settings.name}: has no weights, expected teacher.weights or teacher.training")
-    check_network(network, data, role=f"teacher {settings.name}", adapter=input_adapter(settings, data))
+        raise UserError(f"{where} {settings.name}: has no weights, expected {where}.weights or {where}.training")
+    check_network(network, data, role=f"{where} {settings.name}", adapter=input_adapter(settings, data))
     return network
 
 
 def _live(recipe: Recipe, settings: TeacherSettings, data: Data, role: str, reporting: Reporting) -> Made:
-    network, about = _network(settings, data), f"{role} {settings.name}"
+    network = _network(settings, data, role.removeprefix("self-"))
+    about = f"{role} {settings.name}"
     if settings.training is not None:
         folder, how = _trained(recipe, settings, network, data, reporting)
         models.load_weights(network, folder / "teacher.safetensors", name="teacher")
         about = f"{about}: {how}"
     adapter = input_adapter(settings, data)
-    train_mode = recipe.teacher.train_mode and role == "teacher"
-    return Made(LiveTeacher(network, adapter=adapter, train_mode=train_mode), about)
+    return Made(LiveTeacher(network, adapter=adapter, train_mode=settings.train_mode), about)
 
 
 def _trained(
@@ -157,7 +185,7 @@ def _material(
         "network": [settings.name, settings.options, source_hash(network)],
         "seed": settings.seed,
         "data": [data.fingerprint, data.mean, data.std, recipe.data.augment.model_dump()],
-        "training": training.model_dump(exclude={"evaluate_every", "checkpoint_every"}),
+        "training": training.model_dump(exclude={"evaluate_every", "checkpoint_every", "check_finite"}),
         "precision": [device, resolve_precision(training.precision, device)],
     }
 
@@ -171,7 +199,7 @@ def _train(
     feed = Feed(data, recipe.data, settings.training, fabric, settings.seed)
     seed_everything(settings.seed)
     engine = Engine(
-        Distiller(network, method="none"),
+        Distiller(network, method="none", check_finite=settings.training.check_finite),
         feed.train(),
         settings.training,
         fabric=fabric,

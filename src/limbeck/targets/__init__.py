@@ -2,6 +2,18 @@
 
 from limbeck.targets.rectify import rectify_logits
 from limbeck.targets.revise import revise_labels, revise_logits
+from limbeck.targets.semantic import SemanticTarget, check_prior, semantic_smoothing
+from limbeck.targets.truncate import truncate_logits
 from limbeck.targets.virtual import virtual_logits, virtual_probabilities
 
-__all__ = ["rectify_logits", "revise_labels", "revise_logits", "virtual_logits", "virtual_probabilities"]
+__all__ = [
+    "SemanticTarget",
+    "check_prior",
+    "rectify_logits",
+    "revise_labels",
+    "revise_logits",
+    "semantic_smoothing",
+    "truncate_logits",
+    "virtual_logits",
+    "virtual_probabilities",
+]

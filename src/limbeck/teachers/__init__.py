@@ -1,14 +1,16 @@
-"""Where teacher logits come from: a live network, a lightweight teacher's bank, a virtual teacher; all answer one call.
+"""Where teacher logits come from: live networks, a lightweight teacher's bank, a virtual teacher; all answer one call.
 
 A self-teacher (DR-KD, Tf-KD) is a live network too: a trained copy of the student.
 """
 
 from limbeck.teachers.base import Teacher
+from limbeck.teachers.ensemble import EnsembleTeacher
 from limbeck.teachers.lightweight import LightweightBank, LightweightTeacher, train_lightweight
 from limbeck.teachers.live import InputAdapter, LiveTeacher
 from limbeck.teachers.virtual import VirtualTeacher
 
 __all__ = [
+    "EnsembleTeacher",
     "InputAdapter",
     "LightweightBank",
     "LightweightTeacher",

@@ -11,6 +11,9 @@ class Teacher(nn.Module, ABC):
     Subclasses implement :meth:`logits`. A teacher never receives gradient and never changes: ``Distiller`` calls it
     without a graph and keeps it out of its own parameters, buffers and ``state_dict``.
 
+    Attributes:
+        needs_labels: Whether what it says depends on the true labels, so that its own accuracy means nothing.
+
     Example:
         >>> import torch
         >>> class Certain(Teacher):
@@ -19,6 +22,8 @@ class Teacher(nn.Module, ABC):
         >>> Certain()(None, torch.tensor([1]))
         tensor([[0., 9., 0.]])
     """
+
+    needs_labels = False
 
     @abstractmethod
     def logits(self, inputs: Tensor, labels: Tensor, indices: Tensor | None = None, epoch: int = 0) -> Tensor:
@@ -33,4 +38,11 @@ class Teacher(nn.Module, ABC):
 
     def forward(self, inputs: Tensor, labels: Tensor, indices: Tensor | None = None, epoch: int = 0) -> Tensor:
         """Return (N, C) logits for a batch; see :meth:`logits`."""
+        return self.logits(inputs, labels, indices, epoch)
+
+    def plain(self, inputs: Tensor, labels: Tensor, indices: Tensor, epoch: int = 0) -> Tensor:
+        """Return (N, C) logits for samples of the training set as they are, without augmentation.
+
+        A teacher that remembers the training's views must tell these from them; any other need not.
+        """
         return self.logits(inputs, labels, indices, epoch)

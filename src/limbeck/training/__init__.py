@@ -4,7 +4,7 @@ from limbeck.training.device import make_fabric, resolve_device, resolve_precisi
 from limbeck.training.engine import Engine
 from limbeck.training.evaluate import Measured, measure
 from limbeck.training.optimizers import build_optimizer, build_schedule
-from limbeck.training.progress import Progress, Silent
+from limbeck.training.progress import Position, Progress, Silent
 from limbeck.training.settings import OptimizerSettings, ScheduleSettings, TrainingSettings
 from limbeck.training.tally import Tally
 
@@ -12,6 +12,7 @@ __all__ = [
     "Engine",
     "Measured",
     "OptimizerSettings",
+    "Position",
     "Progress",
     "ScheduleSettings",
     "Silent",

@@ -16,13 +16,13 @@ from limbeck.errors import RunError
 from limbeck.training.checkpoint import load_checkpoint, save_checkpoint
 from limbeck.training.evaluate import Measured, measure
 from limbeck.training.optimizers import build_optimizer, build_schedule
-from limbeck.training.progress import Progress, Silent
+from limbeck.training.progress import Position, Progress, Silent
 from limbeck.training.settings import OptimizerSettings, TrainingSettings
 from limbeck.training.tally import Tally
 
 Row = dict[str, float]
 # LW-KD's discriminator has an Adam of its own; its rate and momentum are ours.
-_EXTRA_OPTIMIZER = OptimizerSettings(name="adam", lr=1e-3, betas=(0.5, 0.999))
+_ADVERSARY_OPTIMIZER = OptimizerSettings(name="adam", lr=1e-3, betas=(0.5, 0.999))
 
 
 class Engine:
@@ -72,10 +72,14 @@ class Engine:
 
     def _set_up(self) -> None:
         device = self.fabric.device.type
-        student = build_optimizer(self.distiller.student_parameters(), self.settings.optimizer, device=device)
+        adversary = list(self.distiller.adversary_parameters())
+        apart = {id(parameter) for parameter in adversary}
+        # Adapters and learned temperatures go with the student, as in the papers' own training.
+        together = [parameter for parameter in self.distiller.parameters() if id(parameter) not in apart]
+        student = build_optimizer(together, self.settings.optimizer, device=device)
         self._raw = [student]
-        if any(True for _ in self.distiller.extra_parameters()):
-            self._raw.append(build_optimizer(self.distiller.extra_parameters(), _EXTRA_OPTIMIZER, device=device))
+        if adversary:
+            self._raw.append(build_optimizer(adversary, _ADVERSARY_OPTIMIZER, device=device))
         self.module, *self.optimizers = self.fabric.setup(self.distiller, *self._raw)
         self.schedule = build_schedule(
             student, self.settings.schedule, epochs=self.settings.epochs, steps=len(self.views)
@@ -142,7 +146,7 @@ class Engine:
         tally, steps = Tally(), len(self.views)
         for step, batch in enumerate(self.views.epoch(epoch), start=1):
             self._step(batch, epoch, tally)
-            self.progress.step(epoch, step, steps, tally)
+            self.progress.step(Position(epoch, self.settings.epochs, step, steps), tally)
         return tally
 
     def _step(self, batch: Batch, epoch: int, tally: Tally) -> None:

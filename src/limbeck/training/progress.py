@@ -1,15 +1,45 @@
 """What a training tells while it runs."""
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from limbeck.training.tally import Tally
+
+
+class Position(NamedTuple):
+    """How far a training is.
+
+    Attributes:
+        epoch: The epoch, from 0.
+        epochs: The number of epochs.
+        step: The batches of this epoch that are done.
+        steps: The batches of an epoch.
+
+    Example:
+        >>> Position(epoch=1, epochs=3, step=5, steps=10).done, Position(1, 3, 5, 10).total
+        (15, 30)
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+
+    @property
+    def done(self) -> int:
+        """The batches done since the beginning."""
+        return self.epoch * self.steps + self.step
+
+    @property
+    def total(self) -> int:
+        """The batches of the whole training."""
+        return self.epochs * self.steps
 
 
 class Progress(Protocol):
     """Told of every step and every epoch; :class:`Silent` shows what to implement."""
 
-    def step(self, epoch: int, step: int, steps: int, tally: Tally) -> None:
-        """After batch ``step`` (from 1) of ``steps`` of ``epoch`` (from 0)."""
+    def step(self, position: Position, tally: Tally) -> None:
+        """After a batch, with the sums of its epoch so far."""
 
     def epoch(self, row: dict[str, float], epochs: int) -> None:
         """After an epoch, with its row of the record and the number of epochs."""
@@ -19,10 +49,10 @@ class Silent:
     """Tell nothing.
 
     Example:
-        >>> Silent().step(0, 1, 10, Tally())
+        >>> Silent().step(Position(0, 1, 1, 10), Tally())
     """
 
-    def step(self, epoch: int, step: int, steps: int, tally: Tally) -> None:
+    def step(self, position: Position, tally: Tally) -> None:
         """Tell nothing."""
 
     def epoch(self, row: dict[str, float], epochs: int) -> None:

@@ -76,6 +76,9 @@ class ScheduleSettings(Settings):
 class TrainingSettings(Settings):
     """Everything about a training but its data, networks and method.
 
+    ``check_finite`` stops a run at the first batch in which the student's or the teacher's logits are nan or inf, and
+    says whose; it waits for the device at every step.
+
     Example:
         >>> TrainingSettings(epochs=3).optimizer.name
         'sgd'
@@ -92,6 +95,7 @@ class TrainingSettings(Settings):
     evaluate_every: Count = 1
     checkpoint_every: Count = 1
     drop_last: bool = False
+    check_finite: bool = False
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
 
     @model_validator(mode="before")

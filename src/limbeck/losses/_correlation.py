@@ -1,0 +1,48 @@
+"""One minus the Pearson correlation of two sides' probabilities, along rows and along columns, as plain formulas."""
+
+import torch
+from torch import Tensor
+
+from limbeck.losses._gather import gather_rows
+from limbeck.losses._rows import full, row_mean
+
+# Added to the product of two norms, so that a constant row or column has correlation 0 and a finite gradient.
+EPS = 1e-8
+
+
+def _correlation(a: Tensor, b: Tensor, dim: int, count: Tensor | None = None) -> Tensor:
+    if count is None:
+        a, b = a - a.mean(dim, keepdim=True), b - b.mean(dim, keepdim=True)
+    else:
+        # Rows that do not count are left out of a column's mean, then zeroed so that they add nothing to the sums.
+        share = count / torch.where(count.sum() > 0, count.sum(), 1)
+        root = count.sqrt()
+        a, b = (a - (a * share).sum(dim, keepdim=True)) * root, (b - (b * share).sum(dim, keepdim=True)) * root
+    norms = torch.linalg.vector_norm(a, dim=dim) * torch.linalg.vector_norm(b, dim=dim)
+    correlation: Tensor = (a * b).sum(dim) / (norms + EPS)
+    return correlation
+
+
+def correlation_distances(
+    student_logits: Tensor, teacher_logits: Tensor, temperature: float, gather: bool, weight: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return the mean distance between rows and between columns; differentiable any number of times.
+
+    What a compiler fuses, and what the closed form is held against. Arguments as for ``dist_parts``, checked already.
+
+    Example:
+        >>> inter, intra = correlation_distances(torch.eye(3), 2 * torch.eye(3), 1.0, False, None)
+        >>> bool(inter.abs() < 1e-5), bool(intra.abs() < 1e-5)
+        (True, True)
+    """
+    student = torch.softmax(full(student_logits) / temperature, dim=1)
+    teacher = torch.softmax(full(teacher_logits.detach()) / temperature, dim=1)
+    if gather:
+        weight = None if weight is None else gather_rows(weight.to(student.dtype))
+        student, teacher = gather_rows(student), gather_rows(teacher)
+    inter = row_mean(1 - _correlation(student, teacher, dim=1), weight)
+    count = None if weight is None else weight.to(student.dtype)[:, None]
+    intra = (1 - _correlation(student, teacher, 0, count)).mean()
+    # With no row to learn from there is no relation to match either: both terms are 0, as for every loss.
+    counts = student.shape[0] > 0 if weight is None else weight.sum() > 0
+    return inter, intra * counts

@@ -1,0 +1,88 @@
+"""NKD: the teacher's confidence weighs the true class, and the others are matched as a distribution of their own."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from limbeck.losses._rows import check_labels, check_pair, check_temperature, full, row_mean
+from limbeck.losses._target import check_others, given_labels, split
+
+
+def nkd_loss(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    labels: Tensor,
+    *,
+    temperature: float = 1.0,
+    gamma: float = 1.5,
+    weight: Tensor | None = None,
+) -> Tensor:
+    r"""Match the true class and the normalised others by cross-entropies.
+
+    .. math:: -\frac{1}{N} \sum_i p^t_{iy} \log p^s_{iy}
+        + \gamma \, T^2 \sum_{j \neq y} \hat p^t_{ij} \log \hat p^s_{ij}
+
+    The probabilities p of the true class y are at temperature 1; :math:`\hat p` is the softmax of z / T over the other
+    classes alone, so that both sides sum to 1 there.
+
+    Args:
+        student_logits: (N, C) float logits, C at least 2; with 2 classes the second term is 0.
+        teacher_logits: (N, C) float logits; they receive no gradient.
+        labels: (N,) true classes.
+        temperature: Softens the other classes of both sides; greater than 0.
+        gamma: Weight of the other classes.
+        weight: (N,) how much each row counts (a boolean mask will do), or None for all alike.
+
+    Returns:
+        A scalar. Cross-entropies have no zero: a student that equals its teacher still has its teacher's entropy. The
+        cross-entropy with the labels that the paper adds is not in it.
+
+    Raises:
+        UserError: On wrong shapes or types, labels out of range, fewer than 2 classes, or a temperature not above 0.
+
+    References:
+        Yang et al.: From Knowledge Distillation to Self-Knowledge Distillation: A Unified Approach with Normalized Loss
+        and Customized Soft Labels, ICCV 2023, arXiv 2303.13005, section 3; temperatures as in the released code.
+
+    Example:
+        >>> import torch
+        >>> nkd_loss(torch.tensor([[2., 1., 0.]]), torch.tensor([[3., 0., 1.]]), torch.tensor([0]))
+        tensor(1.9104)
+    """
+    check_pair(student_logits, teacher_logits)
+    labels = check_labels(labels, student_logits)
+    check_others(student_logits)
+    check_temperature(temperature)
+    student, teacher = full(student_logits), full(teacher_logits.detach())
+    column = labels.long()[:, None]
+    target = (teacher.softmax(dim=1) * F.log_softmax(student, dim=1)).gather(1, column).squeeze(1)
+    others = F.softmax(split(teacher, labels).others / temperature, dim=1)
+    log_others = F.log_softmax(split(student, labels).others / temperature, dim=1)
+    return -row_mean(target + gamma * temperature**2 * (others * log_others).sum(dim=1), weight)
+
+
+class NKDLoss(nn.Module):
+    """The module twin of :func:`nkd_loss`.
+
+    Example:
+        >>> import torch
+        >>> NKDLoss()(torch.tensor([[2., 1., 0.]]), torch.tensor([[3., 0., 1.]]), torch.tensor([0]))
+        tensor(1.9104)
+    """
+
+    def __init__(self, *, temperature: float = 1.0, gamma: float = 1.5) -> None:
+        super().__init__()
+        check_temperature(temperature)
+        self.temperature, self.gamma = temperature, gamma
+
+    def forward(
+        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None = None, weight: Tensor | None = None
+    ) -> Tensor:
+        """Compute the loss; ``labels`` are needed here."""
+        return nkd_loss(
+            student_logits,
+            teacher_logits,
+            given_labels(labels, student_logits),
+            temperature=self.temperature,
+            gamma=self.gamma,
+            weight=weight,
+        )

@@ -1,0 +1,27 @@
+"""Logit standardisation (LSKD) in front of any loss."""
+
+from torch import Tensor
+
+from limbeck.losses.standardize import standardize_logits
+from limbeck.modifiers.base import Modified, Modifier
+
+
+class StandardizeLogits(Modifier):
+    """Bring every row of both sides to zero mean and unit deviation; see :func:`limbeck.losses.standardize_logits`.
+
+    The temperature is the loss's own; no factor comes with it.
+
+    References:
+        Sun et al.: Logit Standardization in Knowledge Distillation, CVPR 2024, arXiv 2403.01427.
+
+    Example:
+        >>> import torch
+        >>> rows = torch.tensor([[1., 2., 3.]])
+        >>> student, teacher, factor = StandardizeLogits()(rows, 5 * rows + 1, torch.tensor([2]), 0.0)
+        >>> bool(torch.allclose(student, teacher)), factor
+        (True, 1.0)
+    """
+
+    def forward(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, progress: float) -> Modified:  # noqa: ARG002
+        """Standardise (N, C) logits of both sides, in fp32; labels and progress are not needed."""
+        return Modified(standardize_logits(student_logits), standardize_logits(teacher_logits))

@@ -1,0 +1,111 @@
+"""Several teachers as one: their logits or probabilities averaged, or weighted by how right each is on a sample."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from limbeck.errors import UserError, unknown_name
+from limbeck.losses._rows import check_logits, full
+from limbeck.teachers.base import Teacher
+from limbeck.teachers.live import LiveTeacher
+
+Average = Literal["logits", "probabilities", "confidence"]
+_AVERAGES = ("logits", "probabilities", "confidence")
+
+
+class EnsembleTeacher(Teacher):
+    r"""Ask several teachers and average what they say.
+
+    - ``"logits"``: the mean of the logits.
+    - ``"probabilities"``: the mean of the probabilities at T = 1, returned as logarithms.
+    - ``"confidence"``: the mean of the probabilities, weighted on every sample by how well each of the K teachers does
+      on the true label,
+
+      .. math:: w_k = \frac{1}{K - 1} \Big(1 - \frac{\exp L_k}{\sum_j \exp L_j}\Big), \quad
+          L_k = \mathrm{CE}(z^k, y),
+
+      returned as logarithms. Since the weights sum to 1, the cross-entropy with this mean is the paper's weighted sum
+      of one cross-entropy a teacher at T = 1; for other temperatures the mean is ours. This average is told the label,
+      so its own accuracy says nothing.
+
+    The teachers are frozen and stay in eval mode (a :class:`limbeck.teachers.LiveTeacher` in the mode that it was made
+    with). All are run on every batch.
+
+    Args:
+        teachers: At least one teacher or network; networks become a :class:`limbeck.teachers.LiveTeacher`.
+        average: How their answers become one.
+
+    Raises:
+        UserError: If there is no teacher, one is neither a teacher nor a network, or ``average`` is unknown; when
+            called, if they do not answer with logits of one shape.
+
+    References:
+        Zhang, Chen, Wang: Confidence-Aware Multi-Teacher Knowledge Distillation, ICASSP 2022, arXiv 2201.00007: the
+        weights of its logit part.
+
+    Example:
+        >>> class Sure(Teacher):
+        ...     def __init__(self, *row):
+        ...         super().__init__()
+        ...         self.row = row
+        ...     def logits(self, inputs, labels, indices=None, epoch=0):
+        ...         return torch.tensor([self.row] * len(labels))
+        >>> pair = Sure(2., 0.), Sure(0., 0.)
+        >>> EnsembleTeacher(pair)(None, torch.tensor([0]))
+        tensor([[1., 0.]])
+        >>> EnsembleTeacher(pair, average="probabilities")(None, torch.tensor([0])).exp()
+        tensor([[0.6904, 0.3096]])
+        >>> EnsembleTeacher(pair, average="confidence")(None, torch.tensor([0])).exp()
+        tensor([[0.7429, 0.2571]])
+    """
+
+    def __init__(self, teachers: Sequence[nn.Module], *, average: Average = "logits") -> None:
+        super().__init__()
+        if average not in _AVERAGES:
+            raise unknown_name("average", average, _AVERAGES)
+        if isinstance(teachers, nn.Module) or not len(teachers):
+            raise UserError("teachers: got none, expected a list of at least one teacher or network")
+        for number, one in enumerate(teachers):
+            if not isinstance(one, nn.Module):
+                raise UserError(f"teachers: number {number} is a {type(one).__name__}, expected a teacher or a network")
+        self.average = average
+        self.needs_labels = average == "confidence"
+        self.teachers = nn.ModuleList(one if isinstance(one, Teacher) else LiveTeacher(one) for one in teachers)
+        self.requires_grad_(False)
+        self.train()
+
+    def train(self, mode: bool = True) -> Self:  # noqa: ARG002 - the mode asked for is refused on purpose
+        """Keep every teacher in the mode that it was made with: eval, unless it says otherwise itself."""
+        return super().train(False)
+
+    def logits(self, inputs: Tensor, labels: Tensor, indices: Tensor | None = None, epoch: int = 0) -> Tensor:
+        """Ask all teachers and return their average, (N, C) in fp32."""
+        said = torch.stack(_alike([teacher(inputs, labels, indices, epoch) for teacher in self.teachers]))
+        if self.average == "logits":
+            return said.mean(dim=0)
+        log_p = F.log_softmax(said, dim=2)
+        if self.average == "probabilities":
+            return log_p.logsumexp(dim=0) - math.log(len(said))
+        return (log_p + _confidence(log_p, labels).log()[:, :, None]).logsumexp(dim=0)
+
+
+def _alike(answers: list[Tensor]) -> list[Tensor]:
+    for number, rows in enumerate(answers):
+        check_logits(rows, f"teacher {number}'s output")
+        if rows.shape != answers[0].shape:
+            got, expected = tuple(rows.shape), tuple(answers[0].shape)
+            raise UserError(f"teacher {number}'s output: got {got}, expected the first teacher's shape {expected}")
+    return [full(rows) for rows in answers]
+
+
+def _confidence(log_p: Tensor, labels: Tensor) -> Tensor:
+    """Return (K, N) weights for (K, N, C) log-probabilities; those of a sample sum to 1."""
+    teachers = len(log_p)
+    if teachers == 1:
+        return torch.ones_like(log_p[:, :, 0])
+    cross_entropy = -log_p.gather(2, labels.expand(teachers, -1)[:, :, None])[:, :, 0]
+    return (1 - cross_entropy.softmax(dim=0)) / (teachers - 1)

@@ -1,0 +1,140 @@
+"""Losses on logits beside KD and DIST: divergences, DKD, NKD, TTM and WTTM, CMKD, RLD, from their papers' equations."""
+
+import numpy as np
+from loss_case import LossCase
+from scipy.special import expit, log_softmax, softmax
+from scipy.stats import entropy
+
+from limbeck import losses
+
+
+def average(rows, weight):
+    return np.average(rows, weights=weight) if weight.sum() else 0.0
+
+
+def softened(student, teacher, temperature):
+    return softmax(student / temperature, axis=1), softmax(teacher / temperature, axis=1)
+
+
+def reverse_kl_reference(student, teacher, labels, weight, temperature=4.0):
+    p_s, p_t = softened(student, teacher, temperature)
+    return temperature**2 * average(entropy(p_s, p_t, axis=1), weight)
+
+
+def jsd_reference(student, teacher, labels, weight, temperature=4.0, beta=0.3):
+    p_s, p_t = softened(student, teacher, temperature)
+    mixture = beta * p_t + (1 - beta) * p_s
+    rows = beta * entropy(p_t, mixture, axis=1) + (1 - beta) * entropy(p_s, mixture, axis=1)
+    return temperature**2 * average(rows, weight)
+
+
+def logit_mse_reference(student, teacher, labels, weight):
+    return average(((student - teacher) ** 2).mean(axis=1), weight)
+
+
+def without(row, label):
+    rest = np.delete(row, label)
+    return rest / rest.sum()
+
+
+def pair(row, label):
+    return np.array([row[label], np.delete(row, label).sum()])
+
+
+def dkd_reference(student, teacher, labels, weight, temperature=4.0, alpha=1.0, beta=8.0):
+    rows = [
+        alpha * entropy(pair(t, y), pair(s, y)) + beta * entropy(without(t, y), without(s, y))
+        for s, t, y in zip(*softened(student, teacher, temperature), labels, strict=True)
+    ]
+    return temperature**2 * average(rows, weight)
+
+
+def nkd_reference(student, teacher, labels, weight, temperature=3.0, gamma=3.5):
+    rows = []
+    for s, t, y in zip(student, teacher, labels, strict=True):
+        target = -softmax(t)[y] * np.log(softmax(s)[y])
+        others = softmax(np.delete(t, y) / temperature) @ np.log(softmax(np.delete(s, y) / temperature))
+        rows.append(target - gamma * temperature**2 * others)
+    return average(rows, weight)
+
+
+def transformed(teacher, temperature):
+    powers = softmax(teacher, axis=1) ** (1 / temperature)
+    return powers / powers.sum(axis=1, keepdims=True), powers.sum(axis=1)
+
+
+def ttm_reference(student, teacher, labels, weight, temperature=10.0):
+    return average(entropy(transformed(teacher, temperature)[0], softmax(student, axis=1), axis=1), weight)
+
+
+def wttm_reference(student, teacher, labels, weight, temperature=5.0):
+    probabilities, total = transformed(teacher, temperature)
+    return average(total * entropy(probabilities, softmax(student, axis=1), axis=1), weight)
+
+
+def z_score(logits):
+    return (logits - logits.mean(1, keepdims=True)) / np.sqrt(logits.var(1, keepdims=True) + 1e-3)
+
+
+def ranks(row, temperature):
+    return np.array([sum(expit((x - other) / temperature) for other in row) for x in row])
+
+
+def cmkd_reference(student, teacher, labels, weight, temperature=2.0, rank_temperature=0.3, alpha=2.0, beta=3.0):
+    rows = []
+    for s, t, raw in zip(z_score(student), z_score(teacher), teacher, strict=True):
+        hard = entropy(softmax(raw)) / np.log(len(raw))
+        pearson = np.corrcoef(softmax(s / temperature), softmax(t / temperature))[0, 1]
+        spearman = np.corrcoef(ranks(s, rank_temperature), ranks(t, rank_temperature))[0, 1]
+        rows.append(alpha * (1 - hard) * (1 - pearson) + beta * hard * (1 - spearman))
+    return average(rows, weight)
+
+
+def rld_reference(student, teacher, labels, weight, temperature=4.0, confidence=2.0, alpha=1.0, beta=8.0):
+    rows = []
+    for s, t, y in zip(student, teacher, labels, strict=True):
+        p_s, p_t = softmax(s / confidence), softmax(t / confidence)
+        row = alpha * confidence**2 * entropy([p_t.max(), 1 - p_t.max()], [p_s[y], 1 - p_s[y]])
+        below = t < t[y]
+        if below.any():
+            log_s, log_t = log_softmax(s[below] / temperature), log_softmax(t[below] / temperature)
+            row += beta * temperature**2 * (np.exp(log_t) * (log_t - log_s)).sum()
+        rows.append(row)
+    return average(rows, weight)
+
+
+def labelled(name, function, module, reference, settings=None, **more):
+    return LossCase(name, function, module, reference, settings or {}, labels=True, least_classes=2, **more)
+
+
+CASES = (
+    LossCase("reverse_kl", losses.reverse_kl_loss, losses.ReverseKLLoss, reverse_kl_reference),
+    LossCase("jsd", losses.jsd_loss, losses.JSDLoss, jsd_reference, {"beta": 0.3}),
+    LossCase("logit_mse", losses.logit_mse_loss, losses.LogitMSELoss, logit_mse_reference, tempered=False),
+    labelled("dkd", losses.dkd_loss, losses.DKDLoss, dkd_reference),
+    labelled(
+        "nkd",
+        losses.nkd_loss,
+        losses.NKDLoss,
+        nkd_reference,
+        {"temperature": 3.0, "gamma": 3.5},
+        zero_at_teacher=False,
+    ),
+    LossCase("ttm", losses.ttm_loss, losses.TTMLoss, ttm_reference, zero_at_teacher=False),
+    LossCase("wttm", losses.wttm_loss, losses.WTTMLoss, wttm_reference, zero_at_teacher=False),
+    LossCase(
+        "cmkd",
+        losses.cmkd_loss,
+        losses.CMKDLoss,
+        cmkd_reference,
+        {"temperature": 2.0, "rank_temperature": 0.3, "alpha": 2.0, "beta": 3.0},
+    ),
+    labelled(
+        "rld",
+        losses.rld_loss,
+        losses.RLDLoss,
+        rld_reference,
+        {"confidence_temperature": 2.0},
+        zero_at_teacher=False,
+    ),
+)

@@ -1,0 +1,198 @@
+"""DIST's gradient in closed form against autograd of the plain formula."""
+
+import pytest
+import torch
+
+from limbeck import losses
+from limbeck.errors import UserError
+from limbeck.losses import _row_blocks
+from limbeck.losses._correlation import correlation_distances as formula
+
+
+def logits(rows, classes, seed=0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    student, teacher = (3 * torch.randn(rows, classes, generator=generator, dtype=torch.float64) for _ in range(2))
+    return student.to(dtype), (0.5 * student + teacher).to(dtype)
+
+
+def weights(kind, rows):
+    generator = torch.Generator().manual_seed(1)
+    return {
+        "all": None,
+        "mask": torch.rand(rows, generator=generator) < 0.6,
+        "real": torch.rand(rows, generator=generator),
+        "none": torch.zeros(rows),
+    }[kind]
+
+
+def closed(student, teacher, temperature=4.0, weight=None):
+    return losses.dist_parts(student, teacher, temperature=temperature, weight=weight)
+
+
+def plain(student, teacher, temperature=4.0, weight=None):
+    return formula(student, teacher, temperature, False, weight)
+
+
+def value_and_gradient(function, student, teacher, shares=(2.0, 1.0), **settings):
+    student = student.detach().clone().requires_grad_(True)
+    parts = function(student, teacher, **settings)
+    (gradient,) = torch.autograd.grad(shares[0] * parts[0] + shares[1] * parts[1], student)
+    return torch.stack([part.detach() for part in parts]).double(), gradient.double()
+
+
+def assert_equal(ours, theirs, tolerance):
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=tolerance * max(1e-3, other.abs().max().item()))
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Cut even a small tensor into several blocks, the last one shorter."""
+    monkeypatch.setattr(_row_blocks, "_CPU_BLOCK", 8)
+    monkeypatch.setattr(_row_blocks, "_LEAST_ROWS", 3)
+
+
+@pytest.mark.parametrize("kind", ["all", "mask", "real", "none"])
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+@pytest.mark.parametrize("shape", [(1, 5), (9, 2), (7, 1), (100, 40), (300, 1000), (40, 21841), (9000, 19)])
+def test_single_precision_equals_the_formula_in_double(shape, temperature, kind):
+    student, teacher = logits(*shape)
+    settings = {"temperature": temperature, "weight": weights(kind, shape[0])}
+    ours = value_and_gradient(closed, student.float(), teacher.float(), **settings)
+    assert_equal(ours, value_and_gradient(plain, student.float().double(), teacher.float().double(), **settings), 1e-5)
+
+
+@pytest.mark.parametrize("shares", [(1.0, 0.0), (0.0, 1.0), (-3.0, 0.5)])
+@pytest.mark.parametrize("kind", ["all", "mask", "real", "none"])
+@pytest.mark.parametrize("shape", [(10, 4), (10, 33), (11, 2), (3, 5)])
+def test_blocks_change_nothing(small_blocks, shape, kind, shares):
+    student, teacher = logits(*shape)
+    settings = {"weight": weights(kind, shape[0]), "shares": shares}
+    ours = value_and_gradient(closed, student, teacher, **settings)
+    assert_equal(ours, value_and_gradient(plain, student, teacher, **settings), 1e-11)
+
+
+EXTREMES = {
+    "huge": lambda x: torch.where(torch.arange(x.numel()).view_as(x) % 3 == 0, 1e4, -1e4) + x,
+    "one constant row": lambda x: torch.cat([torch.zeros_like(x[:1]), x[1:]]),
+    "one rare class": lambda x: torch.cat([x[:, :1] - 40, x[:, 1:]], dim=1),
+    "one frequent class": lambda x: torch.cat([x[:, :1] + 30, x[:, 1:]], dim=1),
+    "nearly uniform": lambda x: x * 1e-4,
+}
+
+
+@pytest.mark.parametrize("classes", [6, 50])
+@pytest.mark.parametrize("whose", ["student", "teacher", "both"])
+@pytest.mark.parametrize("extreme", EXTREMES)
+def test_extremes_equal_the_formula(small_blocks, extreme, whose, classes):
+    student, teacher = logits(12, classes)
+    student = EXTREMES[extreme](student) if whose != "teacher" else student
+    teacher = EXTREMES[extreme](teacher) if whose != "student" else teacher
+    assert_equal(value_and_gradient(closed, student, teacher), value_and_gradient(plain, student, teacher), 1e-7)
+
+
+@pytest.mark.parametrize("whose", ["student", "teacher", "both"])
+def test_a_side_without_any_variation_adds_no_rounding(whose):
+    student, teacher = logits(12, 7, dtype=torch.float32)
+    student = torch.zeros_like(student) if whose != "teacher" else student
+    teacher = torch.zeros_like(teacher) if whose != "student" else teacher
+    values, gradient = value_and_gradient(closed, student, teacher)
+    torch.testing.assert_close(values, torch.ones(2, dtype=torch.float64), rtol=0, atol=1e-6)
+    assert gradient.isfinite().all()
+    # An informative teacher's gradient is about 0.1 here.
+    assert whose == "student" or gradient.abs().max() < 1e-7
+
+
+def test_nearly_constant_columns_of_many_rows_keep_their_digits():
+    student, teacher = logits(60000, 5)
+    student, teacher = (0.01 * student).float(), (0.01 * teacher).float()
+    student[:, 0] += 5
+    teacher[:, 0] += 5
+    ours = value_and_gradient(closed, student, teacher, temperature=1.0)
+    theirs = value_and_gradient(plain, student.double(), teacher.double(), temperature=1.0)
+    torch.testing.assert_close(ours[0], theirs[0], rtol=0, atol=1e-5)
+    assert (ours[1] - theirs[1]).norm() < 1e-4 * theirs[1].norm()
+
+
+@pytest.mark.parametrize("kind", ["all", "real"])
+@pytest.mark.parametrize("classes", [4, 33])
+def test_gradcheck(small_blocks, classes, kind):
+    student, teacher = logits(7, classes)
+    weight = weights(kind, 7)
+    assert torch.autograd.gradcheck(lambda s: closed(s, teacher, weight=weight), student.requires_grad_(True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("classes", [19, 64])
+def test_half_precision_inside_autocast(classes, dtype):
+    student, teacher = logits(50, classes, dtype=dtype)
+    with torch.autocast("cpu", torch.bfloat16):
+        values, gradient = value_and_gradient(closed, student, teacher)
+    expected = value_and_gradient(plain, student.double(), teacher.double())
+    torch.testing.assert_close(values, expected[0], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(gradient, expected[1], rtol=torch.finfo(dtype).eps, atol=1e-5)
+
+
+@pytest.mark.parametrize("classes", [6, 40])
+def test_logits_may_lie_in_memory_as_they_like(small_blocks, classes):
+    student, teacher = logits(classes, 10)
+    ours = value_and_gradient(closed, student.t(), teacher.t())
+    assert_equal(ours, value_and_gradient(closed, student.t().contiguous(), teacher.t().contiguous()), 1e-12)
+
+
+def test_backward_may_run_twice():
+    student, teacher = logits(9, 40)
+    loss = losses.dist_loss(student.requires_grad_(True), teacher)
+    first, second = (torch.autograd.grad(loss, student, retain_graph=True)[0] for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_second_derivative_is_refused():
+    student, teacher = logits(9, 5)
+    loss = losses.dist_loss(student.requires_grad_(True), teacher)
+    with pytest.raises(UserError, match="dist_loss: got create_graph=True, expected False"):
+        torch.autograd.grad(loss, student, create_graph=True)
+
+
+def test_no_gradient_wanted_gives_the_same_value():
+    student, teacher = logits(9, 40)
+    with_graph = losses.dist_loss(student.clone().requires_grad_(True), teacher)
+    with torch.inference_mode():
+        assert losses.dist_loss(student, teacher).item() == with_graph.item()
+
+
+@pytest.mark.parametrize("kind", ["all", "real"])
+def test_compiled_gradient_is_the_same(kind):
+    student, teacher = logits(9, 5)
+    weight = weights(kind, 9)
+
+    def compiled(s, t, temperature, weight):
+        return torch.compile(losses.dist_parts, fullgraph=True, backend="aot_eager")(
+            s, t, temperature=temperature, weight=weight
+        )
+
+    ours, theirs = (
+        value_and_gradient(function, student, teacher, temperature=4.0, weight=weight)
+        for function in (closed, compiled)
+    )
+    assert_equal(ours, theirs, 1e-11)
+
+
+def test_weights_may_want_a_gradient():
+    student, teacher = logits(9, 5)
+    weight = torch.rand(9, dtype=torch.float64, generator=torch.Generator().manual_seed(2)).requires_grad_(True)
+    assert torch.autograd.gradcheck(lambda w: losses.dist_loss(student, teacher, weight=w), weight)
+
+
+def test_no_rows_have_no_loss():
+    student = torch.zeros(0, 5, requires_grad=True)
+    loss = losses.dist_loss(student, torch.zeros(0, 5))
+    loss.backward()
+    assert loss.item() == 0
+    assert student.grad.shape == (0, 5)
+
+
+def test_weight_of_another_length_is_named():
+    student, teacher = logits(9, 5)
+    with pytest.raises(UserError, match=r"weight: got \(8,\), expected one a row, \(9,\)"):
+        losses.dist_loss(student, teacher, weight=torch.ones(8))

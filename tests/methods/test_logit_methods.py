@@ -1,0 +1,75 @@
+"""The methods of single losses on logits: their defaults, and that every setting reaches its loss."""
+
+import pytest
+
+from limbeck import losses, methods
+from limbeck.errors import UserError
+
+DEFAULTS = {
+    "reverse_kl": (losses.ReverseKLLoss, 0.1, 0.9, {"temperature": 4.0}),
+    "jsd": (losses.JSDLoss, 0.1, 0.9, {"temperature": 4.0, "beta": 0.5}),
+    "logit_mse": (losses.LogitMSELoss, 0.1, 0.9, {}),
+    "dkd": (losses.DKDLoss, 1.0, 1.0, {"temperature": 4.0, "alpha": 1.0, "beta": 8.0}),
+    "nkd": (losses.NKDLoss, 1.0, 1.0, {"temperature": 3.0, "gamma": 3.5}),
+    "ttm": (losses.TTMLoss, 1.0, 45.0, {"temperature": 10.0}),
+    "wttm": (losses.WTTMLoss, 1.0, 4.0, {"temperature": 5.0}),
+    "cmkd": (losses.CMKDLoss, 1.0, 1.0, {"temperature": 4.0, "rank_temperature": 0.1, "alpha": 16.0, "beta": 16.0}),
+    "rld": (losses.RLDLoss, 1.0, 1.0, {"temperature": 4.0, "confidence_temperature": None, "alpha": 1.0, "beta": 8.0}),
+}
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_defaults(name):
+    module, ce_weight, weight, settings = DEFAULTS[name]
+    method = methods.create(name)
+    (term,) = method.terms
+    loss = term.build(10)
+    assert (method.teacher, type(loss), term.name) == ("any", module, name)
+    assert (method.ce_weight, term.weight) == (pytest.approx(ce_weight), weight)
+    assert {key: getattr(loss, key) for key in settings} == settings
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_settings_reach_the_loss(name):
+    given = dict.fromkeys(DEFAULTS[name][3], 0.25)
+    (term,) = methods.create(name, **{name: given}).terms
+    loss = term.build(10)
+    assert {key: getattr(loss, key) for key in given} == given
+
+
+@pytest.mark.parametrize("name", ["ttm", "wttm"])
+def test_weights_of_ttm(name):
+    method = methods.create(name, beta=3, ce_weight=0.5)
+    assert (method.ce_weight, method.terms[0].weight) == (0.5, 3)
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_cards_are_complete(name):
+    card = methods.entry(name).card
+    assert card.summary.endswith(".")
+    assert "arXiv" in card.citation
+    assert card.equation.startswith("L = ")
+    assert card.published or card.ours or card.differences
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("jsd", {"beta": 1}, "jsd.beta: got 1, input should be less than 1"),
+        ("dkd", {"beta": -1}, "dkd.beta: got -1, input should be greater than or equal to 0"),
+        ("cmkd", {"rank_temperature": 0}, "cmkd.rank_temperature: got 0, input should be greater than 0"),
+        ("rld", {"confidence_temperature": 0}, "rld.confidence_temperature: got 0, input should be greater than 0"),
+        ("ttm", {"gamma": 0.1}, "method ttm: unknown setting 'gamma'"),
+        ("logit_mse", {"temperature": 1}, "method logit_mse: unknown setting 'temperature'"),
+    ],
+)
+def test_wrong_settings_are_named(name, settings, message):
+    with pytest.raises(UserError) as error:
+        methods.create(name, **settings)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["rectify+dkd", "revise+rld", "lr+nkd", "dr_kd+wttm", "kd+cmkd"])
+def test_they_compose(name):
+    last = name.rpartition("+")[2]
+    assert methods.create(name).terms[-1].name == last
