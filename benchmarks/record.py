@@ -44,20 +44,25 @@ def origin() -> dict[str, Any]:
     }
 
 
-def markdown(title: str, rows: Sequence[Mapping[str, Any]], made: Mapping[str, Any]) -> str:
-    """Write rows as a table, with a line that says where they come from."""
+def markdown(title: str, rows: Sequence[Mapping[str, Any]], made: Mapping[str, Any], notes: Sequence[str] = ()) -> str:
+    """Write rows as a table, with notes and a line that says where they come from."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
     lines = [f"# {title}", "", "| " + " | ".join(columns) + " |", "| " + " | ".join("---" for _ in columns) + " |"]
     lines += ["| " + " | ".join(str(row.get(column, "")) for column in columns) + " |" for row in rows]
     about = ", ".join(f"{key} {value}" for key, value in made.items() if value is not None and key != "command")
-    return "\n".join([*lines, "", f"`{made['command']}`", "", about, ""])
+    told = ["", *(f"- {note}" for note in notes)] if notes else []
+    return "\n".join([*lines, *told, "", f"`{made['command']}`", "", about, ""])
 
 
-def record(name: str, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print the rows, and write them to ``results/NAME.json`` and ``results/NAME.md``."""
+def record(
+    name: str, title: str, rows: Sequence[Mapping[str, Any]], notes: Sequence[str] = (), *, show: bool = True
+) -> None:
+    """Write the rows to ``results/NAME.json`` and ``results/NAME.md``, and print them unless ``show`` is off."""
     made = origin()
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps({"title": title, "made": made, "rows": rows}, indent=2) + "\n")
-    text = markdown(title, rows, made)
+    content = {"title": title, "made": made, "rows": rows, "notes": list(notes)}
+    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
+    text = markdown(title, rows, made, notes)
     (RESULTS / f"{name}.md").write_text(text)
-    print(text)
+    if show:
+        print(text)

@@ -1,23 +1,25 @@
-"""What our training loop costs above the same step written by hand in plain PyTorch, as a ratio within one run.
+"""What a training step costs: our loop against the same step by hand, and with a teacher that is cached.
 
-    OMP_NUM_THREADS=1 python benchmarks/step.py
+    OMP_NUM_THREADS=1 python benchmarks/step.py                  # both tables; --only hand or --only cached for one
 
-Both loops take the same batches from the same views, with the same networks, precision and fused optimizer; they take
-turns, an epoch each, so that a machine whose speed drifts treats both alike.
+The loops take the same batches from the same views, with the same networks, precision and fused optimizer; they take
+turns, an epoch each, so that a machine whose speed drifts treats all alike. The cached step is taken with every row
+stored: it should cost at most 1.10 times the step of the same student on the labels alone, which hears no teacher.
 """
 
+import argparse
 import copy
-import statistics
-import time
-from collections.abc import Callable
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-import limbeck
-from limbeck.data import Augment, ImageSet, Views
-from limbeck.training import Engine, OptimizerSettings, ScheduleSettings, TrainingSettings, make_fabric
+from harness import Bench, Loop, in_turns, middle, network, random_images, ratios, settled, span
+from limbeck.data import Views
 from record import record
 
 BATCH, STEPS, ROUNDS = 64, 20, 9
@@ -32,43 +34,18 @@ CASES = (
     ),
     ("kd, resnet56 -> resnet20, 3x32x32", "kd", ("resnet20", 1), ("resnet56", 1), (3, 32, 32)),
 )
+PAIRS = (("resnet56", "resnet20"), ("resnet32x4", "resnet8x4"))
+NOTES = (
+    "cached: every row was stored before; an epoch's rows are read, and checked by their checksums, within its time.",
+    "The labels alone: cross-entropy of the same student in the same loop. Teachers have random weights.",
+)
 
 
-def _views(shape: tuple[int, int, int], classes: int) -> Views:
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (BATCH * STEPS, *shape), dtype=torch.uint8, generator=generator)
-    split = ImageSet(images, torch.randint(classes, (BATCH * STEPS,), generator=generator))
-    mean, std, augment = [0.5] * shape[0], [0.25] * shape[0], Augment(crop=4, flip=True)
-    return Views(split, batch_size=BATCH, mean=mean, std=std, augment=augment, shuffle=True, channels_last=True)
-
-
-def _networks(student: tuple[str, float], teacher: tuple[str, float], channels: int) -> tuple[nn.Module, nn.Module]:
-    nets = [
-        limbeck.models.create(name, num_classes=100, in_channels=channels, width=width)
-        for name, width in (student, teacher)
-    ]
-    one, other = (net.to(memory_format=torch.channels_last) for net in nets)
-    return one, other
-
-
-def ours(views: Views, student: nn.Module, teacher: nn.Module, method: str) -> Callable[[int], None]:
-    """Return our loop over one epoch."""
-    optimizer = OptimizerSettings(name="sgd", lr=0.01, momentum=0.9)
-    settings = TrainingSettings(device="cpu", optimizer=optimizer, schedule=ScheduleSettings(name="constant"))
-    distiller = limbeck.Distiller(student, teacher, method=method)
-    engine = Engine(distiller, views, settings, fabric=make_fabric(settings), splits={}, num_classes=100)
-
-    def epoch(number: int) -> None:
-        engine.train_epoch(number).means()
-
-    return epoch
-
-
-def by_hand(views: Views, student: nn.Module, teacher: nn.Module, method: str) -> Callable[[int], None]:
-    """Return the same loop in plain PyTorch."""
+def by_hand(views: Views, student: nn.Module, teacher: nn.Module, method: str) -> Loop:
+    """Return our loop over one epoch in plain PyTorch."""
     teacher.eval().requires_grad_(False)
     student.train()
-    optimizer = torch.optim.SGD(student.parameters(), lr=0.01, momentum=0.9, fused=True)
+    optimizer = torch.optim.SGD(student.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, fused=True)
 
     def epoch(number: int) -> None:
         total = torch.zeros(())
@@ -90,34 +67,63 @@ def by_hand(views: Views, student: nn.Module, teacher: nn.Module, method: str) -
     return epoch
 
 
-def _seconds(loop: Callable[[int], None], epoch: int) -> float:
-    start = time.perf_counter()
-    loop(epoch)
-    return time.perf_counter() - start
+def hand_rows(steps: int, rounds: int) -> list[dict[str, Any]]:
+    """Compare our loop with the one by hand."""
+    rows = []
+    for title, method, student, teacher, shape in CASES:
+        bench = Bench(random_images(BATCH * steps, shape, 100))
+        nets = [network(name, channels=shape[0], width=width) for name, width in (student, teacher)]
+        one, other = (bench.placed(net) for net in nets)
+        ours = bench.loop(copy.deepcopy(one), copy.deepcopy(other), method)
+        taken = in_turns({"ours": ours, "by hand": by_hand(bench.views, one, other, method)}, rounds)
+        ratio = ratios(taken, "ours", "by hand")
+        milliseconds = {f"{name} (ms)": middle([1e3 * t / steps for t in values], 2) for name, values in taken.items()}
+        rows.append({"step": title, **milliseconds, "ratio (median)": middle(ratio), "ratio (range)": span(ratio)})
+    return rows
+
+
+def cached_loops(bench: Bench, pair: tuple[str, str], method: str, epochs: int, folder: Path) -> dict[str, Loop]:
+    """Return our loop with the teacher live, with it cached, and without one."""
+    teacher, student = settled(network(pair[0]), bench.split.shape), network(pair[1])
+    cached = bench.cached(copy.deepcopy(teacher), folder, epochs)
+    sources = {"live": (teacher, method), "cached": (cached, method), "labels alone": (None, "none")}
+    return {name: bench.loop(copy.deepcopy(student), source, how) for name, (source, how) in sources.items()}
+
+
+def cached_row(pair: tuple[str, str], method: str, steps: int, rounds: int) -> dict[str, Any]:
+    """Compare a cached step with a live one and one without a teacher."""
+    bench = Bench(random_images(BATCH * steps, (3, 32, 32), 100))
+    with tempfile.TemporaryDirectory() as folder:
+        taken = in_turns(cached_loops(bench, pair, method, rounds + 1, Path(folder)), rounds)
+    above, faster = ratios(taken, "cached", "labels alone"), ratios(taken, "live", "cached")
+    return {
+        "step": f"{method}, {' -> '.join(pair)}, 3x32x32",
+        **{f"{name} (ms)": middle([1e3 * t / steps for t in values], 2) for name, values in taken.items()},
+        "cached / labels alone": middle(above),
+        "range": span(above),
+        "live / cached": middle(faster, 2),
+    }
+
+
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="What a training step costs.")
+    parser.add_argument("--only", choices=("hand", "cached"))
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--prefix", default="step", help="of the results' names")
+    return parser.parse_args(words)
 
 
 def main() -> None:
-    """Measure every case and keep the result."""
-    rows = []
-    for title, method, student, teacher, shape in CASES:
-        views = _views(shape, 100)
-        one, other = _networks(student, teacher, shape[0])
-        loops = ours(views, copy.deepcopy(one), copy.deepcopy(other), method), by_hand(views, one, other, method)
-        for loop in loops:
-            loop(0)
-        pairs = [tuple(_seconds(loop, epoch) for loop in loops) for epoch in range(1, ROUNDS + 1)]
-        ratios = [a / b for a, b in pairs]
-        ours_ms, hand_ms = (1e3 * statistics.median(column) / STEPS for column in zip(*pairs, strict=True))
-        rows.append(
-            {
-                "step": title,
-                "ours (ms)": round(ours_ms, 2),
-                "by hand (ms)": round(hand_ms, 2),
-                "ratio (median)": round(statistics.median(ratios), 3),
-                "ratio (range)": f"{min(ratios):.3f} to {max(ratios):.3f}",
-            }
-        )
-    record("step-cpu", "A training step: our loop against the same step by hand (batch 64, bf16)", rows)
+    """Measure every case and keep the results."""
+    args = arguments()
+    if args.only != "cached":
+        title = f"A training step: our loop against the same step by hand (batch {BATCH}, bf16)"
+        record(f"{args.prefix}-cpu", title, hand_rows(args.steps, args.rounds))
+    if args.only != "hand":
+        rows = [cached_row(pair, method, args.steps, args.rounds) for pair in PAIRS for method in ("kd", "dist")]
+        record(f"{args.prefix}-cached-cpu", f"A cached training step (batch {BATCH}, bf16)", rows, NOTES)
 
 
 if __name__ == "__main__":

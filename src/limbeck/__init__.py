@@ -16,7 +16,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from limbeck import data, losses, methods, models, selection, targets, teachers, training
+    from limbeck import data, losses, methods, models, modifiers, selection, targets, teachers, training
     from limbeck.distiller import Distiller, Output
     from limbeck.errors import RunError, UserError
     from limbeck.runs.compare import Comparison, compare
@@ -36,6 +36,7 @@ __all__ = [
     "losses",
     "methods",
     "models",
+    "modifiers",
     "run",
     "seed_everything",
     "selection",
@@ -45,7 +46,7 @@ __all__ = [
 ]
 
 # Loaded when first asked for: a command such as `limbeck --help` should not wait for torch.
-_PACKAGES = ("data", "losses", "methods", "models", "selection", "targets", "teachers", "training")
+_PACKAGES = ("data", "losses", "methods", "models", "modifiers", "selection", "targets", "teachers", "training")
 _HOMES = {
     "Comparison": "runs.compare",
     "Distiller": "distiller",

@@ -1,13 +1,13 @@
 """The ``limbeck`` command."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from limbeck.cli.cache import app as cache
+from limbeck.cli.words import Pairs, Recipe, Stopped, make_console, stoppable
 
 app = typer.Typer(
     name="limbeck",
@@ -19,34 +19,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-_PACKAGED = ", ".join(sorted(path.stem for path in (Path(__file__).parents[1] / "recipes").glob("*.yaml")))
-Recipe = Annotated[
-    str, typer.Argument(help=f"A YAML file, or a packaged recipe: {_PACKAGED}.", show_default=False, metavar="RECIPE")
-]
-Pairs = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Values that replace the recipe's, such as training.epochs=5."),
-]
 Out = Annotated[Path | None, typer.Option("--out", help="The folder for the results; a new one.", show_default=False)]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with what was stopped in that folder.")]
-
-
-def _console() -> Console:
-    console = Console()
-    # Recorded output is read by people and programs too: a pipe's 80 columns would break lines in two.
-    return console if console.is_terminal else Console(width=200)
-
-
-class _Stopped(Exception):  # noqa: N818 - not an error
-    """Ctrl-C, taken before the command-line library turns it into an exit of its own."""
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise _Stopped from None
+app.add_typer(cache, name="cache")
 
 
 @app.command(
@@ -59,8 +34,8 @@ def run(recipe: Recipe, overrides: Pairs = None, out: Out = None, resume: Resume
     from limbeck.runs import Reporting, parse_overrides
     from limbeck.runs import run as run_recipe
 
-    console = _console()
-    with _stoppable(), LiveProgress(console) as progress:
+    console = make_console()
+    with stoppable(), LiveProgress(console) as progress:
         say = Reporting(lambda line: console.print(line, highlight=False, markup=False), progress)
         run_recipe(recipe, overrides=parse_overrides(overrides or []), out=out, resume=resume, reporting=say)
 
@@ -88,12 +63,12 @@ def compare(
     from limbeck.runs import Reporting, parse_overrides
     from limbeck.runs import compare as compare_recipe
 
-    console = _console()
+    console = make_console()
     given = {"compare.methods": methods, "compare.seeds": seeds}
     values = parse_overrides(overrides or []) | {key: value for key, value in given.items() if value is not None}
     overall = Overall(console)
     try:
-        with _stoppable(), LiveProgress(console) as progress:
+        with stoppable(), LiveProgress(console) as progress:
             say = Reporting(lambda line: console.print(line, highlight=False, markup=False), progress)
             found = compare_recipe(
                 recipe, overrides=values, out=out, resume=resume, jobs=jobs, reporting=say, tick=overall.tick
@@ -119,7 +94,7 @@ def methods(
     if markdown:
         print(all_cards() if name is None else card_markdown(entry(name)), end="")
         return
-    console = _console()
+    console = make_console()
     console.print(overview() if name is None else card(name))
 
 
@@ -150,6 +125,7 @@ def main() -> None:
     except RunError as error:
         print(f"limbeck: {error}", file=sys.stderr)
         sys.exit(1)
-    except (_Stopped, KeyboardInterrupt):
-        print("limbeck: stopped; the same command with --resume goes on", file=sys.stderr)
+    except (Stopped, KeyboardInterrupt) as stop:
+        how = str(stop) or "the same command with --resume goes on"
+        print(f"limbeck: stopped; {how}", file=sys.stderr)
         sys.exit(130)

@@ -53,7 +53,9 @@ def kd_loss(
         raise UserError(f"reduction: got {reduction!r}, expected 'batchmean' or 'mean'")
     log_student = F.log_softmax(full(student_logits) / temperature, dim=1)
     log_teacher = F.log_softmax(full(teacher_logits.detach()) / temperature, dim=1)
-    rows = F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(dim=1)
+    teacher = log_teacher.exp()
+    # In place, since F.kl_div with a logarithmic target would hold three more tensors of the logits' size.
+    rows = log_teacher.sub_(log_student).mul_(teacher).sum(dim=1)
     scale = temperature**2 / (student_logits.shape[1] if reduction == "mean" else 1)
     return scale * row_mean(rows, weight)
 

@@ -80,7 +80,7 @@ def _figure(results: Sequence[MethodResult], title: str, teacher_accuracy: float
     _draw_line(axes, base, baseline, colour=_INK, style="-", side="left" if above else "right")
     _draw_line(axes, teacher_accuracy, "teacher", colour=_TEACHER, style="--", side="right" if above else "left")
     _finish(axes, [result.method for result in results])
-    axes.set_title(fill(title, 56), loc="left", fontsize=12, fontweight="bold", color=_INK, pad=22)
+    axes.set_title(fill(title, 64), loc="left", fontsize=12, fontweight="bold", color=_INK, pad=22)
     return figure
 
 

@@ -16,6 +16,8 @@ from limbeck.data import Data
 from limbeck.errors import UserError
 from limbeck.report.plot import save_comparison_plot
 from limbeck.report.table import MethodResult, comparison_rows, to_csv, to_markdown
+from limbeck.runs.ahead import fill_ahead, shared_caches
+from limbeck.runs.caching import check_cache
 from limbeck.runs.folder import RunFolder, write_atomically
 from limbeck.runs.recipe import MethodSettings, Recipe, dump_recipe, load_recipe
 from limbeck.runs.run import run
@@ -113,7 +115,7 @@ def compare(
     write_atomically(folder / "recipe.yaml", dump_recipe(recipe))
     teachers = {plan.recipe.source(): plan.recipe for plan in plans}
     made = {source: make_teacher(of, data, reporting) for source, of in teachers.items()}
-    _run_all(plans, _jobs(jobs, plans), reporting, tick)
+    _run_all(plans, _jobs(jobs, plans), made, data, reporting, tick)
     comparison = _collect(recipe, folder, plans, made, data)
     _write(comparison)
     return comparison
@@ -150,6 +152,7 @@ def _check_folder(folder: Path, recipe: Recipe, *, resume: bool) -> None:
 def _check(recipe: Recipe, data: Data) -> None:
     student_network(recipe, data)
     check_teacher(recipe, data)
+    check_cache(recipe, data)
     Feed(data, recipe.data, recipe.training, make_fabric(recipe.training), recipe.seed).train()
 
 
@@ -164,17 +167,29 @@ def _jobs(wanted: int | None, plans: Sequence[Planned]) -> int:
     return min(wanted or (_cores() if on_cpu else 1), len(plans))
 
 
-def _run_all(plans: Sequence[Planned], jobs: int, reporting: Reporting, tick: Tick | None) -> None:
+def _run_all(
+    plans: Sequence[Planned],
+    jobs: int,
+    made: Mapping[Any, Made],
+    data: Data,
+    reporting: Reporting,
+    tick: Tick | None,
+) -> None:
     waiting = [plan for plan in plans if not plan.folder.finished]
+    shared = shared_caches([plan.recipe for plan in waiting])
     if jobs == 1:
+        for cache in shared:
+            fill_ahead(cache, made, data, reporting.say, None, 1)
         for plan in waiting:
             run(plan.recipe, out=plan.folder.path, resume=True, reporting=reporting)
         return
     with _one_share_each(jobs) as threads:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(jobs, context, initializer=_prepare_worker, initargs=(threads,)) as pool:
-            futures = {pool.submit(_work, p.recipe.model_dump(mode="json"), p.folder.path): p for p in waiting}
             try:
+                for cache in shared:
+                    fill_ahead(cache, made, data, reporting.say, pool, jobs)
+                futures = {pool.submit(_work, p.recipe.model_dump(mode="json"), p.folder.path): p for p in waiting}
                 _wait(futures, plans, reporting, tick)
             except BaseException:
                 _stop(pool)

@@ -129,6 +129,8 @@ class TeacherSettings(NetworkTeacherSettings):
     ``source: auto`` takes what the method asks for, and a live network for methods that accept any. Several networks as
     one teacher stand under ``members``; ``average`` says how their answers become one, see
     :class:`limbeck.teachers.EnsembleTeacher`. ``layers`` are those that methods which compare features look at.
+    ``cache`` stores what a live or self-teacher says about each view of the training images, or about each image in
+    each epoch, for this run and all later ones; see :class:`limbeck.cache.CachedTeacher`.
 
     Example:
         >>> TeacherSettings(name="resnet56").source
@@ -140,6 +142,16 @@ class TeacherSettings(NetworkTeacherSettings):
     average: Literal["logits", "probabilities", "confidence"] = "logits"
     lightweight: LightweightSettings = LightweightSettings()
     layers: LayerNames | None = None
+    cache: Literal["off", "views", "epochs"] = "off"
+    cache_dtype: Literal["float16", "float32"] = "float16"
+    cache_top_k: Count | None = None
+    cache_limit_gb: Positive = 20.0
+
+    @field_validator("cache", mode="before")
+    @classmethod
+    def _yaml_off(cls, value: Any) -> Any:
+        # YAML reads a plain `off` as false.
+        return "off" if value is False else value
 
     @field_validator("members", mode="before")
     @classmethod

@@ -14,6 +14,7 @@ from torch import nn
 from limbeck import models
 from limbeck.data import Data
 from limbeck.distiller import Distiller
+from limbeck.runs.caching import check_cache, with_cache
 from limbeck.runs.choosing import chooser
 from limbeck.runs.features import check_features, feature_arguments
 from limbeck.runs.folder import RunFolder, save_network
@@ -115,6 +116,7 @@ class _Session:
         self.views = self.feed.train()
         check_teacher(recipe, data)
         check_features(recipe, self.student, data)
+        check_cache(recipe, data)
         selection = recipe.method.create().selection
         if selection is not None and selection.needs_training_set:
             models.head(self.student, len(data.classes))
@@ -147,38 +149,38 @@ class _Session:
             f" {training.epochs} epochs, {device} {precision}, seed {self.recipe.seed}"
         )
 
-    def _engine(self) -> Engine:
-        teacher = make_teacher(self.recipe, self.data, Reporting(self.say, self.heard.progress)).teacher
-        seed_everything(self.recipe.seed)
-        method, classes = self.recipe.method.create(), len(self.data.classes)
-        seed, epochs = self.recipe.seed, self.recipe.training.epochs
-        check = self.recipe.training.check_finite
+    def _distiller(self) -> Distiller:
+        recipe = self.recipe
+        made = make_teacher(recipe, self.data, Reporting(self.say, self.heard.progress))
+        teacher = with_cache(recipe, self.data, made.teacher, self.say)
+        seed_everything(recipe.seed)
         distiller = Distiller(
             self.student,
             teacher,
-            method,
-            num_classes=classes,
-            seed=seed,
-            epochs=epochs,
-            check_finite=check,
-            **feature_arguments(self.recipe, self.data),
-        )
-        distiller.to(self.fabric.device)
-        if uses_channels_last(self.recipe.training, self.fabric.device.type):
+            recipe.method.create(),
+            num_classes=len(self.data.classes),
+            seed=recipe.seed,
+            epochs=recipe.training.epochs,
+            check_finite=recipe.training.check_finite,
+            **feature_arguments(recipe, self.data),
+        ).to(self.fabric.device)
+        if uses_channels_last(recipe.training, self.fabric.device.type):
             distiller.to(memory_format=torch.channels_last)
-        choose = None
-        if method.selection is not None:
-            choose = chooser(self.recipe, distiller, self.feed, self.say)
+        return distiller
+
+    def _engine(self) -> Engine:
+        distiller = self._distiller()
+        selects = distiller.method.selection is not None
         return Engine(
             distiller,
             self.views,
             self.recipe.training,
             fabric=self.fabric,
             splits=self.feed.measured(),
-            num_classes=classes,
+            num_classes=len(self.data.classes),
             checkpoint=self.folder.checkpoint,
             progress=_Logged(self.folder, self.heard.progress),
-            before_epoch=choose,
+            before_epoch=chooser(self.recipe, distiller, self.feed, self.say) if selects else None,
             after_epoch=self.folder.write_metrics,
         )
 

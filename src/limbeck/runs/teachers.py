@@ -159,14 +159,33 @@ def _live(recipe: Recipe, settings: TeacherSettings, data: Data, role: str, repo
     return Made(LiveTeacher(network, adapter=adapter, train_mode=settings.train_mode), about)
 
 
-def _trained(
-    recipe: Recipe, settings: TeacherSettings, network: nn.Module, data: Data, reporting: Reporting
-) -> tuple[Path, str]:
+def _home(recipe: Recipe, settings: TeacherSettings, network: nn.Module, data: Data) -> tuple[Path, Data]:
+    """Tell where a trained teacher is kept, and what it is trained on."""
     assert settings.training is not None
     if settings.train_limit:
         data = load_data(recipe.data, train_limit=settings.train_limit)
     key = content_key(_material(recipe, settings, settings.training, network, data))
-    folder = cache_folder(recipe.output.cache) / "teachers" / key
+    return cache_folder(recipe.output.cache) / "teachers" / key, data
+
+
+def is_trained(recipe: Recipe, data: Data) -> bool:
+    """Tell whether a run's live or self-teacher can be had without training a network.
+
+    Raises:
+        UserError: If it cannot be made, or does not fit the data.
+    """
+    networks = [("teacher", _self_settings(recipe))] if recipe.source() == "self" else _networks(recipe)
+    for where, settings in networks:
+        network = _network(settings, data, where)
+        if settings.training is not None and not _home(recipe, settings, network, data)[0].is_dir():
+            return False
+    return True
+
+
+def _trained(
+    recipe: Recipe, settings: TeacherSettings, network: nn.Module, data: Data, reporting: Reporting
+) -> tuple[Path, str]:
+    folder, data = _home(recipe, settings, network, data)
     known = folder.is_dir()
     kept(folder, lambda path: _train(path, recipe, settings, network, data, reporting))
     summary = json.loads((folder / "summary.json").read_text())

@@ -1,0 +1,160 @@
+"""What the signal cache saves a comparison: five methods and two seeds, the building of the cache included.
+
+    OMP_NUM_THREADS=1 python benchmarks/compare.py               # needs LIMBECK_SHARED, or --root FOLDER with CIFAR-100
+    python benchmarks/compare.py --pair resnet32x4,resnet8x4 --train-limit 1000 --epochs 4
+
+Three ways to the same table: ``limbeck.compare`` with the cache, the same without it (each run asks the live teacher),
+and a plain PyTorch loop for each method and seed, of which one epoch and one evaluation are measured and multiplied.
+The teacher's weights are random, so its training is in none of them. A last row says what the measured speeds of
+student and teacher come to at the size of the papers; that row is arithmetic, nobody has waited for it.
+"""
+
+import argparse
+import csv
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import limbeck
+from harness import cifar100_root, network, seconds_of, settled, trimmed
+from limbeck.data import Data, Views
+from limbeck.runs.folder import save_network
+from peers import Pair, PilImages, plain_loop
+from record import record
+
+VIEWS = 162
+METHODS = "kd,dist,dkd,lr,lr_ds"
+PAPER = {"images": 50_000, "epochs": 240, "seeds": 3}
+
+
+def recipe(args: argparse.Namespace, root: Path, folder: Path, cache: str) -> dict[str, Any]:
+    """Make the recipe of the comparison."""
+    teacher, student = args.pair
+    return {
+        "name": "compare",
+        "data": {
+            "name": "cifar100",
+            "root": str(root),
+            "augment": {"crop": 4, "flip": True},
+        },
+        "teacher": {"name": teacher, "weights": str(folder / "teacher.safetensors"), "cache": cache},
+        "student": student,
+        "training": {"epochs": args.epochs, "evaluate_every": args.epochs, "checkpoint_every": args.epochs},
+        "compare": {"methods": args.methods, "seeds": args.seeds},
+        "output": {"cache": str(folder / "cache")},
+    }
+
+
+def per_image(folder: Path) -> float:
+    """Return the seconds a training image took, the median over all runs and epochs."""
+    taken = []
+    for path in folder.glob("*/seed-*/metrics.csv"):
+        with path.open() as file:
+            taken += [1 / float(row["images_per_second"]) for row in csv.DictReader(file)]
+    return statistics.median(taken)
+
+
+def timed(args: argparse.Namespace, root: Path, folder: Path, cache: str) -> tuple[float, float]:
+    """Compare, and return the wall time and the seconds a training image took."""
+    out, start = folder / f"runs-{cache}", time.perf_counter()
+    limbeck.compare(recipe(args, root, folder, cache), out=out, jobs=args.jobs)
+    return time.perf_counter() - start, per_image(out)
+
+
+def by_hand(args: argparse.Namespace, data: Data) -> float:
+    """Return the seconds of one run by the plain loop: its epochs, of which one is measured, and an evaluation."""
+    pair, few = Pair(*args.pair), argparse.Namespace(batch_size=64, workers=0, device="cpu")
+    epoch = plain_loop(PilImages(data), pair, "kd", few)
+    test = Views(data.test, batch_size=500, mean=data.mean, std=data.std)
+    student = pair.student.eval()
+
+    @torch.no_grad()
+    def evaluate(_: int) -> None:
+        for batch in test.epoch(0):
+            student(batch.inputs)
+
+    epoch(0)
+    return float(args.epochs * seconds_of(epoch, 1) + seconds_of(evaluate, 0))
+
+
+def distinct(draws: int, views: int = VIEWS) -> float:
+    """Return how many distinct views of an image are seen in so many draws, on average."""
+    return views * (1 - (1 - 1 / views) ** draws)
+
+
+def extrapolated(student: float, teacher: float, methods: int, jobs: int) -> dict[str, Any]:
+    """Compute what seconds an image come to at the size of the papers."""
+    images, draws = PAPER["images"], PAPER["epochs"] * PAPER["seeds"]
+    live = images * methods * draws * (student + teacher) / jobs / 3600
+    cached = images * (methods * draws * student + distinct(draws) * teacher) / jobs / 3600
+    size = f"{images:,} images, {PAPER['epochs']} epochs, {methods} methods x {PAPER['seeds']} seeds"
+    return {
+        "way": f"extrapolated to {size}: live {live:,.1f} h, cached {cached:,.1f} h",
+        "times as fast as live": round(live / cached, 2),
+        "how": f"arithmetic: {1e3 * student:.3f} ms a student's image, {1e3 * teacher:.3f} ms a teacher's",
+    }
+
+
+def rows_of(args: argparse.Namespace, cached: float, live: float, hand: float) -> list[dict[str, Any]]:
+    """Put the three ways side by side."""
+    runs = len(args.methods.split(",")) * args.seeds
+    ways = (
+        ("limbeck compare, cached", cached, "measured, the building of the cache included"),
+        ("limbeck compare, live", live, "measured"),
+        ("by hand, live, fp32", runs * hand / args.jobs, f"one epoch measured, times {args.epochs}, times {runs} runs"),
+    )
+    return [
+        {"way": way, "seconds": round(took, 1), "times as fast as live": round(live / took, 2), "how": how}
+        for way, took, how in ways
+    ]
+
+
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="What the signal cache saves a comparison.")
+    parser.add_argument("--pair", type=lambda word: tuple(word.split(",")), default=("resnet56", "resnet20"))
+    parser.add_argument("--methods", default=METHODS, help="those that hear a live teacher")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--train-limit", type=int, default=2000)
+    parser.add_argument("--test-limit", type=int, default=1000)
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="runs at a time")
+    parser.add_argument("--root", type=Path, help="the folder of CIFAR-100")
+    parser.add_argument("--name", default="compare-cpu", help="of the result")
+    return parser.parse_args(words)
+
+
+def measured(args: argparse.Namespace, root: Path, folder: Path) -> list[dict[str, Any]]:
+    """Measure the three ways, and compute the fourth row."""
+    save_network(folder / "teacher.safetensors", settled(network(args.pair[0]), (3, 32, 32)), {})
+    live, both = timed(args, root, folder, "off")
+    cached, student = timed(args, root, folder, "views")
+    data = limbeck.data.load("cifar100", root=root)
+    hand = by_hand(args, data)
+    more = extrapolated(student, max(0.0, both - student), len(args.methods.split(",")), args.jobs)
+    return [*rows_of(args, cached, live, hand), more]
+
+
+def main() -> None:
+    """Measure and keep the result."""
+    args = arguments()
+    with cifar100_root(args.root) as root, tempfile.TemporaryDirectory() as folder:
+        few = trimmed(root, Path(folder), train=args.train_limit, test=args.test_limit)
+        rows = measured(args, few, Path(folder))
+    runs = f"{args.methods} x {args.seeds} seeds, {args.train_limit:,} images, {args.epochs} epochs"
+    notes = (
+        "The teacher has random weights: nothing trains it. lr_ds trains its scout in every run, cached or not.",
+        f"Every run measures {args.test_limit:,} test images once. The ways come one after another, not in turns.",
+        "Methods with the same seed see the same views, so the teacher is asked once for all of them.",
+    )
+    record(args.name, f"{' -> '.join(args.pair)}: {runs}, {args.jobs} at a time", rows, notes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""What a cache says about itself, so that it is never taken for another."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from limbeck.cache.key import differing
+from limbeck.cache.signals import Signals
+from limbeck.errors import UserError
+
+
+def write_about(folder: Path, signals: Signals) -> None:
+    """Write whose rows a cache holds, in one move."""
+    partial = folder / f"about.json.partial-{os.getpid()}"
+    about = {"label": signals.label, "estimate": signals.estimate, "slots": signals.slots, "key": signals.key}
+    about |= {"torch": torch.__version__, "holds": signals.material}
+    partial.write_text(json.dumps(about, indent=2) + "\n")
+    partial.replace(folder / "about.json")
+
+
+def read_about(folder: Path) -> dict[str, Any] | None:
+    """Read what a cache says about itself; None if there is nothing to be read.
+
+    Example:
+        >>> read_about(Path("nowhere")) is None
+        True
+    """
+    try:
+        about = json.loads((folder / "about.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return about if isinstance(about, dict) and isinstance(about.get("holds"), dict) else None
+
+
+def check_about(folder: Path, signals: Signals, say: Callable[[str], None], *, writable: bool) -> None:
+    """Compare what a cache says about itself with what it shall hold; write what cannot be read again.
+
+    Args:
+        folder: The cache's folder.
+        signals: What it shall hold.
+        say: Told in one line if it is written again.
+        writable: Whether it may be.
+
+    Raises:
+        UserError: If it holds something else.
+    """
+    about = read_about(folder)
+    if about is None:
+        say(f"signal cache {folder}: about.json is damaged; it is written again, rows count by their checksums")
+        if writable:
+            write_about(folder, signals)
+        return
+    # Through JSON, as the one that was read has gone.
+    other = list(differing(json.loads(json.dumps(signals.material)), about["holds"]))
+    if other:
+        raise UserError(f"signal cache {folder}: holds that of another {other[0]}; delete the folder")

@@ -1,0 +1,121 @@
+"""The inputs that belong to the slots of a cache, made again from the data."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from limbeck.cache.signals import Signals
+from limbeck.data import Augment, FolderSet, ImageSet, Split
+from limbeck.data.folder_views import FileImages, view_of_file
+from limbeck.data.memory import ResidentImages, resident
+from limbeck.data.normalise import Normaliser, normaliser
+from limbeck.data.schedule import EpochPlan
+
+# How many images of a folder are decoded at a time, to make all their views.
+_DECODED = 256
+
+
+class Replayed(NamedTuple):
+    """A batch of views, as a training is given them.
+
+    Attributes:
+        inputs: Normalised images, float32 (N, C, H, W).
+        labels: (N,) true classes.
+        indices: (N,) positions in the training set.
+        epoch: The epoch, 0 where views belong to none.
+        slots: (N,) their slots, on the CPU.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    indices: Tensor
+    epoch: int
+    slots: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Replay:
+    """Makes the views of any slots of a cache, bit for bit those of :class:`limbeck.data.Views`.
+
+    Args:
+        split: The training set.
+        signals: What the cache holds.
+        mean: The mean of each channel, of pixels in [0, 1].
+        std: The standard deviation of each channel.
+        device: Where the batches are.
+        channels_last: Whether the inputs are in that memory format.
+        workers: How many processes decode the images of a folder for ``"epochs"``.
+
+    Example:
+        >>> from limbeck.cache import RowFormat
+        >>> split = ImageSet(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 1]))
+        >>> replay = Replay(split, Signals("views", 2, RowFormat(3), Augment(flip=True)), [0], [1])
+        >>> batch = next(replay.batches(torch.tensor([1, 2]), batch_size=10))
+        >>> batch.inputs.shape, batch.indices
+        (torch.Size([2, 1, 4, 4]), tensor([0, 1]))
+    """
+
+    split: Split
+    signals: Signals
+    mean: Sequence[float]
+    std: Sequence[float]
+    device: torch.device | str = "cpu"
+    channels_last: bool = False
+    workers: int = 0
+
+    def batches(self, slots: Tensor, *, batch_size: int) -> Iterator[Replayed]:
+        """Yield the views of ``slots``, int64 (N,) on the CPU, in ascending order.
+
+        Raises:
+            UserError: If an image of a folder cannot be read.
+        """
+        slots = slots.sort().values
+        yield from (self._views if self.signals.mode == "views" else self._epochs)(slots, batch_size)
+
+    def _normaliser(self) -> Normaliser:
+        return normaliser(self.split.shape, self.mean, self.std, device=self.device, channels_last=self.channels_last)
+
+    def _resident(self, split: ImageSet) -> ResidentImages:
+        return resident(split, self._normaliser(), self.signals.augment, channels_last=self.channels_last)
+
+    def _views(self, slots: Tensor, batch_size: int) -> Iterator[Replayed]:
+        if isinstance(self.split, ImageSet):
+            yield from self._cut(self._resident(self.split), 0, slots, batch_size)
+            return
+        for start in range(0, len(self.split), _DECODED):
+            end = min(start + _DECODED, len(self.split))
+            low, high = start * self.signals.per_sample, end * self.signals.per_sample
+            part = slots[(slots >= low) & (slots < high)]
+            if len(part):
+                yield from self._cut(self._resident(_decoded(self.split, start, end)), start, part, batch_size)
+
+    def _cut(self, images: ResidentImages, first: int, slots: Tensor, batch_size: int) -> Iterator[Replayed]:
+        for part in torch.split(slots, batch_size):
+            indices, views = (values.to(images.order_device) for values in self.signals.split(part))
+            rows = indices - first
+            inputs = images.normalise(images.cut(rows, self.signals.augment.place(views)))
+            yield Replayed(inputs, images.labels[rows], indices, 0, part)
+
+    def _epochs(self, slots: Tensor, batch_size: int) -> Iterator[Replayed]:
+        source = self._source()
+        indices, epochs = self.signals.split(slots)
+        for epoch in torch.unique(epochs).tolist():
+            order = indices[epochs == epoch].to(source.order_device)
+            bounds = (*range(0, len(order), batch_size), len(order))
+            plan = EpochPlan(order, bounds, self.signals.seed, epoch)
+            for batch in source.batches(plan):
+                at = batch.indices.cpu() + epoch * self.signals.samples
+                yield Replayed(batch.inputs, batch.labels, batch.indices, epoch, at)
+
+    def _source(self) -> ResidentImages | FileImages:
+        if isinstance(self.split, ImageSet):
+            return self._resident(self.split)
+        return FileImages(self.split, self._normaliser(), self.signals.augment, self.workers, self.channels_last)
+
+
+def _decoded(split: FolderSet, start: int, end: int) -> ImageSet:
+    images = [view_of_file(split, index, Augment(), seed=0, epoch=0) for index in range(start, end)]
+    return ImageSet(torch.stack(images), split.labels[start:end])

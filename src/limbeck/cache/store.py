@@ -1,0 +1,224 @@
+"""The files of a cache: rows, each with its checksum, stored in any order by any number of processes."""
+
+import mmap
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from limbeck.cache.about import check_about, write_about
+from limbeck.cache.checksum import checksums
+from limbeck.cache.signals import Signals
+from limbeck.errors import UserError
+
+Slots = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.int32]
+Flags = npt.NDArray[np.bool_]
+Say = Callable[[str], None]
+
+# Between blocks the pages that were looked at are let go of, or they would count as this process's memory.
+_BLOCK = 1024
+
+
+class Found(NamedTuple):
+    """What was read.
+
+    Attributes:
+        rows: int32 (N, words); whatever was there where ``good`` is false.
+        good: Which of them are stored and match their checksums, bool (N,).
+        damaged: How many are stored and do not match.
+    """
+
+    rows: Rows
+    good: Flags
+    damaged: int
+
+
+class SignalStore:
+    """The rows of one cache, in a folder of its own that is named by the cache's key.
+
+    ``logits.bin`` holds the rows, ``checks.bin`` a checksum of each, 0 for one that is not stored yet, and
+    ``about.json`` says whose they are. A checksum covers the row, its place and the cache's key, and it is looked at
+    whenever a row is read: one that was altered, lost, half-written or comes from another cache does not pass, and
+    counts as not stored. So several processes may read and write at once, and one may be killed at any moment.
+
+    Use :meth:`open`.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from limbeck.cache import RowFormat, Signals
+        >>> signals = Signals("views", 100, RowFormat(3, "float32"))
+        >>> store = SignalStore.open(Path(tempfile.mkdtemp()), signals)
+        >>> store.write(np.array([7]), signals.rows.encode(torch.tensor([[1., 2., 3.]])).numpy())
+        >>> found = store.read(np.array([6, 7]))
+        >>> found.good, signals.rows.decode(torch.from_numpy(found.rows))[1]
+        (array([False,  True]), tensor([1., 2., 3.]))
+    """
+
+    def __init__(self, folder: Path, signals: Signals, files: tuple[int, int], *, writable: bool) -> None:
+        self.folder, self.signals, self.writable = folder, signals, writable
+        self._files, self._looked_at = files, 0
+        self._maps = tuple(mmap.mmap(file, 0, access=mmap.ACCESS_READ) for file in files)
+        self._rows: Rows = np.frombuffer(self._maps[0], np.int32).reshape(signals.slots, signals.rows.words)
+        self._checks = np.frombuffer(self._maps[1], np.uint32)
+
+    @classmethod
+    def open(cls, parent: Path, signals: Signals, *, say: Say = lambda _: None) -> Self:
+        """Open a cache, after making its empty files if there are none; they take room only as they are filled.
+
+        A file of the wrong length, or an ``about.json`` that cannot be read, is put right, which is told in one line:
+        the rows that are left are those whose checksums match.
+
+        Args:
+            parent: The folder of all caches.
+            signals: What the cache holds.
+            say: Told what was put right.
+
+        Raises:
+            UserError: If the folder holds another cache's files, or cannot be read or made.
+        """
+        if not hasattr(os, "pwrite"):
+            raise UserError("teacher.cache: needs a system with POSIX files, which this is not; expected 'off'")
+        folder = parent / signals.key
+        try:
+            if not folder.is_dir():
+                _create(folder, signals)
+            writable = os.access(folder, os.W_OK)
+            check_about(folder, signals, say, writable=writable)
+            paths = [(folder / name, length) for name, length in _lengths(signals).items()]
+            files = [_opened(path, length, say, writable=writable) for path, length in paths]
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise UserError(f"signal cache {folder}: cannot be opened ({reason}), set output.cache elsewhere") from None
+        return cls(folder, signals, (files[0], files[1]), writable=writable)
+
+    @property
+    def filled(self) -> Flags:
+        """Which slots hold a row, bool (slots,); whether it matches its checksum is found when it is read."""
+        filled: Flags = self._checks != 0
+        self._let_go()
+        return filled
+
+    def read(self, slots: Slots) -> Found:
+        """Read rows and compare them with their checksums.
+
+        Args:
+            slots: Which, int64 (N,).
+        """
+        rows, good = np.empty((len(slots), self.signals.rows.words), np.int32), np.empty(len(slots), np.bool_)
+        damaged = 0
+        for start in range(0, len(slots), _BLOCK):
+            part, at = slice(start, start + _BLOCK), slots[start : start + _BLOCK]
+            rows[part], checks = self._rows[at], self._checks[at]
+            good[part] = checks == checksums(rows[part], at, self.signals.key)
+            damaged += int(np.count_nonzero((checks != 0) & ~good[part]))
+            self._looked_at += len(at)
+            if self._looked_at >= _BLOCK:
+                self._let_go()
+        return Found(rows, good, damaged)
+
+    def write(self, slots: Slots, rows: Rows) -> None:
+        """Store rows; one that is there already is replaced.
+
+        Args:
+            slots: Where, int64 (N,).
+            rows: int32 (N, words).
+
+        Raises:
+            OSError: If the disk is full, or the like; what was stored before stays as it was.
+        """
+        order = np.argsort(slots, kind="stable")
+        slots, rows = slots[order], rows[order]
+        checks = checksums(rows, slots, self.signals.key)
+        # Not through the memory map: there a full disk ends the process instead of raising an error.
+        for start, end in _runs(slots):
+            _write(self._files[0], rows[start:end].tobytes(), int(slots[start]) * self.signals.rows.bytes)
+        for start, end in _runs(slots):
+            _write(self._files[1], checks[start:end].tobytes(), int(slots[start]) * 4)
+
+    def verify(self, *, drop: bool = True) -> int:
+        """Compare every stored row with its checksum.
+
+        Args:
+            drop: Whether those that do not match are marked as not stored.
+
+        Returns:
+            How many do not match.
+        """
+        stored, damaged = np.flatnonzero(self.filled), 0
+        for start in range(0, len(stored), 64 * _BLOCK):
+            at = stored[start : start + 64 * _BLOCK]
+            bad = at[~self.read(at).good]
+            damaged += len(bad)
+            for slot in bad if drop and self.writable else ():
+                _write(self._files[1], bytes(4), int(slot) * 4)
+        return damaged
+
+    def __len__(self) -> int:
+        """Count the rows that are stored."""
+        return int(np.count_nonzero(self.filled))
+
+    def __str__(self) -> str:
+        stored, slots = len(self), self.signals.slots
+        return f"{self.signals.estimate}, {stored / slots:.1%} stored ({self.folder})"
+
+    def _let_go(self) -> None:
+        self._looked_at = 0
+        for one in self._maps:
+            if hasattr(one, "madvise"):
+                one.madvise(mmap.MADV_DONTNEED)
+
+    def __del__(self) -> None:
+        for file in getattr(self, "_files", ()):
+            os.close(file)
+
+
+def _lengths(signals: Signals) -> dict[str, int]:
+    return {"logits.bin": signals.slots * signals.rows.bytes, "checks.bin": signals.slots * 4}
+
+
+def _create(folder: Path, signals: Signals) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(mkdtemp(prefix=f"{folder.name}.partial-", dir=folder.parent))
+    try:
+        for name, length in _lengths(signals).items():
+            _lengthen(partial / name, length)
+        write_about(partial, signals)
+        partial.rename(folder)
+    except OSError:
+        # Of two processes that make the same at once, the first to finish wins, and its files are as good.
+        if not folder.is_dir():
+            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _lengthen(path: Path, length: int) -> None:
+    with path.open("ab") as file:
+        file.truncate(length)
+
+
+def _opened(path: Path, length: int, say: Say, *, writable: bool) -> int:
+    found = path.stat().st_size if path.is_file() else 0
+    if found != length:
+        say(f"signal cache {path}: has {found:,} bytes, expected {length:,}; rows that are lost are made again")
+        _lengthen(path, length)
+    return os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | getattr(os, "O_CLOEXEC", 0))
+
+
+def _runs(slots: Slots) -> Iterator[tuple[int, int]]:
+    """Yield where each run of neighbouring slots begins and ends."""
+    bounds = [0, *(np.flatnonzero(np.diff(slots) != 1) + 1).tolist(), len(slots)]
+    return ((start, end) for start, end in pairwise(bounds) if end > start)
+
+
+def _write(file: int, content: bytes, offset: int) -> None:
+    while content:
+        written = os.pwrite(file, content, offset)
+        content, offset = content[written:], offset + written

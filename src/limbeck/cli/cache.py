@@ -1,0 +1,77 @@
+"""``limbeck cache``: the logits of a teacher, stored for all the runs that hear it."""
+
+from typing import Annotated
+
+import typer
+
+from limbeck.cli.words import Pairs, Recipe, make_console, stoppable
+
+app = typer.Typer(
+    help="Store what a teacher says, once for all runs: build, check, info, clear.",
+    epilog="Examples:  limbeck cache build quickstart teacher.cache=views  |  limbeck cache info",
+    no_args_is_help=True,
+)
+Seeds = Annotated[int, typer.Option(help="For how many seeds from the recipe's on; views serve all of them.")]
+Perhaps = Annotated[
+    str | None, typer.Argument(help="A recipe, as for build; without one all caches.", show_default=False)
+]
+
+
+@app.command(
+    epilog="Examples:  limbeck cache build quickstart teacher.cache=views  |"
+    "  limbeck cache build recipe.yaml teacher.cache=epochs teacher.cache_dtype=float32 --seeds 3"
+)
+def build(recipe: Recipe, overrides: Pairs = None, seeds: Seeds = 1) -> None:
+    """Ask a recipe's teacher about every view, or go on with it, and store what it says."""
+    from limbeck.cli.console import LiveProgress, Overall
+    from limbeck.runs import Reporting, parse_overrides
+    from limbeck.runs.cache_commands import build_cache
+
+    console = make_console()
+    overall = Overall(console, "signal cache", "rows")
+    try:
+        with stoppable("the same command goes on"), LiveProgress(console) as progress:
+            say = Reporting(lambda line: console.print(line, highlight=False, markup=False), progress)
+            values = parse_overrides(overrides or [])
+            build_cache(recipe, overrides=values, seeds=seeds, reporting=say, tick=overall.tick)
+    finally:
+        overall.stop()
+
+
+@app.command(epilog="Examples:  limbeck cache check quickstart teacher.cache=views")
+def check(recipe: Recipe, overrides: Pairs = None, seeds: Seeds = 1) -> None:
+    """Compare stored rows with their checksums, and some with what the teacher says now."""
+    from limbeck.runs import parse_overrides
+    from limbeck.runs.cache_commands import check_cache_files
+
+    check_cache_files(recipe, overrides=parse_overrides(overrides or []), seeds=seeds, say=_print)
+
+
+@app.command(epilog="Examples:  limbeck cache info  |  limbeck cache info quickstart teacher.cache=views")
+def info(recipe: Perhaps = None, overrides: Pairs = None, seeds: Seeds = 1) -> None:
+    """Say how large caches are or would be, and how full."""
+    from limbeck.runs import parse_overrides
+    from limbeck.runs.cache_commands import describe_caches
+
+    describe_caches(recipe, overrides=parse_overrides(overrides or []), seeds=seeds, say=_print)
+
+
+@app.command(epilog="Examples:  limbeck cache clear quickstart teacher.cache=views  |  limbeck cache clear --all")
+def clear(
+    recipe: Perhaps = None,
+    overrides: Pairs = None,
+    seeds: Seeds = 1,
+    everything: Annotated[bool, typer.Option("--all", help="Delete the caches of all recipes.")] = False,
+) -> None:
+    """Delete a recipe's caches, or all."""
+    from limbeck.errors import UserError
+    from limbeck.runs import parse_overrides
+    from limbeck.runs.cache_commands import clear_caches
+
+    if (recipe is None) != everything:
+        raise UserError("cache clear: got neither or both, expected a recipe or --all")
+    clear_caches(recipe, overrides=parse_overrides(overrides or []), seeds=seeds, say=_print)
+
+
+def _print(line: str) -> None:
+    make_console().print(line, highlight=False, markup=False)

@@ -1,0 +1,201 @@
+"""What ``limbeck cache`` does: fill, check, describe and delete the signal caches of a recipe."""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from limbeck.cache import compare, fill, missing, require_room
+from limbeck.cache.about import read_about
+from limbeck.cache.signals import size
+from limbeck.data import Data
+from limbeck.errors import RunError, UserError
+from limbeck.runs.caching import RunCache, Say, check_cache, expected_signals, is_cached, signals_folder, why_uncached
+from limbeck.runs.recipe import Recipe, load_recipe
+from limbeck.runs.setting import load_data
+from limbeck.runs.store import cache_folder
+from limbeck.runs.teachers import Reporting, is_trained, make_teacher
+
+Source = str | Path | Mapping[str, Any] | Recipe
+Overrides = Mapping[str, Any] | None
+Tick = Callable[[int, int], None]
+
+
+def build_cache(
+    recipe: Source,
+    *,
+    overrides: Overrides = None,
+    seeds: int = 1,
+    reporting: Reporting | None = None,
+    tick: Tick = lambda *_: None,
+) -> int:
+    """Fill the cache of a recipe's teacher, or what is missing of it; this is what ``limbeck cache build`` calls.
+
+    With ``teacher.cache: views`` that is every view of every training image, for any seed; with ``epochs`` every epoch
+    of the recipe's seed and of those after it.
+
+    Args:
+        recipe: A YAML file, the name of a packaged recipe, a mapping, or a recipe.
+        overrides: Values by dotted key, such as ``{"teacher.cache": "views"}``.
+        seeds: For how many seeds, with ``epochs``.
+        reporting: Who is told what happens; nobody by default.
+        tick: Told how many rows of how many are stored.
+
+    Returns:
+        How many rows were stored now.
+
+    Raises:
+        UserError: If anything given cannot be used, or the cache would be too large.
+        RunError: If another process is filling it, or the disk is full.
+
+    Example:
+        >>> import tempfile
+        >>> recipe = {"data": {"name": "fashion_mnist_sample", "train_limit": 100}, "student": "resnet8",
+        ...           "teacher": {"name": "resnet8", "training": {"epochs": 1, "precision": "fp32"}, "cache": "views"},
+        ...           "training": {"precision": "fp32"}, "output": {"cache": tempfile.mkdtemp()}}
+        >>> build_cache(recipe), build_cache(recipe)
+        (100, 0)
+    """
+    reporting, stored = reporting or Reporting(), 0
+    asked = _asked(recipe, overrides)
+    data = load_data(asked.data)
+    check_cache(asked, data)
+    for one in _by_seed(asked, seeds):
+        cache, start = _opened(one, data, reporting), time.perf_counter()
+        todo = len(missing(cache.store))
+        reporting.say(f"signal cache: {cache.store}; {todo:,} rows to store")
+        require_room(signals_folder(one), cache.store.signals, todo, limit_gb=one.teacher.cache_limit_gb)
+        stored += fill(cache.store, cache.teacher, cache.replay, precision=cache.fabric.autocast, tick=tick)
+        reporting.say(f"signal cache: complete, {todo:,} rows stored in {time.perf_counter() - start:.1f} s")
+    return stored
+
+
+def check_cache_files(recipe: Source, *, overrides: Overrides = None, seeds: int = 1, say: Say = print) -> None:
+    """Compare every stored row with its checksum, and some with what the teacher says now.
+
+    Rows that do not match their checksums are marked as not stored, so that they are made again.
+
+    Args:
+        recipe: As for :func:`build_cache`.
+        overrides: As for :func:`build_cache`.
+        seeds: As for :func:`build_cache`.
+        say: Told what was found, in a line for each cache.
+
+    Raises:
+        UserError: If anything given cannot be used.
+        RunError: If rows were damaged, or differ from the teacher.
+    """
+    asked = _asked(recipe, overrides)
+    for one, folder, data in _existing(asked, seeds, say):
+        cache = _opened(one, data, Reporting(say))
+        damaged = cache.store.verify()
+        with cache.fabric.autocast():
+            found = compare(cache.store, cache.teacher, cache.replay, tolerance=cache.tolerance)
+        said = f"{found.rows} rows asked again, largest difference {found.difference:.3g}"
+        say(f"signal cache: {cache.store}, {damaged} damaged; {said}, up to {found.allowed:.3g} passes")
+        if damaged:
+            raise RunError(f"signal cache {folder}: {damaged} stored rows were damaged; they are made again when needed")
+        if not found.same:
+            raise RunError(f"signal cache {folder}: differs from its teacher; delete it with `limbeck cache clear`")
+
+
+def describe_caches(recipe: Source | None, *, overrides: Overrides = None, seeds: int = 1, say: Say = print) -> None:
+    """Describe the caches of a recipe, or all there are.
+
+    Args:
+        recipe: As for :func:`build_cache`; None for all caches in the default folder.
+        overrides: As for :func:`build_cache`.
+        seeds: As for :func:`build_cache`.
+        say: Told about each, in a line.
+
+    Raises:
+        UserError: If anything given cannot be used.
+    """
+    if recipe is not None:
+        asked = _asked(recipe, overrides)
+        for _, folder, _ in _existing(asked, seeds, say):
+            say(_line(folder))
+        return
+    folders = _all()
+    for folder in folders:
+        say(_line(folder))
+    if not folders:
+        say(f"no signal caches in {cache_folder() / 'signals'}")
+
+
+def clear_caches(recipe: Source | None, *, overrides: Overrides = None, seeds: int = 1, say: Say = print) -> None:
+    """Delete the caches of a recipe, or all there are.
+
+    Args:
+        recipe: As for :func:`build_cache`; None for all caches in the default folder.
+        overrides: As for :func:`build_cache`.
+        seeds: As for :func:`build_cache`.
+        say: Told about each, in a line.
+
+    Raises:
+        UserError: If anything given cannot be used.
+    """
+    if recipe is None:
+        folders = _all()
+    else:
+        asked = _asked(recipe, overrides)
+        folders = [folder for _, folder, _ in _existing(asked, seeds, say)]
+    for folder in folders:
+        line = _line(folder)
+        shutil.rmtree(folder)
+        say(f"deleted: {line}")
+
+
+def _asked(recipe: Source, overrides: Overrides) -> Recipe:
+    asked = load_recipe(recipe, overrides)
+    if asked.teacher.cache == "off":
+        raise UserError("teacher.cache: got 'off', expected views or epochs, such as teacher.cache=views")
+    if not is_cached(asked):
+        raise UserError(f"teacher.cache: nothing to store, as {why_uncached(asked)}")
+    return asked
+
+
+def _by_seed(recipe: Recipe, seeds: int) -> list[Recipe]:
+    if seeds < 1:
+        raise UserError(f"seeds: got {seeds}, expected a whole number of at least 1")
+    count = seeds if recipe.teacher.cache == "epochs" else 1
+    return [recipe.model_copy(update={"seed": recipe.seed + number}) for number in range(count)]
+
+
+def _opened(recipe: Recipe, data: Data, reporting: Reporting) -> RunCache:
+    teacher = make_teacher(recipe, data, reporting).teacher
+    assert teacher is not None
+    return RunCache.open(recipe, data, teacher, reporting.say)
+
+
+def _existing(recipe: Recipe, seeds: int, say: Say) -> Iterator[tuple[Recipe, Path, Data]]:
+    """Yield a recipe's caches that are there, and say what those would be that are not."""
+    data = load_data(recipe.data)
+    for one in _by_seed(recipe, seeds):
+        # Without training a teacher only to find that it has no cache.
+        teacher = make_teacher(one, data, Reporting()).teacher if is_trained(one, data) else None
+        signals = expected_signals(one, data, teacher)
+        folder = signals_folder(one) / signals.key
+        if teacher is not None and folder.is_dir():
+            yield one, folder, data
+        else:
+            say(f"signal cache: not there yet, would be {signals.estimate}")
+
+
+def _all() -> list[Path]:
+    folder = cache_folder() / "signals"
+    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def _line(folder: Path) -> str:
+    """Describe a cache by what it says about itself, whoever's it is."""
+    files = [path for path in folder.iterdir() if path.is_file()]
+    taken = size(sum(getattr(path.stat(), "st_blocks", 0) * 512 for path in files))
+    about, checks = read_about(folder), folder / "checks.bin"
+    if about is None or not checks.is_file():
+        return f"{folder}: damaged, takes {taken}"
+    stored = np.count_nonzero(np.fromfile(checks, np.uint32)) / max(1, int(about.get("slots", 0)))
+    return f"{about.get('label')}: {about.get('estimate')}, {stored:.1%} stored, takes {taken} ({folder})"

@@ -1,0 +1,207 @@
+"""The benchmarks' own arithmetic and tables, and that their competitors compute the same."""
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from data_layouts import write_cifar
+
+import limbeck
+from limbeck import losses
+from limbeck.errors import UserError
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """Import one of the scripts."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module
+
+
+def logits(rows=16, classes=10):
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = (3 * torch.randn(rows, classes, generator=generator) for _ in range(2))
+    return student, teacher, torch.randint(classes, (rows,), generator=generator)
+
+
+def test_a_table_has_every_column_and_says_where_it_comes_from(script, tmp_path, monkeypatch, capsys):
+    record = script("record")
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
+    record.record("one", "Title", [{"a": 1}, {"a": 2, "b": 3}], ["a note"], show=False)
+    text = (tmp_path / "one.md").read_text()
+    assert "| a | b |" in text
+    assert "| 1 |  |" in text
+    assert "| 2 | 3 |" in text
+    assert "- a note" in text
+    assert f"torch {torch.__version__.partition('+')[0]}" in text
+    assert json.loads((tmp_path / "one.json").read_text())["rows"][1] == {"a": 2, "b": 3}
+    assert not capsys.readouterr().out
+    record.record("two", "Title", [{"a": 1}])
+    assert "| a |" in capsys.readouterr().out
+
+
+def test_loops_take_turns_and_another_begins_each_round(script):
+    harness, calls = script("harness"), []
+    loops = {name: lambda epoch, name=name: calls.append((epoch, name)) for name in "abc"}
+    taken = harness.in_turns(loops, 3)
+    orders = ["".join(name for number, name in calls if number == epoch) for epoch in range(4)]
+    assert orders == ["abc", "abc", "bca", "cab"]
+    assert {name: len(values) for name, values in taken.items()} == {"a": 3, "b": 3, "c": 3}
+    assert harness.ratios({"a": [1, 4], "b": [2, 2]}, "a", "b") == [0.5, 2]
+    assert (harness.middle([3, 1, 2]), harness.span([3, 1, 2], 1)) == (2, "1.0 to 3.0")
+
+
+def test_without_data_the_line_says_what_to_give(script, monkeypatch):
+    monkeypatch.delenv("LIMBECK_SHARED", raising=False)
+    with pytest.raises(UserError, match="CIFAR-100: expected --root"), script("harness").cifar100_root():
+        pass
+
+
+def test_trimmed_images_are_the_first_ones(script, tmp_path):
+    write_cifar(tmp_path / "all", "cifar-100-binary")
+    (tmp_path / "few").mkdir()
+    whole = limbeck.data.load("cifar100", root=tmp_path / "all")
+    few = limbeck.data.load("cifar100", root=script("harness").trimmed(tmp_path / "all", tmp_path / "few", train=3, test=2))
+    assert (len(few.train), len(few.test), few.classes) == (3, 2, whole.classes)
+    assert torch.equal(few.train.images, whole.train.images[:3])
+    assert torch.equal(few.test.labels, whole.test.labels[:2])
+
+
+def test_a_filled_cache_answers_what_the_teacher_says(script, tmp_path):
+    harness = script("harness")
+    bench = harness.Bench(harness.random_images(12, (3, 8, 8), 10), classes=10, batch_size=4, precision="fp32")
+    teacher = harness.settled(harness.network("resnet8", classes=10, width=0.25), (3, 8, 8))
+    cached = bench.cached(teacher, tmp_path, epochs=2)
+    assert len(cached.store) >= 12
+    before = len(cached.store)
+    for epoch in range(2):
+        for inputs, labels, indices in bench.views.epoch(epoch):
+            torch.testing.assert_close(cached(inputs, labels, indices, epoch), teacher(inputs), rtol=2**-11, atol=1e-4)
+    assert len(cached.store) == before
+    means = bench.loop(harness.network("resnet8", classes=10, width=0.25), cached, "kd")(0)
+    assert means["kd"] > 0
+
+
+def test_settled_logits_are_neither_huge_nor_tiny(script):
+    harness = script("harness")
+    raw, shape = harness.network("resnet56", width=0.25), (3, 16, 16)
+    with torch.no_grad():
+        before = raw.eval()(torch.randn(4, *shape)).abs().max()
+        after = harness.settled(raw, shape)(torch.randn(4, *shape)).abs().max()
+    assert 0.01 < after < 100
+    assert after != before
+
+
+def test_the_plain_loop_has_the_losses_of_limbeck(script):
+    peers, (student, teacher, labels) = script("peers"), logits()
+    ce = torch.nn.functional.cross_entropy(student, labels)
+    kd = 0.1 * ce + 0.9 * losses.kd_loss(student, teacher)
+    dist = ce + losses.dist_loss(student, teacher, temperature=4, beta=2, gamma=2)
+    torch.testing.assert_close(peers.plain_loss("kd", student, teacher, labels), kd)
+    torch.testing.assert_close(peers.plain_loss("dist", student, teacher, labels), dist)
+
+
+@pytest.mark.parametrize("method", ["kd", "dist"])
+def test_torchdistill_is_configured_for_the_same_loss(script, method):
+    pytest.importorskip("torchdistill")
+    peers, (student, teacher, labels) = script("peers"), logits()
+    importlib.import_module("torchdistill.core.distillation")
+    make = importlib.import_module("torchdistill.losses.registry").get_high_level_loss
+    criterion = make(peers.box_settings(method, 16, 0)["criterion"])
+    said = {"student": {".": {"output": student}}, "teacher": {".": {"output": teacher}}}
+    torch.testing.assert_close(criterion(said, {}, labels), peers.plain_loss(method, student, teacher, labels))
+
+
+def test_everybody_trains_in_the_comparison_with_peers(script, tmp_path):
+    peers, harness = script("peers"), script("harness")
+    split = harness.random_images(8, (3, 32, 32), 100)
+    data = limbeck.data.images.Data("x", ("a",) * 100, split, None, split, (0.5,) * 3, (0.25,) * 3, (3, 32, 32), "")
+    args = peers.arguments(["--batch-size", "4", "--steps", "2", "--rounds", "1", "--methods", "kd"])
+    args.pairs = [("resnet8", "resnet8")]
+    rows = peers.measured(data, args, tmp_path)
+    by = [row["by"] for row in rows if row["what"].startswith("kd")]
+    assert by[-5:] == [peers.PLAIN, *(f"limbeck {source}, {way}" for source in ("live", "cached") for way in peers.OURS)]
+    assert [row["by"] for row in rows[-2:]] == [peers.PLAIN, "limbeck"]
+    assert all(row["images/s"] > 0 for row in rows if row["seconds a step"] != "not installed")
+
+
+def test_distinct_views_and_what_they_come_to(script):
+    compare = script("compare")
+    assert compare.distinct(1) == pytest.approx(1)
+    assert compare.distinct(10**6) == pytest.approx(162)
+    draws = torch.randint(162, (2000, 100), generator=torch.Generator().manual_seed(0))
+    assert compare.distinct(100) == pytest.approx(sum(len(row.unique()) for row in draws) / 2000, rel=0.01)
+    row = compare.extrapolated(1e-3, 1e-3, methods=5, jobs=1)
+    assert 1.9 < row["times as fast as live"] < 2
+    assert compare.extrapolated(1e-3, 0, methods=5, jobs=1)["times as fast as live"] == 1
+
+
+def test_reading_a_table_is_measured(script, tmp_path):
+    found = script("scaling").read_table(tmp_path, samples=100, classes=10)
+    assert found["epoch (s)"] > 0
+    assert found["cache (MB)"] == pytest.approx(2 * 100 * (10 * 2 + 4) / 1e6)
+    assert script("scaling").peak() > 100
+
+
+def test_every_loss_is_measured(script):
+    row = script("scaling").loss_rows([(16, 10)], 2)[0]
+    assert row["rows"], row["classes"] == (16, 10)
+    assert all(value > 0 for value in row.values())
+
+
+def accuracy_arguments(script, tmp_path, *words):
+    return script("accuracy").arguments([*words, "--out", str(tmp_path)])
+
+
+def finish(row, accuracy):
+    row.folder.path.mkdir(parents=True)
+    row.folder.write_summary({"test.accuracy": accuracy})
+
+
+def test_the_accuracy_table_fills_row_by_row(script, tmp_path):
+    accuracy, args = script("accuracy"), accuracy_arguments(script, tmp_path, "--budget", "cpu")
+    rows = accuracy.plan(Path("data"), args)
+    assert accuracy.table(rows, args) == []
+    finish(rows[1], 0.70)
+    finish(next(row for row in rows if (row.pair, row.method, row.seed) == (rows[1].pair, "kd", 1)), 0.72)
+    (line,) = accuracy.table(rows, args)
+    assert (line["pair"], line["method"], line["seeds"]) == ("resnet56 -> resnet20", "kd", 2)
+    assert line["ours, last epoch (%)"] == "71.00 +- 1.41"
+    assert line["published (%)"] == "70.66 (not comparable)"
+
+
+def test_the_papers_budget_has_the_papers_settings(script, tmp_path):
+    accuracy, args = script("accuracy"), accuracy_arguments(script, tmp_path, "--budget", "paper")
+    rows = {(row.pair, row.method, row.seed): row.recipe for row in accuracy.plan(Path("data"), args)}
+    assert len(rows) == 9 * 8 * 3
+    first = rows["resnet56 -> resnet20", "dist", 0]
+    assert (first.training.epochs, first.training.optimizer.lr, first.training.drop_last) == (240, 0.05, True)
+    assert first.training == first.teacher.training
+    assert first.method.model_extra == {"beta": 2, "gamma": 2, "temperature": 4}
+    assert rows["resnet56 -> resnet20", "dkd", 2].method.model_extra == {"beta": 2}
+    assert rows["resnet32x4 -> resnet8x4", "dkd", 0].method.model_extra == {"beta": 8}
+    gentle = rows["resnet32x4 -> shufflenetv2", "kd", 0]
+    assert gentle.training.optimizer.lr == pytest.approx(0.01)
+    assert gentle.teacher.training.optimizer.lr == 0.05
+    assert accuracy.beside("resnet56 -> resnet20", "dist", args)["published (%)"] == "71.75 +- .30"
+
+
+def test_published_numbers_stand_beside_the_same_teacher_only(script, tmp_path):
+    accuracy, pair = script("accuracy"), "resnet56 -> resnet20"
+    args = accuracy_arguments(script, tmp_path, "--teacher", "micronet", "training.epochs=2")
+    assert accuracy.beside(pair, "kd", args) == {"published (%)": "", "source": ""}
+    assert accuracy.beside(pair, "none", args)["published (%)"].startswith("69.06")
+    assert accuracy.beside(pair, "lr", args)["source"] == ""
+    assert accuracy.table_line(pair, "kd", [70.0], args)["pair"] == "MicroNet -> resnet20"
+    assert accuracy.recipe_of(pair, "kd", 0, Path("data"), args).training.epochs == 2
+
+
+def test_every_published_number_has_a_source(script):
+    published = script("published")
+    for pair, numbers in published.PUBLISHED.items():
+        assert all(published.source(pair, method) for method in numbers)
+        assert set(pair.split(" -> ")) <= set(limbeck.models.names())

@@ -1,0 +1,57 @@
+"""A tiny data set, teacher and cache that the tests of the caches share."""
+
+import torch
+from torch import nn
+
+from limbeck.cache import Replay, RowFormat, Signals, SignalStore
+from limbeck.data import Augment, ImageSet, Views
+from limbeck.teachers import LiveTeacher
+
+CLASSES, SAMPLES = 7, 50
+SOME = Augment(crop=1, flip=True)
+MEAN, STD = (0.4,), (0.3,)
+
+
+def split_of(samples=SAMPLES, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(256, (samples, 1, 8, 8), dtype=torch.uint8, generator=generator)
+    return ImageSet(images, torch.randint(CLASSES, (samples,), generator=generator))
+
+
+def network_of(seed=0, scale=1.0):
+    torch.manual_seed(seed)
+    net = nn.Sequential(nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(216, CLASSES))
+    with torch.no_grad():
+        net[-1].weight.mul_(scale)
+    return net.eval()
+
+
+def signals_of(mode="views", dtype="float32", augment=SOME, **more):
+    epochs = more.pop("epochs", 3) if mode == "epochs" else 0
+    return Signals(mode, SAMPLES, RowFormat(CLASSES, dtype, more.pop("top_k", None)), augment, epochs=epochs, **more)
+
+
+def store_of(tmp_path, signals=None, **more):
+    return SignalStore.open(tmp_path / "signals", signals or signals_of(), **more)
+
+
+def views_of(signals, seed=0, batch_size=16, **more):
+    return Views(
+        split_of(), batch_size=batch_size, mean=MEAN, std=STD, augment=signals.augment, shuffle=True, seed=seed, **more
+    )
+
+
+def replay_of(signals):
+    return Replay(split_of(), signals, MEAN, STD)
+
+
+class Counting(LiveTeacher):
+    """A live teacher that knows how many rows it was asked about."""
+
+    def __init__(self, network):
+        super().__init__(network)
+        self.asked = 0
+
+    def logits(self, inputs, labels, indices=None, epoch=0):
+        self.asked += len(inputs)
+        return super().logits(inputs, labels, indices, epoch)

@@ -1,0 +1,167 @@
+"""Caches that are filled ahead: the views of a training, stopped, killed and gone on with."""
+
+import errno
+import multiprocessing
+import os
+import signal
+import time
+
+import pytest
+import torch
+from cache_parts import MEAN, SAMPLES, STD, Counting, network_of, replay_of, signals_of, split_of, store_of, views_of
+
+from limbeck.cache import (
+    CachedTeacher,
+    Replay,
+    RowFormat,
+    Signals,
+    SignalStore,
+    building,
+    compare,
+    fill,
+    missing,
+    wanted,
+)
+from limbeck.data import Augment, FolderSet, Views
+from limbeck.errors import RunError
+from limbeck.teachers import LiveTeacher
+
+
+@pytest.mark.parametrize("mode", ["views", "epochs"])
+def test_a_training_finds_everything_and_bit_for_bit(tmp_path, mode):
+    signals, live = signals_of(mode), LiveTeacher(network_of())
+    store, ticks = store_of(tmp_path, signals), []
+    assert fill(store, live, replay_of(signals), tick=lambda *at: ticks.append(at), batch_size=64) == signals.slots
+    assert ticks[-1] == (signals.slots, signals.slots)
+    asked = Counting(network_of())
+    teacher = CachedTeacher(asked, store_of(tmp_path, signals))
+    for epoch in range(3):
+        for inputs, labels, indices in views_of(signals).epoch(epoch):
+            assert torch.equal(teacher(inputs, labels, indices, epoch), live(inputs, labels))
+    assert asked.asked == 8
+    assert fill(store, live, replay_of(signals)) == 0
+
+
+@pytest.mark.parametrize("mode", ["views", "epochs"])
+def test_only_what_is_wanted(tmp_path, mode):
+    signals = signals_of(mode)
+    flags = wanted(signals, [0], epochs=2)
+    store = store_of(tmp_path, signals)
+    assert fill(store, LiveTeacher(network_of()), replay_of(signals), slots=flags) == int(flags.sum())
+    assert torch.equal(torch.from_numpy(store.filled), flags)
+    assert len(missing(store, flags)) == 0
+    asked = Counting(network_of())
+    teacher = CachedTeacher(asked, store)
+    for epoch in range(2):
+        for batch in views_of(signals).epoch(epoch):
+            teacher(*batch, epoch)
+    assert asked.asked == 8
+
+
+def folder_of_images(tmp_path, split):
+    from PIL import Image
+
+    paths = []
+    for number, image in enumerate(split.images):
+        paths.append(tmp_path / f"{number}.png")
+        Image.fromarray(image[0].numpy()).save(paths[-1])
+    return FolderSet(tmp_path, tuple(paths), split.labels, "grey", 8)
+
+
+@pytest.mark.parametrize(
+    ("mode", "augment"), [("views", Augment(crop=1, flip=True)), ("epochs", Augment(scale=(0.5, 1.0)))]
+)
+def test_the_views_of_a_folder(tmp_path, monkeypatch, mode, augment):
+    monkeypatch.setattr("limbeck.cache.replay._DECODED", 4)
+    split = folder_of_images(tmp_path, split_of(10))
+    signals = Signals(mode, 10, RowFormat(7, "float32"), augment, epochs=2 if mode == "epochs" else 0)
+    live, store = LiveTeacher(network_of()), store_of(tmp_path, signals)
+    fill(store, live, Replay(split, signals, MEAN, STD))
+    asked = Counting(network_of())
+    teacher = CachedTeacher(asked, store)
+    views = Views(split, batch_size=4, mean=MEAN, std=STD, augment=augment, shuffle=True)
+    for epoch in range(2):
+        for inputs, labels, indices in views.epoch(epoch):
+            assert torch.equal(teacher(inputs, labels, indices, epoch), live(inputs, labels))
+    assert asked.asked == 4
+
+
+def _build_slowly(tmp_path, ready):
+    class Slow(LiveTeacher):
+        def logits(self, inputs, labels, indices=None, epoch=0):
+            if int(indices.max()) > SAMPLES // 2:
+                ready.set()
+                time.sleep(60)
+            return super().logits(inputs, labels, indices, epoch)
+
+    torch.set_num_threads(1)
+    signals = signals_of()
+    fill(store_of(tmp_path, signals), Slow(network_of()), replay_of(signals), batch_size=32)
+
+
+def test_a_killed_build_is_gone_on_with_and_never_two_at_once(tmp_path):
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+    builder = context.Process(target=_build_slowly, args=(tmp_path, ready))
+    builder.start()
+    assert ready.wait(20)
+    signals, live = signals_of(), LiveTeacher(network_of())
+    store = store_of(tmp_path, signals)
+    stored = len(store)
+    assert 0 < stored < signals.slots
+    with pytest.raises(RunError, match=f"process {builder.pid} is filling it already; wait for it"):
+        fill(store, live, replay_of(signals))
+    os.kill(builder.pid, signal.SIGKILL)
+    builder.join()
+    assert store.verify() == 0
+    assert fill(store, live, replay_of(signals)) == signals.slots - stored
+    whole = SignalStore.open(tmp_path / "never-stopped", signals)
+    fill(whole, live, replay_of(signals))
+    for name in ("logits.bin", "checks.bin"):
+        assert (store.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+
+
+def test_a_full_disk_ends_a_build_in_one_line(tmp_path, monkeypatch):
+    signals, live = signals_of(), LiveTeacher(network_of())
+    store, calls = store_of(tmp_path, signals), []
+
+    def pwrite(file, content, offset, real=os.pwrite):
+        calls.append(offset)
+        if len(calls) > 5:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(file, content, offset)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", pwrite)
+        with pytest.raises(RunError, match="No space left on device; the 64 rows that are stored are kept") as error:
+            fill(store, live, replay_of(signals), batch_size=32)
+    assert "\n" not in str(error.value)
+    assert fill(store, live, replay_of(signals)) == signals.slots - 64
+    assert store.verify() == 0
+
+
+def test_a_lock_is_free_again_afterwards(tmp_path):
+    for _ in range(2):
+        with building(store_of(tmp_path)):
+            pass
+
+
+def test_a_build_that_cannot_write(tmp_path, monkeypatch):
+    signals = signals_of()
+    store_of(tmp_path, signals)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(RunError, match="cannot be written, so it cannot be filled"):
+        fill(store_of(tmp_path, signals), LiveTeacher(network_of()), replay_of(signals))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("mode", ["views", "epochs"])
+def test_compare_with_the_teacher(tmp_path, mode, dtype):
+    signals = signals_of(mode, dtype)
+    store, live = store_of(tmp_path, signals), LiveTeacher(network_of())
+    assert compare(store, live, replay_of(signals)).rows == 0
+    fill(store, live, replay_of(signals), slots=wanted(signals, [0], 2))
+    same = compare(store, live, replay_of(signals), rows=20)
+    assert (same.rows, same.difference, same.same) == (20, 0.0, True)
+    other = compare(store, LiveTeacher(network_of(1)), replay_of(signals))
+    assert not other.same

@@ -1,0 +1,136 @@
+"""Everything that decides what a teacher says decides which cache is its."""
+
+import copy
+import importlib
+import sys
+
+import pytest
+import torch
+from cache_parts import SAMPLES, network_of, signals_of
+from torch import nn
+
+from limbeck.cache import RowFormat, Signals, teacher_hash
+from limbeck.data import Augment
+from limbeck.errors import UserError
+from limbeck.teachers import EnsembleTeacher, InputAdapter, LiveTeacher
+
+
+def changed(network, change):
+    other = copy.deepcopy(network)
+    with torch.no_grad():
+        change(other)
+    return other
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda net: net[0].weight[0, 0, 0, 0].add_(1e-6),
+        lambda net: net[1].running_mean[0].add_(1e-6),
+        lambda net: setattr(net[0], "stride", (2, 2)),
+        lambda net: setattr(net[1], "eps", 1e-4),
+        lambda net: net.__setitem__(2, nn.GELU()),
+        lambda net: net.append(nn.Identity()),
+    ],
+)
+def test_a_changed_network_is_another(change):
+    network = network_of()
+    assert teacher_hash(network) == teacher_hash(copy.deepcopy(network))
+    assert teacher_hash(network) != teacher_hash(changed(network, change))
+
+
+def test_how_the_teacher_is_used_counts():
+    def adapter(mean=0.5, size=8):
+        return InputAdapter((0.4,), (0.3,), (mean,), (0.3,), size=size)
+
+    network, other = network_of(), network_of(1)
+    teachers = [
+        LiveTeacher(network),
+        LiveTeacher(network, adapter=adapter()),
+        LiveTeacher(network, adapter=adapter(mean=0.6)),
+        LiveTeacher(network, adapter=adapter(size=16)),
+        LiveTeacher(network, train_mode=True),
+        EnsembleTeacher([network, other]),
+        EnsembleTeacher([network, other], average="confidence"),
+        EnsembleTeacher([other, network]),
+    ]
+    assert len({teacher_hash(teacher) for teacher in teachers}) == len(teachers)
+
+
+def test_where_and_how_it_lies_in_memory_does_not_count():
+    network = network_of()
+    before = teacher_hash(network)
+    assert teacher_hash(network.to(memory_format=torch.channels_last)) == before
+    assert teacher_hash(network.train()) == before
+
+
+def test_an_edited_forward_is_another_teacher(tmp_path, monkeypatch):
+    text = (
+        "from torch import nn\nclass Mine(nn.Linear):\n    def forward(self, x):\n        return super().forward({})\n"
+    )
+    hashes = set()
+    for number, body in enumerate(("x", "2 * x", "x")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "edited_teacher.py").write_text(text.format(body))
+        with monkeypatch.context() as patched:
+            patched.syspath_prepend(folder)
+            patched.delitem(sys.modules, "edited_teacher", raising=False)
+            torch.manual_seed(0)
+            hashes.add(teacher_hash(importlib.import_module("edited_teacher").Mine(2, 3)))
+    sys.modules.pop("edited_teacher", None)
+    assert len(hashes) == 2
+
+
+def test_keys_differ_for_every_ingredient():
+    base = {"teacher": "a", "data": "b", "mean": [0.1], "std": [0.2], "precision": ["cpu", "fp32", True]}
+    signals = [signals_of(source=base)]
+    signals += [signals_of(source={**base, key: "other"}) for key in base]
+    signals += [
+        signals_of(source=base, dtype="float16"),
+        signals_of(source=base, top_k=2),
+        signals_of(source=base, augment=Augment(crop=1)),
+        signals_of(source=base, augment=Augment(crop=2, flip=True)),
+        signals_of("epochs", source=base),
+        signals_of("epochs", source=base, seed=1),
+        signals_of("epochs", source=base, epochs=4),
+        signals_of("epochs", source=base, augment=Augment(rotation=10)),
+        Signals("views", SAMPLES + 1, RowFormat(7, "float32"), Augment(crop=1, flip=True), source=base),
+        Signals("views", SAMPLES, RowFormat(8, "float32"), Augment(crop=1, flip=True), source=base),
+    ]
+    assert len({one.key for one in signals}) == len(signals)
+    # All seeds share the views.
+    assert signals_of(source=base, seed=1).key == signals[0].key
+
+
+def test_the_plain_view_is_the_one_that_changes_nothing():
+    for augment in (Augment(), Augment(flip=True), Augment(crop=3), Augment(crop=2, flip=True)):
+        signals = signals_of(augment=augment)
+        _, view = signals.split(signals.place_plain(torch.tensor([3])))
+        assert [int(value) for value in augment.place(view)] == [augment.crop, augment.crop, 0]
+    assert signals_of("epochs").place_plain(torch.tensor([3])) is None
+
+
+def test_the_sizes_of_the_issue():
+    cifar = Signals("views", 50_000, RowFormat(100), Augment(crop=4, flip=True))
+    assert cifar.slots * cifar.rows.bytes == 162 * 50_000 * 100 * 2
+    imagenet = Signals("epochs", 1_281_167, RowFormat(1000, top_k=10), Augment(scale=(0.08, 1)), epochs=300)
+    assert imagenet.slots * imagenet.rows.bytes < 17e9
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: signals_of(augment=Augment(rotation=5)),
+            "got 'views' with data.augment.rotation, .*expected 'epochs'",
+        ),
+        (lambda: signals_of(augment=Augment(scale=(0.5, 1))), "got 'views' with data.augment.scale"),
+        (lambda: signals_of("epochs", epochs=0), "epochs: got 0"),
+        (lambda: signals_of("epochs").place(torch.tensor([0]), seed=1, epoch=0), "got seed 1, but .* of seed 0"),
+        (lambda: signals_of("epochs").place(torch.tensor([0]), seed=0, epoch=3), "got epoch 3, expected 0 to 2"),
+    ],
+)
+def test_mistakes(call, message):
+    with pytest.raises(UserError, match=message):
+        call()
