@@ -17,7 +17,6 @@ teacher, and for each student of dr_kd. --cache off does without.
 
 import argparse
 import multiprocessing
-import os
 import statistics
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +28,7 @@ from typing import Any
 import torch
 
 import limbeck
-from harness import cifar100_root, shared_data, trimmed
+from harness import cifar100_root, cores, shared_data, trimmed
 from limbeck.errors import UserError
 from limbeck.runs import Recipe, Reporting, RunFolder, load_recipe, parse_overrides
 from limbeck.runs.setting import load_data
@@ -266,7 +265,7 @@ def run_all(rows: Sequence[Row], args: argparse.Namespace) -> None:
     told = list(teachers(rows, args))
     waiting = [row for row in rows if not row.folder.finished]
     write(rows, args, told)
-    threads = max(1, len(os.sched_getaffinity(0)) // args.jobs)
+    threads = max(1, cores() // args.jobs)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(args.jobs, context, initializer=prepare, initargs=(sys.path, threads)) as pool:
         futures = {pool.submit(work, row.recipe.model_dump(mode="json"), row.folder.path): row for row in waiting}

@@ -198,6 +198,11 @@ def settled(teacher: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
     return teacher.eval().requires_grad_(False)
 
 
+def cores() -> int:
+    """Return how many CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def shared_data() -> Path | None:
     """Return the folder of real data that LIMBECK_SHARED names, if there is one."""
     folder = os.environ.get("LIMBECK_SHARED")

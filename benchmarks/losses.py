@@ -38,8 +38,8 @@ def eager_dist(student: Tensor, teacher: Tensor) -> Tensor:
 
 def eager_kd(student: Tensor, teacher: Tensor) -> Tensor:
     """Return KD by ``F.kl_div`` on softmaxes."""
-    soft = F.log_softmax(student / TEMPERATURE, dim=1), F.softmax(teacher / TEMPERATURE, dim=1)
-    return TEMPERATURE**2 * F.kl_div(*soft, reduction="batchmean")
+    log_student, soft = F.log_softmax(student / TEMPERATURE, dim=1), F.softmax(teacher / TEMPERATURE, dim=1)
+    return TEMPERATURE**2 * F.kl_div(log_student, soft, reduction="batchmean")
 
 
 def our_dist(student: Tensor, teacher: Tensor) -> Tensor:

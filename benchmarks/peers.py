@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -254,7 +255,8 @@ def main() -> None:
         data = replace(data, train=data.train.select(torch.arange(args.steps * args.batch_size)))
         rows = measured(data, args, Path(folder))
     title = f"The same distillation, {args.steps} steps a round, {args.rounds} rounds, batches of {args.batch_size}"
-    record(args.name or f"peers-{args.device}", title, rows, notes=NOTES)
+    peer = f"torchdistill {version('torchdistill')}." if find_spec("torchdistill") else "torchdistill is not installed."
+    record(args.name or f"peers-{args.device}", title, rows, notes=[peer, *NOTES])
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from data_layouts import write_cifar
 
 import limbeck
+from data_layouts import write_cifar100_binary
 from limbeck import losses
 from limbeck.errors import UserError
 
@@ -62,10 +62,12 @@ def test_without_data_the_line_says_what_to_give(script, monkeypatch):
 
 
 def test_trimmed_images_are_the_first_ones(script, tmp_path):
-    write_cifar(tmp_path / "all", "cifar-100-binary")
+    write_cifar100_binary(tmp_path / "all", train=100, test=100)
     (tmp_path / "few").mkdir()
     whole = limbeck.data.load("cifar100", root=tmp_path / "all")
-    few = limbeck.data.load("cifar100", root=script("harness").trimmed(tmp_path / "all", tmp_path / "few", train=3, test=2))
+    few = limbeck.data.load(
+        "cifar100", root=script("harness").trimmed(tmp_path / "all", tmp_path / "few", train=3, test=2)
+    )
     assert (len(few.train), len(few.test), few.classes) == (3, 2, whole.classes)
     assert torch.equal(few.train.images, whole.train.images[:3])
     assert torch.equal(few.test.labels, whole.test.labels[:2])
@@ -124,7 +126,10 @@ def test_everybody_trains_in_the_comparison_with_peers(script, tmp_path):
     args.pairs = [("resnet8", "resnet8")]
     rows = peers.measured(data, args, tmp_path)
     by = [row["by"] for row in rows if row["what"].startswith("kd")]
-    assert by[-5:] == [peers.PLAIN, *(f"limbeck {source}, {way}" for source in ("live", "cached") for way in peers.OURS)]
+    assert by[-5:] == [
+        peers.PLAIN,
+        *(f"limbeck {source}, {way}" for source in ("live", "cached") for way in peers.OURS),
+    ]
     assert [row["by"] for row in rows[-2:]] == [peers.PLAIN, "limbeck"]
     assert all(row["images/s"] > 0 for row in rows if row["seconds a step"] != "not installed")
 
@@ -149,7 +154,7 @@ def test_reading_a_table_is_measured(script, tmp_path):
 
 def test_every_loss_is_measured(script):
     row = script("scaling").loss_rows([(16, 10)], 2)[0]
-    assert row["rows"], row["classes"] == (16, 10)
+    assert (row["rows"], row["classes"]) == (16, 10)
     assert all(value > 0 for value in row.values())
 
 

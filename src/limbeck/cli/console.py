@@ -77,29 +77,31 @@ def _figures(means: Mapping[str, float], speed: float) -> str:
 
 
 class Overall:
-    """Show how far a comparison has come: one bar over the epochs of all its runs.
+    """Show how far something of many parts has come, such as a comparison: one bar over the epochs of all its runs.
 
     Args:
         console: Where to show.
+        what: What the bar stands for.
+        unit: What is counted.
 
     Example:
         >>> Overall(Console(quiet=True)).tick(1, 10)
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, what: str = "all runs", unit: str = "epochs") -> None:
         self.console = console
         columns = (
-            TextColumn("all runs"),
+            TextColumn(what),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("epochs"),
+            TextColumn(unit),
             TimeRemainingColumn(),
         )
         self.bar = Bars(*columns, console=console, transient=True)
         self.task: TaskID | None = None
 
     def tick(self, done: int, total: int) -> None:
-        """Show ``done`` of ``total`` epochs."""
+        """Show ``done`` of ``total``."""
         if not self.console.is_terminal:
             return
         if self.task is None:

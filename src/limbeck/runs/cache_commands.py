@@ -97,7 +97,7 @@ def check_cache_files(recipe: Source, *, overrides: Overrides = None, seeds: int
         said = f"{found.rows} rows asked again, largest difference {found.difference:.3g}"
         say(f"signal cache: {cache.store}, {damaged} damaged; {said}, up to {found.allowed:.3g} passes")
         if damaged:
-            raise RunError(f"signal cache {folder}: {damaged} stored rows were damaged; they are made again when needed")
+            raise RunError(f"signal cache {folder}: {damaged} stored rows were damaged and will be made again")
         if not found.same:
             raise RunError(f"signal cache {folder}: differs from its teacher; delete it with `limbeck cache clear`")
 
