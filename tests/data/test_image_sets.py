@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -62,13 +63,14 @@ def test_fingerprint_sees_every_pixel_and_label():
 
 
 def test_fingerprint_of_files_sees_names_sizes_and_settings_but_not_where_the_folder_is(tmp_path):
-    def make(root, name="a.png", content=b"12", color="rgb", size=8, label=0):
+    def make(root, name="a.png", content=b"12", color="rgb", size=8, label=0, changed=1):
         (tmp_path / root).mkdir(exist_ok=True)
         path = tmp_path / root / name
         path.write_bytes(content)
+        os.utime(path, (changed, changed))
         return fingerprint(FolderSet(tmp_path / root, (path,), torch.tensor([label]), color, size))
 
     first = make("here")
     assert make("there") == first
     others = [make("x", "b.png"), make("x", content=b"123"), make("x", color="grey"), make("x", size=9)]
-    assert len({first, make("x", label=1), *others}) == 6
+    assert len({first, make("x", label=1), make("x", changed=2), *others}) == 7

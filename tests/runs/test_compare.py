@@ -93,7 +93,7 @@ def test_mistakes_stop_it_before_any_run(recipe, tmp_path, change, message):
 def test_a_folder_in_use_and_a_wrong_number_of_jobs(recipe, tmp_path):
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "thesis.txt").touch()
-    with pytest.raises(UserError, match="c: is not empty, expected another --out"):
+    with pytest.raises(UserError, match="c: is not empty and holds no comparison"):
         limbeck.compare(recipe, out=tmp_path / "c")
     with pytest.raises(UserError, match="jobs: got 0"):
         limbeck.compare(recipe, out=tmp_path / "d", jobs=0)

@@ -78,7 +78,9 @@ def compare(
     console.print(to_rich(comparison_rows(found.results), found.title))
     for note in found.notes:
         console.print(f"  {note}", highlight=False, markup=False)
-    console.print(f"table and plot: {found.folder}/table.md, table.csv, plot.png, plot.svg", highlight=False)
+    console.print(
+        f"table and plot: {found.folder}/table.md, table.csv, plot.png, plot.svg", highlight=False, markup=False
+    )
 
 
 @app.command(epilog="Examples:  limbeck methods  |  limbeck methods lr_ds")

@@ -43,10 +43,20 @@ def decode(path: Path, color: Color) -> Tensor:
     """
     try:
         with Image.open(path) as image:
-            pixels = np.array(image.convert("RGB" if color == "rgb" else "L"))
+            pixels = np.array(_eight_bit(image).convert("RGB" if color == "rgb" else "L"))
     except _DAMAGE as error:
         raise _damaged(path, error) from error
     return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1).contiguous()
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    # Pillow cuts wider pixels off at 255, which would make nearly all of a 16-bit image white.
+    if image.mode not in ("I", "I;16", "I;16B", "I;16L", "F"):
+        return image
+    pixels = np.asarray(image, dtype=np.float64)
+    if image.mode == "F" or pixels.min(initial=0) < 0 or pixels.max(initial=0) > 65535:
+        raise ValueError(f"pixels of mode {image.mode}, expected 8 or 16 bits")
+    return Image.fromarray((pixels / 257).round().astype(np.uint8))
 
 
 def decode_all(paths: Sequence[Path], color: Color, size: int) -> Tensor:

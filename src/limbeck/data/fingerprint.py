@@ -1,6 +1,7 @@
 """One short name for the content of a split."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 from torch import Tensor
@@ -11,8 +12,8 @@ from limbeck.data.images import FolderSet, ImageSet, Split
 def fingerprint(split: Split) -> str:
     """Hash what a split holds, in its order.
 
-    Images in memory count with every pixel. Images in files count with their path below the data's folder, the size of
-    the file in bytes, and the colour and the size they are looked at in, since reading them all would take too long.
+    Images in memory count with every pixel. Images in files count with their path below the data's folder, the file's
+    size in bytes and time of change, and the colour and size they are looked at in: reading all would take too long.
 
     Args:
         split: The split.
@@ -39,5 +40,10 @@ def _content(values: Tensor) -> memoryview:
 
 
 def _files(split: FolderSet) -> bytes:
-    lines = (f"{path.relative_to(split.root).as_posix()} {path.stat().st_size}" for path in split.paths)
+    lines = (_file(path, split.root) for path in split.paths)
     return "\n".join((split.color, *lines)).encode()
+
+
+def _file(path: Path, root: Path) -> str:
+    status = path.stat()
+    return f"{path.relative_to(root).as_posix()} {status.st_size} {status.st_mtime_ns}"

@@ -89,11 +89,17 @@ def _list(folder: Path) -> tuple[tuple[str, ...], list[Path], list[int]]:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not _is_litter(path))
+
+
+def _is_litter(path: Path) -> bool:
+    """Tell whether an operating system or a notebook left this beside the images."""
+    return path.name.startswith(".") or path.name == "__MACOSX"
 
 
 def _images(folder: Path) -> list[Path]:
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
+    found = [path for path in found if not any(_is_litter(Path(part)) for part in path.relative_to(folder).parts)]
     if not found:
         raise UserError(f"data.root: the class folder {folder} holds no images ({', '.join(EXTENSIONS)})")
     return found

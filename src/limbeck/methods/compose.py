@@ -57,7 +57,7 @@ def _settings_of(one: Entry, entries: Sequence[Entry], given: Mapping[str, Any])
             own.update(value)
         elif key in one.settings.model_fields:
             own[key] = value
-        elif not any(key in (e.name, *e.settings.model_fields) for e in entries):
+        elif not any(key in e.settings.model_fields or (key == e.name and isinstance(value, Mapping)) for e in entries):
             valid = {field for e in entries for field in e.settings.model_fields}
             raise UserError(f"method {'+'.join(e.name for e in entries)}: {unknown_name('setting', key, valid)}")
     return own

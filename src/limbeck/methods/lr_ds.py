@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from limbeck.errors import UserError
 from limbeck.losses import KDLoss, LabelRevisionLoss
 from limbeck.methods.card import Card, Entry
 from limbeck.methods.fields import Eta, Temperature, Weight
@@ -61,7 +62,7 @@ def _revise(settings: ReviseSettings) -> Parts:
 
 def _port(settings: LRSettings) -> Parts:
     loss = partial(LabelRevisionLoss, lambda1=settings.lambda1, lambda2=settings.lambda2, eta=settings.eta)
-    return Parts(matching=Matching(0.0, (Term("label_revision", 1.0, loss),), replaceable=True), teacher="any")
+    return Parts(matching=Matching(0.0, (Term("label_revision", 1.0, loss),)), teacher="any")
 
 
 def _lr(settings: LRSettings) -> Parts:
@@ -81,6 +82,8 @@ def _select(settings: SelectSettings) -> Parts:
 
 
 def _lr_ds(settings: LRDSSettings) -> Parts:
+    if settings.loss == "port":
+        raise UserError("loss: got 'port', expected 'kd' with a selection (unselected samples would have no loss)")
     parts = _lr(settings)
     return Parts(matching=parts.matching, targets=parts.targets, selection=_selection(settings), teacher=parts.teacher)
 

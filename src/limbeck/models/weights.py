@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ _SPELLINGS = (
 _UNREADABLE = (
     pickle.UnpicklingError,
     SafetensorError,
+    struct.error,
     RuntimeError,
     EOFError,
     OSError,
@@ -94,16 +96,7 @@ def _read(path: Path, label: str) -> object:
             return load_file(path)
         with safe_globals(list(_HARMLESS)):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        SafetensorError,
-        RuntimeError,
-        EOFError,
-        OSError,
-        KeyError,
-        ValueError,
-        TypeError,
-    ) as error:
+    except _UNREADABLE as error:
         raise UserError(f"{label}: {_reason(error, path)}") from error
 
 

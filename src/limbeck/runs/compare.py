@@ -12,17 +12,17 @@ from typing import Any
 
 import torch
 
+from limbeck import methods
 from limbeck.data import Data
 from limbeck.errors import UserError
 from limbeck.report.plot import save_comparison_plot
 from limbeck.report.table import MethodResult, comparison_rows, to_csv, to_markdown
 from limbeck.runs.ahead import fill_ahead, shared_caches
-from limbeck.runs.caching import check_cache
-from limbeck.runs.folder import RunFolder, write_atomically
+from limbeck.runs.folder import RunFolder, is_occupied, write_atomically
 from limbeck.runs.recipe import MethodSettings, Recipe, dump_recipe, load_recipe
-from limbeck.runs.run import run
-from limbeck.runs.setting import Feed, load_data, student_network
-from limbeck.runs.teachers import Made, Reporting, check_teacher, make_teacher
+from limbeck.runs.run import check_run, run
+from limbeck.runs.setting import Feed, load_data
+from limbeck.runs.teachers import Made, Reporting, make_teacher
 from limbeck.training import make_fabric, measure, resolve_device
 
 Tick = Callable[[int, int], None]
@@ -108,14 +108,17 @@ def compare(
     folder = Path(out or recipe.output.root / f"{recipe.name}-compare")
     plans = _plan(recipe, folder)
     _check_folder(folder, recipe, resume=resume)
-    data = load_data(recipe.data)
-    for plan in {plan.recipe.source(): plan for plan in plans}.values():
-        _check(plan.recipe, data)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "recipe.yaml", dump_recipe(recipe))
+    at_a_time, data = _jobs(jobs, plans), load_data(recipe.data)
+    for plan in {plan.recipe.method.name: plan for plan in plans}.values():
+        check_run(plan.recipe, data)
+    RunFolder(folder).open(recipe)
     teachers = {plan.recipe.source(): plan.recipe for plan in plans}
-    made = {source: make_teacher(of, data, reporting) for source, of in teachers.items()}
-    _run_all(plans, _jobs(jobs, plans), made, data, reporting, tick)
+    try:
+        made = {source: make_teacher(of, data, reporting) for source, of in teachers.items()}
+    except UserError:
+        RunFolder(folder).abandon()
+        raise
+    _run_all(plans, at_a_time, made, data, reporting, tick)
     comparison = _collect(recipe, folder, plans, made, data)
     _write(comparison)
     return comparison
@@ -138,22 +141,14 @@ def _method(recipe: Recipe, name: str) -> MethodSettings:
 
 
 def _check_folder(folder: Path, recipe: Recipe, *, resume: bool) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: is a file, expected a folder for the comparison")
-    if not resume and folder.is_dir() and any(folder.iterdir()):
-        raise UserError(
-            f"{folder}: is not empty, expected another --out, or --resume to go on with the comparison there"
-        )
     stored = folder / "recipe.yaml"
-    if resume and stored.is_file() and stored.read_text() != dump_recipe(recipe):
+    occupied = is_occupied(folder, "the comparison")
+    if occupied and not stored.is_file():
+        raise UserError(f"{folder}: is not empty and holds no comparison, expected another --out")
+    if occupied and not resume:
+        raise UserError(f"{folder}: holds a comparison, expected another --out, or --resume to go on with it")
+    if occupied and stored.read_text() != dump_recipe(recipe):
         raise UserError(f"{folder}: holds a comparison by another recipe, expected the same to resume")
-
-
-def _check(recipe: Recipe, data: Data) -> None:
-    student_network(recipe, data)
-    check_teacher(recipe, data)
-    check_cache(recipe, data)
-    Feed(data, recipe.data, recipe.training, make_fabric(recipe.training), recipe.seed).train()
 
 
 def _cores() -> int:
@@ -253,7 +248,8 @@ def _collect(
         folders = [plan.folder for plan in plans if plan.recipe.method.name == name]
         results.append(_result(name, folders, said))
     accuracy = None if said is None else float((said == data.test.labels.cpu()).double().mean())
-    return Comparison(folder, tuple(results), _title(recipe, data), _notes(made, data), accuracy)
+    notes = (*_notes(made, data), *_own_settings(recipe))
+    return Comparison(folder, tuple(results), _title(recipe, data), notes, accuracy)
 
 
 def _teacher_predictions(recipe: Recipe, live: Made | None, data: Data) -> torch.Tensor | None:
@@ -301,6 +297,16 @@ def _title(recipe: Recipe, data: Data) -> str:
 def _notes(made: Mapping[Any, Made], data: Data) -> tuple[str, ...]:
     measured = f"figures of the last epoch on all {len(data.test):,} test images, which nothing was chosen on"
     return (measured, *(one.about.partition(" (kept")[0] for one in made.values() if one.about))
+
+
+def _own_settings(recipe: Recipe) -> list[str]:
+    """Tell the settings of each method that are not its defaults."""
+    told = []
+    for name in recipe.compare.methods:
+        chosen, usual = _method(recipe, name).create().settings, methods.create(name).settings
+        own = [f"{key} {value}" for one in chosen for key, value in chosen[one].items() if value != usual[one][key]]
+        told += [f"{name}: {', '.join(own)}"] if own else []
+    return told
 
 
 def _write(comparison: Comparison) -> None:

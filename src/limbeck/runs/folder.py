@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,25 @@ def to_csv(rows: Sequence[Mapping[str, float]]) -> str:
     return text.getvalue()
 
 
+def is_occupied(path: Path, what: str) -> bool:
+    """Tell whether a folder for results has anything in it.
+
+    Raises:
+        UserError: If there is a file in its place or on the way to it, or the path cannot be looked at.
+
+    Example:
+        >>> is_occupied(Path("nowhere"), "the run")
+        False
+    """
+    try:
+        for place in (path, *path.parents):
+            if place.exists() and not place.is_dir():
+                raise UserError(f"{place}: is a file, expected a folder for {what}")
+        return path.is_dir() and any(path.iterdir())
+    except OSError as error:
+        raise UserError(f"{str(path)[:80]}: cannot be used for {what} ({error.strerror})") from None
+
+
 class RunFolder:
     """The files of one run.
 
@@ -97,12 +117,14 @@ class RunFolder:
 
     def check(self, recipe: Recipe, *, resume: bool) -> None:
         """Raise ``UserError`` unless the folder can take this run: new, or the same recipe to be resumed."""
-        if self.path.exists() and not self.path.is_dir():
-            raise UserError(f"{self.path}: is a file, expected a folder for the run")
+        occupied = is_occupied(self.path, "the run")
+        if occupied and not self._stored():
+            raise UserError(f"{self.path}: is not empty and holds no run, expected another --out")
         if not resume:
-            if self.path.is_dir() and any(self.path.iterdir()):
-                held = "already holds a run" if self._stored() else "is not empty"
-                raise UserError(f"{self.path}: {held}, expected another --out, or --resume to go on with it")
+            if occupied:
+                raise UserError(
+                    f"{self.path}: already holds a run, expected another --out, or --resume to go on with it"
+                )
         elif self._stored() and self._stored() != dump_recipe(recipe):
             raise UserError(
                 f"{self.path}: holds a run of another recipe or other settings, expected the same to resume"
@@ -123,6 +145,15 @@ class RunFolder:
             write_atomically(self.path / "recipe.yaml", dump_recipe(recipe))
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written ({error.strerror})") from None
+
+    def abandon(self) -> None:
+        """Take away what :meth:`open` and the log wrote, if no epoch was trained: the next command starts afresh."""
+        if self.resumable or self.finished or (self.path / "metrics.csv").exists():
+            return
+        for name in ("recipe.yaml", "log.txt"):
+            (self.path / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            self.path.rmdir()
 
     def log(self, line: str) -> None:
         """Append a line to ``log.txt``."""

@@ -1,5 +1,6 @@
 """A recipe: the whole of a run, validated, from YAML and ``key=value`` overrides."""
 
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -14,6 +15,7 @@ from limbeck.training import TrainingSettings
 from limbeck.training.settings import Count, Positive, named
 from limbeck.validation import Settings, validated
 
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 LayerNames = Annotated[tuple[str, ...], Field(min_length=1)]
 
@@ -26,7 +28,7 @@ class AugmentSettings(Settings):
         4
     """
 
-    crop: Annotated[int, Field(ge=0)] = 0
+    crop: Annotated[int, Field(ge=0, le=1024)] = 0
     flip: bool = False
     scale: tuple[Positive, Positive] | None = None
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
@@ -60,7 +62,7 @@ class DataSettings(Settings):
     size: Count | None = None
     color: Literal["auto", "rgb", "grey"] = "auto"
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    split_seed: int = 0
+    split_seed: Seed = 0
     augment: AugmentSettings = AugmentSettings()
     normalize: Normalize | None = None
     workers: Annotated[int, Field(ge=0)] = 0
@@ -107,7 +109,7 @@ class NetworkTeacherSettings(Settings):
     options: dict[str, Any] = Field(default_factory=dict)
     training: TrainingSettings | None = None
     train_limit: Count | None = None
-    seed: int = 0
+    seed: Seed = 0
     normalize: Normalize | None = None
     size: Count | None = None
     train_mode: bool = False
@@ -209,7 +211,7 @@ class CompareSettings(Settings):
     @field_validator("methods", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+        return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _known(self) -> Self:
@@ -248,7 +250,7 @@ class Recipe(Settings):
         30
     """
 
-    name: str = "run"
+    name: Annotated[str, Field(min_length=1, max_length=100)] = "run"
     task: Literal["classification"] = "classification"
     data: DataSettings
     teacher: TeacherSettings = TeacherSettings()
@@ -257,7 +259,7 @@ class Recipe(Settings):
     training: TrainingSettings = TrainingSettings()
     compare: CompareSettings = CompareSettings()
     output: OutputSettings = OutputSettings()
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
 
     @model_validator(mode="before")
     @classmethod
@@ -300,7 +302,10 @@ def read_recipe(source: str | Path) -> tuple[str, str]:
     """
     path = Path(source)
     if path.is_file():
-        return path.stem, path.read_text()
+        try:
+            return path.stem, path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise UserError(f"recipe {source}: is no text in UTF-8, expected YAML") from None
     if str(source) in packaged():
         return str(source), (resources.files("limbeck.recipes") / f"{source}.yaml").read_text()
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
@@ -308,9 +313,20 @@ def read_recipe(source: str | Path) -> tuple[str, str]:
     raise unknown_name("recipe", source, packaged())
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML as people write it: 5e-4 is a number, which YAML 1.1 without a dot takes for a word."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+"), list("-+.0123456789")
+)
+
+
 def _parse(text: str, where: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=_Loader)
+    except ValueError as error:
+        raise UserError(f"{where}: no valid YAML ({error})") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""

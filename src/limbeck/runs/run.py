@@ -14,6 +14,7 @@ from torch import nn
 from limbeck import models
 from limbeck.data import Data
 from limbeck.distiller import Distiller
+from limbeck.errors import UserError
 from limbeck.runs.caching import check_cache, with_cache
 from limbeck.runs.choosing import chooser
 from limbeck.runs.features import check_features, feature_arguments
@@ -22,7 +23,16 @@ from limbeck.runs.recipe import Recipe, load_recipe
 from limbeck.runs.setting import Feed, describe, load_data, parameter_count, student_network
 from limbeck.runs.teachers import Reporting, check_teacher, make_teacher
 from limbeck.seeding import seed_everything
-from limbeck.training import Engine, Position, Progress, Tally, make_fabric, resolve_precision, uses_channels_last
+from limbeck.training import (
+    Engine,
+    Position,
+    Progress,
+    Tally,
+    build_optimizer,
+    make_fabric,
+    resolve_precision,
+    uses_channels_last,
+)
 
 
 @dataclass(frozen=True)
@@ -85,8 +95,16 @@ def run(
     folder.check(recipe, resume=resume)
     data = load_data(recipe.data)
     if resume and folder.finished:
+        reporting.say(f"{folder.path}: is complete already")
         return _complete(folder, recipe, data)
-    return _Session(recipe, folder, data, reporting).complete(resume=resume and folder.resumable)
+    check_run(recipe, data)
+    session = _Session(recipe, folder, data, reporting)
+    try:
+        return session.complete(resume=resume and folder.resumable)
+    except UserError:
+        # Some mistakes show only when a teacher is made or a scout is trained: they leave nothing behind either.
+        folder.abandon()
+        raise
 
 
 def default_folder(recipe: Recipe) -> Path:
@@ -105,8 +123,25 @@ def _complete(folder: RunFolder, recipe: Recipe, data: Data) -> Run:
     return Run(folder.path, folder.read_summary(), student.eval())
 
 
+def check_run(recipe: Recipe, data: Data) -> None:
+    """Find what can be found wrong with a recipe without training: networks, views, optimizer, layers, teacher, cache.
+
+    Raises:
+        UserError: If anything is wrong.
+    """
+    student = student_network(recipe, data)
+    Feed(data, recipe.data, recipe.training, make_fabric(recipe.training), recipe.seed).train()
+    build_optimizer(student.parameters(), recipe.training.optimizer)
+    check_teacher(recipe, data)
+    check_features(recipe, student, data)
+    check_cache(recipe, data)
+    selection = recipe.method.create().selection
+    if selection is not None and selection.needs_training_set:
+        models.head(student, len(data.classes))
+
+
 class _Session:
-    """A run under way; everything that can be wrong with the recipe is found before it writes anything."""
+    """A run under way."""
 
     def __init__(self, recipe: Recipe, folder: RunFolder, data: Data, reporting: Reporting) -> None:
         self.recipe, self.folder, self.data, self.heard = recipe, folder, data, reporting
@@ -114,12 +149,6 @@ class _Session:
         self.feed = Feed(data, recipe.data, recipe.training, self.fabric, recipe.seed)
         self.student = student_network(recipe, data)
         self.views = self.feed.train()
-        check_teacher(recipe, data)
-        check_features(recipe, self.student, data)
-        check_cache(recipe, data)
-        selection = recipe.method.create().selection
-        if selection is not None and selection.needs_training_set:
-            models.head(self.student, len(data.classes))
 
     def complete(self, *, resume: bool) -> Run:
         start = time.perf_counter()
@@ -200,6 +229,7 @@ class _Session:
         summary["teacher"] = self.recipe.source() or "none"
         summary["seconds"] = seconds
         summary["training.seconds"] = sum(row["seconds"] for row in engine.record)
+        summary["threads"] = torch.get_num_threads()
         summary["device"], summary["precision"] = str(self.fabric.device), self.fabric.strategy.precision.precision
         return summary | {f"versions.{name}": text for name, text in _versions().items()}
 

@@ -89,7 +89,8 @@ class Feed:
             augment=Augment(**self.settings.augment.model_dump()),
             shuffle=True,
             seed=self.seed,
-            drop_last=self.training.drop_last,
+            # One image alone has no spread for batch norm to divide by.
+            drop_last=self.training.drop_last or (len(split) > 1 and len(split) % self.training.batch_size == 1),
         )
 
     def plain(self, split: Any) -> Views:
@@ -121,6 +122,9 @@ def create_network(settings: ModelSettings | TeacherSettings, data: Data, *, rol
         raise UserError(
             f"{role}.name: missing, expected a network such as resnet56, timm:NAME or python:module:function"
         )
+    taken = sorted({"name", "num_classes", "in_channels", "weights"} & set(settings.options))
+    if taken:
+        raise UserError(f"{role}.options: got {taken[0]}, which the data and the recipe's other keys decide")
     try:
         return models.create(
             settings.name,

@@ -1,10 +1,10 @@
 """Trained teachers are kept by what made them, so that no later run or method trains the same one again."""
 
 import hashlib
-import inspect
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import mkdtemp
@@ -44,15 +44,26 @@ def content_key(material: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-def source_hash(network: nn.Module) -> str:
-    """Hash the file that defines a network's class, so that an edited class is another teacher.
+def source_hash(network: nn.Module, name: str = "") -> str:
+    """Hash a network's structure and the files that define its parts, so that an edited one is another teacher.
+
+    Args:
+        network: The network.
+        name: What it was made by; the module of a ``python:module:function`` counts too.
 
     Example:
         >>> source_hash(nn.Linear(1, 1)) == source_hash(nn.Linear(2, 2))
-        True
+        False
     """
-    path = inspect.getsourcefile(type(network))
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""
+    digest = hashlib.sha256(repr(network).encode())
+    modules = {type(part).__module__ for part in network.modules()}
+    if name.startswith("python:"):
+        modules.add(name.split(":")[1])
+    for module in sorted(modules):
+        path = getattr(sys.modules.get(module), "__file__", None)
+        if path:
+            digest.update(Path(path).read_bytes())
+    return digest.hexdigest()
 
 
 def kept(folder: Path, make: Callable[[Path], None]) -> Path:

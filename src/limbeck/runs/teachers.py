@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from limbeck import models
 from limbeck.data import Data
 from limbeck.distiller import Distiller
 from limbeck.errors import UserError
+from limbeck.replay import derived_seed
 from limbeck.runs.folder import save_network, to_csv
 from limbeck.runs.recipe import NetworkTeacherSettings, Recipe, TeacherSettings
 from limbeck.runs.setting import (
@@ -34,9 +36,17 @@ from limbeck.teachers import (
     Teacher,
     train_lightweight,
 )
-from limbeck.teachers.digits import check_num_classes
+from limbeck.teachers.digits import check_num_classes, synthesize
 from limbeck.teachers.lightweight import GOOD_ACCURACY
-from limbeck.training import Engine, Progress, TrainingSettings, make_fabric, resolve_device, resolve_precision
+from limbeck.training import (
+    Engine,
+    Progress,
+    TrainingSettings,
+    make_fabric,
+    resolve_device,
+    resolve_precision,
+    uses_channels_last,
+)
 
 Say = Callable[[str], None]
 # Raised whenever the same recipe would make another teacher than before.
@@ -106,15 +116,22 @@ def check_teacher(recipe: Recipe, data: Data) -> None:
         case "live":
             for where, settings in _networks(recipe):
                 _network(settings, data, where)
+        case "self":
+            _self_settings(recipe)
         case "lightweight":
             check_num_classes(len(data.classes))
+            synthesize(2, 1, source=recipe.teacher.lightweight.source)
 
 
 def _self_settings(recipe: Recipe) -> TeacherSettings:
     student = recipe.student
-    return TeacherSettings(
-        name=student.name, options=student.options, training=recipe.training, seed=recipe.teacher.seed
-    )
+    if student.weights is not None:
+        raise UserError(
+            "student.weights: got a file, expected none beside a self-teacher, which is trained from scratch"
+        )
+    # A seed of its own: otherwise the student of the same seed would walk its teacher's way again.
+    seed = derived_seed(recipe.teacher.seed, 3) % 2**32
+    return TeacherSettings(name=student.name, options=student.options, training=recipe.training, seed=seed)
 
 
 def _networks(recipe: Recipe) -> list[tuple[str, TeacherSettings]]:
@@ -201,7 +218,7 @@ def _material(
     device = resolve_device(training.device)
     return {
         "format": _FORMAT,
-        "network": [settings.name, settings.options, source_hash(network)],
+        "network": [settings.name, settings.options, source_hash(network, str(settings.name))],
         "seed": settings.seed,
         "data": [data.fingerprint, data.mean, data.std, recipe.data.augment.model_dump()],
         "training": training.model_dump(exclude={"evaluate_every", "checkpoint_every", "check_finite"}),
@@ -217,8 +234,11 @@ def _train(
     fabric = make_fabric(settings.training)
     feed = Feed(data, recipe.data, settings.training, fabric, settings.seed)
     seed_everything(settings.seed)
+    distiller = Distiller(network, method="none", check_finite=settings.training.check_finite)
+    if uses_channels_last(settings.training, fabric.device.type):
+        distiller.to(memory_format=torch.channels_last)
     engine = Engine(
-        Distiller(network, method="none", check_finite=settings.training.check_finite),
+        distiller,
         feed.train(),
         settings.training,
         fabric=fabric,

@@ -1,6 +1,8 @@
 """The training loop, on Lightning Fabric."""
 
+import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -108,9 +110,11 @@ class Engine:
         if resume:
             self._restore()
         for epoch in range(len(self.record), self.settings.epochs):
+            start = time.perf_counter()
             if self.before_epoch:
                 self.before_epoch(epoch)
             row = self._epoch(epoch)
+            row["seconds"] = time.perf_counter() - start
             self.record.append(row)
             if self.after_epoch:
                 self.after_epoch(self.record)
@@ -137,7 +141,6 @@ class Engine:
         row["images_per_second"] = tally.samples / seconds
         if self._due(epoch, self.settings.evaluate_every):
             row.update(self._measure())
-        row["seconds"] = time.perf_counter() - start
         return row
 
     def train_epoch(self, epoch: int) -> Tally:
@@ -169,7 +172,12 @@ class Engine:
         for name, views in self.splits.items():
             batches = views.epoch(0) if isinstance(views, Views) else views
             precision = self.fabric.autocast()
-            self.measured[name] = measure(self.network, batches, self.num_classes, precision=precision)
+            measured = measure(self.network, batches, self.num_classes, precision=precision)
+            if not math.isfinite(measured.loss):
+                raise RunError(
+                    f"the loss on the {name} split is {measured.loss}; try a lower learning rate or clip_norm"
+                )
+            self.measured[name] = measured
         return {f"{name}.{key}": v for name, m in self.measured.items() for key, v in m.numbers().items()}
 
     def _state(self) -> dict[str, Any]:
@@ -194,13 +202,23 @@ class Engine:
             self.distiller.listeners = state["listeners"].to(self.fabric.device)
         for optimizer, saved in zip(self._raw, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
-        self.schedule.load_state_dict(state["schedule"])
+        self.schedule.load_state_dict(_counted(state["schedule"]))
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         torch.set_rng_state(state["rng"])
         if state["cuda_rng"] and torch.cuda.is_available():
             torch.cuda.set_rng_state_all(state["cuda_rng"])
+
+
+def _counted(state: dict[str, Any]) -> dict[str, Any]:
+    """Undo :func:`_plain`."""
+    counted = dict(state)
+    if isinstance(state.get("milestones"), dict):
+        counted["milestones"] = Counter(state["milestones"])
+    if "_schedulers" in state:
+        counted["_schedulers"] = [_counted(inner) for inner in state["_schedulers"]]
+    return counted
 
 
 def _plain(state: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The optimizers of torch by name, and what each of them takes."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -39,7 +40,9 @@ def check_optimizer(name: str, arguments: Mapping[str, Any]) -> None:
     for argument in arguments:
         if argument not in valid:
             raise unknown_name(f"argument of {name}", argument, valid)
+        if isinstance(arguments[argument], float) and not math.isfinite(arguments[argument]):
+            raise UserError(f"{name}: {argument}: got {arguments[argument]}, expected a finite number")
     try:
         kind([nn.Parameter(torch.zeros(1))], lr=0.1, **arguments)
-    except (ValueError, TypeError, RuntimeError) as error:
+    except Exception as error:
         raise UserError(f"{name}: {str(error).splitlines()[0]}") from None

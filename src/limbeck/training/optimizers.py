@@ -86,6 +86,8 @@ def build_schedule(
         0.05
     """
     warmup = round(settings.warmup_epochs * steps)
+    if epochs * steps - warmup < 1 or (settings.name == "one_cycle" and settings.pct_start * epochs * steps <= 1):
+        raise UserError(f"schedule {settings.name}: got {epochs * steps} batches in all, too few for it; try constant")
     main = _main_schedule(optimizer, settings, total=epochs * steps - warmup, steps=steps, warmup=warmup)
     if not warmup:
         return main

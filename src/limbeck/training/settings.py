@@ -110,6 +110,11 @@ class TrainingSettings(Settings):
         late = [m for m in self.schedule.milestones if m >= self.epochs]
         if late:
             raise UserError(f"schedule.milestones: got {late[0]:g}, expected epochs before the end at {self.epochs}")
+        early = [m for m in self.schedule.milestones if m <= self.schedule.warmup_epochs]
+        if early:
+            raise UserError(f"schedule.milestones: got {early[0]:g}, expected epochs after the warm-up")
+        if self.schedule.min_lr > self.optimizer.lr:
+            raise UserError(f"schedule.min_lr: got {self.schedule.min_lr:g}, expected at most lr {self.optimizer.lr:g}")
         if self.schedule.warmup_epochs >= self.epochs:
             got = f"{self.schedule.warmup_epochs:g}"
             raise UserError(f"schedule.warmup_epochs: got {got}, expected fewer than the {self.epochs} epochs")
