@@ -1,135 +1,142 @@
-"""What our losses cost against plain eager formulas and against torchdistill's modules, as ratios within one run.
+"""Time and memory of our losses, forward and backward, as ratios to plain eager formulas and to a peer's losses.
 
     OMP_NUM_THREADS=1 python benchmarks/losses.py
 
-Time is that of forward and backward in float32, the competitors taking turns. Peak memory is that of a fresh process:
-the high-water mark of its resident set above what it held before the call (Linux only: it resets the mark).
+Time: both sides take turns, so that a machine whose speed drifts treats both alike; medians over the rounds. Before
+that a large tensor is freed, after which the C library's allocator keeps freed memory, as in any longer training.
+Memory: torch.profiler reports every allocation and release of a tensor on CPU, kernels' temporaries included; the peak
+is the highest running sum of one forward and backward, without the logits. Where torchdistill is not installed, its
+rows are left out and the title says so.
 """
 
-import subprocess
-import sys
-from collections.abc import Callable
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
 
-from harness import in_turns, middle, ratios
 from limbeck.losses import dist_loss, kd_loss
 from record import record
 
-SHAPES = ((64, 100), (256, 1000), (128, 21841), (65536, 19))
-ROUNDS, TEMPERATURE = 15, 4.0
+SHAPES = ((256, 1000), (128, 21841), (65536, 19))
+TEMPERATURE, SECONDS, LEAST_ROUNDS = 4.0, 3.0, 9
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def eager_dist(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return DIST by the formula, differentiated by autograd."""
-    s, t = (F.softmax(z / TEMPERATURE, dim=1) for z in (student, teacher))
-
-    def distance(dim: int) -> Tensor:
-        a, b = s - s.mean(dim, keepdim=True), t - t.mean(dim, keepdim=True)
-        norms = torch.linalg.vector_norm(a, dim=dim) * torch.linalg.vector_norm(b, dim=dim)
-        return 1 - ((a * b).sum(dim) / (norms + 1e-8)).mean()
-
-    return TEMPERATURE**2 * (distance(1) + distance(0))
-
-
-def eager_kd(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return KD by ``F.kl_div`` on softmaxes."""
-    log_student, soft = F.log_softmax(student / TEMPERATURE, dim=1), F.softmax(teacher / TEMPERATURE, dim=1)
-    return TEMPERATURE**2 * F.kl_div(log_student, soft, reduction="batchmean")
-
-
-def our_dist(student: Tensor, teacher: Tensor) -> Tensor:
+def ours_dist(student: Tensor, teacher: Tensor) -> Tensor:
     """Return our DIST."""
     return dist_loss(student, teacher, temperature=TEMPERATURE)
 
 
-def our_kd(student: Tensor, teacher: Tensor) -> Tensor:
+def ours_kd(student: Tensor, teacher: Tensor) -> Tensor:
     """Return our KD."""
     return kd_loss(student, teacher, temperature=TEMPERATURE)
 
 
-def peer(kind: str, **settings: float) -> Loss | None:
-    """Return torchdistill's loss, or None where it is not installed."""
-    try:
-        from torchdistill.losses import mid_level
-    except ImportError:
-        return None
-    sides = {f"{side}_module_{what}": value for side in ("student", "teacher") for what, value in PLACES}
-    module = getattr(mid_level, kind)(**sides, **settings)
-    return lambda s, t: module({".": {"output": s}}, {".": {"output": t}})
+def plain_dist(student: Tensor, teacher: Tensor) -> Tensor:
+    """Return DIST as its equation reads, differentiated by autograd."""
+    one, other = ((logits / TEMPERATURE).softmax(1) for logits in (student, teacher))
+    return TEMPERATURE**2 * (_distance(one, other, 1) + _distance(one, other, 0))
 
 
-PLACES = (("path", "."), ("io", "output"))
-COMPETITORS: dict[str, dict[str, Loss | None]] = {
-    "dist": {"ours": our_dist, "eager": eager_dist, "torchdistill": peer("DISTLoss", tau=TEMPERATURE)},
-    "kd": {"ours": our_kd, "eager": eager_kd, "torchdistill": peer("KDLoss", temperature=TEMPERATURE, alpha=0.0)},
-}
+def _distance(one: Tensor, other: Tensor, dim: int) -> Tensor:
+    one, other = one - one.mean(dim, keepdim=True), other - other.mean(dim, keepdim=True)
+    norms = torch.linalg.vector_norm(one, dim=dim) * torch.linalg.vector_norm(other, dim=dim)
+    correlations: Tensor = (one * other).sum(dim) / (norms + 1e-8)
+    return 1 - correlations.mean()
 
 
-def _inputs(shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def plain_kd(student: Tensor, teacher: Tensor) -> Tensor:
+    """Return KD by ``kl_div`` on softmaxes."""
+    log_student, soft = F.log_softmax(student / TEMPERATURE, 1), F.softmax(teacher / TEMPERATURE, 1)
+    divergence: Tensor = F.kl_div(log_student, soft, reduction="batchmean")
+    return TEMPERATURE**2 * divergence
+
+
+def _peer(name: str, scale: float, **settings: Any) -> Loss:
+    from torchdistill.losses import mid_level
+
+    where = {f"{who}_module_{what}": "x" for who in ("student", "teacher") for what in ("path", "io")}
+    loss = getattr(mid_level, name)(**where, **settings)
+    return lambda student, teacher: scale * loss({"x": {"x": student}}, {"x": {"x": teacher}}, None)
+
+
+def pairs() -> Iterator[tuple[str, Loss, str, Loss]]:
+    """Yield what is compared: name, ours, the other's name, the other."""
+    yield "dist_loss", ours_dist, "plain eager", plain_dist
+    yield "kd_loss", ours_kd, "F.kl_div on softmaxes", plain_kd
+    if find_spec("torchdistill"):
+        yield (
+            "dist_loss",
+            ours_dist,
+            "torchdistill DISTLoss",
+            _peer("DISTLoss", 1, beta=1.0, gamma=1.0, tau=TEMPERATURE),
+        )
+        # Without a cross-entropy beside it, its loss leaves the square of the temperature out.
+        kd = _peer("KDLoss", TEMPERATURE**2, temperature=TEMPERATURE, alpha=0.0)
+        yield "kd_loss", ours_kd, "torchdistill KDLoss", kd
+
+
+def _step(loss: Loss, student: Tensor, teacher: Tensor) -> tuple[float, Tensor]:
+    start = time.perf_counter()
+    (gradient,) = torch.autograd.grad(loss(student, teacher), student)
+    return time.perf_counter() - start, gradient
+
+
+def _peak_bytes(loss: Loss, student: Tensor, teacher: Tensor) -> int:
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        _step(loss, student, teacher)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "trace.json")
+        profiler.export_chrome_trace(str(path))
+        events = [event for event in json.loads(path.read_text())["traceEvents"] if event.get("name") == "[memory]"]
+    now = peak = 0
+    for event in sorted(events, key=lambda event: float(event["ts"])):
+        now += event["args"]["Bytes"]
+        peak = max(peak, now)
+    return peak
+
+
+def _row(shape: tuple[int, int], name: str, ours: Loss, other_name: str, other: Loss) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(0)
     student, teacher = (3 * torch.randn(shape, generator=generator) for _ in range(2))
-    return student.requires_grad_(True), teacher
-
-
-def _loop(loss: Loss, shape: tuple[int, int]) -> Callable[[int], None]:
-    student, teacher = _inputs(shape)
-
-    def both_ways(_: int) -> None:
-        student.grad = None
-        torch.autograd.backward(loss(student, teacher))
-
-    return both_ways
-
-
-def _status(field: str) -> int:
-    line = next(one for one in Path("/proc/self/status").read_text().splitlines() if one.startswith(field))
-    return int(line.split()[1])
-
-
-def _print_peak(loss: str, name: str, shape: tuple[int, int]) -> None:
-    """Print, in this process, the kilobytes that one call took at its peak."""
-    chosen = COMPETITORS[loss][name]
-    assert chosen is not None
-    _loop(chosen, (4, shape[1]))(0)
-    loop = _loop(chosen, shape)
-    Path("/proc/self/clear_refs").write_text("5")
-    before = _status("VmRSS")
-    loop(0)
-    print(_status("VmHWM") - before)
-
-
-def _peak(loss: str, name: str, shape: tuple[int, int]) -> int:
-    words = [sys.executable, __file__, "--peak", loss, name, *map(str, shape)]
-    return int(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
-
-
-def _row(loss: str, shape: tuple[int, int]) -> dict[str, object]:
-    there = {name: one for name, one in COMPETITORS[loss].items() if one is not None}
-    taken = in_turns({name: _loop(one, shape) for name, one in there.items()}, ROUNDS)
-    row: dict[str, object] = {"loss": loss, "rows x classes": f"{shape[0]} x {shape[1]}"}
-    row["ours (ms)"] = round(1e3 * middle(taken["ours"], 6), 2)
-    for other in ("eager", "torchdistill"):
-        known = other in there
-        row[f"time / {other}"] = middle(ratios(taken, "ours", other), 2) if known else "not installed"
-    # Below this the process's own pages are most of what is seen.
-    if shape[0] * shape[1] >= 2**17:
-        row["peak memory / eager"] = round(_peak(loss, "ours", shape) / _peak(loss, "eager", shape), 2)
-    return row
+    both = [(loss, student.requires_grad_(), teacher) for loss in (ours, other)]
+    one, two = (_step(*one)[1] for one in both)
+    # The peer bounds each norm instead of their product, which shows where columns are small.
+    if not (one - two).norm() < 0.05 * two.norm():
+        raise SystemExit(f"{name} and {other_name} differ at {shape}: not the same loss")
+    spent = sum(_step(*one)[0] for one in both)
+    rounds = max(LEAST_ROUNDS, min(200, int(SECONDS / spent)))
+    times = [[_step(*one)[0] for one in both] for _ in range(rounds)]
+    ratios = sorted(one / two for one, two in times)
+    ours_time, other_time = (statistics.median(column) for column in zip(*times, strict=True))
+    ours_peak, other_peak = (_peak_bytes(*one) / (4 * student.numel()) for one in both)
+    return {
+        "ours": name,
+        "against": other_name,
+        "logits": f"{shape[0]} x {shape[1]}",
+        "time, ours / other": round(ours_time / other_time, 3),
+        "middle half of rounds": f"{ratios[rounds // 4]:.3f} to {ratios[3 * rounds // 4]:.3f}",
+        "memory, ours / other": round(ours_peak / other_peak, 3),
+        "peaks (logit tensors)": f"{ours_peak:.2f}, {other_peak:.2f}",
+    }
 
 
 def main() -> None:
-    """Measure every loss and shape, and keep the result."""
-    if sys.argv[1:2] == ["--peak"]:
-        loss, name, samples, classes = sys.argv[2:]
-        _print_peak(loss, name, (int(samples), int(classes)))
-        return
-    rows = [_row(loss, shape) for loss in COMPETITORS for shape in SHAPES]
-    record("losses-cpu", "Losses, forward and backward in float32: ours against plain eager and torchdistill", rows)
+    """Measure every pair at every shape and keep the result."""
+    # Freed at once: see the module's note on time.
+    torch.ones(7 * 2**20)
+    rows = [_row(shape, *pair) for pair in pairs() for shape in SHAPES]
+    note = "" if find_spec("torchdistill") else "; torchdistill: not installed"
+    record("losses-cpu", f"Losses, forward and backward in float32 at temperature {TEMPERATURE:g}{note}", rows)
 
 
 if __name__ == "__main__":
