@@ -26,7 +26,7 @@ from torch.profiler import ProfilerActivity, profile
 from limbeck.losses import dist_loss, kd_loss
 from record import record
 
-SHAPES = ((256, 1000), (128, 21841), (65536, 19))
+SHAPES = ((64, 100), (256, 1000), (128, 21841), (65536, 19))
 TEMPERATURE, SECONDS, LEAST_ROUNDS = 4.0, 3.0, 9
 Loss = Callable[[Tensor, Tensor], Tensor]
 

@@ -31,7 +31,7 @@ def build(recipe: Recipe, overrides: Pairs = None, seeds: Seeds = 1) -> None:
     overall = Overall(console, "signal cache", "rows")
     try:
         with stoppable("the same command goes on"), LiveProgress(console) as progress:
-            say = Reporting(lambda line: console.print(line, highlight=False, markup=False), progress)
+            say = Reporting(lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True), progress)
             values = parse_overrides(overrides or [])
             build_cache(recipe, overrides=values, seeds=seeds, reporting=say, tick=overall.tick)
     finally:
@@ -74,4 +74,4 @@ def clear(
 
 
 def _print(line: str) -> None:
-    make_console().print(line, highlight=False, markup=False)
+    make_console().print(line, highlight=False, markup=False, soft_wrap=True)

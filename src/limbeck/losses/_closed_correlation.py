@@ -1,4 +1,4 @@
-r"""The two correlation distances with their gradient in closed form: less time and memory than autograd's.
+r"""The two correlation distances with their gradient in closed form, for less memory and time than autograd's.
 
 With :math:`a, b` a row or column of the student's and the teacher's probabilities less their mean and
 :math:`D = |a||b| + \epsilon`,

@@ -30,8 +30,9 @@ def dist_parts(
 ) -> DistParts:
     r"""Compute DIST's two terms, :math:`1 - \rho` between rows (inter-class) and between columns (intra-class).
 
-    The gradient is in closed form, in less time and memory than autograd's; it cannot be differentiated again. Only
-    under ``torch.compile``, and where ``weight`` needs a gradient itself, does autograd derive it.
+    The gradient is in closed form: in less memory than autograd's and, unless the logits are few, in less time. It
+    cannot be differentiated again. Only under ``torch.compile``, and where ``weight`` needs a gradient itself, does
+    autograd derive it.
 
     Args:
         student_logits: (N, C) float logits.
