@@ -79,7 +79,7 @@ def measure(
     """
     mode = network.training
     network.eval()
-    metrics, loss, predictions = _metrics(num_classes), MeanMetric(), []
+    metrics, loss, predictions = _metrics(num_classes), MeanMetric(nan_strategy="disable"), []
     with precision or nullcontext():
         for batch in batches:
             logits = network(batch.inputs).float()
