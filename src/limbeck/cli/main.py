@@ -105,7 +105,7 @@ def recipes(
     name: Annotated[str | None, typer.Argument(help="A packaged recipe.", show_default=False)] = None,
 ) -> None:
     """List the packaged recipes, or print one, to begin a recipe of your own with."""
-    from limbeck.runs.recipe import packaged, read_recipe
+    from limbeck.runs.loading import packaged, read_recipe
 
     if name is not None:
         print(read_recipe(name)[1], end="")

@@ -2,7 +2,8 @@
 
 from limbeck.runs.compare import Comparison, compare
 from limbeck.runs.folder import RunFolder
-from limbeck.runs.recipe import Recipe, dump_recipe, load_recipe, packaged, parse_overrides
+from limbeck.runs.loading import dump_recipe, load_recipe, packaged, parse_overrides
+from limbeck.runs.recipe import Recipe
 from limbeck.runs.run import Run, read_run, run
 from limbeck.runs.teachers import Reporting
 

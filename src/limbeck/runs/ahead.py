@@ -13,7 +13,8 @@ from limbeck.cache import SignalStore, ask, building, missing, require_room
 from limbeck.data import Data
 from limbeck.errors import RunError
 from limbeck.runs.caching import RunCache, Say, is_cached, signals_folder
-from limbeck.runs.recipe import Recipe, load_recipe
+from limbeck.runs.loading import load_recipe
+from limbeck.runs.recipe import Recipe
 from limbeck.runs.setting import load_data
 from limbeck.runs.teachers import Made, Reporting, make_teacher
 

@@ -14,7 +14,8 @@ from limbeck.cache.signals import size
 from limbeck.data import Data
 from limbeck.errors import RunError, UserError
 from limbeck.runs.caching import RunCache, Say, check_cache, expected_signals, is_cached, signals_folder, why_uncached
-from limbeck.runs.recipe import Recipe, load_recipe
+from limbeck.runs.loading import load_recipe
+from limbeck.runs.recipe import Recipe
 from limbeck.runs.setting import load_data
 from limbeck.runs.store import cache_folder
 from limbeck.runs.teachers import Reporting, is_trained, make_teacher

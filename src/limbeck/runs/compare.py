@@ -19,7 +19,8 @@ from limbeck.report.plot import save_comparison_plot
 from limbeck.report.table import MethodResult, comparison_rows, to_csv, to_markdown
 from limbeck.runs.ahead import fill_ahead, shared_caches
 from limbeck.runs.folder import RunFolder, is_occupied, write_atomically
-from limbeck.runs.recipe import MethodSettings, Recipe, dump_recipe, load_recipe
+from limbeck.runs.loading import dump_recipe, load_recipe
+from limbeck.runs.recipe import MethodSettings, Recipe
 from limbeck.runs.run import check_run, run
 from limbeck.runs.setting import Feed, load_data
 from limbeck.runs.teachers import Made, Reporting, make_teacher

@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from limbeck.errors import UserError
-from limbeck.runs.recipe import Recipe, dump_recipe
+from limbeck.runs.loading import dump_recipe
+from limbeck.runs.recipe import Recipe
 from limbeck.training.checkpoint import has_checkpoint
 
 

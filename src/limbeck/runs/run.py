@@ -19,7 +19,8 @@ from limbeck.runs.caching import check_cache, with_cache
 from limbeck.runs.choosing import chooser
 from limbeck.runs.features import check_features, feature_arguments
 from limbeck.runs.folder import RunFolder, save_network
-from limbeck.runs.recipe import Recipe, load_recipe
+from limbeck.runs.loading import load_recipe
+from limbeck.runs.recipe import Recipe
 from limbeck.runs.setting import Feed, describe, load_data, parameter_count, student_network
 from limbeck.runs.teachers import Reporting, check_teacher, make_teacher
 from limbeck.seeding import seed_everything
