@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from data_layouts import write_mnist
+from limbeck.cli.main import main
 
 # Small networks gain nothing from a second thread, and two test processes with two each crawl.
 torch.set_num_threads(1)
@@ -55,3 +56,17 @@ def tiny(tmp_path):
         "training": training,
         "output": {"root": str(tmp_path / "runs")},
     }
+
+
+@pytest.fixture
+def limbeck(monkeypatch, capsys):
+    """Run the command in this process; return its exit code, output and errors."""
+
+    def command(*words):
+        monkeypatch.setattr(sys, "argv", ["limbeck", *map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        printed = capsys.readouterr()
+        return stop.value.code or 0, printed.out, printed.err
+
+    return command

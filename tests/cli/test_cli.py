@@ -6,22 +6,6 @@ import sys
 import pytest
 import yaml
 
-from limbeck.cli.main import main
-
-
-@pytest.fixture
-def limbeck(monkeypatch, capsys):
-    """Run the command in this process; return its exit code, output and errors."""
-
-    def command(*words):
-        monkeypatch.setattr(sys, "argv", ["limbeck", *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        printed = capsys.readouterr()
-        return stop.value.code or 0, printed.out, printed.err
-
-    return command
-
 
 @pytest.fixture
 def recipe(tiny, tmp_path):
