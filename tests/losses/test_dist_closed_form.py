@@ -30,7 +30,7 @@ def closed(student, teacher, temperature=4.0, weight=None):
 
 
 def plain(student, teacher, temperature=4.0, weight=None):
-    return formula(student, teacher, temperature, False, weight)
+    return formula(student, teacher, temperature, False, weight, (1.0, 1.0))[1:]
 
 
 def value_and_gradient(function, student, teacher, shares=(2.0, 1.0), **settings):

@@ -18,7 +18,7 @@ SPLITS = {
 WEIGHTS = ("all", "real", "mask", "only the first rows", "none")
 CASES = [(split, kind, classes) for split in SPLITS for kind in WEIGHTS for classes in (5, 40)]
 # Single precision rounds a sum over 24 rows in another order to other last digits.
-TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5}
+TOLERANCES = {torch.float64: 1e-12, torch.float32: 2e-6}
 
 
 def batch(kind, classes, dtype):
@@ -41,24 +41,29 @@ def closed(student, teacher, weight):
 
 
 def formula(student, teacher, weight):
-    inter, intra = correlation_distances(student, teacher, 2.0, True, weight)
-    return 4 * (2 * inter + 0.5 * intra)
+    return correlation_distances(student, teacher, 2.0, True, weight, (8.0, 2.0))[0]
 
 
 def value_and_gradients(loss, case, dtype, rank=0, world=1):
+    """Return the loss, the gradient of all rows' logits and, averaged over processes, those of a layer's parameters."""
     split, kind, classes = case
     sizes = SPLITS[split][world]
     mine = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
     inputs, teacher, weight = batch(kind, classes, dtype)
     torch.manual_seed(0)
     model = torch.nn.Linear(INPUTS, classes, dtype=dtype)
-    value = loss(model(inputs[mine]), teacher[mine], None if weight is None else weight[mine])
+    logits = model(inputs[mine])
+    logits.retain_grad()
+    value = loss(logits, teacher[mine], None if weight is None else weight[mine])
     value.backward()
-    for parameter in model.parameters() if dist.is_initialized() else ():
+    of_logits = torch.zeros(ROWS, classes, dtype=dtype)
+    of_logits[mine] = logits.grad
+    gradients = [of_logits, *(parameter.grad for parameter in model.parameters())]
+    for gradient in gradients if dist.is_initialized() else ():
         # What DistributedDataParallel does.
-        dist.all_reduce(parameter.grad)
-        parameter.grad /= world
-    return [value.detach(), *(parameter.grad for parameter in model.parameters())]
+        dist.all_reduce(gradient)
+        gradient /= world
+    return [value.detach(), *gradients]
 
 
 def work(rank, world, folder):
@@ -83,13 +88,19 @@ def results(tmp_path_factory):
     return {(world, rank): torch.load(folder / f"{world}-{rank}.pt") for world in (1, 2, 3) for rank in range(world)}
 
 
+def apart(one, other):
+    """Return the largest difference, relative to the largest entry where that is above 1."""
+    return ((one - other).abs().max() / other.abs().max().clamp_min(1)).item()
+
+
 @pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case)))
 def test_any_number_of_processes_gives_the_same(results, case, dtype):
     alone = value_and_gradients(closed, case, dtype)
     for table in results.values():
         for name in ("closed", "formula"):
-            torch.testing.assert_close(table[name, dtype, case], alone, rtol=TOLERANCES[dtype], atol=TOLERANCES[dtype])
+            found = table[name, dtype, case]
+            assert max(apart(one, other) for one, other in zip(found, alone, strict=True)) < TOLERANCES[dtype]
 
 
 def test_every_process_has_the_same_value_to_the_last_bit(results):

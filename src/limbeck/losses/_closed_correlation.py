@@ -24,24 +24,21 @@ from limbeck.losses._row_blocks import RowBlocks, cut
 from limbeck.losses._rows import full
 
 
-def _varies(rows: Tensor, columns: Columns) -> Tensor:
+def _varies(sums: Tensor, means: Tensor, total: Tensor) -> Tensor:
     """Return (2, N + C), which side's rows and columns vary by more than the rounding of their mean."""
-    level = (4 * torch.finfo(rows.dtype).eps) ** 2
-    means, squares = columns.numbers[:2], columns.numbers[2:4]
-    columns_vary = squares > means.square().mul_(columns.total * level)
-    return torch.cat([rows[:2] > level / means.shape[1], columns_vary], dim=1)
+    level, classes = (4 * torch.finfo(sums.dtype).eps) ** 2, means.shape[1]
+    rows_vary = sums[:2, :-classes] > level / classes
+    return torch.cat([rows_vary, sums[:2, -classes:] > means.square().mul_(total * level)], dim=1)
 
 
-def _distances(rows: Tensor, columns: Columns) -> tuple[Tensor, Tensor]:
-    """Return (N + C,) distances, and (2, N + C) factors of the centred student and teacher in their gradient."""
-    sums = torch.cat([rows, columns.numbers[2:]], dim=1)
-    own, other = sums[:2].sqrt()
-    bounded = own * other + EPS
-    rho = sums[2] / bounded
-    toward = rho / own.clamp_min(torch.finfo(own.dtype).tiny) * other
-    factors = torch.stack([toward, torch.full_like(rho, -1)]).div_(bounded)
+def _factors(sums: Tensor, norms: Tensor, bounded: Tensor, varies: Tensor) -> Tensor:
+    """Return (2, N + C), what the centred student and teacher are multiplied by in the distances' gradient."""
     # What does not vary has no direction to pull in; its rounding would have one, enlarged up to 1 / EPS times.
-    return 1 - rho, factors.mul_(_varies(rows, columns))
+    factors = varies / bounded
+    toward = sums[2] * norms[1] / norms[0].clamp_min(torch.finfo(norms.dtype).tiny)
+    factors[0].mul_(toward.div_(bounded))
+    factors[1].neg_()
+    return factors
 
 
 def _slope(
@@ -62,6 +59,16 @@ def _slope(
     return out.addcmul_(columns[2], weight)
 
 
+def _through_softmax(slope: Tensor, soft: Tensor, axis: int, spare: Tensor, out: Tensor) -> None:
+    """Turn the gradient with respect to probabilities to that with respect to logits; ``spare`` may be ``slope``."""
+    if axis == 1:
+        torch.ops.aten._softmax_backward_data.out(slope, soft, axis, soft.dtype, grad_input=out)
+        return
+    # The library's own is slow across memory.
+    weighted = torch.mul(slope, soft, out=spare)
+    torch.addcmul(weighted, soft, weighted.sum(axis, keepdim=True), value=-1, out=out)
+
+
 def _gradient(
     kept: Tensor, rows: Tensor, columns: Tensor, weight: Tensor | None, blocks: RowBlocks, dtype: torch.dtype
 ) -> Tensor:
@@ -73,70 +80,98 @@ def _gradient(
     per_class = blocks.per_class(columns).unbind()
     for part in blocks.parts():
         out, spare = blocks.turn(grad[part]), blocks.fit(memory, part)
-        pair = blocks.view(kept, part).unbind()
+        own, other = blocks.view(kept, part).unbind()
+        result = out if direct else spare[1]
         share = None if weight is None else blocks.per_row(weight[part])
         per_row = blocks.per_row(rows[:, part]).unbind()
-        slope = _slope(pair, per_row, per_class, share, spare[0], out if direct else spare[1])
-        weighted = torch.mul(slope, pair[0], out=spare[0])
-        inner = weighted.sum(blocks.class_axis - 1, keepdim=True)
-        torch.addcmul(weighted, pair[0], inner, value=-1, out=slope)
+        slope = _slope((own, other), per_row, per_class, share, result, spare[0])
+        _through_softmax(slope, own, blocks.class_axis - 1, slope, result)
         if not direct:
-            out.copy_(slope)
+            out.copy_(result)
     return grad
+
+
+def _pulls(
+    sums: Tensor, norms: Tensor, bounded: Tensor, columns: Columns, weight: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return what :func:`_gradient` wants of rows and columns, but for factors that are the same for all of either."""
+    means, classes = columns.numbers[:2], columns.numbers.shape[1]
+    factors = _factors(sums, norms, bounded, _varies(sums, means, columns.total))
+    rows, of_columns = factors[:, :-classes], factors[:, -classes:]
+    constant = (of_columns * means).sum(0, keepdim=True).neg_()
+    return rows if weight is None else rows * weight, torch.cat([of_columns, constant])
 
 
 class _Distances(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, student: Tensor, teacher: Tensor, temperature: float, gather: bool, weight: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+        ctx: Any,
+        student: Tensor,
+        teacher: Tensor,
+        temperature: float,
+        gather: bool,
+        weight: Tensor | None,
+        scales: tuple[float, float],
+    ) -> tuple[Tensor, Tensor, Tensor]:
         blocks, like = cut(student), full(student[:0])
         weight = None if weight is None else weight.to(like.dtype)
         kept = like.new_empty(2 * student.numel()) if ctx.needs_input_grad[0] else None
         rows, columns = statistics(student, teacher, temperature, weight, blocks, kept)
         if gather:
             columns = merge_processes(columns)
-        distances, factors = _distances(rows, columns)
+        sums = torch.cat([rows, columns.numbers[2:]], dim=1)
+        norms = sums[:2].sqrt()
+        bounded = torch.mul(norms[0], norms[1]).add_(EPS)
+        distances = 1 - sums[2] / bounded
         of_rows = distances[: blocks.rows]
         inter = (of_rows if weight is None else of_rows * weight).sum()
         if gather:
             dist.all_reduce(inter)
-        count = torch.where(columns.total > 0, columns.total, 1)
-        if kept is not None:
-            ctx.save_for_backward(kept, factors, columns.numbers[:2], count, weight)
-            ctx.blocks, ctx.gather, ctx.temperature, ctx.dtype = blocks, gather, temperature, student.dtype
         # With no row to learn from there is no relation to match either: both terms are 0, as for every loss.
-        return inter / count, distances[blocks.rows :].mean() * (columns.total > 0)
+        some = columns.total > 0
+        count = columns.total.where(some, 1)
+        inter, intra = inter / count, distances[blocks.rows :].mean() * some
+        if kept is not None:
+            ctx.save_for_backward(kept, *_pulls(sums, norms, bounded, columns, weight), count, weight)
+            ctx.blocks, ctx.gather, ctx.temperature, ctx.dtype = blocks, gather, temperature, student.dtype
+            ctx.scales = scales
+        return torch.add(inter * scales[0], intra, alpha=scales[1]), inter, intra
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             raise UserError("dist_loss: got create_graph=True, expected False (its gradient has no gradient)")
-        kept, factors, means, count, weight = ctx.saved_tensors
-        blocks: RowBlocks = ctx.blocks
-        scale = torch.stack(grads).div_(ctx.temperature)
+        kept, rows, columns, count, weight = ctx.saved_tensors
+        total, *own = grads
+        inter, intra = (torch.add(one, total, alpha=scale) for one, scale in zip(own, ctx.scales, strict=True))
         if ctx.gather:
-            dist.all_reduce(scale)
-        inter, intra = scale.unbind()
-        rows = factors[:, : blocks.rows] * (inter / count)
-        rows = rows if weight is None else rows.mul_(weight)
-        pulls = factors[:, blocks.rows :] * (intra / blocks.classes)
-        columns = torch.cat([pulls, (pulls * means).sum(0, keepdim=True).neg_()])
-        return _gradient(kept, rows, columns, weight, blocks, ctx.dtype), None, None, None, None
+            dist.all_reduce(inter)
+            dist.all_reduce(intra)
+        rows = rows * (inter / (count * ctx.temperature))
+        columns = columns * (intra / (ctx.blocks.classes * ctx.temperature))
+        return _gradient(kept, rows, columns, weight, ctx.blocks, ctx.dtype), None, None, None, None, None
 
 
 def closed_distances(
-    student_logits: Tensor, teacher_logits: Tensor, temperature: float, gather: bool, weight: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Return the mean distance between rows and between columns; differentiable once, in the student's logits.
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    temperature: float,
+    gather: bool,
+    weight: Tensor | None,
+    scales: tuple[float, float],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the scaled sum of two terms and the terms: the mean distance between rows and that between columns.
 
-    Arguments as for ``dist_parts``, checked already. With ``gather``, processes exchange the columns' sums, not rows.
+    Differentiable once, in the student's logits. Arguments as for ``dist_parts``, checked already, and each term's
+    scale in the sum. With ``gather``, processes exchange the columns' sums, not rows.
 
     Example:
-        >>> inter, intra = closed_distances(torch.eye(3), 2 * torch.eye(3), 1.0, False, None)
-        >>> bool(inter.abs() < 1e-5), bool(intra.abs() < 1e-5)
+        >>> total, inter, intra = closed_distances(torch.eye(3), 2 * torch.eye(3), 1.0, False, None, (1.0, 1.0))
+        >>> bool(total == inter + intra), bool(total.abs() < 1e-5)
         (True, True)
     """
     gather = gather and dist.is_available() and dist.is_initialized()
-    inter, intra = _Distances.apply(student_logits, teacher_logits.detach(), temperature, gather, weight)
-    return inter, intra
+    terms: tuple[Tensor, Tensor, Tensor] = _Distances.apply(
+        student_logits, teacher_logits.detach(), temperature, gather, weight, scales
+    )
+    return terms

@@ -24,15 +24,21 @@ def _correlation(a: Tensor, b: Tensor, dim: int, count: Tensor | None = None) ->
 
 
 def correlation_distances(
-    student_logits: Tensor, teacher_logits: Tensor, temperature: float, gather: bool, weight: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Return the mean distance between rows and between columns; differentiable any number of times.
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    temperature: float,
+    gather: bool,
+    weight: Tensor | None,
+    scales: tuple[float, float],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the scaled sum of two terms and the terms: the mean distance between rows and that between columns.
 
-    What a compiler fuses, and what the closed form is held against. Arguments as for ``dist_parts``, checked already.
+    What a compiler fuses, and what the closed form is held against. Differentiable any number of times. Arguments as
+    for ``dist_parts``, checked already, and each term's scale in the sum.
 
     Example:
-        >>> inter, intra = correlation_distances(torch.eye(3), 2 * torch.eye(3), 1.0, False, None)
-        >>> bool(inter.abs() < 1e-5), bool(intra.abs() < 1e-5)
+        >>> total, inter, intra = correlation_distances(torch.eye(3), 2 * torch.eye(3), 1.0, False, None, (1.0, 1.0))
+        >>> bool(total == inter + intra), bool(total.abs() < 1e-5)
         (True, True)
     """
     student = torch.softmax(full(student_logits) / temperature, dim=1)
@@ -42,7 +48,8 @@ def correlation_distances(
         student, teacher = gather_rows(student), gather_rows(teacher)
     inter = row_mean(1 - _correlation(student, teacher, dim=1), weight)
     count = None if weight is None else weight.to(student.dtype)[:, None]
-    intra = (1 - _correlation(student, teacher, 0, count)).mean()
+    columns = (1 - _correlation(student, teacher, 0, count)).mean()
     # With no row to learn from there is no relation to match either: both terms are 0, as for every loss.
     counts = student.shape[0] > 0 if weight is None else weight.sum() > 0
-    return inter, intra * counts
+    intra = columns * counts
+    return scales[0] * inter + scales[1] * intra, inter, intra

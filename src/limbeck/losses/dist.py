@@ -58,6 +58,17 @@ def dist_parts(
         >>> f"{inter:.5f} {intra:.5f}"
         '0.97337 0.92779'
     """
+    return DistParts(*_terms(student_logits, teacher_logits, temperature, gather, weight)[1:])
+
+
+def _terms(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    temperature: float,
+    gather: bool,
+    weight: Tensor | None,
+    scales: tuple[float, float] = (1.0, 1.0),
+) -> tuple[Tensor, Tensor, Tensor]:
     check_pair(student_logits, teacher_logits)
     check_temperature(temperature)
     rows = student_logits.shape[:1]
@@ -66,7 +77,7 @@ def dist_parts(
     # A compiler fuses the formula itself, and the closed form knows no gradient with respect to weights.
     plain = torch.compiler.is_compiling() or (weight is not None and weight.requires_grad)
     distances = correlation_distances if plain else closed_distances
-    return DistParts(*distances(student_logits, teacher_logits, temperature, gather, weight))
+    return distances(student_logits, teacher_logits, temperature, gather, weight, scales)
 
 
 def dist_loss(
@@ -109,9 +120,9 @@ def dist_loss(
     """
     if scale not in ("code", "paper"):
         raise UserError(f"scale: got {scale!r}, expected 'code' or 'paper'")
-    parts = dist_parts(student_logits, teacher_logits, temperature=temperature, gather=gather, weight=weight)
     factor = temperature**2 if scale == "code" else 1.0
-    return factor * (beta * parts.inter + gamma * parts.intra)
+    scales = (factor * beta, factor * gamma)
+    return _terms(student_logits, teacher_logits, temperature, gather, weight, scales)[0]
 
 
 class DISTLoss(nn.Module):
