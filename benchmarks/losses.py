@@ -24,10 +24,12 @@ from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
 from limbeck.losses import dist_loss, kd_loss
+from limbeck.losses._row_correlation import Bounds, row_distances
 from record import record
 
 SHAPES = ((64, 100), (256, 1000), (128, 21841), (65536, 19))
 TEMPERATURE, SECONDS, LEAST_ROUNDS = 4.0, 3.0, 9
+BOUNDS = Bounds(scale=100.0, variance=1e-3, norm=0.1)
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -61,6 +63,18 @@ def plain_kd(student: Tensor, teacher: Tensor) -> Tensor:
     return TEMPERATURE**2 * divergence
 
 
+def ours_pearson(student: Tensor, teacher: Tensor) -> Tensor:
+    """Return our Pearson part of CMKD."""
+    return row_distances(student, teacher, TEMPERATURE, BOUNDS).mean()
+
+
+def plain_pearson(student: Tensor, teacher: Tensor) -> Tensor:
+    """Return the Pearson part of CMKD as its equation reads, differentiated by autograd."""
+    normal = (F.layer_norm(logits, logits.shape[1:], eps=BOUNDS.variance) for logits in (student, teacher))
+    one, other = (BOUNDS.scale * (logits / TEMPERATURE).softmax(1) for logits in normal)
+    return _distance(one, other, 1)
+
+
 def _peer(name: str, scale: float, **settings: Any) -> Loss:
     from torchdistill.losses import mid_level
 
@@ -72,6 +86,7 @@ def _peer(name: str, scale: float, **settings: Any) -> Loss:
 def pairs() -> Iterator[tuple[str, Loss, str, Loss]]:
     """Yield what is compared: name, ours, the other's name, the other."""
     yield "dist_loss", ours_dist, "plain eager", plain_dist
+    yield "CMKD's Pearson part", ours_pearson, "plain eager", plain_pearson
     yield "kd_loss", ours_kd, "F.kl_div on softmaxes", plain_kd
     if find_spec("torchdistill"):
         yield (

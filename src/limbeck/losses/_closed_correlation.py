@@ -18,6 +18,7 @@ from torch import Tensor
 from torch import distributed as dist
 
 from limbeck.errors import UserError
+from limbeck.losses._block_softmax import through_softmax
 from limbeck.losses._correlation import EPS
 from limbeck.losses._correlation_statistics import Columns, merge_processes, statistics
 from limbeck.losses._row_blocks import RowBlocks, cut
@@ -59,16 +60,6 @@ def _slope(
     return out.addcmul_(columns[2], weight)
 
 
-def _through_softmax(slope: Tensor, soft: Tensor, axis: int, spare: Tensor, out: Tensor) -> None:
-    """Turn the gradient with respect to probabilities to that with respect to logits; ``spare`` may be ``slope``."""
-    if axis == 1:
-        torch.ops.aten._softmax_backward_data.out(slope, soft, axis, soft.dtype, grad_input=out)
-        return
-    # The library's own is slow across memory.
-    weighted = torch.mul(slope, soft, out=spare)
-    torch.addcmul(weighted, soft, weighted.sum(axis, keepdim=True), value=-1, out=out)
-
-
 def _gradient(
     kept: Tensor, rows: Tensor, columns: Tensor, weight: Tensor | None, blocks: RowBlocks, dtype: torch.dtype
 ) -> Tensor:
@@ -85,7 +76,7 @@ def _gradient(
         share = None if weight is None else blocks.per_row(weight[part])
         per_row = blocks.per_row(rows[:, part]).unbind()
         slope = _slope((own, other), per_row, per_class, share, result, spare[0])
-        _through_softmax(slope, own, blocks.class_axis - 1, slope, result)
+        through_softmax(slope, own, blocks.class_axis - 1, result)
         if not direct:
             out.copy_(result)
     return grad

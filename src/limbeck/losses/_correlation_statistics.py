@@ -1,16 +1,14 @@
 """Centred sums of two sides' probabilities, along rows and along columns, from one pass over their logits."""
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from limbeck.losses._block_softmax import soften
 from limbeck.losses._row_blocks import RowBlocks
 from limbeck.losses._rows import full
-
-_LOG2_E = 1 / math.log(2)
 
 
 class Columns(NamedTuple):
@@ -57,21 +55,6 @@ def merge_processes(columns: Columns) -> Columns:
     dist.all_gather(table, own)
     every = torch.stack(table)
     return merge(Columns(every[:, 0], every[:, 1:].view(len(table), 5, -1)))
-
-
-def _soften(logits: Tensor, temperature: float, blocks: RowBlocks, out: Tensor) -> None:
-    """Write a block's probabilities to ``out``."""
-    axis, factor = blocks.class_axis - 1, (_LOG2_E if out.is_cpu else 1) / temperature
-    scaled = blocks.turn(full(logits))
-    if not out.is_cpu:
-        torch.softmax(torch.mul(scaled, factor, out=out), axis, out=out)
-        return
-    if axis == 0:
-        scaled, factor = torch.mul(scaled, factor, out=out), 1
-    # The power of two is the same function, and on a CPU four times as fast as the exponential that softmax takes.
-    # What the largest is rounded by cancels, so that the multiplication, fused with the addition, costs no digit.
-    torch.add(scaled.amax(axis, keepdim=True).mul_(-factor), scaled, alpha=factor, out=out).exp2_()
-    out.mul_(out.sum(axis, keepdim=True).reciprocal_())
 
 
 def _sums(spare: Tensor, axis: int, out: Tensor) -> None:
@@ -127,8 +110,8 @@ def statistics(
     for part, of_part in zip(parts, numbers.unbind(), strict=True):
         block = blocks.fit(memory, part)
         pair, spare = (block[3:], block[:3]) if kept is None else (blocks.view(kept, part), block)
-        _soften(student[part], temperature, blocks, pair[0])
-        _soften(teacher[part], temperature, blocks, pair[1])
+        for logits, out in zip((student, teacher), pair, strict=True):
+            soften(blocks.turn(full(logits[part])), 1 / temperature, blocks.class_axis - 1, out)
         share = None if weight is None else blocks.per_row(weight[part])
         _column_numbers(pair, share, blocks.row_axis, spare, of_part)
         _row_sums(pair, blocks, spare, rows[:, part])

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from limbeck.losses._row_correlation import Bounds, distance, row_distances
 from limbeck.losses._rows import check_pair, check_temperature, full, row_mean
 
 # Rows all but constant, such as an untrained head's, have no correlation: a floor of the variance of logits and one of
@@ -48,11 +49,6 @@ def soft_rank(values: Tensor, *, temperature: float = 0.1) -> Tensor:
     return 0.5 + torch.sigmoid((values[:, :, None] - values[:, None, :]) / temperature).sum(dim=2)
 
 
-def _distance(student: Tensor, teacher: Tensor) -> Tensor:
-    student, teacher = (side - side.mean(dim=1, keepdim=True) for side in (student, teacher))
-    return 1 - F.cosine_similarity(student, teacher, dim=1, eps=_LEAST_NORM)
-
-
 def _difficulty(teacher_logits: Tensor) -> Tensor:
     log_teacher = F.log_softmax(teacher_logits, dim=1)
     return -(log_teacher.exp() * log_teacher).sum(dim=1) / math.log(max(2, teacher_logits.shape[1]))
@@ -90,11 +86,12 @@ def cmkd_parts(
     check_temperature(rank_temperature, "rank_temperature")
     classes = student_logits.shape[1]
     student, teacher = full(student_logits), full(teacher_logits.detach())
-    sides = [F.layer_norm(side, (classes,), eps=_LEAST_VARIANCE) for side in (student, teacher)]
     # Probabilities shrink with C and T, ranks grow with C and shrink with their temperature; no correlation sees it.
     scale, rank_scale = classes * max(1.0, temperature), max(1.0, rank_temperature) / classes
-    pearson = _distance(*(scale * F.softmax(side / temperature, dim=1) for side in sides))
-    spearman = _distance(*(rank_scale * soft_rank(side, temperature=rank_temperature) for side in sides))
+    pearson = row_distances(student, teacher, temperature, Bounds(scale, _LEAST_VARIANCE, _LEAST_NORM))
+    sides = [F.layer_norm(side, (classes,), eps=_LEAST_VARIANCE) for side in (student, teacher)]
+    one, other = (rank_scale * soft_rank(side, temperature=rank_temperature) for side in sides)
+    spearman = distance(one, other, _LEAST_NORM)
     return CMKDParts(pearson, spearman, _difficulty(teacher))
 
 
