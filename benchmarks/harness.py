@@ -96,6 +96,7 @@ class Bench:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     channels_last: Literal["auto"] | bool = "auto"
     device: Device = "cpu"
+    cuda_graph: bool = False
     augment: Augment = CROP_AND_FLIP
     mean: Sequence[float] = (0.5071, 0.4867, 0.4408)
     std: Sequence[float] = (0.2675, 0.2565, 0.2761)
@@ -107,6 +108,7 @@ class Bench:
             device=self.device,
             precision=self.precision,
             channels_last=self.channels_last,
+            cuda_graph=self.cuda_graph,
             batch_size=self.batch_size,
             optimizer=OptimizerSettings(name="sgd", lr=0.01, momentum=0.9, weight_decay=5e-4),
             schedule=ScheduleSettings(name="constant"),
@@ -149,7 +151,9 @@ class Bench:
         distiller = limbeck.Distiller(student, teacher, method=method, num_classes=self.classes)
         self.placed(distiller)
         classes = self.classes
-        engine = Engine(distiller, self.views, self.settings, fabric=self.fabric, splits={}, num_classes=classes)
+        engine = Engine(
+            distiller, self.views, self.settings, fabric=self.fabric, splits={}, num_classes=classes, say=print
+        )
         return lambda epoch: engine.train_epoch(epoch).means()
 
     @cached_property

@@ -39,6 +39,7 @@ OURS: dict[str, dict[str, Any]] = {
     "fp32": {"precision": "fp32", "channels_last": False},
     "bf16, channels_last": {"precision": "bf16", "channels_last": True},
 }
+GRAPH = {"bf16, channels_last, CUDA graph": {"precision": "bf16", "channels_last": True, "cuda_graph": True}}
 NOTES = (
     "Random weights for all networks; the same ones, of limbeck's zoo, for everybody.",
     "torchdistill and the plain loop: fp32, images one by one through PIL and torchvision's transforms, a DataLoader.",
@@ -216,7 +217,8 @@ def sampling_rows(images: PilImages, bench: Bench, args: argparse.Namespace) -> 
 def measured(data: Data, args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """Measure every pair and method."""
     assert isinstance(data.train, ImageSet)
-    benches = {way: Bench(data.train, batch_size=args.batch_size, device=args.device, **s) for way, s in OURS.items()}
+    ways = {**OURS, **GRAPH} if args.device == "cuda" else OURS
+    benches = {way: Bench(data.train, batch_size=args.batch_size, device=args.device, **s) for way, s in ways.items()}
     images, rows = PilImages(data), list[dict[str, Any]]()
     for names in args.pairs:
         pair = Pair(*names)

@@ -106,6 +106,12 @@ class CachedTeacher(Teacher):
             return self._ask(inputs, labels, indices, epoch)
         return self._answer(slots.cpu(), inputs, labels, indices, epoch)
 
+    def undecided(self) -> str | None:
+        """Say why the next answers may come from the files or the live teacher; None if an epoch's table has all."""
+        if self._table is None:
+            return "the teacher's rows are too many for a table on the device"
+        return None if self._known is None and self._checked else "the signal cache has not stored all rows yet"
+
     def _turn_to(self, epoch: int, device: torch.device) -> None:
         """Read what is stored of an epoch's rows."""
         signals = self.store.signals

@@ -1,5 +1,6 @@
 """One distillation, from a recipe to a run folder."""
 
+import copy
 import platform
 import time
 from collections.abc import Mapping
@@ -158,7 +159,8 @@ class _Session:
         engine = self._engine()
         engine.fit(resume=resume)
         self.folder.write_metrics(engine.record)
-        student = engine.network.cpu().eval()
+        # A copy leaves the compiled form behind.
+        student = copy.deepcopy(engine.network).cpu().eval()
         save_network(self.folder.path / "student.safetensors", student, describe(self.recipe.student, self.data))
         self.folder.write_predictions(engine.measured["test"].predictions)
         summary = self._summary(engine, time.perf_counter() - start)
@@ -212,6 +214,7 @@ class _Session:
             progress=_Logged(self.folder, self.heard.progress),
             before_epoch=chooser(self.recipe, distiller, self.feed, self.say) if selects else None,
             after_epoch=self.folder.write_metrics,
+            say=self.say,
         )
 
     def _summary(self, engine: Engine, seconds: float) -> dict[str, Any]:

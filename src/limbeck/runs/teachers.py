@@ -245,6 +245,7 @@ def _train(
         splits=feed.measured(),
         num_classes=len(data.classes),
         progress=reporting.progress,
+        say=reporting.say,
     )
     rows = engine.fit()
     summary = {**rows[-1], "parameters": parameter_count(network), "seconds": sum(row["seconds"] for row in rows)}

@@ -46,3 +46,11 @@ class Teacher(nn.Module, ABC):
         A teacher that remembers the training's views must tell these from them; any other need not.
         """
         return self.logits(inputs, labels, indices, epoch)
+
+    def undecided(self) -> str | None:
+        """Say what this teacher has yet to decide on the host before its next answers; None if nothing.
+
+        Only answers that take no such decision can be recorded as part of a CUDA graph. It is asked after the first
+        batches of an epoch.
+        """
+        return None

@@ -3,7 +3,8 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from limbeck.data import Batch, Views
 from limbeck.distiller import Distiller
 from limbeck.errors import RunError
 from limbeck.training.checkpoint import load_checkpoint, save_checkpoint
+from limbeck.training.compiling import compile_network
+from limbeck.training.device import resolve_precision
 from limbeck.training.evaluate import Measured, measure
+from limbeck.training.graphs import CudaRecorder, GraphedSteps, why_not_graphed
 from limbeck.training.optimizers import build_optimizer, build_schedule
 from limbeck.training.progress import Position, Progress, Silent
 from limbeck.training.settings import OptimizerSettings, TrainingSettings
@@ -41,6 +45,7 @@ class Engine:
         progress: Told of every step and epoch.
         before_epoch: Called with every epoch's number (from 0) before it begins, such as to make a selection.
         after_epoch: Called with the record so far after every epoch.
+        say: Told in one line what the settings ask for and cannot be had, such as a CUDA graph on a CPU.
 
     Attributes:
         record: One row an epoch: learning rate, means over the training batches, and what the splits gave.
@@ -63,11 +68,12 @@ class Engine:
         progress: Progress | None = None,
         before_epoch: Callable[[int], None] | None = None,
         after_epoch: Callable[[list[Row]], None] | None = None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.distiller, self.views, self.settings, self.fabric = distiller, views, settings, fabric
         self.splits, self.num_classes, self.checkpoint = splits, num_classes, checkpoint
         self.progress: Progress = progress or Silent()
-        self.before_epoch, self.after_epoch = before_epoch, after_epoch
+        self.before_epoch, self.after_epoch, self.say = before_epoch, after_epoch, say
         self.record: list[Row] = []
         self.measured: dict[str, Measured] = {}
         self._set_up()
@@ -86,10 +92,32 @@ class Engine:
         self.schedule = build_schedule(
             student, self.settings.schedule, epochs=self.settings.epochs, steps=len(self.views)
         )
+        self._recorder = self._make_recorder()
+        if self.settings.compile:
+            self._compile()
         self.ema: AveragedModel | None = None
         if self.settings.ema is not None:
             average = get_ema_multi_avg_fn(self.settings.ema)  # type: ignore[no-untyped-call]
             self.ema = AveragedModel(self.distiller.student, multi_avg_fn=average, use_buffers=True)
+
+    def _make_recorder(self) -> CudaRecorder | None:
+        if not self.settings.cuda_graph:
+            return None
+        device = self.fabric.device.type
+        why = why_not_graphed(self.settings, device, resolve_precision(self.settings.precision, device))
+        if why is None:
+            return CudaRecorder()
+        self.say(f"training.cuda_graph: steps are not recorded: {why}")
+        return None
+
+    def _compile(self) -> None:
+        why: str | None = f"method {self.distiller.method.name!r} reads the student's features as it goes"
+        if self.distiller.featuring is None:
+            with torch.random.fork_rng():
+                example = next(iter(self.views.epoch(0))).inputs
+                why = compile_network(self.distiller.student, example, self.fabric.autocast())
+        if why is not None:
+            self.say(f"training.compile: the student is not compiled: {why}")
 
     @property
     def network(self) -> nn.Module:
@@ -147,12 +175,31 @@ class Engine:
         """Go once through the views of ``epoch`` and return its sums; nothing is measured or recorded."""
         self.module.train()
         tally, steps = Tally(), len(self.views)
-        for step, batch in enumerate(self.views.epoch(epoch), start=1):
-            self._step(batch, epoch, tally)
-            self.progress.step(Position(epoch, self.settings.epochs, step, steps), tally)
+        with self._stepper(epoch, tally) as do_step:
+            for step, batch in enumerate(self.views.epoch(epoch), start=1):
+                do_step(batch)
+                self.schedule.step()
+                if self.ema is not None:
+                    self.ema.update_parameters(self.distiller.student)
+                self.progress.step(Position(epoch, self.settings.epochs, step, steps), tally)
         return tally
 
-    def _step(self, batch: Batch, epoch: int, tally: Tally) -> None:
+    @contextmanager
+    def _stepper(self, epoch: int, tally: Tally) -> Iterator[Callable[[Batch], None]]:
+        def update(batch: Batch) -> None:
+            self._update(batch, epoch, tally)
+
+        if self._recorder is None:
+            yield update
+            return
+        with self._recorder.stream():
+            yield GraphedSteps(update, self._raw, tally, self._recorder, ready=self._why_not_yet, say=self.say)
+
+    def _why_not_yet(self) -> str | None:
+        return None if self.distiller.teacher is None else self.distiller.teacher.undecided()
+
+    def _update(self, batch: Batch, epoch: int, tally: Tally) -> None:
+        """Do on the device what a step does there."""
         out = self.module(batch.inputs, batch.labels, batch.indices, epoch)
         for optimizer in self.optimizers:
             optimizer.zero_grad()
@@ -163,16 +210,14 @@ class Engine:
             )
         for optimizer in self.optimizers:
             optimizer.step()
-        self.schedule.step()
-        if self.ema is not None:
-            self.ema.update_parameters(self.distiller.student)
         tally.add(out, batch.labels)
 
     def _measure(self) -> Row:
         for name, views in self.splits.items():
             batches = views.epoch(0) if isinstance(views, Views) else views
-            precision = self.fabric.autocast()
-            measured = measure(self.network, batches, self.num_classes, precision=precision)
+            # A measurement is no reason to compile again, for its mode and its batches.
+            with torch.compiler.set_stance("force_eager") if self.settings.compile else nullcontext():
+                measured = measure(self.network, batches, self.num_classes, precision=self.fabric.autocast())
             if not math.isfinite(measured.loss):
                 raise RunError(
                     f"the loss on the {name} split is {measured.loss}; try a lower learning rate or clip_norm"

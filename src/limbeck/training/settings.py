@@ -77,7 +77,8 @@ class TrainingSettings(Settings):
     """Everything about a training but its data, networks and method.
 
     ``check_finite`` stops a run at the first batch in which the student's or the teacher's logits are nan or inf, and
-    says whose; it waits for the device at every step.
+    says whose; it waits for the device at every step. ``compile`` runs the student through ``torch.compile``, and
+    ``cuda_graph`` records an epoch's step once and replays it; each is said in one line where it cannot be had.
 
     Example:
         >>> TrainingSettings(epochs=3).optimizer.name
@@ -96,6 +97,8 @@ class TrainingSettings(Settings):
     checkpoint_every: Count = 1
     drop_last: bool = False
     check_finite: bool = False
+    compile: bool = False
+    cuda_graph: bool = False
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
 
     @model_validator(mode="before")

@@ -1,0 +1,165 @@
+"""Training steps as a CUDA graph: recorded once an epoch, then replayed, which costs the host one call a step."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from limbeck.data import Batch
+from limbeck.training.settings import TrainingSettings
+from limbeck.training.tally import Tally
+
+# Optimizers create their state, and libraries choose their algorithms, in the first steps.
+WARM_STEPS = 3
+# Those whose fused form takes the learning rate from the device, where a replay can read it.
+_RECORDABLE = ("sgd", "adam", "adamw")
+
+
+def why_not_graphed(settings: TrainingSettings, device: str, precision: str) -> str | None:
+    """Say why a training's steps cannot be a CUDA graph; None if they can.
+
+    Example:
+        >>> why_not_graphed(TrainingSettings(), "cpu", "fp32")
+        'the device is cpu'
+    """
+    if device != "cuda":
+        return f"the device is {device}"
+    if precision == "fp16":
+        return "fp16 scales the loss by a number that the host decides on"
+    if settings.check_finite:
+        return "check_finite reads a number at every step"
+    if settings.optimizer.name.lower() not in _RECORDABLE or settings.optimizer.arguments.keys() & {"fused", "foreach"}:
+        return f"optimizer {settings.optimizer.name!r} is not one of {', '.join(_RECORDABLE)} in its fused form"
+    return None
+
+
+class Recorder(Protocol):
+    """Records work on a device without doing it."""
+
+    def stream(self) -> Any:
+        """Return a context in which everything runs, be it recorded or not."""
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Record ``work`` and return what repeats it; raise ``RuntimeError`` if it cannot be recorded."""
+
+
+class CudaRecorder:
+    """CUDA graphs, all of which share one pool of memory."""
+
+    def __init__(self) -> None:
+        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._pool = torch.cuda.graph_pool_handle()
+
+    @contextmanager
+    def stream(self) -> Iterator[None]:
+        """Run on the stream that is recorded."""
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            yield
+        torch.cuda.current_stream().wait_stream(self._stream)
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Capture ``work`` as a graph and return its replay."""
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+            work()
+        return graph.replay
+
+
+@contextmanager
+def rates_on_device(optimizers: Sequence[torch.optim.Optimizer], rates: Sequence[Tensor]) -> Iterator[None]:
+    """Let optimizers read their learning rates from tensors, one a group, while their step is recorded.
+
+    Example:
+        >>> optimizer, rate = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5), torch.tensor(0.1)
+        >>> with rates_on_device([optimizer], [rate]):
+        ...     optimizer.param_groups[0]["lr"] is rate
+        True
+        >>> optimizer.param_groups[0]["lr"]
+        0.5
+    """
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    before = [dict(group) for group in groups]
+    for group, rate in zip(groups, rates, strict=True):
+        group["lr"] = rate
+        if "capturable" in group:
+            group["capturable"] = True
+    try:
+        yield
+    finally:
+        for group, values in zip(groups, before, strict=True):
+            group.update(values)
+
+
+class GraphedSteps:
+    """Do the steps of one epoch: the first few as they are, the others as replays of the one that is recorded then.
+
+    A graph is an epoch's own, because what a step does may change from one to the next: the teacher's table of logits,
+    a scheduled temperature.
+
+    Args:
+        update: Does a step on the device; what it does on the host happens once, when it is recorded.
+        optimizers: Those that ``update`` steps; their learning rates may change between steps.
+        tally: The epoch's sums, which ``update`` adds to.
+        recorder: Records steps.
+        ready: Tells whether the next step can be recorded, or why not.
+        say: Told, in one line, if a step cannot be recorded; the epoch then goes on without.
+    """
+
+    def __init__(
+        self,
+        update: Callable[[Batch], None],
+        optimizers: Sequence[torch.optim.Optimizer],
+        tally: Tally,
+        recorder: Recorder,
+        *,
+        ready: Callable[[], str | None],
+        say: Callable[[str], None],
+    ) -> None:
+        self._update, self._optimizers, self._tally, self._recorder = update, optimizers, tally, recorder
+        self._ready, self._say = ready, say
+        self._done, self._plain = 0, False
+        self._replay: Callable[[], None] | None = None
+
+    def __call__(self, batch: Batch) -> None:
+        """Do a step."""
+        if self._replay is None and self._done >= WARM_STEPS and not self._plain:
+            self._record(batch)
+        if self._replay is not None and batch.inputs.shape == self._batch.inputs.shape:
+            self._again(batch)
+        else:
+            self._update(batch)
+        self._done += 1
+
+    def _record(self, batch: Batch) -> None:
+        why = self._ready()
+        if why is not None:
+            self._give_up(why)
+            return
+        self._batch = Batch(*(values.clone() for values in batch))
+        device, samples = batch.inputs.device, self._tally.samples
+        groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
+        self._rates = [torch.tensor(float(group["lr"]), device=device) for group in groups]
+        try:
+            with rates_on_device(self._optimizers, self._rates):
+                self._replay = self._recorder.record(lambda: self._update(self._batch))
+        except RuntimeError as error:
+            self._give_up(str(error).partition("\n")[0])
+        # Recording has counted samples that only a replay adds to the sums.
+        self._tally.samples = samples
+
+    def _give_up(self, why: str) -> None:
+        self._plain = True
+        self._say(f"training.cuda_graph: this epoch's steps are not recorded: {why}")
+
+    def _again(self, batch: Batch) -> None:
+        assert self._replay is not None
+        for kept, values in zip(self._batch, batch, strict=True):
+            kept.copy_(values)
+        groups = (group for optimizer in self._optimizers for group in optimizer.param_groups)
+        for rate, group in zip(self._rates, groups, strict=True):
+            rate.fill_(group["lr"])
+        self._replay()
+        self._tally.samples += len(batch.labels)

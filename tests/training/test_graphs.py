@@ -1,0 +1,263 @@
+"""Steps that are recorded once and replayed, and the compiled student."""
+
+import copy
+import shutil
+from contextlib import nullcontext
+
+import pytest
+import torch
+from torch import nn
+
+from limbeck import Distiller
+from limbeck.cache import CachedTeacher, RowFormat, Signals, SignalStore
+from limbeck.data import Augment, ImageSet, Views
+from limbeck.training import Engine, OptimizerSettings, ScheduleSettings, Tally, TrainingSettings, make_fabric
+from limbeck.training.graphs import WARM_STEPS, why_not_graphed
+
+SAMPLES, CLASSES = 150, 5
+SETTINGS = {
+    "epochs": 2,
+    "batch_size": 16,
+    "precision": "fp32",
+    "device": "cpu",
+    "optimizer": OptimizerSettings(name="sgd", lr=0.05, momentum=0.9, weight_decay=5e-4),
+    "schedule": ScheduleSettings(name="one_cycle"),
+}
+
+
+def network(width):
+    torch.manual_seed(width)
+    layers = [
+        nn.Conv2d(1, width, 3, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    ]
+    return nn.Sequential(*layers, nn.Linear(width, CLASSES))
+
+
+def views_of(fabric):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (SAMPLES, 1, 8, 8), dtype=torch.uint8, generator=generator)
+    split = ImageSet(images, torch.randint(CLASSES, (SAMPLES,), generator=generator))
+    return Views(
+        split, batch_size=16, mean=[0.5], std=[0.2], augment=Augment(crop=1), shuffle=True, device=fabric.device
+    )
+
+
+def engine(said, method="kd", student=None, teacher=None, distiller=None, **more):
+    settings = TrainingSettings(**{**SETTINGS, **more})
+    fabric = make_fabric(settings)
+    made = distiller or Distiller(student or network(8), teacher or network(12), method=method, epochs=settings.epochs)
+    made.to(fabric.device)
+    return Engine(made, views_of(fabric), settings, fabric=fabric, splits={}, num_classes=CLASSES, say=said.append)
+
+
+@pytest.fixture
+def tallies(monkeypatch):
+    """Every tally that an engine makes."""
+    made = []
+
+    class Kept(Tally):
+        def __init__(self):
+            super().__init__()
+            made.append(self)
+
+    monkeypatch.setattr("limbeck.training.engine.Tally", Kept)
+    return made
+
+
+class Pretender:
+    """Records on a CPU as a GPU does: work leaves no trace while it is recorded, and counts nothing when replayed."""
+
+    def __init__(self, trained, tallies):
+        self.trained, self.tallies, self.recorded, self.replayed = trained, tallies, 0, 0
+
+    def stream(self):
+        return nullcontext()
+
+    def rates(self):
+        return [group["lr"] for optimizer in self.trained._raw for group in optimizer.param_groups]
+
+    def use(self, rates):
+        groups = [group for optimizer in self.trained._raw for group in optimizer.param_groups]
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate
+
+    def record(self, work):
+        distiller, optimizers, tally = self.trained.distiller, self.trained._raw, self.tallies[-1]
+        networks, sums = copy.deepcopy(distiller.state_dict()), tally._sums.clone()
+        states = copy.deepcopy([optimizer.state_dict()["state"] for optimizer in optimizers])
+        rates = self.rates()
+        work()
+        distiller.load_state_dict(networks)
+        tally._sums.copy_(sums)
+        for optimizer, state in zip(optimizers, states, strict=True):
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+        self.recorded += 1
+
+        def replay():
+            now, samples = self.rates(), tally.samples
+            self.use(rates)
+            work()
+            self.use(now)
+            tally.samples = samples
+            self.replayed += 1
+
+        return replay
+
+
+class Stubborn(Pretender):
+    """Cannot record, and says so as CUDA does."""
+
+    def record(self, work):
+        raise RuntimeError("operation not permitted when stream is capturing\nmore of it")
+
+
+def assert_same_training(one, other):
+    for left, right in zip(one.record, other.record, strict=True):
+        for name in ("lr", "train.loss", "train.accuracy"):
+            assert left[name] == pytest.approx(right[name], rel=1e-4, abs=1e-5)
+    ours, theirs = (each.distiller.student.state_dict() for each in (one, other))
+    for name, values in ours.items():
+        torch.testing.assert_close(values, theirs[name], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_recorded_steps_train_as_plain_ones(tallies, optimizer):
+    said: list[str] = []
+    rate = {"optimizer": OptimizerSettings(name=optimizer, lr=0.01)}
+    plain, recorded = engine(said, **rate), engine(said, **rate)
+    recorded._recorder = recorder = Pretender(recorded, tallies)
+    plain.fit()
+    recorded.fit()
+    assert_same_training(recorded, plain)
+    # The last, smaller batch is no copy of the recorded one.
+    assert (recorder.recorded, recorder.replayed) == (2, 2 * (SAMPLES // 16 - WARM_STEPS))
+    assert said == []
+
+
+def test_what_cannot_be_recorded_is_said_and_trained_without(tallies):
+    said: list[str] = []
+    plain, other = engine(said, epochs=1), engine(said, epochs=1)
+    other._recorder = Stubborn(other, tallies)
+    plain.fit()
+    other.fit()
+    assert_same_training(other, plain)
+    assert said == [
+        "training.cuda_graph: this epoch's steps are not recorded: operation not permitted when stream is capturing"
+    ]
+
+
+def test_a_cache_that_is_being_filled_is_not_recorded(tallies, tmp_path):
+    said: list[str] = []
+    signals = Signals("views", SAMPLES, RowFormat(CLASSES, "float32"), Augment(crop=1))
+
+    def train():
+        trained = engine(said, teacher=CachedTeacher(network(12), SignalStore.open(tmp_path, signals)), epochs=1)
+        trained._recorder = Pretender(trained, tallies)
+        trained.train_epoch(0)
+        return trained._recorder.recorded
+
+    assert train() == 0
+    assert said == [
+        "training.cuda_graph: this epoch's steps are not recorded: the signal cache has not stored all rows yet"
+    ]
+    assert train() == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "device", "precision", "why"),
+    [
+        ({}, "cpu", "fp32", "the device is cpu"),
+        ({}, "cuda", "fp16", "fp16 scales"),
+        ({"check_finite": True}, "cuda", "bf16", "check_finite reads"),
+        ({"optimizer": "rmsprop"}, "cuda", "bf16", "optimizer 'rmsprop' is not one of sgd, adam, adamw"),
+        ({"optimizer": {"name": "sgd", "foreach": True}}, "cuda", "bf16", "in its fused form"),
+    ],
+)
+def test_reasons_not_to_record(settings, device, precision, why):
+    assert why in why_not_graphed(TrainingSettings(**settings), device, precision)
+    assert why_not_graphed(TrainingSettings(), "cuda", "bf16") is None
+
+
+def test_a_cpu_has_no_graphs_and_says_so():
+    said: list[str] = []
+    assert engine(said, cuda_graph=True)._recorder is None
+    assert said == ["training.cuda_graph: steps are not recorded: the device is cpu"]
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+def test_a_compiled_student_learns_what_a_plain_one_does():
+    said: list[str] = []
+    plain, compiled = engine(said, epochs=1), engine(said, epochs=1, compile=True)
+    plain.fit()
+    compiled.fit()
+    assert said == []
+    assert compiled.distiller.student._compiled_call_impl is not None
+    assert copy.deepcopy(compiled.distiller.student)._compiled_call_impl is None
+    assert_same_training(compiled, plain)
+
+
+def test_a_student_that_cannot_be_compiled_is_trained_plainly(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("/no/such/compiler",))
+    said: list[str] = []
+    student = network(7)
+    before = copy.deepcopy(student.state_dict())
+    engine(said, student=student, compile=True)
+    assert len(said) == 1
+    assert said[0].startswith("training.compile: the student is not compiled: ")
+    assert "/no/such/compiler" in said[0]
+    assert student._compiled_call_impl is None
+    for name, values in student.state_dict().items():
+        assert torch.equal(values, before[name])
+
+
+def test_features_are_read_without_a_compiled_student():
+    said: list[str] = []
+    student, teacher = (nn.Sequential(network(width)[:3], network(width)[3:]) for width in (8, 12))
+    example = torch.zeros(2, 1, 8, 8)
+    distiller = Distiller(student, teacher, method="at", student_layers=["0"], teacher_layers=["0"], example=example)
+    engine(said, distiller=distiller, compile=True)
+    assert said == [
+        "training.compile: the student is not compiled: method 'at' reads the student's features as it goes"
+    ]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("method", ["none", "kd", "dist", "dkd", "lr", "dts"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_on_a_gpu_a_graph_trains_as_plain_steps_do(method, optimizer):
+    said: list[str] = []
+    common = {"device": "cuda", "optimizer": OptimizerSettings(name=optimizer, lr=0.01), "method": method}
+    plain, graphed = engine(said, **common), engine(said, **common, cuda_graph=True)
+    plain.fit()
+    graphed.fit()
+    assert said == []
+    assert_same_training(graphed, plain)
+
+
+class Waits(nn.Module):
+    """A student that reads a number at every step."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = network(8)
+
+    def forward(self, inputs):
+        out = self.body(inputs)
+        return out * (1.0 if out.sum().item() > -1e30 else 0.0)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_on_a_gpu_a_step_that_waits_falls_back():
+    said: list[str] = []
+    plain, other = (engine(said, device="cuda", student=Waits(), cuda_graph=graph) for graph in (False, True))
+    plain.fit()
+    other.fit()
+    assert len(said) == 2
+    assert_same_training(other, plain)
