@@ -238,9 +238,9 @@ class Distiller(nn.Module):
         for term, loss in zip(self.method.terms, self.losses, strict=True):
             if self.featuring is not None and term.features:
                 own, other = self.featuring.of(term, features), self.featuring.of(term, known)
-                parts[term.name] = term.weight * loss(own, other, labels, weight, indices)
+                parts[term.name] = term.weight_at(epoch) * loss(own, other, labels, weight, indices)
                 continue
-            parts[term.name] = term.weight * factor * loss(student, teacher, labels, weight)
+            parts[term.name] = term.weight_at(epoch) * factor * loss(student, teacher, labels, weight)
             if isinstance(loss, AdversarialLoss):
                 parts["discriminator"] = loss.auxiliary_loss(student, teacher, labels, weight)
         return parts

@@ -1,11 +1,17 @@
 """Turn pydantic's findings into the one clear line that a user is shown."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from itertools import chain
+from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from limbeck.errors import UserError, unknown_name
+
+
+def _kinds(annotation: Any) -> list[Any]:
+    """List the types that an annotation is made of."""
+    return [annotation, *chain.from_iterable(_kinds(part) for part in get_args(annotation))]
 
 
 class Settings(BaseModel):
@@ -19,6 +25,15 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        # Python takes True for 1, and so would ``epochs: true``.
+        kinds = _kinds(cls.model_fields[str(info.field_name)].annotation) if isinstance(value, bool) else []
+        if (int in kinds or float in kinds) and bool not in kinds:
+            raise ValueError("input should be a number")
+        return value
 
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -187,8 +187,8 @@ def test_the_papers_budget_has_the_papers_settings(script, tmp_path):
     assert (first.training.epochs, first.training.optimizer.lr, first.training.drop_last) == (240, 0.05, True)
     assert first.training == first.teacher.training
     assert first.method.model_extra == {"beta": 2, "gamma": 2, "temperature": 4}
-    assert rows["resnet56 -> resnet20", "dkd", 2].method.model_extra == {"beta": 2}
-    assert rows["resnet32x4 -> resnet8x4", "dkd", 0].method.model_extra == {"beta": 8}
+    assert rows["resnet56 -> resnet20", "dkd", 2].method.model_extra == {"beta": 2, "warmup": 20}
+    assert rows["resnet32x4 -> resnet8x4", "dkd", 0].method.model_extra == {"beta": 8, "warmup": 20}
     gentle = rows["resnet32x4 -> shufflenetv2", "kd", 0]
     assert gentle.training.optimizer.lr == pytest.approx(0.01)
     assert gentle.teacher.training.optimizer.lr == 0.05

@@ -1,8 +1,9 @@
 """The methods of single losses on logits: their defaults, and that every setting reaches its loss."""
 
 import pytest
+import torch
 
-from limbeck import losses, methods
+from limbeck import Distiller, losses, methods
 from limbeck.errors import UserError
 
 DEFAULTS = {
@@ -41,6 +42,24 @@ def test_settings_reach_the_loss(name):
 def test_weights_of_ttm(name):
     method = methods.create(name, beta=3, ce_weight=0.5)
     assert (method.ce_weight, method.terms[0].weight) == (0.5, 3)
+
+
+@pytest.mark.parametrize("name", ["dkd", "rld", "reviewkd"])
+def test_a_warm_up_raises_the_weight_in_equal_steps(name):
+    (term,) = methods.create(name, warmup=4).terms
+    assert [term.weight_at(epoch) / term.weight for epoch in range(6)] == [0.25, 0.5, 0.75, 1, 1, 1]
+    assert methods.create(name).terms[0].weight_at(0) == term.weight
+
+
+def test_a_warm_up_counts_in_the_loss():
+    student, teacher = torch.nn.Linear(4, 3), torch.nn.Linear(4, 3)
+    batch = torch.randn(8, 4), torch.arange(8) % 3
+    distiller = Distiller(student, teacher, method=methods.create("dkd", warmup=10))
+    full = Distiller(student, teacher, method="dkd")(*batch).parts
+    for epoch in (0, 4, 20):
+        parts = distiller(*batch, epoch=epoch).parts
+        torch.testing.assert_close(parts["dkd"], full["dkd"] * min(1, (epoch + 1) / 10))
+        assert torch.equal(parts["ce"], full["ce"])
 
 
 @pytest.mark.parametrize("name", DEFAULTS)

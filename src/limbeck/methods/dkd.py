@@ -7,7 +7,7 @@ from pydantic import Field
 
 from limbeck.losses import DKDLoss
 from limbeck.methods.card import Card, Entry
-from limbeck.methods.fields import Temperature, Weight
+from limbeck.methods.fields import Temperature, Warmup, Weight
 from limbeck.methods.method import Matching, Parts, Term
 from limbeck.validation import Settings
 
@@ -19,11 +19,13 @@ class DKDSettings(Settings):
     alpha: Annotated[Weight, Field(description="weight of the true class against the rest (TCKD)")] = 1.0
     beta: Annotated[Weight, Field(description="weight of the other classes among themselves (NCKD)")] = 8.0
     ce_weight: Annotated[Weight, Field(description="weight of the true labels")] = 1.0
+    warmup: Warmup = 0
 
 
 def _dkd(settings: DKDSettings) -> Parts:
-    loss = partial(DKDLoss, **settings.model_dump(exclude={"ce_weight"}))
-    return Parts(matching=Matching(settings.ce_weight, (Term("dkd", 1.0, loss),)), teacher="any")
+    loss = partial(DKDLoss, **settings.model_dump(exclude={"ce_weight", "warmup"}))
+    term = Term("dkd", 1.0, loss, warmup=settings.warmup)
+    return Parts(matching=Matching(settings.ce_weight, (term,)), teacher="any")
 
 
 ENTRIES = (
@@ -50,8 +52,8 @@ ENTRIES = (
             differences=(
                 "beta goes by the pair: 8 is the released code's default and resnet32x4 -> resnet8x4's, resnet56 ->"
                 " resnet20 has 2; ImageNet, ResNet-34 -> ResNet-18, has beta = .5 at T = 1.",
-                "The released code ramps the loss up linearly over the first 20 epochs (ImageNet: 1); here it counts in"
-                " full from the first step.",
+                "The released code ramps the loss up linearly over the first 20 epochs (ImageNet: 1), which warmup = 20"
+                " does here too; by default it counts in full from the first step.",
                 "The released code takes logarithms of masked probabilities; here all is in log space, with the same"
                 " values where both are finite.",
             ),

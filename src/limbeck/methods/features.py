@@ -17,7 +17,7 @@ from limbeck.losses.features import (
     VIDLoss,
 )
 from limbeck.methods.card import Card, Entry
-from limbeck.methods.fields import Temperature, Weight
+from limbeck.methods.fields import Temperature, Warmup, Weight
 from limbeck.methods.method import Layers, Parts, Term
 from limbeck.validation import Settings
 
@@ -78,10 +78,11 @@ class ReviewKDSettings(Settings):
 
     reviewkd_weight: OfLoss = 1.0
     embedding: Annotated[bool, Field(description="whether the averaged last map is one more layer")] = True
+    warmup: Warmup = 0
 
 
-def _parts(name: str, weight: float, loss: Callable[..., Any], layers: Layers = "all") -> Parts:
-    return Parts(extras=(Term(name, weight, loss, features=True, layers=layers),), teacher="any")
+def _parts(name: str, weight: float, loss: Callable[..., Any], layers: Layers = "all", warmup: int = 0) -> Parts:
+    return Parts(extras=(Term(name, weight, loss, features=True, layers=layers, warmup=warmup),), teacher="any")
 
 
 def _fitnet(settings: FitNetSettings) -> Parts:
@@ -120,7 +121,8 @@ def _crd(settings: CRDSettings) -> Parts:
 
 
 def _reviewkd(settings: ReviewKDSettings) -> Parts:
-    return _parts("reviewkd", settings.reviewkd_weight, partial(ReviewKDLoss, embedding=settings.embedding))
+    loss = partial(ReviewKDLoss, embedding=settings.embedding)
+    return _parts("reviewkd", settings.reviewkd_weight, loss, warmup=settings.warmup)
 
 
 def _published(name: str, resnet56: str, resnet32x4: str, wrn: str, *, by: str = "CRD's benchmark") -> tuple[str, ...]:
@@ -269,11 +271,11 @@ ENTRIES = (
             published=_published("ReviewKD", "71.89", "75.63", "75.09", by="the paper"),
             differences=(
                 "The weight is mdistiller's default; the released scripts choose one a pair of networks, and raise it"
-                " over the first 20 epochs.",
+                " over the first 20 epochs, which warmup = 20 does here too.",
                 "The released code compares the teacher's maps in front of their last ReLU; name such layers"
                 " (layer1.2.add) to do so.",
             ),
-            ours=(_ALL, "No warm-up.", _ADAPTERS),
+            ours=(_ALL, _ADAPTERS),
         ),
     ),
 )

@@ -7,5 +7,6 @@ from pydantic import Field
 Temperature = Annotated[float, Field(gt=0, description="softens both sides before they are compared")]
 Alpha = Annotated[float, Field(ge=0, le=1, description="weight of the teacher; the true labels get 1 - alpha")]
 Weight = Annotated[float, Field(ge=0)]
+Warmup = Annotated[int, Field(ge=0, description="epochs over which this loss rises to its full weight")]
 Eta = Annotated[float, Field(gt=0, lt=1, description="how much of the teacher a revised label keeps")]
 Scale = Literal["paper", "code"]

@@ -26,11 +26,14 @@ class Term:
         features: Whether it compares features instead of logits: ``loss`` then makes a
             :class:`limbeck.losses.features.FeatureLoss` from the features' shapes.
         layers: Which of the suggested layers a loss of features compares where none were named by the user.
+        warmup: How many epochs the weight takes to rise, in equal steps, to what it is; 0 for full from the start.
 
     Example:
         >>> from limbeck.losses import KDLoss
         >>> Term("kd", 0.9, KDLoss).build(10)
         KDLoss()
+        >>> [Term("kd", 1.0, KDLoss, warmup=4).weight_at(epoch) for epoch in (0, 1, 3, 9)]
+        [0.25, 0.5, 1.0, 1.0]
     """
 
     name: str
@@ -39,6 +42,11 @@ class Term:
     per_class: bool = False
     features: bool = False
     layers: Layers = "all"
+    warmup: int = 0
+
+    def weight_at(self, epoch: int) -> float:
+        """Return the weight in an epoch, from 0."""
+        return self.weight * min(1.0, (epoch + 1) / self.warmup) if self.warmup else self.weight
 
     def build(self, num_classes: int) -> nn.Module:
         """Make the loss module for a task of ``num_classes`` classes."""

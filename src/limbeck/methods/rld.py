@@ -7,7 +7,7 @@ from pydantic import Field
 
 from limbeck.losses import RLDLoss
 from limbeck.methods.card import Card, Entry
-from limbeck.methods.fields import Temperature, Weight
+from limbeck.methods.fields import Temperature, Warmup, Weight
 from limbeck.methods.method import Matching, Parts, Term
 from limbeck.validation import Settings
 
@@ -22,11 +22,13 @@ class RLDSettings(Settings):
     alpha: Annotated[Weight, Field(description="weight of the sample confidence")] = 1.0
     beta: Annotated[Weight, Field(description="weight of the masked correlation")] = 8.0
     ce_weight: Annotated[Weight, Field(description="weight of the true labels")] = 1.0
+    warmup: Warmup = 0
 
 
 def _rld(settings: RLDSettings) -> Parts:
-    loss = partial(RLDLoss, **settings.model_dump(exclude={"ce_weight"}))
-    return Parts(matching=Matching(settings.ce_weight, (Term("rld", 1.0, loss),)), teacher="any")
+    loss = partial(RLDLoss, **settings.model_dump(exclude={"ce_weight", "warmup"}))
+    term = Term("rld", 1.0, loss, warmup=settings.warmup)
+    return Parts(matching=Matching(settings.ce_weight, (term,)), teacher="any")
 
 
 ENTRIES = (
@@ -45,8 +47,8 @@ ENTRIES = (
                 "The defaults are the released code's for CIFAR-100, with one temperature for both terms as in its"
                 " example command; its configuration alone has T_c = 1. ImageNet, ResNet-34 -> ResNet-18: beta = .5,"
                 " T = 1.",
-                "The released code ramps the loss up linearly over the first 20 epochs (ImageNet: 1); here it counts in"
-                " full from the first step.",
+                "The released code ramps the loss up linearly over the first 20 epochs (ImageNet: 1), which warmup = 20"
+                " does here too; by default it counts in full from the first step.",
             ),
         ),
     ),

@@ -40,8 +40,6 @@ class Modifier(nn.Module, ABC):
 
     follows_epochs = False
 
-    follows_epochs = False
-
     @abstractmethod
     def forward(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, progress: float) -> Modified:
         """Map both sides.

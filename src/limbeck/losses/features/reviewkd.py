@@ -99,8 +99,8 @@ class ReviewKDLoss(FeatureLoss):
     with the deeper layers' by a learned attention at each place, and expands them to the teacher's channels. The maps
     are compared by :func:`hierarchical_context_loss`, added up over the layers.
 
-    The released code raises the weight over 20 epochs and compares maps in front of their last ReLU; a loss knows
-    no epochs, and which maps is up to the layers' names (such as ``layer1.0.add``).
+    The released code raises the weight over 20 epochs, which the method's ``warmup`` does, and compares maps in front
+    of their last ReLU, which is up to the layers' names (such as ``layer1.0.add``).
 
     Args:
         student_shapes: Shapes of the student's maps, shallow to deep.
