@@ -321,6 +321,37 @@ def test_a_teacher_of_ones_own_that_does_not_fit(tiny, tmp_path, monkeypatch, bo
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        (
+            "raise ValueError('no such thing')",
+            "cannot be trained on mnist's images of shape (1, 28, 28) (no such thing)",
+        ),
+        ("return x, x", "its output is tuple, expected logits of shape (N, 10)"),
+    ],
+)
+def test_a_student_of_ones_own_that_fails_in_train_mode_only(tiny, tmp_path, monkeypatch, training, message):
+    lines = [
+        "import torch",
+        "class Net(torch.nn.Linear):",
+        "    def forward(self, x):",
+        "        x = super().forward(x.flatten(1))",
+        "        if self.training:",
+        f"            {training}",
+        "        return x",
+        "def make():",
+        "    return Net(784, 10)",
+    ]
+    (tmp_path / "moody.py").write_text("\n".join(lines) + "\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(__import__("sys").modules, "moody", raising=False)
+    with pytest.raises(UserError) as error:
+        limbeck.run({**tiny, "method": "none", "student": "python:moody:make"}, out=tmp_path / "run")
+    assert f"student python:moody:make: {message}" in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("kind", ["text", "pickle", "tensor"])
 def test_a_teacher_file_that_is_no_state_dict(tiny, tmp_path, kind):
     path = tmp_path / "teacher.pt"

@@ -1,5 +1,6 @@
 """Data, networks and views of a run, checked against each other before anything is trained."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -143,17 +144,30 @@ def check_network(network: nn.Module, data: Data, *, role: str, adapter: nn.Modu
     Raises:
         UserError: If it cannot take the data's images, or does not give one logit a class.
     """
-    shape, classes = tuple(data.shape), len(data.classes)
     mode = network.training
-    network.eval()
+    with torch.no_grad():
+        _check_output(network.eval(), data, role, adapter, "cannot take")
+    network.train(mode)
+
+
+def check_trains(network: nn.Module, data: Data, *, role: str) -> None:
+    """Run two blank images through a copy of ``network`` in train mode, as :func:`check_network` does in eval mode.
+
+    Raises:
+        UserError: If that fails there, or gives something else than one logit a class.
+    """
+    with torch.random.fork_rng(devices=[]):
+        _check_output(copy.deepcopy(network).train(), data, role, None, "cannot be trained on")
+
+
+def _check_output(network: nn.Module, data: Data, role: str, adapter: nn.Module | None, cannot: str) -> None:
+    shape, classes = tuple(data.shape), len(data.classes)
     try:
-        with torch.no_grad():
-            blank = torch.zeros(2, *shape)
-            output = network(blank if adapter is None else adapter(blank))
+        blank = torch.zeros(2, *shape)
+        output = network(blank if adapter is None else adapter(blank))
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{role}: cannot take {data.name}'s images of shape {shape} ({reason})") from None
-    network.train(mode)
+        raise UserError(f"{role}: {cannot} {data.name}'s images of shape {shape} ({reason})") from None
     if not isinstance(output, torch.Tensor) or output.ndim != 2:
         got = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
         raise UserError(f"{role}: its output is {got}, expected logits of shape (N, {classes})")
@@ -205,5 +219,7 @@ def student_network(recipe: Recipe, data: Data) -> nn.Module:
         UserError: If it cannot be made or does not fit the data.
     """
     student = create_network(recipe.student, data, role="student", seed=recipe.seed)
-    check_network(student, data, role=f"student {recipe.student.name}")
+    role = f"student {recipe.student.name}"
+    check_network(student, data, role=role)
+    check_trains(student, data, role=role)
     return student

@@ -113,7 +113,8 @@ class Engine:
     def _compile(self) -> None:
         why: str | None = f"method {self.distiller.method.name!r} reads the student's features as it goes"
         if self.distiller.featuring is None:
-            with torch.random.fork_rng():
+            device = self.fabric.device
+            with torch.random.fork_rng([device] if device.type == "cuda" else []):
                 example = next(iter(self.views.epoch(0))).inputs
                 why = compile_network(self.distiller.student, example, self.fabric.autocast())
         if why is not None:
