@@ -128,3 +128,26 @@ def test_ctrl_c_is_one_line_and_the_run_goes_on_with_resume(limbeck, recipe, tmp
     assert code == 0
     assert "epoch 1/2" not in out
     assert "epoch 2/2" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["run"], "limbeck: Missing argument 'RECIPE'; see limbeck run --help"),
+        (["run", "quickstart", "--sed", "3"], "limbeck: No such option: --sed; see limbeck run --help"),
+        (["frobnicate"], "limbeck: No such command 'frobnicate'; see limbeck --help"),
+        (["compare", "quickstart", "--seeds", "x"], "limbeck: Invalid value for '--seeds': "),
+    ],
+)
+def test_a_mistake_in_the_command_itself_is_one_line(limbeck, words, line):
+    code, out, err = limbeck(*words)
+    assert (code, out) == (2, "")
+    assert err.startswith(line)
+    assert err.count("\n") == 1
+
+
+def test_version(limbeck):
+    code, out, _ = limbeck("--version")
+    assert code == 0
+    assert out.startswith("limbeck ")
+    assert "torch" in out

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
 from limbeck.errors import UserError
-from limbeck.teachers.digits import check_num_classes, synthesize
+from limbeck.teachers.digits import check_num_classes, source_digest, synthesize
 
 
 def write_idx(path, array):
@@ -161,3 +161,13 @@ def test_refuses_labels_that_are_not_the_ten_digits(tmp_path, labels):
     write_mnist(tmp_path, "train", 9, labels=labels)
     with pytest.raises(UserError, match="expected every digit from 0 to 9"):
         synthesize(10, 1, source=tmp_path)
+
+
+def test_a_source_is_known_by_its_content(tmp_path):
+    for name, ink in (("first", 200), ("moved", 200), ("other", 201)):
+        (tmp_path / name).mkdir()
+        write_mnist(tmp_path / name, "train", ink)
+    first, moved, other = (source_digest(tmp_path / name) for name in ("first", "moved", "other"))
+    assert first == moved != other
+    with pytest.raises(UserError, match="train-images-idx3-ubyte"):
+        source_digest(tmp_path)

@@ -24,6 +24,23 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on with what was stop
 app.add_typer(cache, name="cache")
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"limbeck {version('limbeck')}, torch {version('torch')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _everywhere(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the versions and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
 @app.command(
     epilog="Examples:  limbeck run quickstart  |  limbeck run recipe.yaml method=lr+dist seed=1 --out runs/first  |"
     "  limbeck run recipe.yaml --out runs/first --resume"
@@ -120,7 +137,7 @@ def main() -> None:
     from limbeck.errors import RunError, UserError
 
     try:
-        app()
+        sys.exit(app(prog_name="limbeck", standalone_mode=False))
     except UserError as error:
         print(f"limbeck: {error}", file=sys.stderr)
         sys.exit(2)
@@ -131,3 +148,17 @@ def main() -> None:
         how = str(stop) or "the same command with --resume goes on"
         print(f"limbeck: stopped; {how}", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        sys.exit(_usage_error(error))
+
+
+def _usage_error(error: Exception) -> int:
+    """Tell a mistake in the command itself in one line; the kind of exception depends on typer's version."""
+    if not hasattr(error, "format_message"):
+        raise error
+    message, context = error.format_message().rstrip("."), getattr(error, "ctx", None)
+    # Without a message the help was shown instead.
+    if message:
+        command = context.command_path if context else "limbeck"
+        print(f"limbeck: {message}; see {command} --help", file=sys.stderr)
+    return 2

@@ -36,7 +36,7 @@ from limbeck.teachers import (
     Teacher,
     train_lightweight,
 )
-from limbeck.teachers.digits import check_num_classes, synthesize
+from limbeck.teachers.digits import check_num_classes, source_digest, synthesize
 from limbeck.teachers.lightweight import GOOD_ACCURACY
 from limbeck.training import (
     Engine,
@@ -257,7 +257,8 @@ def _train(
 def _lightweight(recipe: Recipe, data: Data, reporting: Reporting) -> Made:
     settings, seed = recipe.teacher.lightweight, recipe.teacher.seed
     made_from = settings.model_dump(exclude={"class_mean"})
-    key = content_key({"format": _FORMAT, "classes": len(data.classes), "seed": seed, **made_from})
+    material = {**made_from, "source": source_digest(settings.source)}
+    key = content_key({"format": _FORMAT, "classes": len(data.classes), "seed": seed, **material})
     folder = cache_folder(recipe.output.cache) / "lightweight" / key
 
     def train(path: Path) -> None:

@@ -6,6 +6,7 @@ is this library's own choice.
 """
 
 import gzip
+import hashlib
 import math
 import zlib
 from pathlib import Path
@@ -89,6 +90,28 @@ def check_num_classes(num_classes: int) -> None:
     """
     if not 2 <= num_classes <= MAX_CLASSES:
         raise UserError(f"num_classes: got {num_classes}, expected 2 to {MAX_CLASSES} for a lightweight teacher")
+
+
+def source_digest(source: str | Path) -> str:
+    """Tell a source of digits by what is in it, so that a folder that was moved is the same and a changed one is not.
+
+    Args:
+        source: As for :func:`synthesize`.
+
+    Returns:
+        ``"sklearn"``, or a hash of a folder's training digits, in hexadecimal.
+
+    Raises:
+        UserError: If the source is missing or is no set of handwritten digits.
+
+    Example:
+        >>> source_digest("sklearn")
+        'sklearn'
+    """
+    if source == "sklearn":
+        return source
+    images, digits = _mnist_digits(Path(source), held_out=False)
+    return hashlib.sha256(images.numpy().tobytes() + digits.numpy().tobytes()).hexdigest()
 
 
 def _decimal_digits(labels: Tensor, length: int) -> Tensor:
