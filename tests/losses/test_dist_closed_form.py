@@ -2,17 +2,11 @@
 
 import pytest
 import torch
+from closed_form import EXTREMES, assert_equal, changed, logits
 
 from limbeck import losses
 from limbeck.errors import UserError
-from limbeck.losses import _row_blocks
 from limbeck.losses._correlation import correlation_distances as formula
-
-
-def logits(rows, classes, seed=0, dtype=torch.float64):
-    generator = torch.Generator().manual_seed(seed)
-    student, teacher = (3 * torch.randn(rows, classes, generator=generator, dtype=torch.float64) for _ in range(2))
-    return student.to(dtype), (0.5 * student + teacher).to(dtype)
 
 
 def weights(kind, rows):
@@ -40,18 +34,6 @@ def value_and_gradient(function, student, teacher, shares=(2.0, 1.0), **settings
     return torch.stack([part.detach() for part in parts]).double(), gradient.double()
 
 
-def assert_equal(ours, theirs, tolerance):
-    for one, other in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=tolerance * max(1e-3, other.abs().max().item()))
-
-
-@pytest.fixture
-def small_blocks(monkeypatch):
-    """Cut even a small tensor into several blocks, the last one shorter."""
-    monkeypatch.setattr(_row_blocks, "_CPU_BLOCK", 8)
-    monkeypatch.setattr(_row_blocks, "_LEAST_ROWS", 3)
-
-
 @pytest.mark.parametrize("kind", ["all", "mask", "real", "none"])
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 @pytest.mark.parametrize("shape", [(1, 5), (9, 2), (7, 1), (100, 40), (300, 1000), (40, 21841), (9000, 19)])
@@ -72,22 +54,11 @@ def test_blocks_change_nothing(small_blocks, shape, kind, shares):
     assert_equal(ours, value_and_gradient(plain, student, teacher, **settings), 1e-11)
 
 
-EXTREMES = {
-    "huge": lambda x: torch.where(torch.arange(x.numel()).view_as(x) % 3 == 0, 1e4, -1e4) + x,
-    "one constant row": lambda x: torch.cat([torch.zeros_like(x[:1]), x[1:]]),
-    "one rare class": lambda x: torch.cat([x[:, :1] - 40, x[:, 1:]], dim=1),
-    "one frequent class": lambda x: torch.cat([x[:, :1] + 30, x[:, 1:]], dim=1),
-    "nearly uniform": lambda x: x * 1e-4,
-}
-
-
 @pytest.mark.parametrize("classes", [6, 50])
 @pytest.mark.parametrize("whose", ["student", "teacher", "both"])
 @pytest.mark.parametrize("extreme", EXTREMES)
 def test_extremes_equal_the_formula(small_blocks, extreme, whose, classes):
-    student, teacher = logits(12, classes)
-    student = EXTREMES[extreme](student) if whose != "teacher" else student
-    teacher = EXTREMES[extreme](teacher) if whose != "student" else teacher
+    student, teacher = changed(*logits(12, classes), extreme, whose)
     assert_equal(value_and_gradient(closed, student, teacher), value_and_gradient(plain, student, teacher), 1e-7)
 
 
