@@ -97,6 +97,7 @@ class Bench:
     channels_last: Literal["auto"] | bool = "auto"
     device: Device = "cpu"
     cuda_graph: bool = False
+    compile: bool = False
     augment: Augment = CROP_AND_FLIP
     mean: Sequence[float] = (0.5071, 0.4867, 0.4408)
     std: Sequence[float] = (0.2675, 0.2565, 0.2761)
@@ -109,6 +110,7 @@ class Bench:
             precision=self.precision,
             channels_last=self.channels_last,
             cuda_graph=self.cuda_graph,
+            compile=self.compile,
             batch_size=self.batch_size,
             optimizer=OptimizerSettings(name="sgd", lr=0.01, momentum=0.9, weight_decay=5e-4),
             schedule=ScheduleSettings(name="constant"),
