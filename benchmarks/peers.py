@@ -38,11 +38,9 @@ PEER, FROZEN, PLAIN = "torchdistill", "torchdistill, teacher set to eval mode", 
 OURS: dict[str, dict[str, Any]] = {
     "fp32": {"precision": "fp32", "channels_last": False},
     "bf16, channels_last": {"precision": "bf16", "channels_last": True},
-    "bf16, channels_last, compiled": {"precision": "bf16", "channels_last": True, "compile": True},
 }
+COMPILED = {"bf16, channels_last, compiled": {"precision": "bf16", "channels_last": True, "compile": True}}
 GRAPH = {"bf16, channels_last, CUDA graph": {"precision": "bf16", "channels_last": True, "cuda_graph": True}}
-# Nothing is compiled but the student, whose share of a live step is the smaller one.
-CACHED_ONLY = ("bf16, channels_last, compiled",)
 NOTES = (
     "Random weights for all networks; the same ones, of limbeck's zoo, for everybody.",
     "torchdistill and the plain loop: fp32, images one by one through PIL and torchvision's transforms, a DataLoader.",
@@ -170,7 +168,8 @@ def limbeck_loops(benches: Mapping[str, Bench], pair: Pair, method: str, cached:
     loops = {}
     for source in ("live", "cached"):
         for way, bench in benches.items():
-            if source == "live" and way in CACHED_ONLY:
+            # Nothing is compiled but the student, whose share of a live step is the smaller one.
+            if source == "live" and way in COMPILED:
                 continue
             student, live = pair.fresh()
             loops[f"limbeck {source}, {way}"] = bench.loop(student, live if source == "live" else cached[way], made)
@@ -223,7 +222,7 @@ def sampling_rows(images: PilImages, bench: Bench, args: argparse.Namespace) -> 
 def measured(data: Data, args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """Measure every pair and method."""
     assert isinstance(data.train, ImageSet)
-    ways = {**OURS, **GRAPH} if args.device == "cuda" else OURS
+    ways = {**OURS, **(COMPILED if args.compiled else {}), **(GRAPH if args.device == "cuda" else {})}
     benches = {way: Bench(data.train, batch_size=args.batch_size, device=args.device, **s) for way, s in ways.items()}
     images, rows = PilImages(data), list[dict[str, Any]]()
     for names in args.pairs:
@@ -248,6 +247,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--workers", type=int, default=0, help="processes of the DataLoaders; limbeck needs none")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--compiled", action="store_true", help="our cached step with a compiled student too")
     parser.add_argument("--pairs", type=lambda word: [PAIRS[int(n)] for n in word.split(",")], default=PAIRS)
     parser.add_argument("--methods", type=lambda word: word.split(","), default=list(METHODS))
     parser.add_argument("--root", type=Path, help="the folder of CIFAR-100")
