@@ -59,7 +59,12 @@ def _settings(entry: Entry) -> Table:
 
 
 def _lists(card: Card) -> list[Text]:
-    titled = (("published", card.published), ("paper, code and defaults", card.differences), ("ours", card.ours))
+    titled = (
+        ("published", card.published),
+        ("paper, code and defaults", card.differences),
+        ("ours", card.ours),
+        ("watch out", card.cautions),
+    )
     lines = []
     for title, entries in titled:
         if entries:

@@ -19,6 +19,7 @@ class Card:
         published: Lines of published numbers.
         differences: Where the paper and the released code differ, and which one the default follows.
         ours: What the sources leave open and we decided.
+        cautions: When it does harm, or nothing, and what to do then.
 
     Example:
         >>> Card(summary="Cross-entropy only.", citation="", equation="L = CE").ours
@@ -31,6 +32,7 @@ class Card:
     published: tuple[str, ...] = ()
     differences: tuple[str, ...] = ()
     ours: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,11 @@ ENTRIES = (
                 "ImageNet, ResNet-34 -> ResNet-18: 69.76 alone, 70.7 to 71.8 KD",
             ),
             differences=("Defaults are those of the CIFAR KD benchmark: a = .9, T = 4.",),
+            cautions=(
+                "A teacher whose logits spread little, by about 1 along a row, is all but uniform at T = 4, and a = .9"
+                " leaves the labels a tenth: the student may end below one without a teacher. Lower T and a, or use"
+                " lskd+kd or dist, which do not depend on that spread.",
+            ),
         ),
     ),
 )

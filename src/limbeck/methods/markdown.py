@@ -26,7 +26,12 @@ def _settings(one: Entry) -> list[str]:
 
 
 def _notes(card: Card) -> list[str]:
-    titled = (("Published", card.published), ("Paper, code and defaults", card.differences), ("Ours", card.ours))
+    titled = (
+        ("Published", card.published),
+        ("Paper, code and defaults", card.differences),
+        ("Ours", card.ours),
+        ("Watch out", card.cautions),
+    )
     lines: list[str] = []
     for title, notes in titled:
         if notes:
