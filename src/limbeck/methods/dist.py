@@ -57,7 +57,7 @@ ENTRIES = (
             ),
             ours=("Row weights leave a row out of the column statistics too.",),
             cautions=(
-                "A column's relation is one between the samples of a batch: batches of a few samples carry little of it."
+                "A column's relation is one between the samples of a batch: a batch of a few carries little of it."
                 " With two classes only that relation is left, because a row of two always correlates fully.",
             ),
         ),
