@@ -94,13 +94,16 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
     Example:
         >>> parse_overrides(["training.epochs=5", "data.augment.flip=true"])
         {'training.epochs': 5, 'data.augment.flip': True}
+        >>> parse_overrides(["student=timm:"])
+        {'student': 'timm:'}
     """
     found = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise UserError(f"{pair!r}: expected key=value, such as training.epochs=5")
-        found[key] = _parse(value, pair)
+        # To YAML a word with a colon at its end is a key without a value; a user means a name that is not finished.
+        found[key] = value if value.endswith(":") else _parse(value, pair)
     return found
 
 
