@@ -14,7 +14,7 @@ from limbeck.featuring import Featuring, Sources
 from limbeck.losses import AdversarialLoss
 from limbeck.losses._rows import check_labels, check_logits, full
 from limbeck.methods import Method, Term
-from limbeck.modifiers import Modified
+from limbeck.modifiers import Modified, Modifier
 from limbeck.selecting import selected_rows
 from limbeck.teachers import LiveTeacher, Teacher, VirtualTeacher
 
@@ -111,6 +111,11 @@ class Distiller(nn.Module):
         self.modifiers = nn.ModuleList(build() for build in self.method.modifiers)
         self.register_buffer("listeners", None, persistent=False)
 
+    @property
+    def _changes_with_epochs(self) -> bool:
+        moving = any(isinstance(modifier, Modifier) and modifier.follows_epochs for modifier in self.modifiers)
+        return moving or any(term.warmup for term in self.method.terms)
+
     def _teacher(self, teacher: nn.Module | None, num_classes: int | None) -> Teacher | None:
         needed = self.method.teacher
         if needed is None:
@@ -156,7 +161,9 @@ class Distiller(nn.Module):
         adversaries = [loss for loss in self.losses if isinstance(loss, AdversarialLoss)]
         return chain.from_iterable(loss.parameters() for loss in adversaries)
 
-    def forward(self, inputs: Tensor, labels: Tensor, indices: Tensor | None = None, epoch: int = 0) -> Output:
+    def forward(
+        self, inputs: Tensor, labels: Tensor, indices: Tensor | None = None, epoch: int | None = None
+    ) -> Output:
         """Run student and teacher on a batch and compute the loss.
 
         Args:
@@ -164,15 +171,19 @@ class Distiller(nn.Module):
             labels: (N,) true classes.
             indices: (N,) positions in the training set; needed by a selection made over the whole training set, and
                 used by teachers whose targets are a function of the sample.
-            epoch: The epoch, from 0.
+            epoch: The epoch, from 0; needed by methods that change with it (``dts``, ``ctkd``, a ``warmup``), and used
+                by teachers whose targets do.
 
         Returns:
             The loss to differentiate, its weighted parts, and the student's logits.
 
         Raises:
-            UserError: If the outputs are no (N, C) logits of one shape, or labels or indices do not fit.
+            UserError: If the outputs are no (N, C) logits of one shape, labels or indices do not fit, or the epoch is
+                missing.
             RunError: If ``check_finite`` is on and logits are not finite.
         """
+        if epoch is None and self._changes_with_epochs:
+            raise UserError(f"epoch: got None, expected the epoch, from 0: method {self.method.name!r} changes with it")
         logits, features = (self.student(inputs), []) if self.featuring is None else self.featuring.student(inputs)
         check_logits(logits, "the student's output")
         if self.check_finite:
@@ -180,7 +191,7 @@ class Distiller(nn.Module):
         labels = check_labels(labels, logits)
         parts = self._ground_truth(logits, labels)
         if self.teacher is not None:
-            parts.update(self._taught(logits, features, inputs, labels, indices, epoch))
+            parts.update(self._taught(logits, features, inputs, labels, indices, epoch or 0))
         return Output(torch.stack(list(parts.values())).sum(), parts, logits)
 
     def _ground_truth(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:

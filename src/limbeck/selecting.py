@@ -1,7 +1,7 @@
 """Make a selection over a whole training set: look at every sample once, score, and keep the best share."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -75,7 +75,10 @@ def look(
     """
     mode = student.training
     student.eval()
-    seen = [_look_at(student, teach, *batch, with_features=with_features) for batch in batches]
+    # A compiled network may run without the hook that records its features.
+    compiled = getattr(student, "_compiled_call_impl", None) is not None
+    with torch.compiler.set_stance("force_eager") if compiled else nullcontext():
+        seen = [_look_at(student, teach, *batch, with_features=with_features) for batch in batches]
     student.train(mode)
     if not seen:
         raise UserError("selection: got no samples, expected the training set")

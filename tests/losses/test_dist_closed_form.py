@@ -111,6 +111,14 @@ def test_logits_may_lie_in_memory_as_they_like(small_blocks, classes):
     assert_equal(ours, value_and_gradient(closed, student.t().contiguous(), teacher.t().contiguous()), 1e-12)
 
 
+def test_logits_that_diverge_but_are_finite(small_blocks):
+    for classes in (6, 40):
+        student, teacher = (1e12 * side.float() for side in logits(9, classes))
+        values, gradient = value_and_gradient(closed, student, teacher)
+        assert values.isfinite().all()
+        assert gradient.isfinite().all()
+
+
 def test_backward_may_run_twice():
     student, teacher = logits(9, 40)
     loss = losses.dist_loss(student.requires_grad_(True), teacher)

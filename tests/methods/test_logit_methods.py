@@ -60,6 +60,8 @@ def test_a_warm_up_counts_in_the_loss():
         parts = distiller(*batch, epoch=epoch).parts
         torch.testing.assert_close(parts["dkd"], full["dkd"] * min(1, (epoch + 1) / 10))
         assert torch.equal(parts["ce"], full["ce"])
+    with pytest.raises(UserError, match="epoch: got None"):
+        distiller(*batch)
 
 
 @pytest.mark.parametrize("name", DEFAULTS)

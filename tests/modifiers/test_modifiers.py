@@ -288,17 +288,17 @@ def test_losses_beside_a_temperature_run_at_one_and_are_scaled(batch, method, te
     student, teacher = net(0), net(1)
     expected = kd_loss(student(batch[0]), teacher(batch[0]), temperature=temperature)
     for name in (method, f"{method}+kd", f"kd+{method}"):
-        out = limbeck.Distiller(student, teacher, method=name, epochs=4)(*batch)
+        out = limbeck.Distiller(student, teacher, method=name, epochs=4)(*batch, epoch=0)
         torch.testing.assert_close(out.parts["kd"], 0.9 * expected)
     distiller = limbeck.Distiller(student, teacher, method=f"{method}+dist", epochs=4)
     s, t = student(batch[0]) / temperature, teacher(batch[0]) / temperature
     relations = dist_loss(s, t, temperature=1.0, beta=2.0, gamma=2.0)
-    torch.testing.assert_close(distiller(*batch).parts["dist"], temperature**2 * relations)
+    torch.testing.assert_close(distiller(*batch, epoch=0).parts["dist"], temperature**2 * relations)
 
 
 def test_modifiers_compose_in_the_order_written(batch):
     student, teacher = net(0), net(1)
-    out = limbeck.Distiller(student, teacher, method="lskd+dts", epochs=4)(*batch)
+    out = limbeck.Distiller(student, teacher, method="lskd+dts", epochs=4)(*batch, epoch=0)
     z, t = (standardize_logits(side(batch[0])) for side in (student, teacher))
     torch.testing.assert_close(out.parts["kd"], 0.9 * kd_loss(z, t, temperature=8.0))
 
@@ -313,4 +313,6 @@ def test_a_distiller_trains_and_saves_what_modifiers_hold(batch):
     distiller(*batch, epoch=3)
     assert distiller.state_dict()["modifiers.0.temperature"] < 8
     with pytest.raises(UserError, match="follows the epochs, pass epochs="):
-        limbeck.Distiller(net(0), net(1), method="dts")(*batch)
+        limbeck.Distiller(net(0), net(1), method="dts")(*batch, epoch=0)
+    with pytest.raises(UserError, match="epoch: got None, expected the epoch, from 0: method 'dts' changes with it"):
+        limbeck.Distiller(net(0), net(1), method="dts", epochs=4)(*batch)

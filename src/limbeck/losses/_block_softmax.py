@@ -31,10 +31,10 @@ def soften(logits: Tensor, factor: float | Tensor, axis: int, out: Tensor, large
         return torch.softmax(torch.mul(logits, factor, out=out), axis, out=out)
     # The power of two is the same function, and on a CPU four times as fast as the exponential that softmax takes.
     factor = factor * _LOG2_E
-    if largest > _SAFE and axis == 1 and not isinstance(factor, Tensor):
-        # What the largest is rounded by cancels, so that the multiplication, fused with the addition, costs no digit.
-        torch.add(logits.amax(axis, keepdim=True).mul_(-factor), logits, alpha=factor, out=out)
+    if largest > _SAFE and axis == 1:
+        torch.sub(logits, logits.amax(axis, keepdim=True), out=out).mul_(factor)
     else:
+        # Across memory the largest is found faster in what lies in order already.
         torch.mul(logits, factor, out=out)
         if largest > _SAFE:
             out.sub_(out.amax(axis, keepdim=True))

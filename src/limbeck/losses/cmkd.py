@@ -70,7 +70,8 @@ def cmkd_parts(
         1. With two classes the correlations are always 1 or -1, so the gradients vanish.
 
     Raises:
-        UserError: On wrong shapes or types, or a temperature not above 0.
+        UserError: On wrong shapes or types, a temperature not above 0, or a backward with ``create_graph=True``:
+            Pearson's distance has its gradient in closed form, which cannot be differentiated again.
 
     References:
         Niu et al.: Efficient and Robust Knowledge Distillation from A Stronger Teacher Based on Correlation Matching,
@@ -130,7 +131,7 @@ def cmkd_loss(
         A scalar, 0 where each row of the student is a positive affine map of its teacher's, or no row counts.
 
     Raises:
-        UserError: On wrong shapes or types, or a temperature not above 0.
+        UserError: On wrong shapes or types, a temperature not above 0, or a backward with ``create_graph=True``.
 
     References:
         Niu et al.: Efficient and Robust Knowledge Distillation from A Stronger Teacher Based on Correlation Matching,

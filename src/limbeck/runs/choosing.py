@@ -53,7 +53,9 @@ def _scout(recipe: Recipe, feed: Feed, epochs: int) -> nn.Module:
     held = held_out(train.labels.cpu(), positions, selection.holdout, seed=recipe.seed)
     scout = create_network(recipe.student, feed.data, role="student", seed=seed)
     schedule = {"name": "one_cycle"}
-    values = {**feed.training.model_dump(), "epochs": epochs, "schedule": schedule, "ema": None}
+    # A few epochs are not worth a compilation.
+    plainly = {"ema": None, "compile": False, "cuda_graph": False}
+    values = {**feed.training.model_dump(), "epochs": epochs, "schedule": schedule, **plainly}
     settings = TrainingSettings.model_validate(values)
     scouting = Feed(feed.data, feed.settings, settings, feed.fabric, seed)
     seed_everything(seed)

@@ -51,6 +51,8 @@ from limbeck.training import (
 Say = Callable[[str], None]
 # Raised whenever the same recipe would make another teacher than before.
 _FORMAT = 1
+# Settings of a training that leave its result as it is.
+_WITHOUT_EFFECT = {"evaluate_every", "checkpoint_every", "check_finite", "cuda_graph"}
 
 
 def _unheard(_: str) -> None:
@@ -221,7 +223,7 @@ def _material(
         "network": [settings.name, settings.options, source_hash(network, str(settings.name))],
         "seed": settings.seed,
         "data": [data.fingerprint, data.mean, data.std, recipe.data.augment.model_dump()],
-        "training": training.model_dump(exclude={"evaluate_every", "checkpoint_every", "check_finite"}),
+        "training": training.model_dump(exclude=_WITHOUT_EFFECT if training.compile else {*_WITHOUT_EFFECT, "compile"}),
         "precision": [device, resolve_precision(training.precision, device)],
     }
 

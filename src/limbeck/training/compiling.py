@@ -29,6 +29,8 @@ def compile_network(network: nn.Module, example: Tensor, precision: AbstractCont
         >>> compile_network(Broken(2, 2), torch.zeros(1, 2), nullcontext())
         'ValueError: no such thing'
     """
+    # How often one function may be compiled is limited, and all networks of a process count as one.
+    torch.compiler.reset()
     trial = copy.deepcopy(network).train()
     trial.compile()
     try:

@@ -193,8 +193,11 @@ class Engine:
         if self._recorder is None:
             yield update
             return
+        steps = GraphedSteps(update, self._raw, tally, self._recorder, ready=self._why_not_yet, say=self.say)
         with self._recorder.stream():
-            yield GraphedSteps(update, self._raw, tally, self._recorder, ready=self._why_not_yet, say=self.say)
+            yield steps
+        if steps.failed:
+            self._recorder = None
 
     def _why_not_yet(self) -> str | None:
         return None if self.distiller.teacher is None else self.distiller.teacher.undecided()

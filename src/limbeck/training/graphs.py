@@ -15,6 +15,8 @@ from limbeck.training.tally import Tally
 WARM_STEPS = 3
 # Those whose fused form takes the learning rate from the device, where a replay can read it.
 _RECORDABLE = ("sgd", "adam", "adamw")
+# With any of these among its arguments an optimizer is made as they say, and not in its fused form.
+_UNFUSED = {"fused", "foreach", "differentiable"}
 
 
 def why_not_graphed(settings: TrainingSettings, device: str, precision: str) -> str | None:
@@ -30,7 +32,7 @@ def why_not_graphed(settings: TrainingSettings, device: str, precision: str) -> 
         return "fp16 scales the loss by a number that the host decides on"
     if settings.check_finite:
         return "check_finite reads a number at every step"
-    if settings.optimizer.name.lower() not in _RECORDABLE or settings.optimizer.arguments.keys() & {"fused", "foreach"}:
+    if settings.optimizer.name.lower() not in _RECORDABLE or settings.optimizer.arguments.keys() & _UNFUSED:
         return f"optimizer {settings.optimizer.name!r} is not one of {', '.join(_RECORDABLE)} in its fused form"
     return None
 
@@ -42,7 +44,7 @@ class Recorder(Protocol):
         """Return a context in which everything runs, be it recorded or not."""
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Record ``work`` and return what repeats it; raise ``RuntimeError`` if it cannot be recorded."""
+        """Record ``work`` and return what repeats it; raise if it cannot be recorded."""
 
 
 class CudaRecorder:
@@ -94,6 +96,24 @@ def rates_on_device(optimizers: Sequence[torch.optim.Optimizer], rates: Sequence
             group.update(values)
 
 
+def _cause(error: BaseException) -> str:
+    """Return the first line of what went wrong first: the end of a recording only says that something did.
+
+    Example:
+        >>> try:
+        ...     try:
+        ...         raise RuntimeError("cannot wait here")
+        ...     finally:
+        ...         raise RuntimeError("invalidated")
+        ... except RuntimeError as error:
+        ...     _cause(error)
+        'cannot wait here'
+    """
+    while error.__context__ is not None:
+        error = error.__context__
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
 class GraphedSteps:
     """Do the steps of one epoch: the first few as they are, the others as replays of the one that is recorded then.
 
@@ -107,6 +127,10 @@ class GraphedSteps:
         recorder: Records steps.
         ready: Tells whether the next step can be recorded, or why not.
         say: Told, in one line, if a step cannot be recorded; the epoch then goes on without.
+
+    Attributes:
+        failed: Whether recording was tried and went wrong; it may not be tried again then, because the allocator that
+            was recording is left as it was.
     """
 
     def __init__(
@@ -121,7 +145,7 @@ class GraphedSteps:
     ) -> None:
         self._update, self._optimizers, self._tally, self._recorder = update, optimizers, tally, recorder
         self._ready, self._say = ready, say
-        self._done, self._plain = 0, False
+        self._done, self._plain, self.failed = 0, False, False
         self._replay: Callable[[], None] | None = None
 
     def __call__(self, batch: Batch) -> None:
@@ -146,8 +170,9 @@ class GraphedSteps:
         try:
             with rates_on_device(self._optimizers, self._rates):
                 self._replay = self._recorder.record(lambda: self._update(self._batch))
-        except RuntimeError as error:
-            self._give_up(str(error).partition("\n")[0])
+        except Exception as error:
+            self.failed = True
+            self._give_up(_cause(error))
         # Recording has counted samples that only a replay adds to the sums.
         self._tally.samples = samples
 

@@ -50,7 +50,8 @@ def contrastive_loss(
     """
     count = negatives.shape[1]
     noise = count / num_samples
-    rest = negatives.new_tensor(math.log(noise + _EPS))
+    # Not new_tensor, which would wait for the device.
+    rest = negatives.new_full((), math.log(noise + _EPS))
     rows = F.softplus(rest - positive)
     if count:
         missed = torch.logaddexp(negatives, rest) - math.log(noise)
