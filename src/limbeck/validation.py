@@ -30,9 +30,11 @@ class Settings(BaseModel):
     @classmethod
     def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
         # Python takes True for 1, and so would ``epochs: true``.
-        kinds = _kinds(cls.model_fields[str(info.field_name)].annotation) if isinstance(value, bool) else []
-        if (int in kinds or float in kinds) and bool not in kinds:
-            raise ValueError("input should be a number")
+        given = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(each, bool) for each in given):
+            kinds = _kinds(cls.model_fields[str(info.field_name)].annotation)
+            if (int in kinds or float in kinds) and bool not in kinds:
+                raise ValueError("input should be a number" if given is not value else "input should be numbers")
         return value
 
 

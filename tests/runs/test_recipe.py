@@ -80,6 +80,11 @@ def test_settings_may_stand_for_methods_that_a_comparison_leaves_out():
         ("data: 3\nstudent: resnet8\n", "data: got 3"),
         ("data: mnist\nstudent: resnet8\ntraining: {ema: 2}\n", "training.ema: got 2"),
         ("data: mnist\nstudent: resnet8\ntraining: {epochs: true}\n", "epochs: got True, input should be a number"),
+        ("data: mnist\nstudent: resnet8\ntraining: {schedule: {milestones: [true, 3]}}\n", "input should be numbers"),
+        (
+            "data: mnist\nstudent: resnet8\ntraining: {optimizer: {name: sgd, momentum: true}}\n",
+            "sgd: momentum: got True, expected a number",
+        ),
         ("data: mnist\nstudent: resnet8\ncompare: {methods: [kd, dits]}\n", "unknown method 'dits'"),
         ("data: mnist\nstudent: resnet8\ncompare: {methods: [kd, kd]}\n", "compare.methods: got kd, kd, expected each"),
         (

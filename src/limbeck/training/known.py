@@ -36,10 +36,14 @@ def check_optimizer(name: str, arguments: Mapping[str, Any]) -> None:
     if name.lower() not in optimizers():
         raise unknown_name("optimizer", name, optimizers())
     kind = optimizers()[name.lower()]
-    valid = set(inspect.signature(kind).parameters) - _RESERVED
+    parameters = inspect.signature(kind).parameters
+    valid = set(parameters) - _RESERVED
     for argument in arguments:
         if argument not in valid:
             raise unknown_name(f"argument of {name}", argument, valid)
+        number = type(parameters[argument].default) in (int, float)
+        if number and isinstance(arguments[argument], bool):
+            raise UserError(f"{name}: {argument}: got {arguments[argument]}, expected a number")
         if isinstance(arguments[argument], float) and not math.isfinite(arguments[argument]):
             raise UserError(f"{name}: {argument}: got {arguments[argument]}, expected a finite number")
     try:
