@@ -89,13 +89,16 @@ class Pretender:
     def record(self, work):
         distiller, optimizers, tally = self.trained.distiller, self.trained._raw, self.tallies[-1]
         networks, sums = copy.deepcopy(distiller.state_dict()), tally._sums.clone()
-        states = copy.deepcopy([optimizer.state_dict()["state"] for optimizer in optimizers])
+        states = [
+            {parameter: copy.deepcopy(kept) for parameter, kept in optimizer.state.items()} for optimizer in optimizers
+        ]
         rates = self.rates()
         work()
         distiller.load_state_dict(networks)
         tally._sums.copy_(sums)
         for optimizer, state in zip(optimizers, states, strict=True):
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+            optimizer.state.clear()
+            optimizer.state.update(state)
         self.recorded += 1
 
         def replay():
@@ -149,9 +152,7 @@ def test_what_cannot_be_recorded_is_said_and_trained_without(tallies):
     plain.fit()
     other.fit()
     assert_same_training(other, plain)
-    assert said == [
-        "training.cuda_graph: this epoch's steps are not recorded: operation not permitted when stream is capturing"
-    ]
+    assert said == ["training.cuda_graph: steps are not recorded: operation not permitted when stream is capturing"]
     # What failed once is not tried again.
     assert other._recorder is None
 
@@ -167,9 +168,7 @@ def test_a_cache_that_is_being_filled_is_not_recorded(tallies, tmp_path):
         return trained._recorder.recorded
 
     assert train() == 0
-    assert said == [
-        "training.cuda_graph: this epoch's steps are not recorded: the signal cache has not stored all rows yet"
-    ]
+    assert said == ["training.cuda_graph: steps are not recorded: the signal cache has not stored all rows yet"]
     assert train() == 1
 
 

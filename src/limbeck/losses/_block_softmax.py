@@ -6,8 +6,6 @@ import torch
 from torch import Tensor
 
 _LOG2_E = 1 / math.log(2)
-
-
 # The exponential of no more than this does not overflow, nor does a sum of millions of them.
 _SAFE = 60
 

@@ -93,6 +93,13 @@ def _pulls(
     return rows if weight is None else rows * weight, torch.cat([of_columns, constant])
 
 
+def _sum(of_rows: Tensor, weight: Tensor | None, gather: bool) -> Tensor:
+    total = (of_rows if weight is None else of_rows * weight).sum()
+    if gather:
+        dist.all_reduce(total)
+    return total
+
+
 class _Distances(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -113,15 +120,12 @@ class _Distances(torch.autograd.Function):
         sums = torch.cat([rows, columns.numbers[2:]], dim=1)
         norms = sums[:2].sqrt()
         bounded = torch.mul(norms[0], norms[1]).add_(EPS)
-        distances = 1 - sums[2] / bounded
-        of_rows = distances[: blocks.rows]
-        inter = (of_rows if weight is None else of_rows * weight).sum()
-        if gather:
-            dist.all_reduce(inter)
         # With no row to learn from there is no relation to match either: both terms are 0, as for every loss.
         some = columns.total > 0
         count = columns.total.where(some, 1)
-        inter, intra = inter / count, distances[blocks.rows :].mean() * some
+        distances = 1 - sums[2] / bounded
+        inter = _sum(distances[: blocks.rows], weight, gather) / count
+        intra = distances[blocks.rows :].mean() * some
         if kept is not None:
             ctx.save_for_backward(kept, *_pulls(sums, norms, bounded, columns, weight), count, weight)
             ctx.blocks, ctx.gather, ctx.temperature, ctx.dtype = blocks, gather, temperature, student.dtype

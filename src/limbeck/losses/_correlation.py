@@ -48,8 +48,7 @@ def correlation_distances(
         student, teacher = gather_rows(student), gather_rows(teacher)
     inter = row_mean(1 - _correlation(student, teacher, dim=1), weight)
     count = None if weight is None else weight.to(student.dtype)[:, None]
-    columns = (1 - _correlation(student, teacher, 0, count)).mean()
     # With no row to learn from there is no relation to match either: both terms are 0, as for every loss.
     counts = student.shape[0] > 0 if weight is None else weight.sum() > 0
-    intra = columns * counts
+    intra = (1 - _correlation(student, teacher, 0, count)).mean() * counts
     return scales[0] * inter + scales[1] * intra, inter, intra

@@ -79,11 +79,24 @@ def _column_numbers(pair: Tensor, weight: Tensor | None, axis: int, spare: Tenso
     _sums(spare, axis, out[2:])
 
 
-def _row_sums(pair: Tensor, blocks: RowBlocks, spare: Tensor, out: Tensor) -> None:
-    """Write (3, rows) centred sums of a block's rows."""
+def row_sums(pair: Tensor, axis: int, spare: Tensor, out: Tensor) -> None:
+    """Write (3, rows) centred sums of two sides' rows of probabilities: of both squares and of the product.
+
+    Args:
+        pair: A block of two tensors.
+        axis: Where the classes are in it.
+        spare: Memory for three tensors of a block.
+        out: Memory for the result.
+
+    Example:
+        >>> out = torch.empty(3, 1)
+        >>> row_sums(torch.tensor([[[1., 0.]], [[0., 1.]]]), 2, torch.empty(3, 1, 2), out)
+        >>> out.flatten()
+        tensor([ 0.5000,  0.5000, -0.5000])
+    """
     # A row of probabilities has the mean 1 / C.
-    torch.sub(pair, 1 / blocks.classes, out=spare[:2])
-    _sums(spare, blocks.class_axis, out)
+    torch.sub(pair, 1 / pair.shape[axis], out=spare[:2])
+    _sums(spare, axis, out)
 
 
 def statistics(
@@ -114,7 +127,7 @@ def statistics(
             soften(blocks.turn(full(logits[part])), 1 / temperature, blocks.class_axis - 1, out)
         share = None if weight is None else blocks.per_row(weight[part])
         _column_numbers(pair, share, blocks.row_axis, spare, of_part)
-        _row_sums(pair, blocks, spare, rows[:, part])
+        row_sums(pair, blocks.class_axis, spare, rows[:, part])
     return rows, merge(Columns(_totals(parts, weight, like), numbers))
 
 

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from limbeck.errors import UserError
 from limbeck.losses._block_softmax import soften, through_softmax
+from limbeck.losses._correlation_statistics import row_sums
 from limbeck.losses._row_blocks import cut
 from limbeck.losses._rows import full
 
@@ -90,22 +91,14 @@ def _soften(
     return inverse
 
 
-def _centred_sums(pair: Tensor, axis: int, spare: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the two norms of a block's centred rows and their product; ``spare`` holds three tensors."""
-    both = torch.sub(pair, 1 / pair.shape[1 + axis], out=spare[:2])
-    torch.mul(both[0], both[1], out=spare[2])
-    both.mul_(both)
-    one, other, product = spare.sum(1 + axis, keepdim=True).unbind()
-    return one.sqrt_(), other.sqrt_(), product
-
-
-def _slope(norm: Tensor, other_norm: Tensor, product: Tensor, bounds: Bounds) -> tuple[Tensor, Tensor, Tensor]:
+def _pulls(sums: Tensor, bounds: Bounds) -> tuple[Tensor, Tensor, Tensor]:
     """Return each row's correlation, and what p and q are multiplied by in the gradient of one minus it."""
-    scaled = norm * bounds.scale
-    free = scaled > bounds.norm
-    across = bounds.scale**2 / (scaled.clamp_min_(bounds.norm) * other_norm.mul(bounds.scale).clamp_min_(bounds.norm))
-    correlation = product * across
-    return correlation, correlation * free / norm.square().where(free, 1), across.neg()
+    scaled = sums[:2].sqrt().mul_(bounds.scale)
+    free = scaled[0] > bounds.norm
+    one, other = scaled.clamp_min_(bounds.norm).unbind()
+    across = bounds.scale**2 / (one * other)
+    correlation = sums[2] * across
+    return correlation, correlation * free / sums[0].where(free, 1), across.neg()
 
 
 def _block(
@@ -115,7 +108,9 @@ def _block(
     centred, pair, spare = memory[0], memory[1:3], memory[3:]
     for side, soft in ((1, pair[1]), (0, pair[0])):
         inverse = _soften(sides[side], temperature, bounds.variance, axis, centred, spare[0], soft)
-    correlation, along, across = _slope(*_centred_sums(pair, axis, spare), bounds)
+    sums = pair.new_empty(3, pair.shape[2 - axis])
+    row_sums(pair, 1 + axis, spare, sums)
+    correlation, along, across = _pulls(sums.unsqueeze(1 + axis), bounds)
     if out is not None:
         # Each factor of a row, standardising's included, is as good first as last.
         along, across = (part.mul_(inverse / temperature) for part in (along, across))

@@ -115,16 +115,8 @@ def describe_caches(recipe: Source | None, *, overrides: Overrides = None, seeds
     Raises:
         UserError: If anything given cannot be used.
     """
-    if recipe is not None:
-        asked = _asked(recipe, overrides)
-        for _, folder, _ in _existing(asked, seeds, say):
-            say(_line(folder))
-        return
-    folders = _all()
-    for folder in folders:
+    for folder in _folders(recipe, overrides, seeds, say):
         say(_line(folder))
-    if not folders:
-        say(f"no signal caches in {cache_folder() / 'signals'}")
 
 
 def clear_caches(recipe: Source | None, *, overrides: Overrides = None, seeds: int = 1, say: Say = print) -> None:
@@ -139,12 +131,7 @@ def clear_caches(recipe: Source | None, *, overrides: Overrides = None, seeds: i
     Raises:
         UserError: If anything given cannot be used.
     """
-    if recipe is None:
-        folders = _all()
-    else:
-        asked = _asked(recipe, overrides)
-        folders = [folder for _, folder, _ in _existing(asked, seeds, say)]
-    for folder in folders:
+    for folder in _folders(recipe, overrides, seeds, say):
         line = _line(folder)
         shutil.rmtree(folder)
         say(f"deleted: {line}")
@@ -186,9 +173,16 @@ def _existing(recipe: Recipe, seeds: int, say: Say) -> Iterator[tuple[Recipe, Pa
             say(f"signal cache: not there yet, would be {signals.estimate}")
 
 
-def _all() -> list[Path]:
-    folder = cache_folder() / "signals"
-    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+def _folders(recipe: Source | None, overrides: Overrides, seeds: int, say: Say) -> Iterator[Path]:
+    """Yield the caches of a recipe, or all there are, and say so where there are none."""
+    if recipe is not None:
+        yield from (folder for _, folder, _ in _existing(_asked(recipe, overrides), seeds, say))
+        return
+    parent = cache_folder() / "signals"
+    folders = sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
+    yield from folders
+    if not folders:
+        say(f"no signal caches in {parent}")
 
 
 def _line(folder: Path) -> str:

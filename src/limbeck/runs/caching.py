@@ -10,7 +10,17 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from limbeck.cache import CachedTeacher, Replay, RowFormat, Signals, SignalStore, require_room, teacher_hash, wanted
+from limbeck.cache import (
+    CachedTeacher,
+    Replay,
+    RowFormat,
+    Signals,
+    SignalStore,
+    missing,
+    require_room,
+    teacher_hash,
+    wanted,
+)
 from limbeck.cache.teacher import TOLERANCE
 from limbeck.data import Augment, Data
 from limbeck.errors import UserError
@@ -224,8 +234,8 @@ def with_cache(recipe: Recipe, data: Data, teacher: Teacher | None, say: Say) ->
         return teacher
     cache = RunCache.open(recipe, data, teacher, say)
     needed = cache.needed([recipe.seed])
-    missing = int((needed & ~torch.from_numpy(cache.store.filled)).sum())
-    require_room(signals_folder(recipe), cache.store.signals, missing, limit_gb=recipe.teacher.cache_limit_gb)
-    share = 1 - missing / int(needed.sum())
+    todo = len(missing(cache.store, needed))
+    require_room(signals_folder(recipe), cache.store.signals, todo, limit_gb=recipe.teacher.cache_limit_gb)
+    share = 1 - todo / int(needed.sum())
     say(f"signal cache: {cache.store}; {share:.1%} of what this run reads")
     return cache.cached()

@@ -22,7 +22,15 @@ from limbeck.runs.features import check_features, feature_arguments
 from limbeck.runs.folder import RunFolder, save_network
 from limbeck.runs.loading import load_recipe
 from limbeck.runs.recipe import Recipe
-from limbeck.runs.setting import Feed, describe, load_data, parameter_count, student_network
+from limbeck.runs.setting import (
+    Feed,
+    check_network,
+    check_trains,
+    describe,
+    load_data,
+    parameter_count,
+    student_network,
+)
 from limbeck.runs.teachers import Reporting, check_teacher, make_teacher
 from limbeck.seeding import seed_everything
 from limbeck.training import (
@@ -131,7 +139,9 @@ def check_run(recipe: Recipe, data: Data) -> None:
     Raises:
         UserError: If anything is wrong.
     """
-    student = student_network(recipe, data)
+    student, role = student_network(recipe, data), f"student {recipe.student.name}"
+    check_network(student, data, role=role)
+    check_trains(student, data, role=role)
     Feed(data, recipe.data, recipe.training, make_fabric(recipe.training), recipe.seed).train()
     build_optimizer(student.parameters(), recipe.training.optimizer)
     check_teacher(recipe, data)

@@ -73,7 +73,8 @@ class Engine:
         self.distiller, self.views, self.settings, self.fabric = distiller, views, settings, fabric
         self.splits, self.num_classes, self.checkpoint = splits, num_classes, checkpoint
         self.progress: Progress = progress or Silent()
-        self.before_epoch, self.after_epoch, self.say = before_epoch, after_epoch, say
+        self.before_epoch, self.after_epoch, self._say = before_epoch, after_epoch, say
+        self._said: set[str] = set()
         self.record: list[Row] = []
         self.measured: dict[str, Measured] = {}
         self._set_up()
@@ -100,6 +101,11 @@ class Engine:
             average = get_ema_multi_avg_fn(self.settings.ema)  # type: ignore[no-untyped-call]
             self.ema = AveragedModel(self.distiller.student, multi_avg_fn=average, use_buffers=True)
 
+    def _say_once(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            self._say(line)
+
     def _make_recorder(self) -> CudaRecorder | None:
         if not self.settings.cuda_graph:
             return None
@@ -107,7 +113,7 @@ class Engine:
         why = why_not_graphed(self.settings, device, resolve_precision(self.settings.precision, device))
         if why is None:
             return CudaRecorder()
-        self.say(f"training.cuda_graph: steps are not recorded: {why}")
+        self._say_once(f"training.cuda_graph: steps are not recorded: {why}")
         return None
 
     def _compile(self) -> None:
@@ -118,7 +124,7 @@ class Engine:
                 example = next(iter(self.views.epoch(0))).inputs
                 why = compile_network(self.distiller.student, example, self.fabric.autocast())
         if why is not None:
-            self.say(f"training.compile: the student is not compiled: {why}")
+            self._say_once(f"training.compile: the student is not compiled: {why}")
 
     @property
     def network(self) -> nn.Module:
@@ -193,7 +199,7 @@ class Engine:
         if self._recorder is None:
             yield update
             return
-        steps = GraphedSteps(update, self._raw, tally, self._recorder, ready=self._why_not_yet, say=self.say)
+        steps = GraphedSteps(update, self._raw, tally, self._recorder, ready=self._why_not_yet, say=self._say_once)
         with self._recorder.stream():
             yield steps
         if steps.failed:

@@ -72,18 +72,17 @@ class CudaRecorder:
 
 
 @contextmanager
-def rates_on_device(optimizers: Sequence[torch.optim.Optimizer], rates: Sequence[Tensor]) -> Iterator[None]:
-    """Let optimizers read their learning rates from tensors, one a group, while their step is recorded.
+def rates_on_device(groups: Sequence[dict[str, Any]], rates: Sequence[Tensor]) -> Iterator[None]:
+    """Let optimizers read the learning rates of their groups from tensors while their step is recorded.
 
     Example:
         >>> optimizer, rate = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5), torch.tensor(0.1)
-        >>> with rates_on_device([optimizer], [rate]):
+        >>> with rates_on_device(optimizer.param_groups, [rate]):
         ...     optimizer.param_groups[0]["lr"] is rate
         True
         >>> optimizer.param_groups[0]["lr"]
         0.5
     """
-    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
     before = [dict(group) for group in groups]
     for group, rate in zip(groups, rates, strict=True):
         group["lr"] = rate
@@ -143,7 +142,8 @@ class GraphedSteps:
         ready: Callable[[], str | None],
         say: Callable[[str], None],
     ) -> None:
-        self._update, self._optimizers, self._tally, self._recorder = update, optimizers, tally, recorder
+        self._update, self._tally, self._recorder = update, tally, recorder
+        self._groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         self._ready, self._say = ready, say
         self._done, self._plain, self.failed = 0, False, False
         self._replay: Callable[[], None] | None = None
@@ -165,10 +165,9 @@ class GraphedSteps:
             return
         self._batch = Batch(*(values.clone() for values in batch))
         device, samples = batch.inputs.device, self._tally.samples
-        groups = [group for optimizer in self._optimizers for group in optimizer.param_groups]
-        self._rates = [torch.tensor(float(group["lr"]), device=device) for group in groups]
+        self._rates = [torch.tensor(float(group["lr"]), device=device) for group in self._groups]
         try:
-            with rates_on_device(self._optimizers, self._rates):
+            with rates_on_device(self._groups, self._rates):
                 self._replay = self._recorder.record(lambda: self._update(self._batch))
         except Exception as error:
             self.failed = True
@@ -178,14 +177,13 @@ class GraphedSteps:
 
     def _give_up(self, why: str) -> None:
         self._plain = True
-        self._say(f"training.cuda_graph: this epoch's steps are not recorded: {why}")
+        self._say(f"training.cuda_graph: steps are not recorded: {why}")
 
     def _again(self, batch: Batch) -> None:
         assert self._replay is not None
         for kept, values in zip(self._batch, batch, strict=True):
             kept.copy_(values)
-        groups = (group for optimizer in self._optimizers for group in optimizer.param_groups)
-        for rate, group in zip(self._rates, groups, strict=True):
+        for rate, group in zip(self._rates, self._groups, strict=True):
             rate.fill_(group["lr"])
         self._replay()
         self._tally.samples += len(batch.labels)
