@@ -201,6 +201,22 @@ def test_selection_over_the_training_set_decides_who_listens(batch):
     torch.testing.assert_close(out.parts["ce"], plain(inputs, labels).parts["ce"])
 
 
+def test_a_selection_is_saved_and_read_again(batch):
+    indices = torch.arange(32)
+    chosen, fresh = (limbeck.Distiller(net(seed=seed).eval(), net(seed=1), method="lr_ds") for seed in (0, 2))
+    chosen.select([(*batch, indices)])
+    saved = chosen.state_dict()
+    fresh.load_state_dict(saved)
+    assert torch.equal(fresh(*batch, indices).loss, chosen(*batch, indices).loss)
+    # What was read is a copy, and a state without a selection takes one back.
+    saved["listeners"].zero_()
+    assert fresh.listeners.any()
+    del saved["listeners"]
+    fresh.load_state_dict(saved)
+    with pytest.raises(UserError, match=r"call distiller\.select"):
+        fresh(*batch, indices)
+
+
 @pytest.mark.parametrize("scorer", ["random", "agreement", "confidence", "el2n"])
 def test_selection_within_a_batch_needs_no_preparation(scorer, batch):
     method = limbeck.methods.create("select+kd", scorer=scorer, ratio=0.5)

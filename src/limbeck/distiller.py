@@ -1,6 +1,6 @@
 """``Distiller``: a student, a teacher and a method as one module, for the engine and for anybody's own loop."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, Self
 
@@ -44,7 +44,8 @@ class Distiller(nn.Module):
     """Compute a method's loss for a batch, given a student and a teacher.
 
     The teacher is frozen, in eval mode, and no part of this module's parameters, buffers or ``state_dict``; it follows
-    the module to another device. ``distiller.student`` stays the plain module that came in.
+    the module to another device. ``distiller.student`` stays the plain module that came in. ``state_dict`` holds the
+    student, what the method trains beside it, and the selection made by :meth:`select`.
 
     Args:
         student: The network to train; its output is (N, C) logits.
@@ -109,7 +110,7 @@ class Distiller(nn.Module):
         self.__dict__["featuring"] = self._featuring(sources)
         self.losses = nn.ModuleList(self._loss(term, num_classes) for term in self.method.terms)
         self.modifiers = nn.ModuleList(build() for build in self.method.modifiers)
-        self.register_buffer("listeners", None, persistent=False)
+        self.register_buffer("listeners", None)
 
     @property
     def _changes_with_epochs(self) -> bool:
@@ -144,6 +145,13 @@ class Distiller(nn.Module):
             self.featuring.follow(fn)
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+        # The mask of a selection is as long as the training set that it was made on: the saved one takes its place.
+        mask = state_dict.get(f"{prefix}listeners")
+        device = next(self.student.parameters()).device
+        self.listeners = None if mask is None else torch.empty_like(mask, device=device)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def student_parameters(self) -> Iterator[nn.Parameter]:
         """Iterate over the student's parameters."""

@@ -239,7 +239,6 @@ class Engine:
         return {
             "record": self.record,
             "distiller": self.distiller.state_dict(),
-            "listeners": self.distiller.listeners,
             "optimizers": [optimizer.state_dict() for optimizer in self._raw],
             "schedule": _plain(self.schedule.state_dict()),
             "ema": None if self.ema is None else self.ema.state_dict(),
@@ -253,8 +252,6 @@ class Engine:
         state = load_checkpoint(self.checkpoint)
         self.record = state["record"]
         self.distiller.load_state_dict(state["distiller"])
-        if state["listeners"] is not None:
-            self.distiller.listeners = state["listeners"].to(self.fabric.device)
         for optimizer, saved in zip(self._raw, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.schedule.load_state_dict(_counted(state["schedule"]))
