@@ -27,7 +27,7 @@ def test_defaults(name):
     loss = term.build(10)
     assert (method.teacher, type(loss), term.name) == ("any", module, name)
     assert (method.ce_weight, term.weight) == (pytest.approx(ce_weight), weight)
-    assert {key: getattr(loss, key) for key in settings} == settings
+    assert {key: loss.settings[key] for key in settings} == settings
 
 
 @pytest.mark.parametrize("name", DEFAULTS)
@@ -35,7 +35,7 @@ def test_settings_reach_the_loss(name):
     given = dict.fromkeys(DEFAULTS[name][3], 0.25)
     (term,) = methods.create(name, **{name: given}).terms
     loss = term.build(10)
-    assert {key: getattr(loss, key) for key in given} == given
+    assert {key: loss.settings[key] for key in given} == given
 
 
 @pytest.mark.parametrize("name", ["ttm", "wttm"])

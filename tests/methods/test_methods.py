@@ -91,14 +91,14 @@ def test_settings_go_where_they_belong():
     assert method.settings["lr"]["eta"] == 0.5
     loss = method.terms[0].build(10)
     assert isinstance(loss, DISTLoss)
-    assert loss.temperature == 1.0
+    assert loss.settings["temperature"] == 1.0
 
 
 def test_scale_code_of_dr_kd_averages_over_classes_times_the_multiplier():
     (term,) = methods.create("dr_kd", scale="code", multiplier=50, alpha=0.95, temperature=6).terms
     loss = term.build(4)
     assert isinstance(loss, KDLoss)
-    assert (loss.reduction, term.weight) == ("mean", pytest.approx(47.5))
+    assert (loss.settings["reduction"], term.weight) == ("mean", pytest.approx(47.5))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.errors import UserError
-from limbeck.losses._rows import check_labels, check_logits
 
 
 class Split(NamedTuple):
@@ -15,18 +14,6 @@ class Split(NamedTuple):
 
     target: Tensor
     others: Tensor
-
-
-def given_labels(labels: Tensor | None, student_logits: Tensor) -> Tensor:
-    """Return the labels that a module twin was called with, or raise ``UserError`` if they do not fit or are missing.
-
-    Example:
-        >>> given_labels(None, torch.zeros(2, 4))
-        Traceback (most recent call last):
-        limbeck.errors.UserError: labels: got NoneType, expected 2 whole numbers of shape (2,)
-    """
-    check_logits(student_logits, "student_logits")
-    return check_labels(labels, student_logits)
 
 
 def check_others(logits: Tensor) -> None:

@@ -4,9 +4,10 @@ import math
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from limbeck.losses._module import LossModule
 from limbeck.losses._row_correlation import Bounds, distance, row_distances
 from limbeck.losses._rows import check_pair, check_temperature, full, row_mean
 
@@ -148,7 +149,7 @@ def cmkd_loss(
     return row_mean(rows, weight)
 
 
-class CMKDLoss(nn.Module):
+class CMKDLoss(LossModule):
     """The module twin of :func:`cmkd_loss`.
 
     Example:
@@ -159,22 +160,6 @@ class CMKDLoss(nn.Module):
     def __init__(
         self, *, temperature: float = 4.0, rank_temperature: float = 0.1, alpha: float = 1.0, beta: float = 1.0
     ) -> None:
-        super().__init__()
         check_temperature(temperature)
         check_temperature(rank_temperature, "rank_temperature")
-        self.temperature, self.rank_temperature = temperature, rank_temperature
-        self.alpha, self.beta = alpha, beta
-
-    def forward(
-        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None = None, weight: Tensor | None = None
-    ) -> Tensor:
-        """Compute the loss; ``labels`` are accepted like in every loss module, and not needed here."""
-        return cmkd_loss(
-            student_logits,
-            teacher_logits,
-            temperature=self.temperature,
-            rank_temperature=self.rank_temperature,
-            alpha=self.alpha,
-            beta=self.beta,
-            weight=weight,
-        )
+        super().__init__(cmkd_loss, temperature=temperature, rank_temperature=rank_temperature, alpha=alpha, beta=beta)

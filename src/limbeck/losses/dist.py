@@ -3,11 +3,12 @@
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from limbeck.errors import UserError
 from limbeck.losses._closed_correlation import closed_distances
 from limbeck.losses._correlation import correlation_distances
+from limbeck.losses._module import LossModule
 from limbeck.losses._rows import check_pair, check_temperature
 
 Scale = Literal["code", "paper"]
@@ -125,7 +126,7 @@ def dist_loss(
     return _terms(student_logits, teacher_logits, temperature, gather, weight, scales)[0]
 
 
-class DISTLoss(nn.Module):
+class DISTLoss(LossModule):
     """The module twin of :func:`dist_loss`.
 
     Example:
@@ -142,22 +143,5 @@ class DISTLoss(nn.Module):
         scale: Scale = "code",
         gather: bool = False,
     ) -> None:
-        super().__init__()
         check_temperature(temperature)
-        self.temperature, self.beta, self.gamma = temperature, beta, gamma
-        self.scale, self.gather = scale, gather
-
-    def forward(
-        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None = None, weight: Tensor | None = None
-    ) -> Tensor:
-        """Compute the loss; ``labels`` are accepted like in every loss module, and not needed here."""
-        return dist_loss(
-            student_logits,
-            teacher_logits,
-            temperature=self.temperature,
-            beta=self.beta,
-            gamma=self.gamma,
-            scale=self.scale,
-            gather=self.gather,
-            weight=weight,
-        )
+        super().__init__(dist_loss, temperature=temperature, beta=beta, gamma=gamma, scale=scale, gather=gather)

@@ -3,10 +3,11 @@
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.errors import UserError
+from limbeck.losses._module import LossModule
 from limbeck.losses._rows import check_pair, check_temperature, full, row_mean
 from limbeck.losses._target import divergence
 
@@ -130,7 +131,7 @@ def logit_mse_loss(student_logits: Tensor, teacher_logits: Tensor, *, weight: Te
     return row_mean((full(student_logits) - full(teacher_logits.detach())).square().mean(dim=1), weight)
 
 
-class ReverseKLLoss(nn.Module):
+class ReverseKLLoss(LossModule):
     """The module twin of :func:`reverse_kl_loss`.
 
     Example:
@@ -139,18 +140,11 @@ class ReverseKLLoss(nn.Module):
     """
 
     def __init__(self, *, temperature: float = 4.0) -> None:
-        super().__init__()
         check_temperature(temperature)
-        self.temperature = temperature
-
-    def forward(
-        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None = None, weight: Tensor | None = None
-    ) -> Tensor:
-        """Compute the loss; ``labels`` are accepted like in every loss module, and not needed here."""
-        return reverse_kl_loss(student_logits, teacher_logits, temperature=self.temperature, weight=weight)
+        super().__init__(reverse_kl_loss, temperature=temperature)
 
 
-class JSDLoss(nn.Module):
+class JSDLoss(LossModule):
     """The module twin of :func:`jsd_loss`.
 
     Example:
@@ -159,19 +153,12 @@ class JSDLoss(nn.Module):
     """
 
     def __init__(self, *, beta: float = 0.5, temperature: float = 4.0) -> None:
-        super().__init__()
         _check_share(beta)
         check_temperature(temperature)
-        self.beta, self.temperature = beta, temperature
-
-    def forward(
-        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None = None, weight: Tensor | None = None
-    ) -> Tensor:
-        """Compute the loss; ``labels`` are accepted like in every loss module, and not needed here."""
-        return jsd_loss(student_logits, teacher_logits, beta=self.beta, temperature=self.temperature, weight=weight)
+        super().__init__(jsd_loss, beta=beta, temperature=temperature)
 
 
-class LogitMSELoss(nn.Module):
+class LogitMSELoss(LossModule):
     """The module twin of :func:`logit_mse_loss`.
 
     Example:
@@ -179,8 +166,5 @@ class LogitMSELoss(nn.Module):
         tensor(0.6667)
     """
 
-    def forward(
-        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None = None, weight: Tensor | None = None
-    ) -> Tensor:
-        """Compute the loss; ``labels`` are accepted like in every loss module, and not needed here."""
-        return logit_mse_loss(student_logits, teacher_logits, weight=weight)
+    def __init__(self) -> None:
+        super().__init__(logit_mse_loss)

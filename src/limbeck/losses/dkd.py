@@ -1,10 +1,11 @@
 """DKD: the KL divergence taken apart into what it says about the true class and about the others."""
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from limbeck.losses._module import LabelledLossModule
 from limbeck.losses._rows import check_labels, check_pair, check_temperature, full, row_mean
-from limbeck.losses._target import binary_log_probabilities, check_others, divergence, given_labels, split
+from limbeck.losses._target import binary_log_probabilities, check_others, divergence, split
 
 
 def dkd_loss(
@@ -62,7 +63,7 @@ def dkd_loss(
     return temperature**2 * row_mean(alpha * target + beta * others, weight)
 
 
-class DKDLoss(nn.Module):
+class DKDLoss(LabelledLossModule):
     """The module twin of :func:`dkd_loss`.
 
     Example:
@@ -73,20 +74,5 @@ class DKDLoss(nn.Module):
     """
 
     def __init__(self, *, temperature: float = 4.0, alpha: float = 1.0, beta: float = 8.0) -> None:
-        super().__init__()
         check_temperature(temperature)
-        self.temperature, self.alpha, self.beta = temperature, alpha, beta
-
-    def forward(
-        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None = None, weight: Tensor | None = None
-    ) -> Tensor:
-        """Compute the loss; ``labels`` are needed here."""
-        return dkd_loss(
-            student_logits,
-            teacher_logits,
-            given_labels(labels, student_logits),
-            temperature=self.temperature,
-            alpha=self.alpha,
-            beta=self.beta,
-            weight=weight,
-        )
+        super().__init__(dkd_loss, temperature=temperature, alpha=alpha, beta=beta)

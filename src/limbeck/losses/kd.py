@@ -2,10 +2,11 @@
 
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.errors import UserError
+from limbeck.losses._module import LossModule
 from limbeck.losses._rows import check_pair, check_temperature, full, row_mean
 
 Reduction = Literal["batchmean", "mean"]
@@ -60,7 +61,7 @@ def kd_loss(
     return scale * row_mean(rows, weight)
 
 
-class KDLoss(nn.Module):
+class KDLoss(LossModule):
     """The module twin of :func:`kd_loss`.
 
     Example:
@@ -70,14 +71,5 @@ class KDLoss(nn.Module):
     """
 
     def __init__(self, *, temperature: float = 4.0, reduction: Reduction = "batchmean") -> None:
-        super().__init__()
         check_temperature(temperature)
-        self.temperature, self.reduction = temperature, reduction
-
-    def forward(
-        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None = None, weight: Tensor | None = None
-    ) -> Tensor:
-        """Compute the loss; ``labels`` are accepted like in every loss module, and not needed here."""
-        return kd_loss(
-            student_logits, teacher_logits, temperature=self.temperature, reduction=self.reduction, weight=weight
-        )
+        super().__init__(kd_loss, temperature=temperature, reduction=reduction)

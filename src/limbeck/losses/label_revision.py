@@ -1,9 +1,10 @@
 """The loss of the label-revision port: mean squared errors, split by whether the teacher is right."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from limbeck.losses._module import LabelledLossModule
 from limbeck.losses._rows import check_labels, check_pair, full, row_mean
 from limbeck.targets.revise import revise_labels
 
@@ -62,7 +63,7 @@ def label_revision_loss(
     return row_mean(cross_entropy + lambda1 * logit_error, right) + lambda2 * row_mean(revised_error, wrong)
 
 
-class LabelRevisionLoss(nn.Module):
+class LabelRevisionLoss(LabelledLossModule):
     """The module twin of :func:`label_revision_loss`.
 
     Example:
@@ -72,19 +73,4 @@ class LabelRevisionLoss(nn.Module):
     """
 
     def __init__(self, *, lambda1: float = 4.0, lambda2: float = 1.0, eta: float = 0.8) -> None:
-        super().__init__()
-        self.lambda1, self.lambda2, self.eta = lambda1, lambda2, eta
-
-    def forward(
-        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, weight: Tensor | None = None
-    ) -> Tensor:
-        """Compute the loss."""
-        return label_revision_loss(
-            student_logits,
-            teacher_logits,
-            labels,
-            lambda1=self.lambda1,
-            lambda2=self.lambda2,
-            eta=self.eta,
-            weight=weight,
-        )
+        super().__init__(label_revision_loss, lambda1=lambda1, lambda2=lambda2, eta=eta)

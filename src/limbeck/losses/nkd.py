@@ -1,10 +1,11 @@
 """NKD: the teacher's confidence weighs the true class, and the others are matched as a distribution of their own."""
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from limbeck.losses._module import LabelledLossModule
 from limbeck.losses._rows import check_labels, check_pair, check_temperature, full, row_mean
-from limbeck.losses._target import check_others, given_labels, split
+from limbeck.losses._target import check_others, split
 
 
 def nkd_loss(
@@ -60,7 +61,7 @@ def nkd_loss(
     return -row_mean(target + gamma * temperature**2 * (others * log_others).sum(dim=1), weight)
 
 
-class NKDLoss(nn.Module):
+class NKDLoss(LabelledLossModule):
     """The module twin of :func:`nkd_loss`.
 
     Example:
@@ -70,19 +71,5 @@ class NKDLoss(nn.Module):
     """
 
     def __init__(self, *, temperature: float = 1.0, gamma: float = 1.5) -> None:
-        super().__init__()
         check_temperature(temperature)
-        self.temperature, self.gamma = temperature, gamma
-
-    def forward(
-        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None = None, weight: Tensor | None = None
-    ) -> Tensor:
-        """Compute the loss; ``labels`` are needed here."""
-        return nkd_loss(
-            student_logits,
-            teacher_logits,
-            given_labels(labels, student_logits),
-            temperature=self.temperature,
-            gamma=self.gamma,
-            weight=weight,
-        )
+        super().__init__(nkd_loss, temperature=temperature, gamma=gamma)

@@ -1,11 +1,12 @@
 """RLD: take from the teacher only what does not contradict the label."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from limbeck.losses._module import LabelledLossModule
 from limbeck.losses._rows import check_labels, check_pair, check_temperature, full, row_mean
-from limbeck.losses._target import binary_log_probabilities, check_others, divergence, given_labels, split
+from limbeck.losses._target import binary_log_probabilities, check_others, divergence, split
 
 
 def _confidence(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
@@ -78,7 +79,7 @@ def rld_loss(
     return row_mean(alpha * confidence + beta * correlation, weight)
 
 
-class RLDLoss(nn.Module):
+class RLDLoss(LabelledLossModule):
     """The module twin of :func:`rld_loss`.
 
     Example:
@@ -95,22 +96,7 @@ class RLDLoss(nn.Module):
         alpha: float = 1.0,
         beta: float = 8.0,
     ) -> None:
-        super().__init__()
         check_temperature(temperature)
-        self.temperature, self.confidence_temperature = temperature, confidence_temperature
-        self.alpha, self.beta = alpha, beta
-
-    def forward(
-        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None = None, weight: Tensor | None = None
-    ) -> Tensor:
-        """Compute the loss; ``labels`` are needed here."""
-        return rld_loss(
-            student_logits,
-            teacher_logits,
-            given_labels(labels, student_logits),
-            temperature=self.temperature,
-            confidence_temperature=self.confidence_temperature,
-            alpha=self.alpha,
-            beta=self.beta,
-            weight=weight,
+        super().__init__(
+            rld_loss, temperature=temperature, confidence_temperature=confidence_temperature, alpha=alpha, beta=beta
         )

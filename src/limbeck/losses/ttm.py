@@ -1,9 +1,10 @@
 """TTM and WTTM: soften the teacher alone, and count the rows where it is soft for more."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from limbeck.losses._module import LossModule
 from limbeck.losses._rows import check_pair, check_temperature, full, row_mean
 from limbeck.losses._target import divergence
 
@@ -85,7 +86,7 @@ def wttm_loss(
     return row_mean(torch.logsumexp(log_teacher / temperature, dim=1).exp() * rows, weight)
 
 
-class TTMLoss(nn.Module):
+class TTMLoss(LossModule):
     """The module twin of :func:`ttm_loss`.
 
     Example:
@@ -94,18 +95,11 @@ class TTMLoss(nn.Module):
     """
 
     def __init__(self, *, temperature: float = 10.0) -> None:
-        super().__init__()
         check_temperature(temperature)
-        self.temperature = temperature
-
-    def forward(
-        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None = None, weight: Tensor | None = None
-    ) -> Tensor:
-        """Compute the loss; ``labels`` are accepted like in every loss module, and not needed here."""
-        return ttm_loss(student_logits, teacher_logits, temperature=self.temperature, weight=weight)
+        super().__init__(ttm_loss, temperature=temperature)
 
 
-class WTTMLoss(nn.Module):
+class WTTMLoss(LossModule):
     """The module twin of :func:`wttm_loss`.
 
     Example:
@@ -114,12 +108,5 @@ class WTTMLoss(nn.Module):
     """
 
     def __init__(self, *, temperature: float = 5.0) -> None:
-        super().__init__()
         check_temperature(temperature)
-        self.temperature = temperature
-
-    def forward(
-        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None = None, weight: Tensor | None = None
-    ) -> Tensor:
-        """Compute the loss; ``labels`` are accepted like in every loss module, and not needed here."""
-        return wttm_loss(student_logits, teacher_logits, temperature=self.temperature, weight=weight)
+        super().__init__(wttm_loss, temperature=temperature)

@@ -31,7 +31,7 @@ class Term:
     Example:
         >>> from limbeck.losses import KDLoss
         >>> Term("kd", 0.9, KDLoss).build(10)
-        KDLoss()
+        KDLoss(temperature=4.0, reduction='batchmean')
         >>> [Term("kd", 1.0, KDLoss, warmup=4).weight_at(epoch) for epoch in (0, 1, 3, 9)]
         [0.25, 0.5, 1.0, 1.0]
     """

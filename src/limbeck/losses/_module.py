@@ -1,0 +1,55 @@
+"""What all module twins of losses share: a function with its settings, called as every loss is."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class LossModule(nn.Module):
+    """A loss function as a module that holds its settings.
+
+    Args:
+        loss: Called as ``loss(student_logits, teacher_logits, weight=..., **settings)``.
+        settings: What the function is given on each call; ``module.settings`` holds them.
+
+    Example:
+        >>> import torch
+        >>> from limbeck.losses import kd_loss
+        >>> module = LossModule(kd_loss, temperature=2.0)
+        >>> module
+        LossModule(temperature=2.0)
+        >>> module(torch.zeros(4, 3), torch.zeros(4, 3))
+        tensor(0.)
+    """
+
+    def __init__(self, loss: Callable[..., Tensor], **settings: Any) -> None:
+        super().__init__()
+        self._loss, self.settings = loss, settings
+
+    def forward(
+        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None = None, weight: Tensor | None = None
+    ) -> Tensor:
+        """Compute the loss; ``labels`` are accepted like in every loss module, and not needed here."""
+        return self._loss(student_logits, teacher_logits, weight=weight, **self.settings)
+
+    def extra_repr(self) -> str:
+        """Describe the settings."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
+
+
+class LabelledLossModule(LossModule):
+    """A :class:`LossModule` whose function takes the labels as its third argument.
+
+    Example:
+        >>> import torch
+        >>> from limbeck.losses import nkd_loss
+        >>> LabelledLossModule(nkd_loss)(torch.eye(2), torch.eye(2), torch.arange(2))
+        tensor(0.2290)
+    """
+
+    def forward(
+        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None = None, weight: Tensor | None = None
+    ) -> Tensor:
+        """Compute the loss; ``labels`` are needed here."""
+        return self._loss(student_logits, teacher_logits, labels, weight=weight, **self.settings)
