@@ -36,9 +36,13 @@ from limbeck.runs.teachers import make_teacher
 from published import PUBLISHED, TEACHERS, source
 from record import record
 
-METHODS = ("none", "kd", "dist", "dkd", "lr", "lr_ds", "dr_kd", "lw_kd")
+# A selection is shown beside a random one of the same size.
+METHODS = ("none", "kd", "dist", "dkd", "lr", "lr_ds", "lr_ds@random", "dr_kd", "lw_kd")
 # The settings of the papers for CIFAR-100 where they are not limbeck's defaults.
-SETTINGS: dict[str, dict[str, Any]] = {"dist": {"beta": 2, "gamma": 2, "temperature": 4}}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "dist": {"beta": 2, "gamma": 2, "temperature": 4},
+    "lr_ds@random": {"scorer": "random"},
+}
 # DKD's beta by pair, from its released configurations; 8 elsewhere.
 BETAS = {
     "resnet56 -> resnet20": 2,
@@ -167,7 +171,7 @@ def recipe_of(pair: str, method: str, seed: int, root: Path, args: argparse.Name
         "data": {"name": "cifar100", "root": str(root), "augment": {"crop": 4, "flip": True}},
         "teacher": teacher_of(budget, pair, args),
         "student": {"name": student, "options": {"width": WIDTHS[student]} if student in WIDTHS else {}},
-        "method": {"name": method, **settings},
+        "method": {"name": method.partition("@")[0], **settings},
         "training": training_of(budget, student, paper=budget.comparable),
         "output": {"cache": str(args.out / "cache")},
         "seed": seed,

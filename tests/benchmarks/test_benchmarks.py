@@ -11,6 +11,7 @@ import limbeck
 from data_layouts import write_cifar100_binary
 from limbeck import losses
 from limbeck.errors import UserError
+from limbeck.report.table import MethodResult
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
@@ -182,13 +183,15 @@ def test_the_accuracy_table_fills_row_by_row(script, tmp_path):
 def test_the_papers_budget_has_the_papers_settings(script, tmp_path):
     accuracy, args = script("accuracy"), accuracy_arguments(script, tmp_path, "--budget", "paper")
     rows = {(row.pair, row.method, row.seed): row.recipe for row in accuracy.plan(Path("data"), args)}
-    assert len(rows) == 9 * 8 * 3
+    assert len(rows) == 9 * 9 * 3
     first = rows["resnet56 -> resnet20", "dist", 0]
     assert (first.training.epochs, first.training.optimizer.lr, first.training.drop_last) == (240, 0.05, True)
     assert first.training == first.teacher.training
     assert first.method.model_extra == {"beta": 2, "gamma": 2, "temperature": 4}
     assert rows["resnet56 -> resnet20", "dkd", 2].method.model_extra == {"beta": 2, "warmup": 20}
     assert rows["resnet32x4 -> resnet8x4", "dkd", 0].method.model_extra == {"beta": 8, "warmup": 20}
+    control = rows["resnet56 -> resnet20", "lr_ds@random", 0].method
+    assert (control.name, control.model_extra) == ("lr_ds", {"scorer": "random"})
     gentle = rows["resnet32x4 -> shufflenetv2", "kd", 0]
     assert gentle.training.optimizer.lr == pytest.approx(0.01)
     assert gentle.teacher.training.optimizer.lr == 0.05
@@ -203,6 +206,29 @@ def test_published_numbers_stand_beside_the_same_teacher_only(script, tmp_path):
     assert accuracy.beside(pair, "lr", args)["source"] == ""
     assert accuracy.table_line(pair, "kd", [70.0], args)["pair"] == "MicroNet -> resnet20"
     assert accuracy.recipe_of(pair, "kd", 0, Path("data"), args).training.epochs == 2
+
+
+def test_selections_differ_in_their_scorer_alone(script, tmp_path):
+    selection = script("selection")
+    args = selection.arguments(["--out", str(tmp_path), "--ratio", "0.5"])
+    for name in selection.SETS:
+        recipe = limbeck.runs.load_recipe(selection.recipe(name, tmp_path, args))
+        assert len(recipe.compare.methods) == 7
+        made = [recipe.compare.method(f"lr_ds@{scorer}").create() for scorer in selection.SCORERS]
+        assert [method.selection.scorer for method in made] == list(selection.SCORERS)
+        assert {method.selection.ratio for method in made} == {0.5}
+        assert len({(method.ce_weight, len(method.terms)) for method in made}) == 1
+
+
+def test_differences_are_taken_seed_by_seed(script):
+    selection = script("selection")
+    one, other = (
+        MethodResult("a", values, (0.0, 0.0), (1.0, 1.0), None, (1.0, 1.0), 1, None)
+        for values in ((0.70, 0.80), (0.69, 0.81))
+    )
+    assert selection.differences(one, other) == "+0.00 +- 1.41"
+    assert selection.line("data", one, {"lr_ds@random": other})["over random"] == "+0.00 +- 1.41"
+    assert selection.line("data", other, {"lr_ds@random": other})["over random"] == ""
 
 
 def test_every_published_number_has_a_source(script):

@@ -72,9 +72,38 @@ def test_methods_share_the_seeds_student_and_views(recipe, tmp_path):
     assert torch.allclose(one, other, atol=1e-6)
 
 
+def test_one_method_with_several_settings(recipe, tmp_path):
+    base = {**recipe, "method": {"name": "kd", "alpha": 0.4}}
+    settings = {"kd@hot": {"temperature": 9}, "kd@cold-all": {"temperature": 1, "alpha": 1}}
+    changes = {"compare.methods": ["kd", *settings], "compare.settings": settings, "compare.seeds": 1}
+    found = limbeck.compare(base, overrides=changes, out=tmp_path / "c", jobs=1)
+    assert [result.method for result in found.results] == ["kd", "kd@hot", "kd@cold-all"]
+    assert found.notes[-3:] == (
+        "kd: alpha 0.4",
+        "kd@hot: temperature 9.0, alpha 0.4",
+        "kd@cold-all: temperature 1.0, alpha 1.0",
+    )
+    assert len({result.nll for result in found.results}) == 3
+    # Each is what the same settings give without a label.
+    alone = limbeck.run(base, overrides={"method.temperature": 9}, out=tmp_path / "alone")
+    assert found.results[1].nll == (alone.summary["test.loss"],)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (
+            {"compare.methods": "none,kd@hot"},
+            "compare.settings.kd@hot: not given, expected what kd@hot has other than kd",
+        ),
+        (
+            {"compare.methods": "kd,kd@a/b"},
+            "compare.methods: got 'kd@a/b', expected letters, digits, _ and - behind the @",
+        ),
+        (
+            {"compare.settings": {"kd@hot": {"heat": 2}}},
+            "compare.settings.kd@hot: method kd: unknown setting 'heat'",
+        ),
         ({"compare.methods": "none,dits"}, "compare: unknown method 'dits'"),
         ({"compare.seeds": 0}, "compare.seeds: got 0"),
         ({"compare.settings": {"kd": {"temperature": 0}}}, "kd.temperature: got 0"),

@@ -20,7 +20,7 @@ from limbeck.report.table import MethodResult, comparison_rows, to_csv, to_markd
 from limbeck.runs.ahead import fill_ahead, shared_caches
 from limbeck.runs.folder import RunFolder, is_occupied, write_atomically
 from limbeck.runs.loading import dump_recipe, load_recipe
-from limbeck.runs.recipe import MethodSettings, Recipe
+from limbeck.runs.recipe import MethodSettings, Recipe, unlabelled
 from limbeck.runs.run import check_run, run
 from limbeck.runs.setting import Feed, load_data
 from limbeck.runs.teachers import Made, Reporting, make_teacher
@@ -34,17 +34,19 @@ class Planned:
     """One run of a comparison.
 
     Attributes:
+        name: The method, as the comparison calls it.
         recipe: Its recipe.
         folder: Its folder.
     """
 
+    name: str
     recipe: Recipe
     folder: RunFolder
 
     @property
     def label(self) -> str:
         """Method and seed, for what is said."""
-        return f"{self.recipe.method.name}, seed {self.recipe.seed}"
+        return f"{self.name}, seed {self.recipe.seed}"
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def compare(
     plans = _plan(recipe, folder)
     _check_folder(folder, recipe, resume=resume)
     at_a_time, data = _jobs(jobs, plans), load_data(recipe.data)
-    for plan in {plan.recipe.method.name: plan for plan in plans}.values():
+    for plan in {plan.name: plan for plan in plans}.values():
         check_run(plan.recipe, data)
     RunFolder(folder).open(recipe)
     teachers = {plan.recipe.source(): plan.recipe for plan in plans}
@@ -131,14 +133,14 @@ def _plan(recipe: Recipe, folder: Path) -> list[Planned]:
     for seed in range(recipe.seed, recipe.seed + recipe.compare.seeds):
         for name in recipe.compare.methods:
             one = recipe.model_copy(update={"method": _method(recipe, name), "seed": seed})
-            planned.append(Planned(one, RunFolder(folder / name / f"seed-{seed}")))
+            planned.append(Planned(name, one, RunFolder(folder / name / f"seed-{seed}")))
     return planned
 
 
 def _method(recipe: Recipe, name: str) -> MethodSettings:
-    if name == recipe.method.name and name not in recipe.compare.settings:
-        return recipe.method
-    return recipe.compare.method(name)
+    # What the recipe's own method is set to holds here too, unless the comparison sets it otherwise.
+    settings = {recipe.method.name: recipe.method.model_extra or {}, **recipe.compare.settings}
+    return recipe.compare.model_copy(update={"settings": settings}).method(name)
 
 
 def _check_folder(folder: Path, recipe: Recipe, *, resume: bool) -> None:
@@ -246,7 +248,7 @@ def _collect(
     said = _teacher_predictions(recipe, made.get("live"), data)
     results = []
     for name in recipe.compare.methods:
-        folders = [plan.folder for plan in plans if plan.recipe.method.name == name]
+        folders = [plan.folder for plan in plans if plan.name == name]
         results.append(_result(name, folders, said))
     accuracy = None if said is None else float((said == data.test.labels.cpu()).double().mean())
     notes = (*_notes(made, data), *_own_settings(recipe))
@@ -304,7 +306,7 @@ def _own_settings(recipe: Recipe) -> list[str]:
     """Tell the settings of each method that are not its defaults."""
     told = []
     for name in recipe.compare.methods:
-        chosen, usual = _method(recipe, name).create().settings, methods.create(name).settings
+        chosen, usual = _method(recipe, name).create().settings, methods.create(unlabelled(name)).settings
         own = [f"{key} {value}" for one in chosen for key, value in chosen[one].items() if value != usual[one][key]]
         told += [f"{name}: {', '.join(own)}"] if own else []
     return told

@@ -1,5 +1,6 @@
 """A recipe: the whole of a run, as validated settings."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -192,12 +193,26 @@ class MethodSettings(Settings):
         return methods.create(self.name, **(self.model_extra or {}))
 
 
+def unlabelled(name: str) -> str:
+    """Return the method that a name in a comparison stands for.
+
+    Example:
+        >>> unlabelled("lr+dist@hot")
+        'lr+dist'
+    """
+    return name.partition("@")[0]
+
+
 class CompareSettings(Settings):
     """What ``limbeck compare`` runs: methods, each with its own settings, and seeds.
 
+    A method stands there once more with other settings under a label: ``kd@hot`` has the settings of ``kd``, and those
+    that ``settings`` gives for ``kd@hot`` on top.
+
     Example:
-        >>> CompareSettings(methods=("none", "kd"), seeds=2).methods
-        ('none', 'kd')
+        >>> compared = CompareSettings(methods=("none", "kd", "kd@hot"), settings={"kd@hot": {"temperature": 8}})
+        >>> compared.method("kd@hot").create().settings["kd"]["temperature"]
+        8.0
     """
 
     methods: tuple[str, ...] = ("none", "kd", "dist")
@@ -214,15 +229,25 @@ class CompareSettings(Settings):
         twice = [name for name in self.methods if self.methods.count(name) > 1]
         if twice or not self.methods:
             raise UserError(f"methods: got {', '.join(self.methods) or 'none'}, expected each of at least one once")
+        for name in self.methods:
+            self._check_label(name)
         # Settings may stand there for methods that this comparison leaves out.
         for name in (*self.methods, *self.settings):
             self.method(name)
         return self
 
+    def _check_label(self, name: str) -> None:
+        _, at, label = name.partition("@")
+        if at and not re.fullmatch(r"[\w-]+", label):
+            raise UserError(f"methods: got {name!r}, expected letters, digits, _ and - behind the @")
+        if at and not self.settings.get(name):
+            raise UserError(f"settings.{name}: not given, expected what {name} has other than {unlabelled(name)}")
+
     def method(self, name: str) -> MethodSettings:
         """Return the settings of one of the methods."""
-        own = self.settings.get(name, {})
-        return validated(MethodSettings, {"name": name, **own}, f"settings.{name}" if own else "")
+        base = unlabelled(name)
+        own = self.settings.get(base, {}) | self.settings.get(name, {})
+        return validated(MethodSettings, {"name": base, **own}, f"settings.{name}" if own else "")
 
 
 class OutputSettings(Settings):
