@@ -11,7 +11,6 @@ import limbeck
 from data_layouts import write_cifar100_binary
 from limbeck import losses
 from limbeck.errors import UserError
-from limbeck.report.table import MethodResult
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
@@ -208,27 +207,30 @@ def test_published_numbers_stand_beside_the_same_teacher_only(script, tmp_path):
     assert accuracy.recipe_of(pair, "kd", 0, Path("data"), args).training.epochs == 2
 
 
-def test_selections_differ_in_their_scorer_alone(script, tmp_path):
-    selection = script("selection")
-    args = selection.arguments(["--out", str(tmp_path), "--ratio", "0.5"])
-    for name in selection.SETS:
-        recipe = limbeck.runs.load_recipe(selection.recipe(name, tmp_path, args))
-        assert len(recipe.compare.methods) == 7
-        made = [recipe.compare.method(f"lr_ds@{scorer}").create() for scorer in selection.SCORERS]
-        assert [method.selection.scorer for method in made] == list(selection.SCORERS)
-        assert {method.selection.ratio for method in made} == {0.5}
-        assert len({(method.ce_weight, len(method.terms)) for method in made}) == 1
+def test_the_rows_of_a_study_differ_in_one_setting(script, tmp_path):
+    studies = script("studies")
+    for name, key in (("selection", "scorer"), ("lightweight", "temperature")):
+        study, args = studies.STUDIES[name], studies.arguments([name, "--out", str(tmp_path)])
+        for data in study.sets:
+            recipe = limbeck.runs.load_recipe(studies.recipe(data, tmp_path, args))
+            assert recipe.compare.methods == study.methods
+            assert study.control in study.methods
+            made = [recipe.compare.method(row).create().settings for row in study.settings]
+            own = [next(iter(settings.values())) for settings in made]
+            assert len({settings.pop(key) for settings in own}) == len(own)
+            assert all(settings == own[0] for settings in own)
 
 
 def test_differences_are_taken_seed_by_seed(script):
-    selection = script("selection")
+    studies = script("studies")
     one, other = (
-        MethodResult("a", values, (0.0, 0.0), (1.0, 1.0), None, (1.0, 1.0), 1, None)
-        for values in ((0.70, 0.80), (0.69, 0.81))
+        studies.Measured(name, values, (0.01, 0.03), (1.0, 1.5))
+        for name, values in (("kd", (0.70, 0.80)), ("none", (0.69, 0.81)))
     )
-    assert selection.differences(one, other) == "+0.00 +- 1.41"
-    assert selection.line("data", one, {"lr_ds@random": other})["over random"] == "+0.00 +- 1.41"
-    assert selection.line("data", other, {"lr_ds@random": other})["over random"] == ""
+    line = studies.line("data", one, other)
+    assert (line["over none"], line["validation accuracy (%)"]) == ("+0.00 +- 1.41", "75.00 +- 7.07")
+    assert (line["ECE (%)"], line["NLL"]) == ("2.0", "1.250")
+    assert studies.line("data", other, other)["over none"] == ""
 
 
 def test_every_published_number_has_a_source(script):
