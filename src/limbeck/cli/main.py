@@ -59,7 +59,8 @@ def run(recipe: Recipe, overrides: Pairs = None, out: Out = None, resume: Resume
 
 @app.command(
     epilog="Examples:  limbeck compare quickstart  |"
-    "  limbeck compare recipe.yaml --methods none,kd,dist,lr+dist --seeds 3 --out runs/table"
+    "  limbeck compare recipe.yaml --methods none,kd,dist,lr+dist --seeds 3 --out runs/table  |"
+    "  limbeck compare recipe.yaml --methods kd,kd@hot compare.settings.kd@hot.temperature=8"
 )
 def compare(
     recipe: Recipe,
