@@ -273,7 +273,7 @@ def run_all(rows: Sequence[Row], args: argparse.Namespace) -> None:
     told = list(teachers(rows, args))
     waiting = [row for row in rows if not row.folder.finished]
     write(rows, args, told)
-    threads = max(1, cores() // args.jobs)
+    threads = max(1, min(torch.get_num_threads(), cores() // args.jobs))
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(args.jobs, context, initializer=prepare, initargs=(sys.path, threads)) as pool:
         futures = {pool.submit(work, row.recipe.model_dump(mode="json"), row.folder.path): row for row in waiting}

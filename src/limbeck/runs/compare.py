@@ -197,7 +197,9 @@ def _run_all(
 @contextmanager
 def _one_share_each(jobs: int) -> Iterator[int]:
     """Give the processes started within an equal share of the cores: two that spin on the same ones crawl."""
-    threads, before = max(1, _cores() // jobs), os.environ.get("OMP_NUM_THREADS")
+    # No more than this process was given, by OMP_NUM_THREADS or torch.set_num_threads.
+    threads = max(1, min(torch.get_num_threads(), _cores() // jobs))
+    before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = str(threads)
     try:
         yield threads
