@@ -1,6 +1,8 @@
 """Comparisons: one shared teacher, processes, the table, resuming."""
 
 import csv
+import importlib
+import os
 
 import pytest
 import torch
@@ -9,6 +11,9 @@ from safetensors.torch import load_file
 import limbeck
 from limbeck.errors import UserError
 from limbeck.runs import Reporting
+
+# limbeck.runs.compare is the function.
+compare = importlib.import_module("limbeck.runs.compare")
 
 
 @pytest.fixture
@@ -51,6 +56,16 @@ def test_processes_give_the_same_numbers_and_tell_how_far_they_are(recipe, tmp_p
     alone = limbeck.compare(recipe, out=tmp_path / "one", jobs=1)
     assert [r.accuracies for r in apart.results] == [r.accuracies for r in alone.results]
     assert ticks[-1] == (12, 12)
+
+
+def test_processes_share_the_cores_and_get_no_more_threads_than_their_parent(monkeypatch):
+    monkeypatch.setattr(compare, "_cores", lambda: 8)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    for jobs, share in ((1, 2), (4, 2), (8, 1), (16, 1)):
+        with compare._one_share_each(jobs) as threads:
+            assert (threads, os.environ["OMP_NUM_THREADS"]) == (share, str(share))
+    assert os.environ["OMP_NUM_THREADS"] == "2"
 
 
 def test_a_comparison_resumes(recipe, tmp_path):
