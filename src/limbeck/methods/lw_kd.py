@@ -78,8 +78,8 @@ ENTRIES = (
             ),
             cautions=(
                 "In our trials it gained .9 points with 10 classes and 2,000 images and 1.0 with 100 classes and"
-                " 20,000, but cost a small student .5 with 100 classes and 2,500 (benchmarks/results/lightweight-cpu.md,"
-                " accuracy-cpu-lightweight.md): put label_smoothing beside it.",
+                " 20,000, but cost a small student .5 with 100 classes and 2,500 (benchmarks/results:"
+                " lightweight-cpu.md, accuracy-cpu-lightweight.md): put label_smoothing beside it.",
                 "It makes a student overconfident: look at the calibration too.",
             ),
         ),
