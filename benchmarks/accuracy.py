@@ -17,7 +17,6 @@ teacher, and for each student of dr_kd. --cache off does without.
 
 import argparse
 import multiprocessing
-import statistics
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -28,9 +27,10 @@ from typing import Any
 import torch
 
 import limbeck
-from harness import cifar100_root, cores, shared_data, trimmed
+from harness import cifar100_root, cores, shared_data, trimmed, with_spread
 from limbeck.errors import UserError
 from limbeck.runs import Recipe, Reporting, RunFolder, load_recipe, parse_overrides
+from limbeck.runs.recipe import unlabelled
 from limbeck.runs.setting import load_data
 from limbeck.runs.teachers import make_teacher
 from published import PUBLISHED, TEACHERS, source
@@ -171,7 +171,7 @@ def recipe_of(pair: str, method: str, seed: int, root: Path, args: argparse.Name
         "data": {"name": "cifar100", "root": str(root), "augment": {"crop": 4, "flip": True}},
         "teacher": teacher_of(budget, pair, args),
         "student": {"name": student, "options": {"width": WIDTHS[student]} if student in WIDTHS else {}},
-        "method": {"name": method.partition("@")[0], **settings},
+        "method": {"name": unlabelled(method), **settings},
         "training": training_of(budget, student, paper=budget.comparable),
         "output": {"cache": str(args.out / "cache")},
         "seed": seed,
@@ -216,11 +216,10 @@ def shown(pair: str, args: argparse.Namespace) -> str:
 
 def table_line(pair: str, method: str, values: Sequence[float], args: argparse.Namespace) -> dict[str, Any]:
     """Make one line of the table, from accuracies in percent."""
-    spread = f" +- {statistics.stdev(values):.2f}" if len(values) > 1 else ""
     return {
         "pair": shown(pair, args),
         "method": method,
-        "ours, last epoch (%)": f"{statistics.fmean(values):.2f}{spread}",
+        "ours, last epoch (%)": with_spread(values),
         "seeds": len(values),
         **beside(pair, method, args),
     }

@@ -74,6 +74,12 @@ def middle(values: Sequence[float], digits: int = 3) -> float:
     return round(statistics.median(values), digits)
 
 
+def with_spread(values: Sequence[float], sign: str = "") -> str:
+    """Tell the mean and, of more than one, the standard deviation; with ``sign="+"`` the sign of a gain too."""
+    spread = f" +- {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):{sign}.2f}{spread}"
+
+
 def span(values: Sequence[float], digits: int = 3) -> str:
     """Tell the smallest and the largest."""
     return f"{min(values):.{digits}f} to {max(values):.{digits}f}"

@@ -1,7 +1,7 @@
 """Which setting earns its place: one question at a time, over several data sets and seeds.
 
-    OMP_NUM_THREADS=1 python benchmarks/studies.py selection --jobs 2      # the scorers of LR+DS; an hour and a half
-    OMP_NUM_THREADS=1 python benchmarks/studies.py lightweight --jobs 2    # the temperature of LW-KD; half an hour
+    OMP_NUM_THREADS=1 python benchmarks/studies.py selection --jobs 2      # the scorers of LR+DS; 100 core minutes
+    OMP_NUM_THREADS=1 python benchmarks/studies.py lightweight --jobs 2    # the temperature of LW-KD; 26 core minutes
     OMP_NUM_THREADS=1 python benchmarks/studies.py selection --sets sample --seeds 1 training.epochs=1
 
 ``selection`` puts each scorer beside a random choice of as many samples; in all of its rows but ``none`` the teacher is
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import limbeck
-from harness import cifar100_root, shared_data
+from harness import cifar100_root, shared_data, with_spread
 from limbeck.errors import UserError
 from limbeck.runs import Reporting, parse_overrides
 from record import record
@@ -30,49 +30,40 @@ SGD = {"name": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
 SHORT = {"batch_size": 64, "optimizer": SGD, "schedule": "one_cycle", "evaluate_every": 30}
 
 
+def images(name: str, train_limit: int, *, validation: float, crop: int) -> dict[str, Any]:
+    """Return the recipe's ``data``."""
+    augment = {"crop": crop, "flip": True}
+    return {"name": name, "validation": validation, "train_limit": train_limit, "augment": augment}
+
+
 def teacher(epochs: int, train_limit: int, **options: float) -> dict[str, Any]:
     """Return a teacher that is better than its student, and often wrong."""
-    return {
-        "name": "resnet8x4",
-        "options": options,
-        "train_limit": train_limit,
-        "training": {**SHORT, "epochs": epochs},
-    }
+    training = {**SHORT, "epochs": epochs}
+    return {"name": "resnet8x4", "options": options, "train_limit": train_limit, "training": training}
 
 
 SETS: dict[str, dict[str, Any]] = {
     "sample": {
-        "data": {
-            "name": "fashion_mnist_sample",
-            "validation": 0.2,
-            "train_limit": 2000,
-            "augment": {"crop": 2, "flip": True},
-        },
+        "data": images("fashion_mnist_sample", 2000, validation=0.2, crop=2),
         "teacher": teacher(8, 8000, width=0.5),
         "training": {**SHORT, "epochs": 30},
     },
     "fashion": {
-        "data": {
-            "name": "fashion_mnist",
-            "validation": 0.1,
-            "train_limit": 10_000,
-            "augment": {"crop": 2, "flip": True},
-        },
+        "data": images("fashion_mnist", 10_000, validation=0.1, crop=2),
         "teacher": teacher(8, 10_000, width=0.5),
         "training": {**SHORT, "epochs": 8},
     },
     "cifar100": {
-        "data": {"name": "cifar100", "validation": 0.2, "train_limit": 10_000, "augment": {"crop": 4, "flip": True}},
+        "data": images("cifar100", 10_000, validation=0.2, crop=4),
         "teacher": teacher(15, 10_000),
         "training": {**SHORT, "epochs": 15},
     },
-    # Without a teacher of their own.
+    # For methods that make their own teachers.
     "cifar100_few": {
-        "data": {"name": "cifar100", "validation": 0.2, "train_limit": 2500, "augment": {"crop": 4, "flip": True}},
+        "data": images("cifar100", 2500, validation=0.2, crop=4),
         "training": {**SHORT, "epochs": 60},
     },
 }
-ROOTS = {"fashion": "fashion-mnist"}
 
 
 @dataclass(frozen=True)
@@ -144,28 +135,18 @@ def measured(folder: Path, method: str, args: argparse.Namespace) -> Measured:
     return Measured(method, *([run[f"validation.{key}"] for run in found] for key in ("accuracy", "ece", "loss")))
 
 
-def differences(one: Measured, other: Measured | None) -> str:
-    """Tell how many points one method is above another, over the seeds."""
-    if other is None or one is other:
-        return ""
-    points = [100 * (a - b) for a, b in zip(one.accuracy, other.accuracy, strict=True)]
-    spread = f" +- {statistics.stdev(points):.2f}" if len(points) > 1 else ""
-    return f"{statistics.fmean(points):+.2f}{spread}"
-
-
-def line(name: str, result: Measured, control: Measured | None) -> dict[str, Any]:
-    """Make one line of the table."""
+def line(name: str, result: Measured, control: Measured) -> dict[str, Any]:
+    """Make one line of the table; its difference from the control is taken seed by seed."""
     ece, nll = (statistics.fmean(values) for values in (result.ece, result.loss))
-    percent = [100 * value for value in result.accuracy]
-    spread = f" +- {statistics.stdev(percent):.2f}" if len(percent) > 1 else ""
+    over = [100 * (one - other) for one, other in zip(result.accuracy, control.accuracy, strict=True)]
     return {
         "data": name,
         "method": result.method,
-        "validation accuracy (%)": f"{statistics.fmean(percent):.2f}{spread}",
-        f"over {control.method if control else 'control'}": differences(result, control),
+        "validation accuracy (%)": with_spread([100 * value for value in result.accuracy]),
+        f"over {control.method}": "" if result is control else with_spread(over, "+"),
         "ECE (%)": f"{100 * ece:.1f}",
         "NLL": f"{nll:.3f}",
-        "seeds": len(percent),
+        "seeds": len(result.accuracy),
     }
 
 
@@ -182,7 +163,7 @@ def compared(name: str, root: Path | None, args: argparse.Namespace) -> tuple[li
     )
     study, about = STUDIES[args.study], "; ".join([f"{name}: {found.title}", *found.notes[1:]])
     results = {method: measured(folder, method, args) for method in study.methods}
-    return [line(name, result, results.get(study.control)) for result in results.values()], [about]
+    return [line(name, result, results[study.control]) for result in results.values()], [about]
 
 
 def root_of(name: str, stack: ExitStack, args: argparse.Namespace) -> Path | None:
@@ -193,8 +174,8 @@ def root_of(name: str, stack: ExitStack, args: argparse.Namespace) -> Path | Non
         return stack.enter_context(cifar100_root(None, keep=args.out / "data"))
     shared = shared_data()
     if shared is None:
-        raise UserError(f"--sets {name}: expected LIMBECK_SHARED, a folder with data/{ROOTS[name]}")
-    return shared / ROOTS[name]
+        raise UserError(f"--sets {name}: expected LIMBECK_SHARED, a folder with data/fashion-mnist")
+    return shared / "fashion-mnist"
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
