@@ -1,0 +1,94 @@
+"""Write files so that nothing half-written is ever read, whatever stops the process or the machine."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from limbeck.errors import RunError
+
+_PARTIAL = ".partial"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; what the block writes there replaces ``path`` in one move.
+
+    The content is on the disk before the move (fsync), the file has the permissions that the umask gives, and two
+    processes never share a temporary file. If the block fails, ``path`` stays as it was.
+
+    Args:
+        path: The file to replace; its folder exists.
+
+    Raises:
+        RunError: If the file system refuses, such as a full disk or a deleted folder.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "note.txt"
+        >>> with replacing(path) as partial:
+        ...     _ = partial.write_text("all or nothing")
+        >>> path.read_text(), [entry.name for entry in path.parent.iterdir()]
+        ('all or nothing', ['note.txt'])
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{_PARTIAL}")
+    try:
+        # Created here first: some writers, such as safetensors, would give it permissions of their own.
+        with partial.open("xb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+        yield partial
+        partial.chmod(mode)
+        _sync(partial)
+        partial.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replace the file at ``path`` by ``content`` in one move; text is written as UTF-8.
+
+    Args:
+        path: The file; its folder exists.
+        content: All that shall be in it.
+
+    Raises:
+        RunError: If the file system refuses.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "note.txt"
+        >>> write_atomically(path, "all or nothing")
+        >>> path.read_text()
+        'all or nothing'
+    """
+    with replacing(path) as partial:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files that killed processes left in ``folder``; for the holder of its lock alone.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> (folder / ".note.txt.1-abcd.partial").touch()
+        >>> remove_leftovers(folder)
+        >>> list(folder.iterdir())
+        []
+    """
+    for leftover in folder.glob(f".*{_PARTIAL}"):
+        with suppress(OSError):
+            leftover.unlink()
