@@ -1,6 +1,8 @@
+import re
 import shutil
 
 import pytest
+from PIL import Image
 
 from data_layouts import write_classes, write_image
 from limbeck.data import load
@@ -9,6 +11,10 @@ from limbeck.errors import UserError
 
 def folder(root, **options):
     return load("image_folder", root=root, size=16, **options)
+
+
+def paths_of(data):
+    return {*data.train.paths, *data.test.paths}
 
 
 @pytest.mark.parametrize("beside", ["test", "val"])
@@ -41,9 +47,106 @@ def test_plain_layout_cuts_a_test_split(tmp_path):
     assert folder(tmp_path, test_share=0.3, seed=1).test.paths != data.test.paths
 
 
-def test_default_size(tmp_path):
+@pytest.mark.parametrize(
+    ("sides", "size"),
+    [
+        ([(32, 32)] * 3, 32),
+        ([(224, 300)] * 3, 224),
+        ([(500, 300)] * 3, 224),
+        ([(20, 30), (40, 41), (90, 60)], 40),
+        ([(20, 30), (30, 90), (40, 41), (300, 400)], 30),
+    ],
+)
+def test_the_files_decide_the_size(tmp_path, sides, size):
+    for i, (height, width) in enumerate(sides):
+        for name in ("cat", "dog"):
+            write_image(tmp_path / "train" / name / f"{i}.png", height, width)
+            write_image(tmp_path / "test" / name / f"{i}.png", 50, 50)
+    data = load("image_folder", root=tmp_path)
+    assert data.shape == (3, size, size)
+    assert f"{size}x{size} rgb" in data.description[0]
+    assert load("image_folder", root=tmp_path, size=50).shape == (3, 50, 50)
+
+
+def test_description(tmp_path):
+    for name, each in (("Train", 4), ("Test", 2), ("valid", 3)):
+        write_classes(tmp_path / name, each=each)
+    assert load("image_folder", root=tmp_path).description == (
+        "data: image_folder, 2 classes (cat, dog), 8 training, 6 validation and 4 test images, 21x21 rgb",
+        "splits: training from Train, test from Test, validation from valid",
+        "files: 30x20 to 27x23 pixels, median of the shorter sides 21",
+    )
+
+
+def test_files_of_one_size_are_described_as_such(tmp_path):
+    for name in ("cat", "dog"):
+        for i in range(3):
+            write_image(tmp_path / name / f"{i}.png", 32, 40)
+    assert load("image_folder", root=tmp_path).description[1:] == ("files: all 40x32 pixels",)
+
+
+def test_long_class_names_are_shortened(tmp_path):
+    write_classes(tmp_path, classes=("x" * 200, *"abcd"))
+    assert "5 classes (a, b, c, ...)" in folder(tmp_path).description[0]
+    write_classes(tmp_path / "other", classes=("x" * 200, "y" * 200))
+    assert len(folder(tmp_path / "other").description[0]) < 200
+
+
+def test_skipped_files_are_counted_by_reason(tmp_path):
     write_classes(tmp_path)
-    assert load("image_folder", root=tmp_path).shape == (3, 224, 224)
+    write_image(tmp_path / "cat" / ".ipynb_checkpoints" / "0.png")
+    write_image(tmp_path / "top.png")
+    for name in ("._0.png", "photo.xyz", "photo2.xyz", "README", "empty.jpg"):
+        (tmp_path / "cat" / name).write_bytes(b"" if name == "empty.jpg" else b"some")
+    (tmp_path / "dog" / "gone.png").symlink_to("nowhere.png")
+    (tmp_path / "dog" / "linked").symlink_to(tmp_path / "cat", target_is_directory=True)
+    data = folder(tmp_path)
+    assert len(paths_of(data)) == 10
+    assert data.description[-1] == (
+        "skipped 9 files: 1 empty (cat/empty.jpg), 1 .png (no regular file), 2 .xyz (no image), 2 hidden,"
+        " 1 linked folder (not followed), 1 outside of the class folders, 1 without an extension (no image)"
+    )
+
+
+@pytest.mark.parametrize("name", ["0.jfif", "0.JPE", "0.gif", "0.pbm"])
+def test_further_formats_are_read(tmp_path, name):
+    write_classes(tmp_path)
+    formats = {".jfif": "JPEG", ".jpe": "JPEG"}
+    path = tmp_path / "cat" / name
+    Image.new("RGB", (9, 9), "red").convert("1" if name.endswith("pbm") else "RGB").save(
+        path, format=formats.get(path.suffix.lower())
+    )
+    assert path in paths_of(folder(tmp_path))
+
+
+@pytest.mark.parametrize("ending", [".avif", ".heic"])
+def test_formats_of_plugins_are_read_where_pillow_can_and_counted_where_it_cannot(tmp_path, ending, monkeypatch):
+    write_classes(tmp_path)
+    path = tmp_path / "cat" / f"0{ending}"
+    Image.new("RGB", (9, 9)).save(path, format="PNG")
+    Image.init()
+    monkeypatch.setitem(Image.EXTENSION, ending, "PNG")
+    assert path in paths_of(folder(tmp_path))
+    monkeypatch.delitem(Image.EXTENSION, ending)
+    assert folder(tmp_path).description[-1] == (
+        f"skipped 1 file: 1 {ending} (this Pillow cannot read them; convert them to JPEG or PNG)"
+    )
+
+
+def test_class_names_that_are_not_utf8_are_refused(tmp_path):
+    write_classes(tmp_path)
+    write_image(tmp_path / "f\udcff" / "0.png")
+    with pytest.raises(UserError, match=r"has the class folder 'f\\udcff', expected a name in UTF-8"):
+        folder(tmp_path)
+
+
+def test_file_names_that_are_not_utf8_are_read(tmp_path):
+    write_classes(tmp_path)
+    path = write_image(tmp_path / "cat" / "f\udcff.png")
+    (tmp_path / "cat" / "g\udcff.png").write_bytes(b"no image")
+    data = folder(tmp_path)
+    assert path in paths_of(data)
+    assert data.description[-1] == "skipped 1 file: 1 unreadable (cat/g?.png: is no image)"
 
 
 def test_colour(tmp_path):
@@ -122,18 +225,40 @@ def test_test_share_out_of_range(tmp_path, share):
 @pytest.mark.parametrize(
     "damage", [lambda content: content[: len(content) * 2 // 3], lambda content: b"", lambda _: b"x" * 99]
 )
-def test_damaged_images_are_found_when_loading(tmp_path, ending, damage):
+def test_damaged_images_are_skipped_and_named_when_loading(tmp_path, ending, damage):
     write_classes(tmp_path)
     path = write_image(tmp_path / "dog" / f"9.{ending}", 64, 64)
-    folder(tmp_path)
+    assert paths_of(folder(tmp_path)) > {path}
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(UserError, match=f"data.root: {path} cannot be read as an image") as caught:
+    data = folder(tmp_path)
+    assert len(paths_of(data)) == 10
+    assert path not in paths_of(data)
+    reason = "unreadable" if path.stat().st_size else "empty"
+    assert re.search(f"^skipped 1 file: 1 {reason} \\(dog/9.{ending}[^\n]*\\)$", data.description[-1])
+
+
+def test_only_the_first_damaged_images_are_named(tmp_path):
+    write_classes(tmp_path)
+    for i in range(9):
+        (tmp_path / "cat" / f"broken{i}.png").write_bytes(b"no image")
+    last = folder(tmp_path).description[-1]
+    assert (
+        last == f"skipped 9 files: 9 unreadable ({'; '.join(f'cat/broken{i}.png: is no image' for i in range(3))}; ...)"
+    )
+
+
+def test_a_class_of_damaged_images_alone_is_refused(tmp_path):
+    write_classes(tmp_path)
+    for path in (tmp_path / "cat").iterdir():
+        path.write_bytes(b"no image")
+    with pytest.raises(
+        UserError, match=rf"the class folder {tmp_path / 'cat'} holds no images that can be read \(skip"
+    ):
         folder(tmp_path)
-    assert "\n" not in str(caught.value)
 
 
 def test_a_jpeg_with_something_behind_its_end_is_whole(tmp_path):
     write_classes(tmp_path)
     path = write_image(tmp_path / "dog" / "9.jpg", 64, 64)
     path.write_bytes(path.read_bytes() + bytes(10_000))
-    assert path in {*folder(tmp_path).train.paths, *folder(tmp_path).test.paths}
+    assert path in paths_of(folder(tmp_path))

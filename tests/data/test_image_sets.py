@@ -62,7 +62,7 @@ def test_fingerprint_sees_every_pixel_and_label():
     assert fingerprint(ImageSet(IMAGES.clone(), LABELS.clone())) == fingerprint(split)
 
 
-def test_fingerprint_of_files_sees_names_sizes_and_settings_but_not_where_the_folder_is(tmp_path):
+def test_fingerprint_of_files_sees_names_contents_and_settings_but_neither_place_nor_time(tmp_path):
     def make(root, name="a.png", content=b"12", color="rgb", size=8, label=0, changed=1):
         (tmp_path / root).mkdir(exist_ok=True)
         path = tmp_path / root / name
@@ -71,6 +71,26 @@ def test_fingerprint_of_files_sees_names_sizes_and_settings_but_not_where_the_fo
         return fingerprint(FolderSet(tmp_path / root, (path,), torch.tensor([label]), color, size))
 
     first = make("here")
-    assert make("there") == first
+    assert make("there") == make("there", changed=2) == first
     others = [make("x", "b.png"), make("x", content=b"123"), make("x", color="grey"), make("x", size=9)]
-    assert len({first, make("x", label=1), make("x", changed=2), *others}) == 7
+    assert len({first, make("x", label=1), make("x", content=b"13"), *others}) == 7
+
+
+@pytest.mark.parametrize(("size", "places"), [(98304, range(0, 98304, 9973)), (10**6, [0, 500_000, 999_999])])
+def test_fingerprint_of_large_files_reads_their_start_middle_and_end(tmp_path, size, places):
+    path = tmp_path / "a.bmp"
+
+    def make(at=None):
+        content = bytearray(size)
+        if at is not None:
+            content[at] = 1
+        path.write_bytes(content)
+        return fingerprint(FolderSet(tmp_path, (path,), torch.tensor([0]), "rgb", 8))
+
+    assert len({make(), make(), *map(make, places)}) == len(places) + 1
+
+
+def test_fingerprint_of_a_file_that_is_gone(tmp_path):
+    split = FolderSet(tmp_path, (tmp_path / "a.png",), torch.tensor([0]), "rgb", 8)
+    with pytest.raises(UserError, match=r"data.root: cannot read .*a.png: No such file"):
+        fingerprint(split)

@@ -46,13 +46,22 @@ def test_workers_change_nothing(recipe, tmp_path):
     assert one.summary["test.loss"] == two.summary["test.loss"]
 
 
-@pytest.mark.parametrize("damage", ["truncated", "no image", "empty class", "missing folder"])
+@pytest.mark.parametrize("damage", ["truncated", "no image"])
+def test_damaged_images_are_left_out_and_named_in_the_log(recipe, photos, tmp_path, damage):
+    broken = photos / "cat" / "3.jpg"
+    broken.write_bytes(broken.read_bytes()[:200] if damage == "truncated" else b"not an image")
+    done = limbeck.run({**recipe, "method": "none"}, out=tmp_path / "run")
+    log = (done.folder / "log.txt").read_text()
+    assert "data: image_folder, 3 classes (cat, dog, eel), 18 training and 5 test images, 32x32 rgb" in log
+    assert "skipped 1 file: 1 unreadable (cat/3.jpg: " in log
+
+
+@pytest.mark.parametrize("damage", ["all broken", "empty class", "missing folder"])
 def test_damaged_folders_are_one_line_before_anything_is_written(recipe, photos, tmp_path, damage):
-    expected = photos / "cat" / "3.jpg"
-    if damage == "truncated":
-        expected.write_bytes(expected.read_bytes()[:200])
-    elif damage == "no image":
-        expected.write_text("not an image")
+    expected = photos / "cat"
+    if damage == "all broken":
+        for path in expected.iterdir():
+            path.write_text("not an image")
     elif damage == "empty class":
         expected = photos / "fox"
         expected.mkdir()

@@ -1,116 +1,177 @@
 """Anybody's own images: a folder for each class."""
 
+import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 
-from limbeck.data.decode import check_all, guess_color
+from limbeck.data.decode import Inspected, inspect_all
+from limbeck.data.folder_files import Skipped, list_images, subfolders
+from limbeck.data.folder_layout import Layout, find_layout
 from limbeck.data.images import Color, FolderSet, Splits
+from limbeck.data.printing import printable
 from limbeck.data.split import hold_out
 from limbeck.errors import UserError
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp")
-_LOOKED_AT = 32  # images whose colours decide what "auto" means
+MAX_DEFAULT_SIZE = 224
+_LOOKED_AT = 32  # images whose colors decide what "auto" means
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The whole images of one folder of classes."""
+
+    folder: Path
+    classes: tuple[str, ...]
+    paths: tuple[Path, ...]
+    labels: tuple[int, ...]
+    looks: tuple[Inspected, ...]
 
 
 def read_image_folder(
-    root: Path, *, size: int, color: Literal["auto", "rgb", "grey"], test_share: float, seed: int
+    root: Path,
+    *,
+    size: int | None = None,
+    color: Literal["auto", "rgb", "grey"] = "auto",
+    test_share: float = 0.2,
+    seed: int = 0,
 ) -> Splits:
-    """Read the paths of the images below a folder and check that each of them is whole.
+    """Read the paths of the images below a folder and look whether each of them is whole.
 
-    There are two layouts. ``root/train/CLASS/*`` with ``root/test`` or ``root/val`` beside it: the first of these is
-    the test split, and where there are both, ``val`` is the validation split. Or plain ``root/CLASS/*``, from which
-    ``test_share`` is cut off as the test split, seeded and per class. Classes are sorted by name; images may lie
-    deeper than the class's folder and have any size.
+    There are two layouts. ``root/train/CLASS/*`` with ``root/test`` or ``root/val`` beside it, in any usual spelling
+    (see :func:`limbeck.data.folder_layout.find_layout`): where there are both, ``val`` is the validation split, else
+    it is the test split. Or plain ``root/CLASS/*``, from which ``test_share`` is cut off as the test split, seeded and
+    per class. Classes are sorted by name; images may lie deeper than the class's folder and have any
+    size. Files that are no images or broken are skipped and counted by reason in the notes of what is returned.
 
     Args:
         root: The folder.
-        size: Height and width in pixels of what the student sees.
+        size: Height and width in pixels of what the student sees; None for the median of the shorter sides of the
+            images (of the training split where there is one; of two in the middle the smaller), at most 224, so that
+            images of one size up to 224 keep it.
         color: ``"rgb"``, ``"grey"``, or ``"auto"`` for what the first images of the training split are.
         test_share: How much of the plain layout is the test split, in (0, 1).
         seed: The seed of that cut.
 
     Raises:
-        UserError: If a folder is missing or empty, classes differ between splits, or an image is damaged.
+        UserError: If a folder is missing or has no whole image, it is unclear which folders are splits, or classes
+            differ between splits.
 
     Example:
-        >>> read_image_folder(Path("/nowhere"), size=64, color="auto", test_share=0.2, seed=0)
+        >>> read_image_folder(Path("/nowhere"))
         Traceback (most recent call last):
         limbeck.errors.UserError: data.root: the folder /nowhere does not exist
     """
     if not root.is_dir():
         raise UserError(f"data.root: the folder {root} does not exist")
-    if (root / "train").is_dir() and _subfolders(root / "train"):
-        return _read_divided(root, size, color)
-    classes, paths, labels = _list(root)
-    everything = _to_set(root, paths, labels, _resolve(color, paths), size)
+    layout, skipped = find_layout(root), Skipped()
+    if layout is not None:
+        return _read_divided(root, layout, skipped, size, color)
+    found = _read_classes(root, root, skipped)
+    everything = _to_set(root, found, _resolve(color, found), size or default_size(found.looks))
     try:
         stay, cut = hold_out(everything.labels, test_share, seed=seed)
     except UserError as error:
         raise UserError(f"data.test_share: {error}") from None
-    return Splits(classes, everything.select(stay), everything.select(cut))
+    notes = _notes([found], skipped)
+    return Splits(found.classes, everything.select(stay), everything.select(cut), notes=notes)
 
 
-def _read_divided(root: Path, size: int, color: Literal["auto", "rgb", "grey"]) -> Splits:
-    beside = [name for name in ("test", "val") if (root / name).is_dir()]
-    if not beside:
-        raise UserError(f"data.root: {root} has a folder train, expected a folder test or val beside it")
-    classes, paths, labels = _list(root / "train")
-    resolved = _resolve(color, paths)
-    train = _to_set(root, paths, labels, resolved, size)
-    others = [_read_other(root, name, classes, resolved, size) for name in beside]
-    return Splits(classes, train, *others)
+def default_size(looks: tuple[Inspected, ...]) -> int:
+    """Return the median of the images' shorter sides (the smaller of two in the middle), at most 224.
+
+    Example:
+        >>> default_size((Inspected(32, 32, False), Inspected(40, 64, False), Inspected(50, 60, False)))
+        40
+        >>> default_size((Inspected(500, 375, False),))
+        224
+    """
+    median = int(torch.tensor([look.shorter for look in looks]).median())
+    return min(median, MAX_DEFAULT_SIZE)
 
 
-def _read_other(root: Path, name: str, classes: tuple[str, ...], color: Color, size: int) -> FolderSet:
-    found, paths, labels = _list(root / name)
-    odd = sorted(set(found) ^ set(classes))
+def _read_divided(
+    root: Path, layout: Layout, skipped: Skipped, size: int | None, color: Literal["auto", "rgb", "grey"]
+) -> Splits:
+    for folder in layout.unlabeled:
+        if files := sum(len(files) for _, _, files in os.walk(folder)):
+            skipped.count(f"in {folder.name} (a folder without labels)", files)
+    folders = [folder for folder in (layout.train, layout.test, layout.validation) if folder]
+    found = [_read_classes(root, folder, skipped) for folder in folders]
+    train = found[0]
+    for other in found[1:]:
+        _check_same_classes(root, train, other)
+    resolved, side = _resolve(color, train), size or default_size(train.looks)
+    sets = [_to_set(root, part, resolved, side) for part in found]
+    return Splits(train.classes, *sets, notes=(_places(root, layout), *_notes(found, skipped)))
+
+
+def _check_same_classes(root: Path, train: _Found, other: _Found) -> None:
+    odd = sorted(set(other.classes) ^ set(train.classes))
     if odd:
-        where = "only in train" if odd[0] in classes else f"only in {name}"
+        where = f"only in {(train if odd[0] in train.classes else other).folder.name}"
         more = f" (and {len(odd) - 1} more)" if len(odd) > 1 else ""
         raise UserError(f"data.root: the class {odd[0]!r} is {where}{more}, expected the same classes in {root}")
-    return _to_set(root, paths, labels, color, size)
 
 
-def _list(folder: Path) -> tuple[tuple[str, ...], list[Path], list[int]]:
-    classes = tuple(path.name for path in _subfolders(folder))
-    if len(classes) < 2:
+def _read_classes(root: Path, folder: Path, skipped: Skipped) -> _Found:
+    folders = subfolders(folder)
+    _check_classes(folder, folders)
+    for path in folder.iterdir():
+        if not path.is_dir():
+            skipped.count("outside of the class folders")
+    listed = [(path, label) for label, place in enumerate(folders) for path in list_images(place, skipped)]
+    looks = inspect_all([path for path, _ in listed])
+    whole: list[tuple[Path, int, Inspected]] = []
+    for (path, label), look in zip(listed, looks, strict=True):
+        if isinstance(look, Inspected):
+            whole.append((path, label, look))
+        else:
+            skipped.name("unreadable", f"{printable(path.relative_to(root))}: {look}")
+    empty = sorted(set(range(len(folders))) - {label for _, label, _ in whole})
+    if empty:
+        why = f" ({skipped})" if str(skipped) else ""
+        raise UserError(f"data.root: the class folder {folders[empty[0]]} holds no images that can be read{why}")
+    paths, labels, kept = zip(*whole, strict=True)
+    return _Found(folder, tuple(path.name for path in folders), paths, labels, kept)
+
+
+def _check_classes(folder: Path, folders: list[Path]) -> None:
+    if len(folders) < 2:
+        inside = subfolders(folders[0]) if folders else []
+        hint = f"; did you mean {folders[0]}?" if len(inside) > 1 else ""
         raise UserError(
-            f"data.root: {folder} has {len(classes)} class folders, expected at least 2 with images in them"
+            f"data.root: {folder} has {len(folders)} class folders, expected at least 2 with images in them{hint}"
         )
-    paths: list[Path] = []
-    labels: list[int] = []
-    for label, name in enumerate(classes):
-        found = _images(folder / name)
-        paths += found
-        labels += [label] * len(found)
-    return classes, paths, labels
+    for path in folders:
+        if path.name != os.fsencode(path.name).decode(errors="replace"):
+            raise UserError(f"data.root: {folder} has the class folder {path.name!a}, expected a name in UTF-8")
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not _is_litter(path))
-
-
-def _is_litter(path: Path) -> bool:
-    """Tell whether an operating system or a notebook left this beside the images."""
-    return path.name.startswith(".") or path.name == "__MACOSX"
-
-
-def _images(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
-    found = [path for path in found if not any(_is_litter(Path(part)) for part in path.relative_to(folder).parts)]
-    if not found:
-        raise UserError(f"data.root: the class folder {folder} holds no images ({', '.join(EXTENSIONS)})")
-    return found
-
-
-def _resolve(color: Literal["auto", "rgb", "grey"], paths: list[Path]) -> Color:
+def _resolve(color: Literal["auto", "rgb", "grey"], found: _Found) -> Color:
     if color != "auto":
         return color
-    return guess_color(paths[:: max(1, len(paths) // _LOOKED_AT)][:_LOOKED_AT])
+    looks = found.looks[:: max(1, len(found.looks) // _LOOKED_AT)][:_LOOKED_AT]
+    return "grey" if all(look.grey for look in looks) else "rgb"
 
 
-def _to_set(root: Path, paths: list[Path], labels: list[int], color: Color, size: int) -> FolderSet:
-    check_all(paths)
-    return FolderSet(root, tuple(paths), torch.tensor(labels), color, size)
+def _to_set(root: Path, found: _Found, color: Color, size: int) -> FolderSet:
+    return FolderSet(root, found.paths, torch.tensor(found.labels), color, size)
+
+
+def _places(root: Path, layout: Layout) -> str:
+    places = {"training": layout.train, "test": layout.test, "validation": layout.validation}
+    return "splits: " + ", ".join(f"{name} from {path.relative_to(root)}" for name, path in places.items() if path)
+
+
+def _notes(found: list[_Found], skipped: Skipped) -> tuple[str, ...]:
+    looks = sorted({(look.width, look.height) for part in found for look in part.looks}, key=lambda s: (s[0] * s[1], s))
+    smallest, largest = (f"{width}x{height}" for width, height in (looks[0], looks[-1]))
+    if len(looks) == 1:
+        sizes = f"files: all {smallest} pixels"
+    else:
+        shorter = int(torch.tensor([look.shorter for part in found for look in part.looks]).median())
+        sizes = f"files: {smallest} to {largest} pixels, median of the shorter sides {shorter}"
+    return (sizes, str(skipped)) if str(skipped) else (sizes,)

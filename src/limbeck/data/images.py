@@ -7,9 +7,11 @@ from typing import Literal, NamedTuple, Self
 import torch
 from torch import Tensor
 
+from limbeck.data.printing import printable
 from limbeck.errors import UserError
 
 Color = Literal["rgb", "grey"]
+_SHOWN_CLASSES, _SHOWN_NAME = 3, 30
 
 
 class Batch(NamedTuple):
@@ -131,6 +133,7 @@ class Splits(NamedTuple):
         train: The training split.
         test: The test split.
         validation: The validation split, where the files hold one of their own.
+        notes: What the owner should know of the files, a line each.
 
     Example:
         >>> split = ImageSet(torch.zeros(1, 1, 2, 2, dtype=torch.uint8), torch.tensor([0]))
@@ -142,6 +145,7 @@ class Splits(NamedTuple):
     train: Split
     test: Split
     validation: Split | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,12 +162,16 @@ class Data:
         std: The standard deviation of each channel, of pixels in [0, 1].
         shape: Channels, height and width in pixels of what the student sees.
         fingerprint: SHA-256 of the training split (see :func:`limbeck.data.fingerprint`).
+        notes: What the owner should know of the files, a line each: their sizes, and what was skipped.
 
     Example:
         >>> from limbeck.data import load
         >>> data = load("fashion_mnist_sample", train_limit=100)
         >>> data.classes[9], len(data.train), len(data.test), data.shape
         ('Ankle boot', 100, 5000, (1, 28, 28))
+        >>> print(data.description[0])
+        data: fashion_mnist_sample, 10 classes (T-shirt/top, Trouser, Pullover, ...),
+            100 training and 5,000 test images, 28x28 grey
     """
 
     name: str
@@ -175,3 +183,18 @@ class Data:
     std: tuple[float, ...]
     shape: tuple[int, int, int]
     fingerprint: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def description(self) -> tuple[str, ...]:
+        """Classes, counts and image size in one line, then the notes."""
+        names = ", ".join(printable(name, _SHOWN_NAME) for name in self.classes[:_SHOWN_CLASSES])
+        more = ", ..." if len(self.classes) > _SHOWN_CLASSES else ""
+        held_out = f" {len(self.validation):,} validation" if self.validation is not None else ""
+        channels, height, width = self.shape
+        return (
+            f"data: {self.name}, {len(self.classes)} classes ({names}{more}), {len(self.train):,} training"
+            f"{',' + held_out if held_out else ''} and {len(self.test):,} test images,"
+            f" {width}x{height} {'rgb' if channels == 3 else 'grey'}",
+            *self.notes,
+        )

@@ -19,7 +19,6 @@ from limbeck.errors import UserError, unknown_name
 
 SAMPLE = "fashion_mnist_sample"
 FOLDER = "image_folder"
-FOLDER_SIZE = 224
 ColorChoice = Literal["auto", "rgb", "grey"]
 
 
@@ -75,6 +74,7 @@ def load(
     download: bool = False,
     validation: float = 0.0,
     train_limit: int | None = None,
+    test_limit: int | None = None,
     seed: int = 0,
     size: int | None = None,
     color: ColorChoice = "auto",
@@ -88,8 +88,10 @@ def load(
         download: Get missing files first (Fashion-MNIST, MNIST, CIFAR).
         validation: The share of the training images to hold out for choices, in [0, 1), seeded and per class.
         train_limit: How many of the other training images to keep, seeded and as evenly over the classes as possible.
+        test_limit: How many of the test images to keep, chosen likewise.
         seed: The seed of these cuts.
-        size: Height and width in pixels of what the student sees; for ``image_folder`` (224 unless given).
+        size: Height and width in pixels of what the student sees; for ``image_folder``, where the files decide it
+            unless given: the median of their shorter sides, at most 224.
         color: ``"rgb"``, ``"grey"`` or ``"auto"`` (as the images are); for ``image_folder``.
         test_share: The share of an ``image_folder`` without a test folder to cut off as the test split, in (0, 1).
 
@@ -106,36 +108,37 @@ def load(
     """
     if name not in names():
         raise unknown_name("data set", name, names())
-    _check_settings(validation, train_limit, size, color)
+    _check_settings(validation, {"train_limit": train_limit, "test_limit": test_limit, "size": size}, color)
     if name == FOLDER:
         folder = _own_folder(root, download)
-        side = FOLDER_SIZE if size is None else size
-        splits = read_image_folder(folder, size=side, color=color, test_share=test_share, seed=seed)
+        splits = read_image_folder(folder, size=size, color=color, test_share=test_share, seed=seed)
     else:
         splits = read_sample() if name == SAMPLE else _read_files(name, root, download)
     _check_native(name, splits, size, color)
     train, held_out = _cut(splits, validation, train_limit, seed)
+    test = _limited(splits.test, "test_limit", test_limit, seed)
     statistics = _STATISTICS.get(name) or _IMAGENET[train.shape[0]]
     return Data(
         name=name,
         classes=splits.classes,
         train=train,
         validation=held_out,
-        test=splits.test,
+        test=test,
         mean=statistics.mean,
         std=statistics.std,
         shape=train.shape,
         fingerprint=fingerprint(train),
+        notes=splits.notes,
     )
 
 
-def _check_settings(validation: float, train_limit: int | None, size: int | None, color: str) -> None:
+def _check_settings(validation: float, counts: dict[str, int | None], color: str) -> None:
     if not 0 <= validation < 1:
         raise UserError(f"data.validation: got {validation}, expected a share of at least 0 and below 1")
-    if train_limit is not None and train_limit < 1:
-        raise UserError(f"data.train_limit: got {train_limit}, expected a whole number of at least 1")
-    if size is not None and size < 1:
-        raise UserError(f"data.size: got {size}, expected a whole number of pixels of at least 1")
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            unit = " of pixels" if name == "size" else ""
+            raise UserError(f"data.{name}: got {count}, expected a whole number{unit} of at least 1")
     if color not in ("auto", "rgb", "grey"):
         raise UserError(f"data.color: got {color!r}, expected 'auto', 'rgb' or 'grey'")
 
@@ -186,6 +189,8 @@ def _cut(splits: Splits, validation: float, train_limit: int | None, seed: int) 
         except UserError as error:
             raise UserError(f"data.validation: {error}") from None
         train, held_out = train.select(stay), train.select(cut)
-    if train_limit is not None:
-        train = train.select(limit(train.labels, train_limit, seed=seed))
-    return train, held_out
+    return _limited(train, "train_limit", train_limit, seed), held_out
+
+
+def _limited(split: Split, name: str, count: int | None, seed: int) -> Split:
+    return split if count is None else split.select(limit(split.labels, count, seed=seed, key=f"data.{name}"))

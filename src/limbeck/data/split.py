@@ -39,13 +39,14 @@ def hold_out(labels: Tensor, share: float, *, seed: int) -> tuple[Tensor, Tensor
     return (~chosen).nonzero().squeeze(1), chosen.nonzero().squeeze(1)
 
 
-def limit(labels: Tensor, count: int, *, seed: int) -> Tensor:
+def limit(labels: Tensor, count: int, *, seed: int, key: str = "data.train_limit") -> Tensor:
     """Choose ``count`` samples, as evenly over the classes as there are samples for it.
 
     Args:
         labels: Class numbers, int64 (N,).
         count: How many to keep.
         seed: The seed of the choice.
+        key: The setting that ``count`` is from, for the error.
 
     Returns:
         The sorted positions to keep, int64 (count,).
@@ -60,9 +61,7 @@ def limit(labels: Tensor, count: int, *, seed: int) -> Tensor:
     """
     classes = int(labels.bincount().count_nonzero())
     if not classes <= count <= len(labels):
-        raise UserError(
-            f"data.train_limit: got {count}, expected {classes} (the classes) to {len(labels)} (the images)"
-        )
+        raise UserError(f"{key}: got {count}, expected {classes} (the classes) to {len(labels)} (the images)")
     # Whole rounds through the classes come first; the seeded key decides which classes get one more.
     by_key = _keys(labels, seed, _LIMIT_STREAM).argsort(stable=True)
     rounds = _ranks(labels, seed, _LIMIT_STREAM)[by_key].argsort(stable=True)

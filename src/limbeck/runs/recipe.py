@@ -56,6 +56,7 @@ class DataSettings(Settings):
     download: bool = False
     validation: Share = 0.0
     train_limit: Count | None = None
+    test_limit: Count | None = None
     size: Count | None = None
     color: Literal["auto", "rgb", "grey"] = "auto"
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2

@@ -166,6 +166,8 @@ class _Session:
         start = time.perf_counter()
         self.folder.open(self.recipe)
         self.say(self._headline())
+        for line in self.data.description:
+            self.say(line)
         engine = self._engine()
         engine.fit(resume=resume)
         self.folder.write_metrics(engine.record)

@@ -31,7 +31,9 @@ def load_data(settings: DataSettings, *, train_limit: int | None = None) -> Data
     Raises:
         UserError: If it cannot be loaded, or the normalisation has another number of channels.
     """
-    fields = settings.model_dump(include={"root", "download", "validation", "size", "color", "test_share"})
+    fields = settings.model_dump(
+        include={"root", "download", "validation", "test_limit", "size", "color", "test_share"}
+    )
     limit = train_limit or settings.train_limit
     data = datasets.load(settings.name, **fields, train_limit=limit, seed=settings.split_seed)
     if settings.normalize is None:
