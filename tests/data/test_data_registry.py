@@ -54,6 +54,8 @@ def test_the_seed_decides_the_cut_and_the_fingerprint():
         ({"train_limit": 9}, r"data.train_limit: got 9, expected 10 \(the classes\) to 10000 \(the images\)"),
         ({"train_limit": 10001}, "data.train_limit: got 10001"),
         ({"train_limit": 9001, "validation": 0.1}, "data.train_limit: got 9001, .* 9000"),
+        ({"test_limit": 0}, "data.test_limit: got 0"),
+        ({"test_limit": 5001}, r"data.test_limit: got 5001, expected 10 \(the classes\) to 5000 \(the images\)"),
         ({"size": 0}, "data.size: got 0"),
         ({"size": 32}, "data.size: got 32, but fashion_mnist_sample has 28x28 images"),
         ({"color": "blue"}, "data.color: got 'blue'"),
@@ -63,6 +65,17 @@ def test_the_seed_decides_the_cut_and_the_fingerprint():
 def test_settings_out_of_range(options, message):
     with pytest.raises(UserError, match=message):
         load(SAMPLE, **options)
+
+
+def test_test_limit_takes_as_many_of_each_class_from_the_test_split_alone():
+    data = load(SAMPLE, validation=0.1, test_limit=100, seed=1)
+    assert data.test.labels.bincount().tolist() == [10] * 10
+    whole = load(SAMPLE).test
+    assert torch.equal(data.test.images, whole.images[limit(whole.labels, 100, seed=1)])
+    assert data.description == (
+        "data: fashion_mnist_sample, 10 classes (T-shirt/top, Trouser, Pullover, ...),"
+        " 9,000 training, 1,000 validation and 100 test images, 28x28 grey",
+    )
 
 
 def test_own_size_and_colour_are_accepted():

@@ -1,3 +1,5 @@
+import multiprocessing
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +8,7 @@ from torchvision.transforms.v2 import functional as tvf
 
 from data_layouts import write_classes
 from limbeck.data import Augment, Views, load
-from limbeck.errors import UserError
+from limbeck.errors import RunError, UserError
 
 
 @pytest.fixture
@@ -84,6 +86,63 @@ def test_ranks_and_lengths(data):
 def test_negative_workers(data):
     with pytest.raises(UserError, match=r"workers: got -1"):
         views(data, workers=-1)
+
+
+@pytest.mark.parametrize("name", ["image_folder", "fashion_mnist_sample"])
+def test_more_workers_than_any_machine_needs(data, name):
+    data = data if name == "image_folder" else load(name)
+    with pytest.raises(UserError, match=r"^data.workers: got 1000000, expected 0 to \d+ \(4 for each CPU core"):
+        views(data, workers=10**6)
+
+
+def pids():
+    return {child.pid for child in multiprocessing.active_children()}
+
+
+def test_kept_workers_give_the_same_views_and_end_with_the_block(data):
+    options = {"augment": Augment(scale=(0.2, 1.0), flip=True), "shuffle": True, "seed": 2}
+    before = pids()
+    with views(data, workers=2, **options) as kept:
+        epochs = [by_index(kept.epoch(0))]
+        first = pids() - before
+        epochs += [by_index(kept.epoch(epoch)) for epoch in (1, 3, 1)]
+        assert len(first) == 2
+        assert pids() - before == first
+    assert pids() == before
+    for epoch, found in zip((0, 1, 3, 1), epochs, strict=True):
+        assert found.equal(by_index(views(data, **options).epoch(epoch)))
+    list(kept.epoch(0))
+    assert pids() == before
+
+
+def test_kept_workers_after_an_epoch_that_was_left_and_with_two_at_a_time(data):
+    alone = [by_index(views(data, augment=Augment(crop=2)).epoch(epoch)) for epoch in range(3)]
+    with views(data, augment=Augment(crop=2), workers=1) as kept:
+        next(kept.epoch(0))
+        assert by_index(kept.epoch(1)).equal(alone[1])
+        pairs = list(zip(kept.epoch(0), kept.epoch(2), strict=True))
+    assert by_index(left for left, _ in pairs).equal(alone[0])
+    assert by_index(right for _, right in pairs).equal(alone[2])
+
+
+def test_kept_workers_end_in_the_middle_of_an_epoch(data):
+    before = pids()
+    with views(data, workers=1) as kept:
+        epoch = kept.epoch(0)
+        next(epoch)
+        assert pids() > before
+    assert pids() == before
+    with pytest.raises(RunError, match="the workers were ended while an epoch was under way"):
+        next(epoch)
+
+
+def test_a_kept_worker_names_a_damaged_image_in_one_line(data):
+    path = data.train.paths[6]
+    with views(data, workers=1) as kept:
+        list(kept.epoch(0))
+        path.write_bytes(path.read_bytes()[:200])
+        with pytest.raises(UserError, match=f"^data.root: {path} cannot be read as an image: [^\n]*$"):
+            list(kept.epoch(1))
 
 
 @pytest.mark.gpu

@@ -1,10 +1,14 @@
 """A person's own images: a folder of mixed-size JPEGs, a student of timm, a teacher of torchvision."""
 
+import multiprocessing
+import shutil
+
 import pytest
 
 import limbeck
 from data_layouts import write_image
 from limbeck.errors import UserError
+from limbeck.runs.folder import RunFolder
 
 
 @pytest.fixture
@@ -39,11 +43,28 @@ def test_grey_images_to_a_colour_network(recipe, tmp_path):
     assert done.summary["epoch"] == 1
 
 
-def test_workers_change_nothing(recipe, tmp_path):
+def test_workers_change_nothing_and_end_with_the_run(recipe, tmp_path):
     alone = {**recipe, "method": "none"}
-    one = limbeck.run(alone, out=tmp_path / "one")
-    two = limbeck.run(alone, overrides={"data.workers": 2}, out=tmp_path / "two")
+    one = limbeck.run(alone, overrides={"training.epochs": 2}, out=tmp_path / "one")
+    two = limbeck.run(alone, overrides={"training.epochs": 2, "data.workers": 2}, out=tmp_path / "two")
     assert one.summary["test.loss"] == two.summary["test.loss"]
+    assert not multiprocessing.active_children()
+
+
+def test_too_many_workers_are_refused_before_anything_is_written(recipe, tmp_path):
+    with pytest.raises(UserError, match=r"^data.workers: got 100000, expected 0 to"):
+        limbeck.run(recipe, overrides={"data.workers": 100_000}, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_with_a_test_limit_and_a_validation_folder(recipe, photos, tmp_path):
+    for split in ("Train", "Test", "Valid"):
+        shutil.copytree(photos, tmp_path / "divided" / split)
+    overrides = {"data.root": tmp_path / "divided", "data.test_limit": 6, "method": "none"}
+    done = limbeck.run(recipe, overrides=overrides, out=tmp_path / "run")
+    assert len(RunFolder(done.folder).read_predictions()) == 6
+    assert 0 <= done.summary["validation.accuracy"] <= 1
+    assert "24 training, 24 validation and 6 test images" in (done.folder / "log.txt").read_text()
 
 
 @pytest.mark.parametrize("damage", ["truncated", "no image"])

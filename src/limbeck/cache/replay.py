@@ -9,7 +9,8 @@ from torch import Tensor
 
 from limbeck.cache.signals import Signals
 from limbeck.data import Augment, FolderSet, ImageSet, Split
-from limbeck.data.folder_views import FileImages, view_of_file
+from limbeck.data.file_view import view_of_file
+from limbeck.data.folder_views import FileImages
 from limbeck.data.memory import ResidentImages, resident
 from limbeck.data.normalise import Normaliser, normaliser
 from limbeck.data.schedule import EpochPlan

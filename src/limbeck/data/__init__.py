@@ -4,7 +4,7 @@ from limbeck.data.augment import Augment, Placement
 from limbeck.data.fingerprint import fingerprint
 from limbeck.data.images import Batch, Data, FolderSet, ImageSet, Split
 from limbeck.data.registry import load, names
-from limbeck.data.views import Views
+from limbeck.data.views import Views, kept_workers
 
 __all__ = [
     "Augment",
@@ -16,6 +16,7 @@ __all__ = [
     "Split",
     "Views",
     "fingerprint",
+    "kept_workers",
     "load",
     "names",
 ]

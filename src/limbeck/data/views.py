@@ -1,10 +1,13 @@
 """Replayable views of a split, batch by batch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Self
 
 import torch
 
 from limbeck.data.augment import Augment
+from limbeck.data.file_loader import check_workers
 from limbeck.data.folder_views import FileImages
 from limbeck.data.images import Batch, FolderSet, Split
 from limbeck.data.memory import ResidentImages, resident
@@ -18,7 +21,8 @@ class Views:
 
     So the batch size, the order, the number of workers and that of processes change nothing about a view, and an epoch
     can be gone through again. Images in memory live on ``device`` (zero-padded once) and are cut and normalised there,
-    a whole batch at a time; images in files are decoded by a DataLoader.
+    a whole batch at a time; images in files are decoded by a DataLoader, whose workers start anew with every epoch, or
+    live on between the epochs within ``with views:``.
 
     Args:
         split: The images.
@@ -64,9 +68,21 @@ class Views:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
+        check_workers(workers)
         self._schedule = Schedule(len(split), batch_size, shuffle, seed, drop_last, rank, world_size)
         normalise = normaliser(split.shape, mean, std, device=device, channels_last=channels_last)
         self._source = _source(split, normalise, augment or Augment(), workers, channels_last=channels_last)
+
+    def __enter__(self) -> Self:
+        """Keep the worker processes between epochs from now on."""
+        if isinstance(self._source, FileImages):
+            self._source.loader.keep()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the worker processes."""
+        if isinstance(self._source, FileImages):
+            self._source.loader.close()
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch, in this process."""
@@ -91,6 +107,21 @@ class Views:
             tensor([2, 0])
         """
         return self._source.batches(self._schedule.plan(epoch, device=self._source.order_device))
+
+
+@contextmanager
+def kept_workers(*several: Iterable[Batch] | Views) -> Iterator[None]:
+    """Keep the worker processes of those that are views between epochs, and end them all when the block ends.
+
+    Example:
+        >>> with kept_workers([]):
+        ...     pass
+    """
+    with ExitStack() as stack:
+        for views in several:
+            if isinstance(views, Views):
+                stack.enter_context(views)
+        yield
 
 
 def _source(

@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from limbeck.data import Batch, Views
+from limbeck.data import Batch, Views, kept_workers
 from limbeck.distiller import Distiller
 from limbeck.errors import RunError
 from limbeck.training.checkpoint import load_checkpoint, save_checkpoint
@@ -142,6 +142,10 @@ class Engine:
             RunError: If the loss stops being a finite number.
             UserError: If there is no checkpoint to resume from.
         """
+        with kept_workers(self.views, *self.splits.values()):
+            return self._fit(resume=resume)
+
+    def _fit(self, *, resume: bool) -> list[Row]:
         if resume:
             self._restore()
         for epoch in range(len(self.record), self.settings.epochs):
