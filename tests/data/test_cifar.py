@@ -1,3 +1,4 @@
+import codecs
 import os
 import pickle
 
@@ -7,6 +8,7 @@ import torch
 
 import data_layouts as layouts
 from limbeck.data import load
+from limbeck.data.pickled import read_pickle
 from limbeck.errors import UserError
 
 
@@ -75,6 +77,88 @@ def test_a_pickle_of_python_3_is_read_too(tmp_path):
     data, labels = layouts.write_cifar100_python(tmp_path)
     (tmp_path / "train").write_bytes(pickle.dumps({"data": data, "fine_labels": labels}, protocol=4))
     assert load("cifar100", root=tmp_path).train.labels.tolist() == labels
+
+
+def rewrite(path, protocol, encoding, labels=list):
+    """Write a pickle of Python 2 again, as Python 3 programs do, and as under the other major version of NumPy."""
+    values = pickle.loads(path.read_bytes(), encoding=encoding)
+    label = next((key for key in values if key in (b"fine_labels", "fine_labels")), None)
+    if label is not None:
+        values[label] = labels(values[label])
+    path.write_bytes(pickle.dumps(values, protocol))
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("encoding", ["bytes", "latin1"])
+@pytest.mark.parametrize("labels", [list, np.array, lambda values: [np.int64(value) for value in values]])
+def test_pickles_that_python_3_wrote_again_are_read(tmp_path, protocol, encoding, labels):
+    data, numbers = layouts.write_cifar100_python(tmp_path, train=100)
+    for name in ("train", "test", "meta"):
+        rewrite(tmp_path / name, protocol, encoding, labels)
+    found = load("cifar100", root=tmp_path)
+    assert torch.equal(found.train.images.flatten(1), torch.from_numpy(data))
+    assert found.train.labels.tolist() == numbers
+    assert found.classes == tuple(f"class_{i}" for i in range(100))
+
+
+@pytest.mark.parametrize("protocol", [0, 4, 5])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_pickles_name_numpys_modules_of_either_major_version(tmp_path, protocol, order):
+    values = np.asarray(PIXELS, order=order)
+    content = pickle.dumps({b"data": values, b"x": np.int64(-7)}, protocol)
+    if protocol == 0:
+        renamed = content.replace(b"numpy._core.", b"numpy.core.")
+    else:
+        # A string's length stands in one byte in front of it; the frame's length is left out.
+        renamed = content[:2] + content[11:]
+        for module in (b"numpy._core.multiarray", b"numpy._core.numeric"):
+            other = module.replace(b"_core", b"core")
+            renamed = renamed.replace(bytes([len(module)]) + module, bytes([len(other)]) + other)
+    assert (renamed != content) == (b"numpy._core" in content)
+    for name, written in (("new", content), ("old", renamed)):
+        (tmp_path / name).write_bytes(written)
+        found = read_pickle(tmp_path / name)
+        assert np.array_equal(found["data"], values)
+        assert found["x"] == -7
+
+
+class Encodes:
+    def __init__(self, encoding):
+        self.encoding = encoding
+
+    def __reduce__(self):
+        return codecs.encode, ("x", self.encoding)
+
+
+class ManyBytes:
+    def __reduce__(self):
+        return bytes, (10**9,)
+
+
+class Objects:
+    def __reduce__(self):
+        return PIXELS.__reduce_ex__(5)[0], (b"\x08" * 8, np.dtype("O"), (1,), "C")
+
+
+class ObjectScalar:
+    def __reduce__(self):
+        return np.int64(0).__reduce__()[0], (np.dtype("O"), b"\x08" * 8)
+
+
+@pytest.mark.parametrize("value", [Encodes("rot13"), Encodes("zlib_codec"), ManyBytes(), Objects(), ObjectScalar()])
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_what_the_allowed_constructors_do_is_limited(tmp_path, value, protocol):
+    (tmp_path / "a").write_bytes(pickle.dumps({"data": value}, protocol))
+    with pytest.raises(UserError, match=r"a is no pickle of NumPy arrays: [^\n]*$"):
+        read_pickle(tmp_path / "a")
+
+
+@pytest.mark.parametrize("name", ["eval", "exec", "getattr", "bytearray", "__import__"])
+@pytest.mark.parametrize("module", ["builtins", "__builtin__"])
+def test_other_builtins_are_not_found(tmp_path, module, name):
+    (tmp_path / "a").write_bytes(f"c{module}\n{name}\n.".encode())
+    with pytest.raises(UserError, match=rf"it names {module}.{name}, which is not allowed"):
+        read_pickle(tmp_path / "a")
 
 
 PIXELS = layouts.pixels(2, 3072)

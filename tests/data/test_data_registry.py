@@ -4,6 +4,7 @@ import torchvision.datasets
 
 from data_layouts import write_mnist
 from limbeck.data import load, names
+from limbeck.data.split import limit
 from limbeck.errors import UserError
 
 SAMPLE = "fashion_mnist_sample"

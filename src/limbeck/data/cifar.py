@@ -151,4 +151,6 @@ def _entry(values: dict[str, Any], key: str, path: Path, fits: Callable[[Any], b
 
 
 def _is_integers(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, int) for item in value)
+    if isinstance(value, np.ndarray):
+        return value.ndim == 1 and value.dtype.kind in "iu"
+    return isinstance(value, list) and all(isinstance(item, int | np.integer) for item in value)

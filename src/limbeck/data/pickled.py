@@ -8,16 +8,48 @@ from typing import Any
 import numpy as np
 
 from limbeck.data.files import first_line
+from limbeck.data.printing import printable
 from limbeck.errors import UserError
 
 # Taken from an array because the module that holds the function has another name in every major version of NumPy.
 _RECONSTRUCT: Callable[..., Any] = np.empty(0).__reduce__()[0]  # type: ignore[assignment]
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    if encoding not in ("latin1", "latin-1"):
+        raise pickle.UnpicklingError(f"it encodes a text as {printable(encoding, 20)!r}, expected 'latin1'")
+    return text.encode("latin1")
+
+
+def _no_bytes() -> bytes:
+    return b""
+
+
+def _from_buffer(
+    buffer: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], order: Any, axes: tuple[int, ...] | None = None
+) -> np.ndarray[Any, Any]:
+    values = np.frombuffer(buffer, dtype)
+    return values.reshape(shape, order=order) if axes is None else values.reshape(shape).transpose(axes)
+
+
+def _scalar(dtype: np.dtype[Any], content: bytes) -> Any:
+    return np.frombuffer(content, dtype)[0]
+
+
+# Only the arrays' own constructors are NumPy's; the others are written here, so that they do this and nothing more.
 _ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
-    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): _no_bytes,
+    ("builtins", "bytes"): _no_bytes,
 }
+for _core in ("numpy.core", "numpy._core"):
+    _ALLOWED |= {
+        (f"{_core}.multiarray", "_reconstruct"): _RECONSTRUCT,
+        (f"{_core}.multiarray", "scalar"): _scalar,
+        (f"{_core}.numeric", "_frombuffer"): _from_buffer,
+    }
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -30,13 +62,16 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def read_pickle(path: Path) -> dict[str, Any]:
-    """Read a pickled dictionary of plain values and NumPy arrays, as the CIFAR authors wrote theirs with Python 2.
+    """Read a pickled dictionary of plain values and NumPy arrays.
+
+    The CIFAR authors wrote theirs with Python 2; those that Python 3 wrote again hold bytes instead of strings, as keys
+    and in lists of names, and more constructors.
 
     Args:
         path: The file.
 
     Returns:
-        The dictionary; strings of Python 2 become ``str``, a byte a character.
+        The dictionary; strings of Python 2, keys of bytes and bytes in lists become ``str``, a byte a character.
 
     Raises:
         UserError: If the file cannot be read, is damaged, is no dictionary or names anything but NumPy arrays.
@@ -57,4 +92,8 @@ def read_pickle(path: Path) -> dict[str, Any]:
         raise UserError(f"data.root: {path} is no pickle of NumPy arrays: {first_line(error)}") from error
     if not isinstance(value, dict):
         raise UserError(f"data.root: {path} holds a {type(value).__name__}, expected a dictionary")
-    return value
+    return {_text(key): [_text(item) for item in v] if isinstance(v, list) else v for key, v in value.items()}
+
+
+def _text(value: Any) -> Any:
+    return value.decode("latin1") if isinstance(value, bytes) else value
