@@ -94,7 +94,11 @@ def test_other_files_and_folders_without_images_beside_the_splits_do_not_matter(
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "README.md").write_text("about")
     (tmp_path / "labels.csv").write_text("a,b")
-    assert folder(tmp_path).classes == ("cat", "dog")
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "HEAD").write_text("main")
+    data = folder(tmp_path)
+    assert data.classes == ("cat", "dog")
+    assert data.description[-1] == "skipped 2 files: 2 outside of the class folders"
 
 
 def test_a_folder_around_the_folder_is_pointed_out(tmp_path):

@@ -8,14 +8,14 @@ from typing import Literal
 import torch
 
 from limbeck.data.decode import Inspected, inspect_all
-from limbeck.data.folder_files import Skipped, list_images, subfolders
+from limbeck.data.folder_files import Skipped, is_hidden, list_images, subfolders
 from limbeck.data.folder_layout import Layout, find_layout
 from limbeck.data.images import Color, FolderSet, Splits
-from limbeck.data.printing import printable
 from limbeck.data.split import hold_out
 from limbeck.errors import UserError
 
 MAX_DEFAULT_SIZE = 224
+_OUTSIDE = "outside of the class folders"
 _LOOKED_AT = 32  # images whose colors decide what "auto" means
 
 
@@ -66,10 +66,10 @@ def read_image_folder(
     """
     if not root.is_dir():
         raise UserError(f"data.root: the folder {root} does not exist")
-    layout, skipped = find_layout(root), Skipped()
+    layout, skipped = find_layout(root), Skipped(root)
     if layout is not None:
         return _read_divided(root, layout, skipped, size, color)
-    found = _read_classes(root, root, skipped)
+    found = _read_classes(root, skipped)
     everything = _to_set(root, found, _resolve(color, found), size or default_size(found.looks))
     try:
         stay, cut = hold_out(everything.labels, test_share, seed=seed)
@@ -95,17 +95,25 @@ def default_size(looks: tuple[Inspected, ...]) -> int:
 def _read_divided(
     root: Path, layout: Layout, skipped: Skipped, size: int | None, color: Literal["auto", "rgb", "grey"]
 ) -> Splits:
-    for folder in layout.unlabeled:
-        if files := sum(len(files) for _, _, files in os.walk(folder)):
-            skipped.count(f"in {folder.name} (a folder without labels)", files)
     folders = [folder for folder in (layout.train, layout.test, layout.validation) if folder]
-    found = [_read_classes(root, folder, skipped) for folder in folders]
+    found = [_read_classes(folder, skipped) for folder in folders]
+    _count_others(root, folders, layout.unlabeled, skipped)
     train = found[0]
     for other in found[1:]:
         _check_same_classes(root, train, other)
     resolved, side = _resolve(color, train), size or default_size(train.looks)
     sets = [_to_set(root, part, resolved, side) for part in found]
     return Splits(train.classes, *sets, notes=(_places(root, layout), *_notes(found, skipped)))
+
+
+def _count_others(root: Path, folders: list[Path], unlabeled: tuple[Path, ...], skipped: Skipped) -> None:
+    for place, inside, files in os.walk(root):
+        here = Path(place)
+        without_labels = next((folder for folder in unlabeled if here.is_relative_to(folder)), None)
+        reason = f"in {without_labels.name} (a folder without labels)" if without_labels else _OUTSIDE
+        if files:
+            skipped.count(reason, len(files))
+        inside[:] = [name for name in inside if here / name not in folders and not is_hidden(name)]
 
 
 def _check_same_classes(root: Path, train: _Found, other: _Found) -> None:
@@ -116,12 +124,12 @@ def _check_same_classes(root: Path, train: _Found, other: _Found) -> None:
         raise UserError(f"data.root: the class {odd[0]!r} is {where}{more}, expected the same classes in {root}")
 
 
-def _read_classes(root: Path, folder: Path, skipped: Skipped) -> _Found:
+def _read_classes(folder: Path, skipped: Skipped) -> _Found:
     folders = subfolders(folder)
     _check_classes(folder, folders)
     for path in folder.iterdir():
         if not path.is_dir():
-            skipped.count("outside of the class folders")
+            skipped.count(_OUTSIDE)
     listed = [(path, label) for label, place in enumerate(folders) for path in list_images(place, skipped)]
     looks = inspect_all([path for path, _ in listed])
     whole: list[tuple[Path, int, Inspected]] = []
@@ -129,7 +137,7 @@ def _read_classes(root: Path, folder: Path, skipped: Skipped) -> _Found:
         if isinstance(look, Inspected):
             whole.append((path, label, look))
         else:
-            skipped.name("unreadable", f"{printable(path.relative_to(root))}: {look}")
+            skipped.name("unreadable", path, look)
     empty = sorted(set(range(len(folders))) - {label for _, label, _ in whole})
     if empty:
         why = f" ({skipped})" if str(skipped) else ""

@@ -22,18 +22,20 @@ _NAMED = 3
 class Skipped:
     """Files that are not part of a data set, by reason.
 
-    Attributes:
-        named: Paths below the data's folder, with the reason of each, for files that their owner must see.
+    Args:
+        root: The data's folder.
+        named: Paths below it, for files that their owner must see, by reason.
         counts: How many others there are, by reason.
 
     Example:
-        >>> skipped = Skipped()
+        >>> skipped = Skipped(Path("pets"))
         >>> skipped.count("hidden")
-        >>> skipped.name("unreadable", "cat/1.jpg: no image")
+        >>> skipped.name("unreadable", Path("pets/cat/1.jpg"), "is no image")
         >>> str(skipped)
-        'skipped 2 files: 1 unreadable (cat/1.jpg: no image), 1 hidden'
+        'skipped 2 files: 1 unreadable (cat/1.jpg: is no image), 1 hidden'
     """
 
+    root: Path
     named: dict[str, list[str]] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
 
@@ -41,9 +43,10 @@ class Skipped:
         """Count one file, or several."""
         self.counts[reason] = self.counts.get(reason, 0) + number
 
-    def name(self, reason: str, path: str) -> None:
+    def name(self, reason: str, path: Path, detail: str = "") -> None:
         """Count one file and keep its name."""
-        self.named.setdefault(reason, []).append(path)
+        name = printable(path.relative_to(self.root))
+        self.named.setdefault(reason, []).append(f"{name}: {detail}" if detail else name)
 
     def __str__(self) -> str:
         parts = [f"{len(paths):,} {reason} ({_first(paths)})" for reason, paths in self.named.items()]
@@ -101,7 +104,8 @@ def list_images(folder: Path, skipped: Skipped) -> list[Path]:
 
     Example:
         >>> import tempfile
-        >>> folder, skipped = Path(tempfile.mkdtemp()), Skipped()
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> skipped = Skipped(folder)
         >>> for name in ("1.JPG", ".hidden.jpg", "notes.txt"):
         ...     _ = (folder / name).write_text("some")
         >>> [path.name for path in list_images(folder, skipped)], str(skipped)
@@ -114,7 +118,7 @@ def list_images(folder: Path, skipped: Skipped) -> list[Path]:
         if reason is not None:
             skipped.count(reason)
         elif path.stat().st_size == 0:
-            skipped.name("empty", printable(path.relative_to(folder.parent)))
+            skipped.name("empty", path)
         else:
             found.append(path)
     return sorted(found)
