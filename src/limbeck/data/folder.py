@@ -103,7 +103,8 @@ def _read_divided(
         _check_same_classes(root, train, other)
     resolved, side = _resolve(color, train), size or default_size(train.looks)
     sets = [_to_set(root, part, resolved, side) for part in found]
-    return Splits(train.classes, *sets, notes=(_places(root, layout), *_notes(found, skipped)))
+    validation = sets[2] if layout.validation else None
+    return Splits(train.classes, sets[0], sets[1], validation, (_places(root, layout), *_notes(found, skipped)))
 
 
 def _count_others(root: Path, folders: list[Path], unlabeled: tuple[Path, ...], skipped: Skipped) -> None:
