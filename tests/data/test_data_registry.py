@@ -58,6 +58,8 @@ def test_the_seed_decides_the_cut_and_the_fingerprint():
         ({"test_limit": 0}, "data.test_limit: got 0"),
         ({"test_limit": 5001}, r"data.test_limit: got 5001, expected 10 \(the classes\) to 5000 \(the images\)"),
         ({"size": 0}, "data.size: got 0"),
+        ({"size": 10**400}, r"^data.size: got \.\.\.0{17}, expected at most 16384 pixels$"),
+        ({"train_limit": 10**400}, r"^data.train_limit: got \.\.\.0{17}, expected 10"),
         ({"size": 32}, "data.size: got 32, but fashion_mnist_sample has 28x28 images"),
         ({"color": "blue"}, "data.color: got 'blue'"),
         ({"color": "rgb"}, "data.color: got 'rgb', but the images of fashion_mnist_sample are grey"),

@@ -77,9 +77,7 @@ def test_unclear_splits_are_refused(tmp_path, names, message):
 @pytest.mark.parametrize("names", [("Train", "Test"), ("train", "test", "cat"), ("cat", "dog", "test")])
 def test_splits_without_classes_are_refused(tmp_path, names):
     write_classes(tmp_path, classes=names)
-    with pytest.raises(
-        UserError, match=r"holds .*[Tt]est.* without class folders in them, expected folders of classes"
-    ):
+    with pytest.raises(UserError, match=r"holds .*[Tt]est.* without class folders in them, expected train/CLASS"):
         folder(tmp_path)
 
 

@@ -4,11 +4,14 @@ import multiprocessing
 import shutil
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 import limbeck
 from data_layouts import write_image
 from limbeck.errors import UserError
 from limbeck.runs.folder import RunFolder
+from limbeck.runs.teachers import Reporting
 
 
 @pytest.fixture
@@ -48,6 +51,27 @@ def test_workers_change_nothing_and_end_with_the_run(recipe, tmp_path):
     one = limbeck.run(alone, overrides={"training.epochs": 2}, out=tmp_path / "one")
     two = limbeck.run(alone, overrides={"training.epochs": 2, "data.workers": 2}, out=tmp_path / "two")
     assert one.summary["test.loss"] == two.summary["test.loss"]
+    assert not multiprocessing.active_children()
+
+
+class StopAfterFirstEpoch:
+    def step(self, position, tally):
+        pass
+
+    def epoch(self, row, epochs):
+        raise KeyboardInterrupt
+
+
+def test_a_run_with_kept_workers_resumes_bit_for_bit(recipe, tmp_path):
+    alone = {**recipe, "method": "none", "data": {**recipe["data"], "workers": 1, "augment": {"scale": [0.3, 1]}}}
+    alone["training"] = {**recipe["training"], "epochs": 2}
+    whole = limbeck.run(alone, out=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        limbeck.run(alone, out=tmp_path / "stopped", reporting=Reporting(progress=StopAfterFirstEpoch()))
+    assert not multiprocessing.active_children()
+    resumed = limbeck.run(alone, out=tmp_path / "stopped", resume=True)
+    states = [load_file(run.folder / "student.safetensors") for run in (whole, resumed)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert not multiprocessing.active_children()
 
 

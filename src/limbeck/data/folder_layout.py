@@ -102,7 +102,7 @@ def _check_classes(root: Path, folders: list[Path], roles: dict[Path, Role]) -> 
     named = {folder: role for folder, role in roles.items() if role != "unlabeled"}
     may_be_class = set(named.values()) == {"train"} and len(named) == 1 and len(folders) > 1
     if named and not may_be_class:
-        expected = "expected folders of classes in each split, such as train/CLASS and test/CLASS"
+        expected = "expected train/CLASS and test/CLASS, or classes with other names than a split's"
         raise UserError(f"data.root: {root} holds {_names(named)} without class folders in them, {expected}")
 
 

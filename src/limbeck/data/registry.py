@@ -12,6 +12,7 @@ from limbeck.data.fingerprint import fingerprint
 from limbeck.data.folder import read_image_folder
 from limbeck.data.images import Data, Split, Splits
 from limbeck.data.mnist import read_fashion_mnist, read_mnist
+from limbeck.data.printing import printable
 from limbeck.data.sample import read_sample
 from limbeck.data.split import hold_out, limit
 from limbeck.data.tiny_imagenet import read_tiny_imagenet
@@ -19,6 +20,7 @@ from limbeck.errors import UserError, unknown_name
 
 SAMPLE = "fashion_mnist_sample"
 FOLDER = "image_folder"
+MAX_SIZE = 16_384
 ColorChoice = Literal["auto", "rgb", "grey"]
 
 
@@ -139,6 +141,9 @@ def _check_settings(validation: float, counts: dict[str, int | None], color: str
         if count is not None and count < 1:
             unit = " of pixels" if name == "size" else ""
             raise UserError(f"data.{name}: got {count}, expected a whole number{unit} of at least 1")
+    size = counts["size"]
+    if size is not None and size > MAX_SIZE:
+        raise UserError(f"data.size: got {printable(size, 20)}, expected at most {MAX_SIZE} pixels")
     if color not in ("auto", "rgb", "grey"):
         raise UserError(f"data.color: got {color!r}, expected 'auto', 'rgb' or 'grey'")
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from limbeck.data.printing import printable
 from limbeck.errors import UserError
 from limbeck.replay import random_bits
 
@@ -61,7 +62,9 @@ def limit(labels: Tensor, count: int, *, seed: int, key: str = "data.train_limit
     """
     classes = int(labels.bincount().count_nonzero())
     if not classes <= count <= len(labels):
-        raise UserError(f"{key}: got {count}, expected {classes} (the classes) to {len(labels)} (the images)")
+        raise UserError(
+            f"{key}: got {printable(count, 20)}, expected {classes} (the classes) to {len(labels)} (the images)"
+        )
     # Whole rounds through the classes come first; the seeded key decides which classes get one more.
     by_key = _keys(labels, seed, _LIMIT_STREAM).argsort(stable=True)
     rounds = _ranks(labels, seed, _LIMIT_STREAM)[by_key].argsort(stable=True)
