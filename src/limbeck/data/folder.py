@@ -131,20 +131,24 @@ def _read_classes(folder: Path, skipped: Skipped) -> _Found:
     for path in folder.iterdir():
         if not path.is_dir():
             skipped.count(_OUTSIDE)
-    listed = [(path, label) for label, place in enumerate(folders) for path in list_images(place, skipped)]
-    looks = inspect_all([path for path, _ in listed])
-    whole: list[tuple[Path, int, Inspected]] = []
-    for (path, label), look in zip(listed, looks, strict=True):
-        if isinstance(look, Inspected):
-            whole.append((path, label, look))
-        else:
-            skipped.name("unreadable", path, look)
+    whole = _whole(folders, skipped)
     empty = sorted(set(range(len(folders))) - {label for _, label, _ in whole})
     if empty:
         why = f" ({skipped})" if str(skipped) else ""
         raise UserError(f"data.root: the class folder {folders[empty[0]]} holds no images that can be read{why}")
-    paths, labels, kept = zip(*whole, strict=True)
-    return _Found(folder, tuple(path.name for path in folders), paths, labels, kept)
+    paths, labels, looks = zip(*whole, strict=True)
+    return _Found(folder, tuple(path.name for path in folders), paths, labels, looks)
+
+
+def _whole(folders: list[Path], skipped: Skipped) -> list[tuple[Path, int, Inspected]]:
+    listed = [(path, label) for label, folder in enumerate(folders) for path in list_images(folder, skipped)]
+    whole = []
+    for (path, label), look in zip(listed, inspect_all([path for path, _ in listed]), strict=True):
+        if isinstance(look, Inspected):
+            whole.append((path, label, look))
+        else:
+            skipped.name("unreadable", path, look)
+    return whole
 
 
 def _check_classes(folder: Path, folders: list[Path]) -> None:
