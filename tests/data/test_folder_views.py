@@ -150,3 +150,13 @@ def test_a_kept_worker_names_a_damaged_image_in_one_line(data):
 def test_on_a_gpu_the_views_are_the_same(data):
     there = [tuple(t.cpu() for t in batch) for batch in views(data, device="cuda", augment=Augment(crop=2)).epoch(1)]
     assert by_index(there).equal(by_index(views(data, augment=Augment(crop=2)).epoch(1)))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_on_a_gpu_kept_workers_give_the_same_views(data):
+    before = pids()
+    with views(data, device="cuda", workers=1) as kept:
+        found = [by_index(tuple(t.cpu() for t in batch) for batch in kept.epoch(epoch)) for epoch in (0, 1)]
+    assert pids() == before
+    assert all(one.equal(by_index(views(data).epoch(0))) for one in found)
