@@ -3,6 +3,7 @@
 import csv
 import importlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -247,6 +248,47 @@ def test_a_cached_teacher_is_measured_as_the_live_one(tiny, tmp_path):
     keys = [key for key in live if key.startswith("teacher.")]
     assert len(keys) > 8
     assert {key: cached[key] for key in keys} == {key: live[key] for key in keys}
+
+
+def test_a_teacher_that_cannot_be_hashed_is_measured_every_time(tiny, tmp_path, asked):
+    recipe, heard = load_recipe(given(tiny, tmp_path)), []
+    data = load_data(recipe.data)
+    for seed in (0, 1):
+        net = network(seed)
+        net.register_buffer("sparse", torch.eye(2).to_sparse())
+        found = measure_teacher(recipe, data, LiveTeacher(net), heard.append)
+        assert found.splits["test"].loss == pytest.approx(by_hand(network(seed), tiny, "test")[0]["loss"], abs=1e-5)
+    assert sum(asked) == 2 * 90
+    assert sum("its figures are not kept for later runs, as it cannot be hashed" in line for line in heard) == 2
+
+
+def test_a_teacher_in_train_mode_gets_batches_of_all_classes(tiny, tmp_path, monkeypatch):
+    seen, real = [], LiveTeacher.logits
+
+    def logits(self, inputs, labels, *rest):
+        seen.append(labels.tolist())
+        return real(self, inputs, labels, *rest)
+
+    monkeypatch.setattr(LiveTeacher, "logits", logits)
+    recipe = load_recipe(given(tiny, tmp_path, train_mode=True))
+    data = load_data(recipe.data)
+    by_class = data.test.select(data.test.labels.argsort(stable=True))
+    teacher = make_teacher(recipe, data, Reporting()).teacher
+    found = measure_teacher(recipe, replace(data, test=by_class), teacher, lambda _: None)
+    # 60 training images make three batches; the test split's order is another than its classes'.
+    test = seen[3:]
+    assert [len(labels) for labels in test] == [20, 10]
+    assert sorted(label for labels in test for label in labels) == by_class.labels.tolist()
+    assert all(len(set(labels)) > 5 for labels in test)
+    right = (found.splits["test"].predictions == by_class.labels).double().mean().item()
+    assert right == pytest.approx(found.splits["test"].accuracy)
+
+
+def test_a_long_measurement_says_how_far_it_is(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("limbeck.runs.measured_teacher._QUIET_SECONDS", -1)
+    heard = []
+    measured(given(tiny, tmp_path), heard.append)
+    assert "teacher resnet8: 40 of 60 images measured" in heard
 
 
 def test_a_teacher_of_ones_own_and_a_self_teacher(tiny, tmp_path, monkeypatch):

@@ -1,24 +1,20 @@
 """What a network teacher reaches on the run's own data, measured before the first epoch and kept by content."""
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from limbeck.cache import teacher_hash
 from limbeck.data import Batch, Data, Split, fingerprint
 from limbeck.errors import RunError
-from limbeck.files import replacing
 from limbeck.replay import random_bits
+from limbeck.runs.measured_store import read_measured, write_measured
 from limbeck.runs.recipe import Recipe
 from limbeck.runs.setting import Feed
 from limbeck.runs.store import cache_folder, content_key, source_hash
@@ -30,7 +26,8 @@ Say = Callable[[str], None]
 TRAINING_IMAGES = 2000
 # Raised whenever the same teacher and images would give other figures than before.
 _FORMAT = 1
-_SLICE_STREAM = 401
+_ORDER_STREAM = 401
+_QUIET_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -141,8 +138,11 @@ def training_slice(split: Split) -> Split:
     """
     if len(split) <= TRAINING_IMAGES:
         return split
-    order = random_bits(torch.arange(len(split)), seed=0, epoch=0, stream=_SLICE_STREAM).argsort(stable=True)
-    return split.select(order[:TRAINING_IMAGES].sort().values)
+    return split.select(_shuffled(len(split))[:TRAINING_IMAGES].sort().values)
+
+
+def _shuffled(count: int) -> Tensor:
+    return random_bits(torch.arange(count), seed=0, epoch=0, stream=_ORDER_STREAM).argsort(stable=True)
 
 
 class _Measurement:
@@ -152,19 +152,30 @@ class _Measurement:
         self.recipe, self.data, self.teacher, self.label, self.say = recipe, data, teacher, label, say
         self.fabric = make_fabric(recipe.training)
         self.feed = Feed(data, recipe.data, recipe.training, self.fabric, recipe.seed)
+        self.in_train_mode = any(one.train_mode for one in (recipe.teacher, *recipe.teacher.members))
         self.folder = cache_folder(recipe.output.cache) / "measured"
+        self.hash = self._hash()
         self.material = {
             "format": [_FORMAT, version("limbeck")],
-            "teacher": [teacher_hash(teacher), *_described(recipe, teacher)],
+            "teacher": [self.hash, *_described(recipe, teacher)],
             "classes": len(data.classes),
             "normalization": [list(data.mean), list(data.std)],
             "precision": [self.fabric.device.type, self.fabric.strategy.precision.precision],
+            "batch_size": recipe.training.batch_size if self.in_train_mode else None,
         }
+
+    def _hash(self) -> str | None:
+        try:
+            return teacher_hash(self.teacher)
+        except (RuntimeError, TypeError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            self.say(f"{self.label}: its figures are not kept for later runs, as it cannot be hashed ({reason})")
+            return None
 
     def figures(self, splits: dict[str, Split]) -> tuple[dict[str, Measured], float]:
         """Return the figures by split, and for how many seconds the teacher ran."""
-        paths = {name: self._path(split) for name, split in splits.items()}
-        found = {name: measured for name, path in paths.items() if (measured := _read(path)) is not None}
+        paths = {} if self.hash is None else {name: self._path(split) for name, split in splits.items()}
+        found = {name: measured for name, path in paths.items() if (measured := read_measured(path)) is not None}
         missing = {name: split for name, split in splits.items() if name not in found}
         if not missing:
             return found, 0.0
@@ -174,7 +185,8 @@ class _Measurement:
         self._place()
         for name, split in missing.items():
             found[name] = self._measure(split)
-            self._keep(paths[name], found[name])
+            if name in paths:
+                self._keep(paths[name], found[name])
         return {name: found[name] for name in splits}, time.perf_counter() - start
 
     def _path(self, split: Split) -> Path:
@@ -186,20 +198,29 @@ class _Measurement:
             self.teacher.to(memory_format=torch.channels_last)
 
     def _measure(self, split: Split) -> Measured:
+        # A teacher in train mode normalizes by its batches, each of which would hold few classes in a folder's order.
+        order = _shuffled(len(split)) if self.in_train_mode else torch.arange(len(split))
+        shown = split.select(order) if self.in_train_mode else split
+        precision = self.fabric.autocast()
+        found = measure(torch.nn.Identity(), self._answers(shown), len(self.data.classes), precision=precision)
+        return replace(found, predictions=found.predictions[order.argsort()])
+
+    def _answers(self, split: Split) -> Iterator[Batch]:
+        """Yield a split's batches with the teacher's logits as their inputs."""
         # No larger than the training's, for which the teacher fits into memory.
         views = self.feed.plain(split, batch_size=self.recipe.training.batch_size)
-
-        def batches() -> Iterator[Batch]:
-            for batch in views.epoch(0):
-                yield batch._replace(inputs=self.teacher(batch.inputs, batch.labels))
-
-        precision = self.fabric.autocast()
-        return measure(torch.nn.Identity(), batches(), len(self.data.classes), precision=precision)
+        done, shown = 0, time.monotonic()
+        for batch in views.epoch(0):
+            yield batch._replace(inputs=self.teacher(batch.inputs, batch.labels))
+            done += len(batch.labels)
+            if time.monotonic() - shown > _QUIET_SECONDS:
+                self.say(f"{self.label}: {done:,} of {len(split):,} images measured")
+                shown = time.monotonic()
 
     def _keep(self, path: Path, measured: Measured) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write(path, measured)
+            write_measured(path, measured)
         except (OSError, RunError) as error:
             self.say(f"{self.label}: its figures are not kept for later runs ({error})")
 
@@ -210,26 +231,3 @@ def _described(recipe: Recipe, teacher: Teacher) -> list[Any]:
         return []
     networks = recipe.teacher.members or (recipe.teacher,)
     return [[one.name, one.options, source_hash(teacher, str(one.name))] for one in networks]
-
-
-def _write(path: Path, measured: Measured) -> None:
-    predictions, figures = measured.predictions.to(torch.int32), json.dumps(measured.numbers())
-    checksum = _checksum(figures, predictions)
-    with replacing(path) as partial:
-        save_file({"predictions": predictions}, partial, metadata={"figures": figures, "checksum": checksum})
-
-
-def _read(path: Path) -> Measured | None:
-    """Return what is kept at ``path``; None if there is nothing, or it is damaged."""
-    try:
-        with safe_open(path, "pt") as file:
-            about, predictions = file.metadata(), file.get_tensor("predictions")
-        if about["checksum"] != _checksum(about["figures"], predictions):
-            return None
-        return Measured(**{"top5": None, **json.loads(about["figures"])}, predictions=predictions.long())
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
-        return None
-
-
-def _checksum(figures: str, predictions: Tensor) -> str:
-    return hashlib.sha256(figures.encode() + predictions.numpy().tobytes()).hexdigest()

@@ -8,7 +8,8 @@ from limbeck.data import Data
 from limbeck.runs.recipe import NetworkTeacherSettings, Recipe
 from limbeck.training import Measured
 
-# Above these a teacher is certain where its student learns, and not as often right elsewhere.
+# A student learns targets of this confidence, and is rarely right more often than its teacher on other images: the gap
+# between the two is about what its own confidence is too high by.
 CERTAIN, CERTAIN_BEYOND = 0.97, 0.05
 
 
@@ -49,9 +50,12 @@ def teacher_warnings(recipe: Recipe, data: Data, splits: dict[str, Measured]) ->
     return ()
 
 
+# Fashion-MNIST, 3,000 images, a teacher certain of 99.7 % and right on 85.7 %: students had an ECE of 1.9 % alone, 8.3 %
+# with kd and dist, 1.4 and 1.8 % after their logits were divided by a temperature fitted on 1,000 held-out images. The
+# method's own temperature is no cure: T = 2 and 10 gave 7.3 and 7.4 %, T = 1 gave 1.9 % and no gain in accuracy.
 _OVERCONFIDENT = (
-    "students tend to be overconfident (a high ECE): a lower temperature of the method helps at a cost in accuracy,"
-    " dividing the student's logits by a temperature fitted on data.validation costs none"
+    "its students tend to be overconfident: compare their ECE with that of none, and divide a trained student's logits"
+    " by one temperature, fitted on a validation share (data.validation)"
 )
 
 
