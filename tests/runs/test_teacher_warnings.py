@@ -71,7 +71,7 @@ def test_chance_is_one_class_for_all():
     ],
 )
 def test_a_teacher_near_chance_and_what_to_do(teacher, method, advice):
-    got = "the teacher is near chance (12.00 % of the test images, one class for all has 10.00 %)"
+    got = "the teacher is near chance (right on 12.00 % of the test images, one class for all would be on 10.00 %)"
     assert warned((0.12, 0.5), teacher=teacher, method=method) == (f"{got}; {advice}",)
     assert warned((0.3, 0.5), teacher=teacher, method=method) == ()
 
