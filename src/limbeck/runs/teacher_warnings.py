@@ -52,8 +52,8 @@ def teacher_warnings(recipe: Recipe, data: Data, splits: dict[str, Measured]) ->
 
 
 # Fashion-MNIST, 3,000 images, a teacher certain of 99.7 % and right on 85.7 %: students had an ECE of 1.9 % alone and
-# of 8.3 % with kd and dist, which dividing by a temperature fitted on 1,000 images lowered to 1.4 and 1.8 %. The method's
-# own temperature is no cure: kd at T = 2 and 10 had 7.3 and 7.4 %, and at T = 1 1.9 % without any gain in accuracy.
+# of 8.3 % with kd and dist, which dividing by a temperature fitted on 1,000 images lowered to 1.4 and 1.8 %. The
+# method's own temperature is no cure: kd at T = 2 and 10 had 7.3 and 7.4 %, at T = 1 1.9 % without a gain in accuracy.
 _OVERCONFIDENT = (
     "its students tend to be overconfident: compare their ECE with that of none, and divide a trained student's logits"
     " by one temperature, fitted on a validation share (data.validation)"
