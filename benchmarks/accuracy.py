@@ -30,6 +30,7 @@ import limbeck
 from harness import cifar100_root, cores, shared_data, trimmed, with_spread
 from limbeck.errors import UserError
 from limbeck.runs import Recipe, Reporting, RunFolder, load_recipe, parse_overrides
+from limbeck.runs.measured_teacher import measure_teacher
 from limbeck.runs.recipe import unlabelled
 from limbeck.runs.setting import load_data
 from limbeck.runs.teachers import make_teacher
@@ -249,11 +250,14 @@ def teachers(rows: Sequence[Row], args: argparse.Namespace) -> Iterator[str]:
     """Make every teacher once, before the runs, and tell what it is."""
     wanted = {(row.pair, row.recipe.source()): row.recipe for row in rows}
     for (pair, kind), recipe in wanted.items():
-        made = make_teacher(recipe, load_data(recipe.data), Reporting(print))
+        data = load_data(recipe.data)
+        made = make_teacher(recipe, data, Reporting(print))
+        measured = measure_teacher(recipe, data, made.teacher, print, test=True)
         told = TEACHERS.get(str(recipe.teacher.name)) if kind == "live" else None
         if made.about:
             beside = f"; published {told} %" if told else ""
-            yield f"{shown(pair, args)}, {kind}: {made.about.partition(' (kept')[0]}{beside}"
+            figures = f"; {measured.line}" if measured else ""
+            yield f"{shown(pair, args)}, {kind}: {made.about.partition(' (kept')[0]}{figures}{beside}"
 
 
 def work(values: dict[str, Any], folder: Path) -> float:

@@ -111,7 +111,8 @@ def test_a_stopped_and_resumed_run_is_one_that_never_stopped(tiny, tmp_path, war
 def test_a_second_method_asks_nothing_but_the_recheck(tiny, tmp_path, asked):
     heard = []
     limbeck.run(cached(tiny, "epochs"), out=tmp_path / "one", reporting=Reporting(heard.append))
-    assert sum(asked) == 2 * 60
+    # The 60 training and 30 test images as they are, on which it is measured, and two epochs' views.
+    assert sum(asked) == 60 + 30 + 2 * 60
     asked.clear()
     limbeck.run(cached(tiny, "epochs", method="dist"), out=tmp_path / "two", reporting=Reporting(heard.append))
     assert sum(asked) == 8
@@ -150,8 +151,8 @@ def test_a_comparison_asks_ahead_what_its_runs_read(tiny, tmp_path, cache, jobs,
     assert len(rows) == (1 if cache == "views" else 2)
     if jobs == 1:
         ahead = sum(int(line.split("; ")[1].split()[0]) for line in rows)
-        # Eight rows of each of four runs are compared again, and the table needs the teacher's 30 test predictions.
-        assert sum(asked) == ahead + 4 * 8 + 30
+        # Eight rows of each of four runs are compared again; the teacher is measured on 60 training and 30 test images.
+        assert sum(asked) == ahead + 4 * 8 + 60 + 30
     assert len(list((tmp_path / "cache" / "signals").iterdir())) == len(rows)
     stored = {path: path.read_bytes() for path in (tmp_path / "cache" / "signals").glob("*/*.bin")}
     for method in ("kd", "dist"):

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from limbeck.errors import UserError
-from limbeck.report import MethodResult, comparison_rows, to_csv, to_markdown, to_rich
+from limbeck.report import MethodResult, TeacherResult, comparison_rows, to_csv, to_markdown, to_rich
 from limbeck.report.table import mean_and_spread
 
 COLUMNS = [
@@ -122,9 +122,34 @@ def test_csv_of_nothing_is_a_header():
     assert len(to_csv([]).splitlines()) == 1
 
 
-def _printed(results: list[MethodResult], width: int) -> str:
+def test_teachers_stand_above_the_methods_with_what_they_have(none, kd):
+    teachers = [TeacherResult("teacher", 0.8085, 0.357, 1.2174), TeacherResult("self-teacher", 0.7, 0.05, 1.0)]
+    rows = comparison_rows([none, kd], teachers=teachers)
+    assert [row["method"] for row in rows] == ["teacher", "self-teacher", "none", "kd"]
+    assert list(rows[0].values()) == ["teacher", "80.8", "", "", "35.7", "1.217", "", ""]
+    assert list(rows[0]) == COLUMNS
+    assert rows[2:] == comparison_rows([none, kd])
+    assert "| teacher | 80.8 |  |  | 35.7 | 1.217 |  |  |" in to_markdown(rows, "")
+    assert to_rich(rows, "title").row_count == 4
+
+
+def test_csv_holds_a_teachers_raw_numbers_and_nothing_else(none):
+    lines = list(csv.DictReader(io.StringIO(to_csv([none], [TeacherResult("teacher", 0.8085, 0.357, math.nan)]))))
+    assert [line["method"] for line in lines] == ["teacher", "none"]
+    filled = {name: text for name, text in lines[0].items() if text}
+    assert filled == {"method": "teacher", "accuracy_mean": "0.8085", "ece_mean": "0.357", "nll_mean": "nan"}
+    assert lines[1:] == list(csv.DictReader(io.StringIO(to_csv([none]))))
+
+
+def test_terminal_table_with_teachers_fits_eighty_columns(none, kd):
+    text = _printed([none, kd], 80, [TeacherResult("self-teacher", 0.8085, 0.357, 1.2174)])
+    assert any(line.split() == ["self-teacher", "80.8", "35.7", "1.217"] for line in text.splitlines())
+    assert "92.5 ± 2.1" in text
+
+
+def _printed(results: list[MethodResult], width: int, teachers: list[TeacherResult] | None = None) -> str:
     console = Console(width=width, file=io.StringIO(), record=True)
-    console.print(to_rich(comparison_rows(results), "The [bold] title"))
+    console.print(to_rich(comparison_rows(results, teachers=teachers or []), "The [bold] title"))
     return console.export_text()
 
 

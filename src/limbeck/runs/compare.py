@@ -16,15 +16,16 @@ from limbeck import methods
 from limbeck.data import Data
 from limbeck.errors import UserError
 from limbeck.report.plot import save_comparison_plot
-from limbeck.report.table import MethodResult, comparison_rows, to_csv, to_markdown
+from limbeck.report.table import MethodResult, TeacherResult, comparison_rows, to_csv, to_markdown
 from limbeck.runs.ahead import fill_ahead, shared_caches
 from limbeck.runs.folder import RunFolder, is_occupied, write_atomically
 from limbeck.runs.loading import dump_recipe, load_recipe
+from limbeck.runs.measured_teacher import MeasuredTeacher, measure_teacher
 from limbeck.runs.recipe import MethodSettings, Recipe, unlabelled
 from limbeck.runs.run import check_run, run
-from limbeck.runs.setting import Feed, load_data
+from limbeck.runs.setting import load_data
 from limbeck.runs.teachers import Made, Reporting, make_teacher
-from limbeck.training import make_fabric, measure, resolve_device
+from limbeck.training import resolve_device
 
 Tick = Callable[[int, int], None]
 
@@ -57,8 +58,9 @@ class Comparison:
         folder: Holds ``table.md``, ``table.csv``, ``plot.png``, ``plot.svg`` and a run folder a method and seed.
         results: A result for each method.
         title: What was compared.
-        notes: What the figures are, and a line about each teacher.
+        notes: What the figures are, and lines about each teacher: what it is, its figures, and warnings.
         teacher_accuracy: The live teacher's test accuracy; None if no method has one.
+        teachers: A row of the table for each teacher that was measured.
     """
 
     folder: Path
@@ -66,12 +68,18 @@ class Comparison:
     title: str
     notes: tuple[str, ...]
     teacher_accuracy: float | None
+    teachers: tuple[TeacherResult, ...] = ()
+
+    @property
+    def rows(self) -> list[dict[str, str]]:
+        """The cells of the table: the teachers that were measured, then the methods."""
+        return comparison_rows(self.results, teachers=self.teachers)
 
     @property
     def markdown(self) -> str:
         """The table in Markdown."""
         notes = "".join(f"\n- {note}" for note in self.notes)
-        return to_markdown(comparison_rows(self.results), f"{self.title}\n{notes}")
+        return to_markdown(self.rows, f"{self.title}\n{notes}")
 
 
 def compare(
@@ -118,11 +126,15 @@ def compare(
     teachers = {plan.recipe.source(): plan.recipe for plan in plans}
     try:
         made = {source: make_teacher(of, data, reporting) for source, of in teachers.items()}
+        measured = {
+            source: measure_teacher(of, data, made[source].teacher, reporting.say, test=True)
+            for source, of in teachers.items()
+        }
     except UserError:
         RunFolder(folder).abandon()
         raise
     _run_all(plans, at_a_time, made, data, reporting, tick)
-    comparison = _collect(recipe, folder, plans, made, data)
+    comparison = _collect(recipe, folder, plans, made, measured, data)
     _write(comparison)
     return comparison
 
@@ -245,43 +257,40 @@ def _epochs_done(plan: Planned) -> int:
 
 
 def _collect(
-    recipe: Recipe, folder: Path, plans: Sequence[Planned], made: Mapping[Any, Made], data: Data
+    recipe: Recipe,
+    folder: Path,
+    plans: Sequence[Planned],
+    made: Mapping[Any, Made],
+    measured: Mapping[Any, MeasuredTeacher | None],
+    data: Data,
 ) -> Comparison:
-    said = _teacher_predictions(recipe, made.get("live"), data)
+    live = measured.get("live")
+    predictions = live.splits["test"].predictions if live else None
     results = []
     for name in recipe.compare.methods:
         folders = [plan.folder for plan in plans if plan.name == name]
-        results.append(_result(name, folders, said))
-    accuracy = None if said is None else float((said == data.test.labels.cpu()).double().mean())
-    notes = (*_notes(made, data), *_own_settings(recipe))
-    return Comparison(folder, tuple(results), _title(recipe, data), notes, accuracy)
+        results.append(_result(name, folders, predictions))
+    notes = (*_notes(made, measured, data), *_own_settings(recipe))
+    accuracy = live.splits["test"].accuracy if live else None
+    teachers = tuple(_teacher_result(one) for one in measured.values() if one)
+    return Comparison(folder, tuple(results), _title(recipe, data), notes, accuracy, teachers)
 
 
-def _teacher_predictions(recipe: Recipe, live: Made | None, data: Data) -> torch.Tensor | None:
-    # A teacher that is told the labels would be marked on a paper with the answers on it.
-    if live is None or live.teacher is None or live.teacher.needs_labels:
-        return None
-    fabric, teacher = make_fabric(recipe.training), live.teacher
-    network = teacher.to(fabric.device)
-    views = Feed(data, recipe.data, recipe.training, fabric, recipe.seed).plain(data.test)
-
-    def batches() -> Iterator[Any]:
-        for batch in views.epoch(0):
-            yield batch._replace(inputs=network(batch.inputs, batch.labels))
-
-    with torch.no_grad():
-        return measure(torch.nn.Identity(), batches(), len(data.classes)).predictions
+def _teacher_result(measured: MeasuredTeacher) -> TeacherResult:
+    test = measured.splits["test"]
+    name = "self-teacher" if measured.label.startswith("self-") else "teacher"
+    return TeacherResult(name, test.accuracy, test.ece, test.loss)
 
 
-def _result(name: str, folders: Sequence[RunFolder], said: torch.Tensor | None) -> MethodResult:
+def _result(name: str, folders: Sequence[RunFolder], teacher: torch.Tensor | None) -> MethodResult:
     summaries = [folder.read_summary() for folder in folders]
 
     def column(key: str) -> tuple[float, ...]:
         return tuple(summary[key] for summary in summaries)
 
     agreement = None
-    if said is not None:
-        agreement = tuple(float((folder.read_predictions() == said).double().mean()) for folder in folders)
+    if teacher is not None:
+        agreement = tuple(float((folder.read_predictions() == teacher).double().mean()) for folder in folders)
     return MethodResult(
         method=name,
         accuracies=column("test.accuracy"),
@@ -299,9 +308,13 @@ def _title(recipe: Recipe, data: Data) -> str:
     return f"{recipe.student.name} on {data.name}, {len(data.train):,} training images, {epochs} epochs"
 
 
-def _notes(made: Mapping[Any, Made], data: Data) -> tuple[str, ...]:
-    measured = f"figures of the last epoch on all {len(data.test):,} test images, which nothing was chosen on"
-    return (measured, *(one.about.partition(" (kept")[0] for one in made.values() if one.about))
+def _notes(made: Mapping[Any, Made], measured: Mapping[Any, MeasuredTeacher | None], data: Data) -> tuple[str, ...]:
+    figures = f"figures of the last epoch on all {len(data.test):,} test images, which nothing was chosen on"
+    teachers = [one for one in measured.values() if one]
+    # A teacher about which nothing is known but its name has that in its figures' line.
+    labels = {"", *(one.label for one in teachers)}
+    abouts = (one.about.partition(" (kept")[0] for one in made.values() if one.about not in labels)
+    return (figures, *abouts, *(line for one in teachers for line in (one.line, *one.warning_lines)))
 
 
 def _own_settings(recipe: Recipe) -> list[str]:
@@ -317,7 +330,7 @@ def _own_settings(recipe: Recipe) -> list[str]:
 def _write(comparison: Comparison) -> None:
     folder = comparison.folder
     write_atomically(folder / "table.md", comparison.markdown)
-    write_atomically(folder / "table.csv", to_csv(comparison.results))
+    write_atomically(folder / "table.csv", to_csv(comparison.results, comparison.teachers))
     save_comparison_plot(
         comparison.results, folder / "plot", title=comparison.title, teacher_accuracy=comparison.teacher_accuracy
     )

@@ -21,6 +21,7 @@ from limbeck.runs.choosing import chooser
 from limbeck.runs.features import check_features, feature_arguments
 from limbeck.runs.folder import RunFolder, save_network
 from limbeck.runs.loading import load_recipe
+from limbeck.runs.measured_teacher import MeasuredTeacher, measure_teacher
 from limbeck.runs.recipe import Recipe
 from limbeck.runs.setting import (
     Feed,
@@ -161,6 +162,7 @@ class _Session:
         self.feed = Feed(data, recipe.data, recipe.training, self.fabric, recipe.seed)
         self.student = student_network(recipe, data)
         self.views = self.feed.train()
+        self.measured_teacher: MeasuredTeacher | None = None
 
     def complete(self, *, resume: bool) -> Run:
         start = time.perf_counter()
@@ -196,6 +198,7 @@ class _Session:
     def _distiller(self) -> Distiller:
         recipe = self.recipe
         made = make_teacher(recipe, self.data, Reporting(self.say, self.heard.progress))
+        self.measured_teacher = measure_teacher(recipe, self.data, made.teacher, self.say)
         teacher = with_cache(recipe, self.data, made.teacher, self.say)
         seed_everything(recipe.seed)
         distiller = Distiller(
@@ -243,6 +246,7 @@ class _Session:
             summary["selected"] = engine.record[-1]["selected"]
         summary["student.parameters"] = parameter_count(self.student)
         summary["teacher"] = self.recipe.source() or "none"
+        summary |= self.measured_teacher.summary() if self.measured_teacher else {}
         summary["seconds"] = seconds
         summary["training.seconds"] = sum(row["seconds"] for row in engine.record)
         summary["threads"] = torch.get_num_threads()
