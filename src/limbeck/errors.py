@@ -67,7 +67,8 @@ def unknown_name(kind: str, name: object, valid: Iterable[str], *, limit: int = 
         unknown method 'dits'; did you mean 'dist'? Valid: dist, kd
     """
     names = sorted(valid)
-    near = get_close_matches(str(name)[:100].lower(), names, n=3, cutoff=0.5)
+    lower = {name.lower(): name for name in names}
+    near = [lower[found] for found in get_close_matches(str(name)[:100].lower(), lower, n=3, cutoff=0.5)]
     hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else "."
     listed = ", ".join(names) or "none"
     if len(names) > limit:

@@ -72,7 +72,8 @@ def _line(model: type[BaseModel], error: ValidationError, where: str) -> UserErr
     first = min(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
     # Names of union members and of types appear in the path too; a key of a recipe is what the user wrote.
     path = tuple(part for part in first["loc"] if not (isinstance(part, str) and ("[" in part or part[:1].isupper())))
-    name = ".".join(shortened(str(part), quoted=False) for part in (where, *path) if part not in ("",))
+    keys = [shortened(str(part), quoted=False) for part in path if part != ""]
+    name = ".".join([where, *keys] if where else keys)
     if first["type"] == "extra_forbidden":
         return UserError(f"{name}: {unknown_name('key', path[-1], _fields_at(model, path))}")
     if first["type"] == "missing":

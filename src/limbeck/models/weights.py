@@ -134,8 +134,7 @@ def load_body_tensors(
         ()
     """
     expected = model.state_dict()
-    head = f"{head_name(model, num_classes)}."
-    top = {key: value for key, value in expected.items() if key.startswith(head) or head == "."}
+    top = _head(model, num_classes)
     given = _renamed(tensors, expected)
     if keep_head and all(key in given and given[key].shape == value.shape for key, value in top.items()):
         given, notes = _fitting(tensors, expected, label)
@@ -155,6 +154,15 @@ def load_body_tensors(
     parts = [f"pretrained body: {len(loaded)} of {len(loaded) + len(new)} tensors loaded"]
     parts += [_listed("new", new), _listed("unused", unused)]
     return (f"{label}: {'; '.join(part for part in parts if part)}",)
+
+
+def _head(model: nn.Module, num_classes: int) -> dict[str, Tensor]:
+    """Return the tensors of the layer that makes the logits; none where no such layer is found."""
+    try:
+        prefix = head_name(model, num_classes)
+    except UserError:
+        return {}
+    return {key: value for key, value in model.state_dict().items() if not prefix or key.startswith(f"{prefix}.")}
 
 
 def _label(name: str, path: str | Path) -> str:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from limbeck import methods
 from limbeck.errors import UserError, shortened
@@ -36,6 +36,11 @@ def expanded(path: Path) -> Path:
         raise UserError(f"got {shortened(str(path))}, whose home folder is not known, expected a path") from None
 
 
+def _alone(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+LayersByName = Annotated[tuple[str, ...], BeforeValidator(_alone)]
 UserPath = Annotated[Path, AfterValidator(expanded)]
 
 
@@ -87,8 +92,17 @@ class DataSettings(Settings):
     workers: Annotated[int, Field(ge=0, le=64)] = 0
 
 
+def _check_entry(weights: Path | None, entry: str | None) -> None:
+    if weights is None and entry is not None:
+        raise UserError(f"weights_entry: got {shortened(entry)} without weights, expected the file that holds it")
+
+
 class ModelSettings(Settings):
     """A network by name, where its weights come from, its own options, and layers for methods that compare features.
+
+    ``weights`` is a file, or what timm or torchvision call weights of theirs (``DEFAULT``): the head is new where the
+    number of classes differs. ``weights_entry`` is the key of the weights within the file, such as ``model_ema``.
+    ``freeze`` names the layers that are not trained, see :func:`limbeck.models.freeze`.
 
     Example:
         >>> ModelSettings(name="resnet8", options={"width": 0.5}).weights is None
@@ -97,8 +111,15 @@ class ModelSettings(Settings):
 
     name: str
     weights: UserPath | None = None
+    weights_entry: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     layers: LayerNames | None = None
+    freeze: LayersByName = ()
+
+    @model_validator(mode="after")
+    def _entry_of_a_file(self) -> Self:
+        _check_entry(self.weights, self.weights_entry)
+        return self
 
 
 class LightweightSettings(Settings):
@@ -116,7 +137,10 @@ class LightweightSettings(Settings):
 
 
 class NetworkTeacherSettings(Settings):
-    """A network as the teacher: its weights or how to train it, and the inputs that it was trained with.
+    """A network as the teacher: its weights, how to train it, or both, and the inputs that it was trained with.
+
+    ``weights`` and ``weights_entry`` are as for a student. With ``training`` beside them the weights are where that
+    begins: the head is new where the number of classes differs, and ``freeze`` names layers that are not trained.
 
     Example:
         >>> NetworkTeacherSettings(name="resnet56").seed
@@ -125,6 +149,7 @@ class NetworkTeacherSettings(Settings):
 
     name: str | None = None
     weights: UserPath | None = None
+    weights_entry: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     training: TrainingSettings | None = None
     train_limit: Count | None = None
@@ -132,11 +157,13 @@ class NetworkTeacherSettings(Settings):
     normalize: Normalize | None = None
     size: Side | None = None
     train_mode: bool = False
+    freeze: LayersByName = ()
 
     @model_validator(mode="after")
-    def _one_origin(self) -> Self:
-        if self.weights is not None and self.training is not None:
-            raise UserError("weights and training: got both, expected the teacher's weights or how to train it")
+    def _consistent(self) -> Self:
+        _check_entry(self.weights, self.weights_entry)
+        if self.freeze and self.training is None:
+            raise UserError("freeze: got layers without training, expected them beside the teacher's training")
         if self.name is None and (self.weights is not None or self.training is not None):
             raise UserError("name: missing, expected the teacher network's name")
         if self.training is not None and (self.normalize is not None or self.size is not None):

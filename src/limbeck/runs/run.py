@@ -161,13 +161,16 @@ class _Session:
         self.recipe, self.folder, self.data, self.heard = recipe, folder, data, reporting
         self.fabric = make_fabric(recipe.training)
         self.feed = Feed(data, recipe.data, recipe.training, self.fabric, recipe.seed)
-        self.student = student_network(recipe, data)
+        self.about_student: list[str] = []
+        self.student = student_network(recipe, data, self.about_student.append)
         self.views = self.feed.train()
 
     def complete(self, *, resume: bool) -> Run:
         start = time.perf_counter()
         self.folder.open(self.recipe)
         self.say(self._headline())
+        for line in self.about_student:
+            self.say(line)
         engine = self._engine()
         engine.fit(resume=resume)
         self.folder.write_metrics(engine.record)
