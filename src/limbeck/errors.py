@@ -34,7 +34,7 @@ def shortened(value: object, limit: int = 80, *, quoted: bool = True) -> str:
         # Python refuses to write whole numbers of thousands of digits.
         text = f"a {type(value).__name__} that is too large to write"
     if isinstance(value, str) and not quoted:
-        text = text[1:-1]
+        text = value[: 2 * limit] if value[: 2 * limit].isprintable() else text[1:-1]
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 

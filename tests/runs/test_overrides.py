@@ -56,6 +56,8 @@ def test_a_label_has_its_own_settings_on_top():
         (["x" * 1000 + "=1"], "unknown key 'xxx"),
         (["training.epochs=" + "9" * 400], "training.epochs=999"),
         (["data.size=" + "9" * 39], "data.size: got 999"),
+        (["data.size=1"], "data.size: got 1, input should be greater than or equal to 2"),
+        (["teacher.size=1"], "teacher.size: got 1, input should be greater than or equal to 2"),
         (["method=" + "x" * 1000], "unknown method 'xxx"),
         (["name=" + "x" * 1000], "name: got 'xxx"),
         (["training.epochs=[" + "[" * 50 + "]" * 50 + "]"], "nested more than 40 deep"),

@@ -74,6 +74,17 @@ def test_a_recipe_in_the_working_folder_may_name_its_modules(limbeck, tiny, fold
     assert (code, err) == (0, "")
 
 
+def test_commands_that_only_look_import_nothing(limbeck, tiny, folder):
+    for method, key in (("kd", "teacher"), ("dr_kd", "student")):
+        changes = {key: "python:trust_net:make", "method": method}
+        recipe = written(folder / "mine.yaml", tiny, **changes)
+        for command in (["cache", "info"], ["cache", "clear"]):
+            code, _, err = limbeck(*command, recipe, "teacher.cache=views")
+            assert (code, err.count("\n")) == (2, 1)
+            assert f"{key}.name: got 'python:trust_net:make', which this never imports" in err
+    assert "trust_net" not in sys.modules
+
+
 def test_a_recipe_from_elsewhere_needs_trust(limbeck, tiny, folder, tmp_path):
     recipe = written(tmp_path / "elsewhere" / "mine.yaml", tiny, student="python:trust_net:make")
     code, _, err = limbeck("run", recipe, "training.epochs=1", "--out", folder / "r")

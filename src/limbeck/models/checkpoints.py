@@ -127,7 +127,7 @@ def read_about(path: Path) -> dict[str, Any]:
     if path.suffix != ".safetensors" or not path.is_file():
         return {}
     text = None
-    with suppress(SafetensorError, OSError), safe_open(path, "pt") as file:  # type: ignore[no-untyped-call]
+    with suppress(SafetensorError, OSError), safe_open(path, "pt") as file:
         text = (file.metadata() or {}).get("limbeck")
     if text is None:
         return {}

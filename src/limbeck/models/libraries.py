@@ -65,7 +65,8 @@ def timm_model(
         tags = [each.partition(".")[2] for each in timm.list_pretrained(f"{name.partition('.')[0]}.*")]
         raise unknown_name(f"weights of {label}", wanted, tags)
     model = build(label, timm.create_model, home, {"model_name": full, "pretrained": bool(wanted), **arguments})
-    if wanted and model.pretrained_cfg.get("num_classes") != num_classes:
+    configuration: Any = model.pretrained_cfg
+    if wanted and configuration.get("num_classes") != num_classes:
         say(f"{label}: pretrained body; the classifier is new, for {num_classes} classes")
     return model
 

@@ -101,8 +101,8 @@ def _check_size(text: str, where: str) -> None:
             total += 1
             sizes[event.anchor] = 1
         if len(opened) > _MAX_DEPTH:
-            line = event.start_mark.line + 1
-            raise UserError(f"{where}, line {line}: nested more than {_MAX_DEPTH} deep, expected a recipe's few levels")
+            place = f", line {event.start_mark.line + 1}" if event.start_mark else ""
+            raise UserError(f"{where}{place}: nested more than {_MAX_DEPTH} deep, expected a recipe's few levels")
         if total > _MAX_VALUES:
             raise UserError(f"{where}: stands for more than {_MAX_VALUES:,} values, expected a recipe's few")
 

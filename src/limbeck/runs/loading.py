@@ -27,12 +27,12 @@ def _set(values: dict[str, Any], key: str, value: Any) -> None:
     *groups, last = key.split(".")
     if len(groups) >= _MAX_KEY_PARTS:
         raise UserError(f"{shortened(key, quoted=False)}: expected a key of at most {_MAX_KEY_PARTS} parts")
+    got = f"{key}={shortened(value, quoted=False)}"
     for group in groups:
         inside = values.get(group)
         values[group] = dict(inside) if isinstance(inside, Mapping) else ({} if inside is None else named(inside))
         values = values[group]
         if not isinstance(values, dict):
-            got = f"{key}={shortened(value, quoted=False)}"
             raise UserError(f"{got}: {group} holds {shortened(values)}, expected a group of settings")
     inside = values.get(last)
     # A plain word for a group replaces its name and leaves the rest, as `data=cifar10` should not drop `data.root`.

@@ -16,7 +16,8 @@ from limbeck.validation import Settings, validated
 _LONGEST_NAME = 100
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-Side = Annotated[int, Field(ge=1, le=4096)]
+# Of one pixel alone no crop, scale or spread can be taken.
+Side = Annotated[int, Field(ge=2, le=4096)]
 LayerNames = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
