@@ -56,5 +56,5 @@ def head_name(model: nn.Module, num_classes: int) -> str:
     fitting = [(name, layer) for name, layer in layers if layer.weight.shape[0] == num_classes]
     if not fitting:
         raise UserError(f"{type(model).__name__}: no layer with {num_classes} outputs found, expected one as the last")
-    named = [name for name, layer in fitting if layer is wanted] or [fitting[-1][0]]
-    return named[0]
+    named: list[str] = [name for name, layer in fitting if layer is wanted]
+    return named[0] if named else fitting[-1][0]
