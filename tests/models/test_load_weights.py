@@ -40,8 +40,8 @@ def same(net: nn.Module, state: dict[str, Tensor]) -> bool:
     return all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
 
 
-@pytest.mark.parametrize("key", [None, "state_dict", "model", "student", "net"])
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
+@pytest.mark.parametrize("key", [None, "state_dict", "model_state_dict", "model", "student", "net"])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "model.", "student.module."])
 def test_torch_files(tmp_path: Path, key: str | None, prefix: str) -> None:
     state = source_state()
     content: Any = OrderedDict((prefix + name, value) for name, value in state.items())
@@ -126,7 +126,8 @@ def without(key: str) -> dict[str, Tensor]:
     [
         (
             [1, 2],
-            "holds a list, expected a state dict (names to tensors), plain or under state_dict, model, student, net",
+            "holds a list, expected a state dict (names to tensors), plain or under state_dict, model_state_dict,"
+            " model, student, net; weights_entry names another key",
         ),
         (torch.zeros(2), "holds a Tensor, expected a state dict"),
         ({"epoch": 1, "model": {"a": 1}}, "holds a dict with the keys epoch, model, expected a state dict"),
@@ -135,7 +136,19 @@ def without(key: str) -> dict[str, Tensor]:
             Net(),
             "holds a pickled test_load_weights.Net, which could run code when loaded; save the model's state_dict()",
         ),
-        ({"model": source_state(), "args": argparse.Namespace(a=1)}, "holds a pickled argparse.Namespace"),
+        ({"model": Net()}, "holds a pickled test_load_weights.Net, which could run code when loaded"),
+        ({"model": Command()}, "system, which could run code when loaded"),
+        ({"model": source_state(), "args": Command()}, "system, which could run code when loaded"),
+        ({"weights": source_state()}, "holds a dict with the keys weights, expected a state dict"),
+        ({"model_ema": source_state()}, "holds averaged weights only, expected weights_entry: model_ema to take them"),
+        (
+            source_state() | {"layer.bias": torch.zeros(3, device="meta")},
+            "layer.bias has no values (a meta tensor) in the file, expected a dense tensor",
+        ),
+        (
+            source_state() | {"layer.bias": torch.zeros(3).to_sparse()},
+            "layer.bias has the layout torch.sparse_coo in the file, expected a dense tensor",
+        ),
         (Command(), "system, which could run code when loaded"),
         (without("layer.bias"), "the keys are not this model's: 1 missing (layer.bias)"),
         (source_state() | {"b": torch.zeros(1)}, "the keys are not this model's: 1 unexpected (b)"),
@@ -181,3 +194,178 @@ def test_files_that_cannot_be_read(tmp_path: Path, name: str, content: bytes | N
         models.load_weights(Net(), tmp_path / name, name="teacher")
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+class Ran:
+    """Leaves a file behind when it is unpickled as pickle does it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, tuple[str, str]]:
+        return eval, (f"open({str(self.path)!r}, 'w').close() or {{}}",)
+
+
+class Inner:
+    def __init__(self, path: Path) -> None:
+        self.held = [Ran(path)]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        raise AssertionError("the file's own code ran")
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_nothing_of_the_file_ever_runs(tmp_path: Path, legacy: bool) -> None:
+    mark, state, path = tmp_path / "ran", source_state(), tmp_path / "a.pt"
+    for beside in (Ran(mark), Inner(mark), {"a": [Ran(mark), {"b": Inner(mark)}]}, (argparse.Namespace, Path, print)):
+        torch.save({"model": state, "beside": beside}, path, _use_new_zipfile_serialization=not legacy)
+        net = Net()
+        models.load_weights(net, path)
+        assert same(net, state)
+        assert not mark.exists()
+    # As a whole and in the place of weights nothing runs either.
+    for content in (Ran(mark), {"model": Ran(mark)}, {"model": {"layer.weight": Ran(mark)}}):
+        torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+        with pytest.raises(UserError):
+            models.load_weights(Net(), path)
+        assert not mark.exists()
+    torch.save(Inner(mark), path)
+    with pytest.raises(AssertionError, match="the file's own code ran"):
+        torch.load(path, weights_only=False)
+    assert mark.exists()
+
+
+def optimizer_state(net: nn.Module) -> dict[str, Any]:
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    sum(parameter.sum() for parameter in net.parameters()).backward()
+    optimizer.step()
+    return optimizer.state_dict()
+
+
+def lightning(state: dict[str, Tensor]) -> dict[str, Any]:
+    return {
+        "epoch": 3,
+        "global_step": 40,
+        "pytorch-lightning_version": "2.5.0",
+        "state_dict": {f"model.{key}": value for key, value in state.items()} | {"criterion.weight": torch.ones(3)},
+        "optimizer_states": [optimizer_state(Net())],
+        "callbacks": {"ModelCheckpoint": {"best_model_path": Path("a.ckpt"), "current_score": torch.tensor(0.5)}},
+        "hyper_parameters": argparse.Namespace(lr=0.1),
+    }
+
+
+def timm(state: dict[str, Tensor]) -> dict[str, Any]:
+    averaged = {f"module.{key}": value + 1 for key, value in state.items()}
+    args = argparse.Namespace(model="resnet18", output=Path("out"))
+    about = {"epoch": 3, "arch": "net", "metric": np.float64(0.5), "version": 2, "args": args}
+    return {**about, "state_dict": state, "optimizer": optimizer_state(Net()), "state_dict_ema": averaged}
+
+
+def torchvision(state: dict[str, Tensor]) -> dict[str, Any]:
+    averaged = {f"module.{key}": value + 1 for key, value in state.items()} | {"n_averaged": torch.tensor(7)}
+    args = argparse.Namespace(data_path="x", lr=0.1)
+    return {
+        "model": {f"module.{key}": value for key, value in state.items()},
+        "optimizer": optimizer_state(Net()),
+        "lr_scheduler": OrderedDict(last_epoch=3),
+        "epoch": 3,
+        "args": args,
+        "model_ema": averaged,
+    }
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("script", [lightning, timm, torchvision])
+def test_checkpoints_of_training_scripts(tmp_path: Path, script: Any, legacy: bool) -> None:
+    state, net, path = source_state(), Net(), tmp_path / "last.ckpt"
+    torch.save(script(state), path, _use_new_zipfile_serialization=not legacy)
+    notes = models.load_weights(net, path)
+    assert same(net, state)
+    expected = {
+        lightning: "1 left out beside the network (criterion.weight)",
+        timm: "taken from 'state_dict'; weights_entry: state_dict_ema takes the averaged ones",
+        torchvision: "taken from 'model'; weights_entry: model_ema takes the averaged ones",
+    }
+    assert len(notes) == 1
+    assert expected[script] in notes[0]
+
+
+@pytest.mark.parametrize(("script", "entry"), [(timm, "state_dict_ema"), (torchvision, "model_ema")])
+def test_averaged_weights_are_chosen_on_purpose(tmp_path: Path, script: Any, entry: str) -> None:
+    state, net = source_state(), Net()
+    torch.save(script(state), tmp_path / "last.pt")
+    assert models.load_weights(net, tmp_path / "last.pt", entry=entry) == ()
+    assert torch.equal(net.layer.weight, state["layer.weight"] + 1)
+
+
+def test_an_entry_within_an_entry_and_entries_that_are_not_there(tmp_path: Path) -> None:
+    state, net, path = source_state(), Net(), tmp_path / "a.pt"
+    torch.save({"ema": {"weights": state, "decay": 0.9}, "a.b": state, "odd": argparse.Namespace()}, path)
+    for entry in ("ema.weights", "a.b"):
+        models.load_weights(net, path, entry=entry)
+        assert same(net, state)
+    for entry, message in (
+        ("emma", "weights_entry: got 'emma', but it holds a dict with the keys ema, a.b, odd"),
+        ("ema.x", "weights_entry: got 'ema.x', but it holds a dict with the keys weights, decay"),
+        ("ema", "'ema' holds a dict with the keys weights, decay, expected names to tensors"),
+        ("odd", "'odd' holds a pickled argparse.Namespace, expected names to tensors"),
+    ):
+        with pytest.raises(UserError) as caught:
+            models.load_weights(net, path, entry=entry)
+        assert message in str(caught.value)
+
+
+def test_the_student_of_another_framework_beside_its_teacher(tmp_path: Path) -> None:
+    state, net = source_state(), Net()
+    both = {f"student.{key}": value for key, value in state.items()}
+    torch.save(both | {f"teacher.{key}": value + 1 for key, value in state.items()}, tmp_path / "a.pt")
+    assert f"{len(state)} left out" in models.load_weights(net, tmp_path / "a.pt")[0]
+    assert same(net, state)
+
+
+def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    torch.save(source_state(), tmp_path / "a.pt")
+    models.load_weights(Net(), "~/a.pt")
+
+
+class Classifier(nn.Module):
+    def __init__(self, num_classes: int, width: int = 4) -> None:
+        super().__init__()
+        self.stem, self.norm, self.fc = nn.Linear(2, width), nn.BatchNorm1d(width), nn.Linear(width, num_classes)
+
+
+@pytest.mark.parametrize("classes", [3, 5])
+def test_a_pretrained_body_beside_a_new_head(tmp_path: Path, classes: int) -> None:
+    source, net = Classifier(3), Classifier(classes)
+    fresh = net.fc.weight.clone()
+    torch.save({"model": {f"module.{k}": v for k, v in source.state_dict().items()}}, tmp_path / "a.pt")
+    notes = models.load_body(net, tmp_path / "a.pt", num_classes=classes)
+    assert torch.equal(net.stem.weight, source.stem.weight)
+    if classes == 3:
+        assert (notes, torch.equal(net.fc.weight, source.fc.weight)) == ((), True)
+    else:
+        assert "6 of 8 tensors loaded; 2 new (fc.weight, fc.bias)" in notes[0]
+        assert torch.equal(net.fc.weight, fresh)
+
+
+def test_a_body_without_any_head_and_a_head_that_is_not_wanted(tmp_path: Path) -> None:
+    source, net = Classifier(3), Classifier(3)
+    fresh = net.fc.weight.clone()
+    torch.save(source.state_dict(), tmp_path / "whole.pt")
+    torch.save({k: v for k, v in source.state_dict().items() if "fc" not in k}, tmp_path / "body.pt")
+    assert "2 new (fc.weight" in models.load_body(net, tmp_path / "body.pt", num_classes=3)[0]
+    assert "2 new (fc.weight" in models.load_body(net, tmp_path / "whole.pt", num_classes=3, keep_head=False)[0]
+    assert torch.equal(net.fc.weight, fresh)
+
+
+def test_another_network_is_no_body(tmp_path: Path) -> None:
+    torch.save(Classifier(3, width=6).state_dict(), tmp_path / "wide.pt")
+    net = Classifier(5)
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    with pytest.raises(UserError, match=r"0 of the 6 tensors of the network's body are in the file with their shape"):
+        models.load_body(net, tmp_path / "wide.pt", num_classes=5)
+    assert same(net, before)
+    torch.save(Classifier(5).state_dict() | {"b": torch.ones(1)}, tmp_path / "more.pt")
+    with pytest.raises(UserError, match="the keys are not this model's: 1 unexpected"):
+        models.load_body(net, tmp_path / "more.pt", num_classes=5)

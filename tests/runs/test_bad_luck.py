@@ -24,7 +24,7 @@ def refused(recipe, tmp_path, message, **overrides):
 def test_mistakes_that_show_late_leave_nothing_either(tiny, tmp_path):
     kd = {**tiny, "method": "kd"}
     refused(kd, tmp_path, "61", **{"teacher.training.batch_size": 61})
-    refused(kd, tmp_path, "data.train_limit", **{"teacher.train_limit": 6000})
+    refused(kd, tmp_path, "teacher.train_limit: got 6000", **{"teacher.train_limit": 6000})
     refused(kd, tmp_path, "cannot be written", **{"output.cache": "/dev/null/x"})
     refused({**tiny, "method": "lr_ds"}, tmp_path, "batch_size: got 58", **{"training.batch_size": 58})
     lightweight = {**tiny, "method": "lw_kd", "teacher": {"lightweight": {"source": "nowhere"}}}

@@ -2,8 +2,20 @@
 
 from limbeck.models.factory import create
 from limbeck.models.features import FeatureExtractor, feature_layers, stage_layers
+from limbeck.models.freezing import freeze, hold_frozen_norms
 from limbeck.models.heads import head
-from limbeck.models.weights import load_weights
+from limbeck.models.weights import load_body, load_weights
 from limbeck.models.zoo import names
 
-__all__ = ["FeatureExtractor", "create", "feature_layers", "head", "load_weights", "names", "stage_layers"]
+__all__ = [
+    "FeatureExtractor",
+    "create",
+    "feature_layers",
+    "freeze",
+    "head",
+    "hold_frozen_norms",
+    "load_body",
+    "load_weights",
+    "names",
+    "stage_layers",
+]

@@ -1,12 +1,13 @@
 """One call that builds any model by name."""
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 from torch import nn
 
-from limbeck.errors import UserError, unknown_name
+from limbeck.errors import UserError, shortened, unknown_name
 from limbeck.models.libraries import timm_model, torchvision_model
 from limbeck.models.options import check_options, keyword_defaults
 from limbeck.models.python_source import python_model
@@ -19,16 +20,24 @@ _SOURCES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
 
 
 def create(
-    name: str, *, num_classes: int, in_channels: int = 3, weights: str | Path | None = None, **options: object
+    name: str,
+    *,
+    num_classes: int,
+    in_channels: int = 3,
+    weights: str | Path | None = None,
+    say: Callable[[str], None] = lambda _: None,
+    **options: object,
 ) -> nn.Module:
-    """Build a model by name, with random weights unless told otherwise.
+    """Build a model by name, with random weights unless others are given.
 
     Args:
         name: One of `limbeck.models.names` in any case, ``timm:NAME``, ``torchvision:NAME`` or
             ``python:MODULE:FUNCTION``.
         num_classes: Number of logits.
         in_channels: Channels of the images.
-        weights: File for `limbeck.models.load_weights`.
+        weights: File for `limbeck.models.load_weights`; for timm and torchvision also the name of their own weights,
+            such as ``"DEFAULT"`` or ``"IMAGENET1K_V1"``, whose head is new for another number of classes.
+        say: Called with lines about the weights, such as which tensors are new.
         **options: Further arguments of the model: ``width`` for the zoo's resnets and MobileNetV2, ``dropout`` for
             its WRNs, ``pretrained`` for timm and torchvision, and whatever else the model's own constructor takes.
 
@@ -47,20 +56,42 @@ def create(
     """
     for argument, count in (("num_classes", num_classes), ("in_channels", in_channels)):
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise UserError(f"model {name!r}: {argument}: got {count!r}, expected a whole number of at least 1")
-    model = _build(name, num_classes, in_channels, options)
+            got = f"{argument}: got {shortened(count)}"
+            raise UserError(f"model {shortened(name)}: {got}, expected a whole number of at least 1")
+    if weights is not None and named_weights(name, weights):
+        return _build(name, num_classes, in_channels, {**options, "pretrained": str(weights)}, say)
+    model = _build(name, num_classes, in_channels, options, say)
     if weights is not None:
-        load_weights(model, weights, name=name)
+        for line in load_weights(model, weights, name=name):
+            say(line)
     return model
 
 
-def _build(name: str, num_classes: int, in_channels: int, options: Mapping[str, object]) -> nn.Module:
+def named_weights(name: str, weights: str | Path) -> bool:
+    """Tell whether weights are a name that timm or torchvision gives them, not a file.
+
+    Args:
+        name: The model's name.
+        weights: A name or a path.
+
+    Example:
+        >>> named_weights("torchvision:resnet18", "DEFAULT"), named_weights("resnet8", "DEFAULT")
+        (True, False)
+    """
+    library = name.startswith(("timm:", "torchvision:"))
+    return library and re.fullmatch(r"\w+", str(weights)) is not None and not Path(weights).exists()
+
+
+def _build(
+    name: str, num_classes: int, in_channels: int, options: Mapping[str, object], say: Callable[[str], None]
+) -> nn.Module:
     source, colon, rest = name.partition(":")
     if not colon:
         return _from_zoo(name, num_classes, in_channels, options)
     if source not in _SOURCES:
         raise unknown_name("model source", source, _SOURCES)
-    return _SOURCES[source](rest, num_classes=num_classes, in_channels=in_channels, options=options)
+    reporting = {} if source == "python" else {"say": say}
+    return _SOURCES[source](rest, num_classes=num_classes, in_channels=in_channels, options=options, **reporting)
 
 
 def _from_zoo(name: str, num_classes: int, in_channels: int, options: Mapping[str, object]) -> nn.Module:

@@ -5,33 +5,48 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from limbeck.errors import UserError, unknown_name
-from limbeck.models.options import build, check_options, keyword_defaults
+from limbeck.errors import UserError, shortened, unknown_name
+from limbeck.models.options import build, check_options, keyword_defaults, one_line
+from limbeck.models.weights import load_body_tensors
 
 # The auxiliary classifiers make the training output a tuple, and a model here answers with logits; init_weights=True is
 # what torchvision does anyway, but with a warning.
 _INCEPTIONS: Mapping[str, object] = MappingProxyType({"aux_logits": False, "init_weights": True})
+_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 # torchvision's MobileNetV3 takes these two out of its keyword arguments before any signature names them.
 _READ_BY_MOBILENET = ("dilated", "reduced_tail")
 _IMAGE_MODULES = ("torchvision.models", "torchvision.models.segmentation")
+# What timm's create_model would read from a place of the recipe's choice; its own reader runs a pickle's code.
+_TIMM_FILES = ("checkpoint_path", "cache_dir", "model_name")
+_TIMM_CONFIGURATION = ("pretrained_cfg", "pretrained_cfg_overlay")
+_TIMM_NUMBERS = frozenset(
+    ("input_size", "fixed_input_size", "pool_size", "crop_pct", "crop_mode", "interpolation", "mean", "std")
+)
+_INSTEAD = "expected a file or the name of weights as teacher.weights or student.weights (in Python weights=)"
+Say = Callable[[str], None]
 
 
-def timm_model(name: str, *, num_classes: int, in_channels: int, options: Mapping[str, object]) -> nn.Module:
+def timm_model(
+    name: str, *, num_classes: int, in_channels: int, options: Mapping[str, object], say: Say = lambda _: None
+) -> nn.Module:
     """Build a model of timm.
 
     Args:
         name: A name that ``timm.create_model`` knows, with or without a pretrained tag.
         num_classes: Number of logits.
         in_channels: Channels of the images.
-        options: Further arguments of ``timm.create_model``, such as ``pretrained=True`` or ``drop_rate=0.1``.
+        options: Further arguments of ``timm.create_model``, such as ``drop_rate=0.1``; ``pretrained`` is True,
+            ``DEFAULT`` or the tag of the weights.
+        say: Called with a line where pretrained weights leave the classifier new.
 
     Returns:
         The model.
 
     Raises:
-        UserError: If timm has no such model, or cannot build it with these options.
+        UserError: If timm has no such model or weights, cannot build it with these options, or an option would load a
+            file.
 
     Example:
         >>> timm_model("test_resnet", num_classes=5, in_channels=1, options={}).num_classes
@@ -41,26 +56,57 @@ def timm_model(name: str, *, num_classes: int, in_channels: int, options: Mappin
 
     if not timm.is_model(name):
         raise unknown_name("timm model", name, timm.list_models())
-    home = timm.model_entrypoint(name).__module__
-    arguments = {"model_name": name, "num_classes": num_classes, "in_chans": in_channels, **options}
-    return build(f"timm:{name}", timm.create_model, home, arguments)
+    label, home = f"timm:{name}", timm.model_entrypoint(name).__module__
+    _check_timm_options(label, options)
+    arguments = {"num_classes": num_classes, "in_chans": in_channels, **options}
+    wanted = arguments.pop("pretrained", False)
+    full = f"{name}.{wanted}" if isinstance(wanted, str) and wanted != "DEFAULT" else name
+    if wanted and not timm.is_model_pretrained(full):
+        tags = [each.partition(".")[2] for each in timm.list_pretrained(f"{name.partition('.')[0]}.*")]
+        raise unknown_name(f"weights of {label}", wanted, tags)
+    model = build(label, timm.create_model, home, {"model_name": full, "pretrained": bool(wanted), **arguments})
+    configuration: Any = model.pretrained_cfg
+    if wanted and configuration.get("num_classes") != num_classes:
+        say(f"{label}: pretrained body; the classifier is new, for {num_classes} classes")
+    return model
 
 
-def torchvision_model(name: str, *, num_classes: int, in_channels: int, options: Mapping[str, object]) -> nn.Module:
-    """Build a model of torchvision, with random weights unless ``pretrained=True``.
+def _check_timm_options(label: str, options: Mapping[str, object]) -> None:
+    for option in options:
+        if option in _TIMM_FILES:
+            raise UserError(f"model {label!r}: option {option!r} is not accepted, {_INSTEAD}")
+        if option in _TIMM_CONFIGURATION:
+            _check_configuration(label, option, options[option])
+
+
+def _check_configuration(label: str, option: str, value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise UserError(f"model {label!r}: option {option!r} got {shortened(value)}, expected keys; {_INSTEAD}")
+    for key in value:
+        if key not in _TIMM_NUMBERS:
+            got = f"option {option!r} with the key {shortened(key)}"
+            raise UserError(f"model {label!r}: {got} is not accepted, {_INSTEAD}")
+
+
+def torchvision_model(
+    name: str, *, num_classes: int, in_channels: int, options: Mapping[str, object], say: Say = lambda _: None
+) -> nn.Module:
+    """Build a model of torchvision, with random weights unless ``pretrained`` is given.
 
     Args:
         name: A name of ``torchvision.models.list_models()``.
-        num_classes: Number of logits; pretrained weights fix it (1000 for ImageNet's).
+        num_classes: Number of logits; a classifier's pretrained weights of another number leave its head new.
         in_channels: Channels of the images. Other than 3 is possible for the image classifiers and segmentation
             networks: the first convolution is rebuilt so that a grey image counts as its three equal channels did.
-        options: Further arguments of the model's class, and ``pretrained``.
+        options: Further arguments of the model's class; ``pretrained`` is True, ``DEFAULT`` or the name of the weights.
+        say: Called with a line where pretrained weights leave the head new.
 
     Returns:
         The model.
 
     Raises:
-        UserError: If torchvision has no such model, cannot build it with these options, or it takes only 3 channels.
+        UserError: If torchvision has no such model or weights, cannot build it with these options, an option would load
+            a file, or it takes only 3 channels.
 
     Example:
         >>> torchvision_model("squeezenet1_1", num_classes=5, in_channels=1, options={}).features[0].in_channels
@@ -71,24 +117,60 @@ def torchvision_model(name: str, *, num_classes: int, in_channels: int, options:
     if name not in models.list_models():
         raise unknown_name("torchvision model", name, models.list_models())
     label, builder = f"torchvision:{name}", models.get_model_builder(name)
-    if in_channels != 3 and builder.__module__.rpartition(".")[0] not in _IMAGE_MODULES:
+    home = builder.__module__.rpartition(".")[0]
+    if in_channels != 3 and home not in _IMAGE_MODULES:
         raise UserError(f"model {label!r} takes 3 channels, got in_channels={in_channels}")
+    for option in ("weights", "weights_backbone"):
+        if option in options:
+            raise UserError(f"model {label!r}: option {option!r} is not accepted, {_INSTEAD}")
+    wanted = _torchvision_weights(name, options.get("pretrained"))
     arguments = _torchvision_arguments(name, dict(options), "weights_backbone" in inspect.signature(builder).parameters)
+    in_place = wanted is not None and home != _IMAGE_MODULES[0]
+    arguments["weights"] = wanted if in_place else None
     model = build(label, builder, builder.__module__, {"num_classes": num_classes, **arguments})
     _check_swallowed(label, builder, model, options)
+    if wanted is not None and not in_place:
+        for line in load_body_tensors(model, _downloaded(label, wanted), f"{label} {wanted}", num_classes=num_classes):
+            say(line)
     if in_channels != 3:
         _adapt_first_convolution(model, in_channels, label)
     return model
 
 
+def _torchvision_weights(name: str, wanted: object) -> Any:
+    """Look pretrained weights up by their name; None for none."""
+    from torchvision import models
+
+    if not wanted:
+        return None
+    known = models.get_model_weights(name).__members__
+    chosen = "DEFAULT" if wanted is True else str(wanted)
+    if chosen not in known:
+        raise unknown_name(f"weights of torchvision:{name}", chosen, known)
+    return known[chosen]
+
+
+def _downloaded(label: str, weights: Any) -> Mapping[str, Tensor]:
+    """Return pretrained weights, which torch keeps under ``$TORCH_HOME``; their file runs no code."""
+    try:
+        state: Mapping[str, Tensor] = weights.get_state_dict(
+            progress=False, check_hash=True, map_location="cpu", weights_only=True
+        )
+    except Exception as error:  # a failed download or a damaged file raises no common type
+        raise UserError(f"model {label!r}: {weights} cannot be loaded: {one_line(error)}") from error
+    # The auxiliary classifiers are left out of the models, too.
+    return {key: value for key, value in state.items() if not key.startswith(_AUXILIARY)}
+
+
 def _torchvision_arguments(name: str, options: dict[str, object], has_backbone: bool) -> dict[str, object]:
     pretrained = bool(options.pop("pretrained", False))
-    arguments: dict[str, object] = {"weights": "DEFAULT" if pretrained else None}
+    arguments: dict[str, object] = {}
     if has_backbone:
         # Left alone, torchvision downloads the backbone even for weights=None.
         arguments["weights_backbone"] = None
-    if name in ("googlenet", "inception_v3") and not pretrained:
-        arguments |= _INCEPTIONS
+    if name in ("googlenet", "inception_v3"):
+        # What torchvision sets beside its weights, which were trained on inputs in [-1, 1].
+        arguments |= {**_INCEPTIONS, "transform_input": True} if pretrained else _INCEPTIONS
     return arguments | options
 
 

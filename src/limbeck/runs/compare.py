@@ -91,6 +91,7 @@ def compare(
     jobs: int | None = None,
     reporting: Reporting | None = None,
     tick: Tick | None = None,
+    trust: bool = False,
 ) -> Comparison:
     """Run every method of the recipe's ``compare`` with every seed, and put the last epochs side by side.
 
@@ -106,6 +107,7 @@ def compare(
             one on a GPU.
         reporting: Who is told what happens; nobody by default.
         tick: Told how many epochs of how many are done, about twice a second.
+        trust: Whether the recipe may name any ``python:`` function, see :func:`limbeck.runs.trust.check_trust`.
 
     Returns:
         The comparison; its files are in ``folder``.
@@ -114,7 +116,7 @@ def compare(
         UserError: If anything given cannot be used; no run has been started then.
         RunError: If a training fails.
     """
-    recipe = load_recipe(recipe, overrides)
+    recipe = load_recipe(recipe, overrides, trust=trust)
     reporting = reporting or Reporting()
     folder = Path(out or recipe.output.root / f"{recipe.name}-compare")
     plans = _plan(recipe, folder)
@@ -151,7 +153,8 @@ def _plan(recipe: Recipe, folder: Path) -> list[Planned]:
 
 def _method(recipe: Recipe, name: str) -> MethodSettings:
     # What the recipe's own method is set to holds here too, unless the comparison sets it otherwise.
-    settings = {recipe.method.name: recipe.method.model_extra or {}, **recipe.compare.settings}
+    compared, own = recipe.compare.settings, recipe.method.name
+    settings = {**compared, own: {**(recipe.method.model_extra or {}), **compared.get(own, {})}}
     return recipe.compare.model_copy(update={"settings": settings}).method(name)
 
 
@@ -191,7 +194,8 @@ def _run_all(
         for cache in shared:
             fill_ahead(cache, made, data, reporting.say, None, 1)
         for plan in waiting:
-            run(plan.recipe, out=plan.folder.path, resume=True, reporting=reporting)
+            # What its recipe names was checked with the comparison's.
+            run(plan.recipe, out=plan.folder.path, resume=True, reporting=reporting, trust=True)
         return
     with _one_share_each(jobs) as threads:
         context = multiprocessing.get_context("spawn")
@@ -223,7 +227,8 @@ def _one_share_each(jobs: int) -> Iterator[int]:
 
 
 def _work(recipe: dict[str, Any], folder: Path) -> float:
-    return float(run(recipe, out=folder, resume=True).summary["test.accuracy"])
+    # The process that plans the comparison has checked what its recipe names.
+    return float(run(recipe, out=folder, resume=True, trust=True).summary["test.accuracy"])
 
 
 def _prepare_worker(threads: int) -> None:

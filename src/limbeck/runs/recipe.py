@@ -4,17 +4,45 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from limbeck import methods
-from limbeck.errors import UserError
+from limbeck.errors import UserError, shortened
 from limbeck.training import TrainingSettings
 from limbeck.training.settings import Count, Positive, named
 from limbeck.validation import Settings, validated
 
+# Method, seed and what marks a temporary file stand in the same name, of which most file systems take 255 bytes.
+_LONGEST_NAME = 100
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+# Of one pixel alone no crop, scale or spread can be taken.
+Side = Annotated[int, Field(ge=2, le=4096)]
 LayerNames = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+def expanded(path: Path) -> Path:
+    """Replace a leading ``~`` by the home folder, as a shell does.
+
+    Raises:
+        UserError: If there is no such user.
+
+    Example:
+        >>> expanded(Path("~/data")) == Path.home() / "data"
+        True
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise UserError(f"got {shortened(str(path))}, whose home folder is not known, expected a path") from None
+
+
+def _alone(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+LayersByName = Annotated[tuple[str, ...], BeforeValidator(_alone)]
+UserPath = Annotated[Path, AfterValidator(expanded)]
 
 
 class AugmentSettings(Settings):
@@ -52,22 +80,31 @@ class DataSettings(Settings):
     """
 
     name: str
-    root: Path | None = None
+    root: UserPath | None = None
     download: bool = False
     validation: Share = 0.0
     train_limit: Count | None = None
     test_limit: Count | None = None
-    size: Count | None = None
+    size: Side | None = None
     color: Literal["auto", "rgb", "grey"] = "auto"
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     split_seed: Seed = 0
     augment: AugmentSettings = AugmentSettings()
     normalize: Normalize | None = None
-    workers: Annotated[int, Field(ge=0)] = 0
+    workers: Annotated[int, Field(ge=0, le=64)] = 0
+
+
+def _check_entry(weights: Path | None, entry: str | None) -> None:
+    if weights is None and entry is not None:
+        raise UserError(f"weights_entry: got {shortened(entry)} without weights, expected the file that holds it")
 
 
 class ModelSettings(Settings):
     """A network by name, where its weights come from, its own options, and layers for methods that compare features.
+
+    ``weights`` is a file, or what timm or torchvision call weights of theirs (``DEFAULT``): the head is new where the
+    number of classes differs. ``weights_entry`` is the key of the weights within the file, such as ``model_ema``.
+    ``freeze`` names the layers that are not trained, see :func:`limbeck.models.freeze`.
 
     Example:
         >>> ModelSettings(name="resnet8", options={"width": 0.5}).weights is None
@@ -75,9 +112,16 @@ class ModelSettings(Settings):
     """
 
     name: str
-    weights: Path | None = None
+    weights: UserPath | None = None
+    weights_entry: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     layers: LayerNames | None = None
+    freeze: LayersByName = ()
+
+    @model_validator(mode="after")
+    def _entry_of_a_file(self) -> Self:
+        _check_entry(self.weights, self.weights_entry)
+        return self
 
 
 class LightweightSettings(Settings):
@@ -95,7 +139,10 @@ class LightweightSettings(Settings):
 
 
 class NetworkTeacherSettings(Settings):
-    """A network as the teacher: its weights or how to train it, and the inputs that it was trained with.
+    """A network as the teacher: its weights, how to train it, or both, and the inputs that it was trained with.
+
+    ``weights`` and ``weights_entry`` are as for a student. With ``training`` beside them the weights are where that
+    begins: the head is new where the number of classes differs, and ``freeze`` names layers that are not trained.
 
     Example:
         >>> NetworkTeacherSettings(name="resnet56").seed
@@ -103,19 +150,22 @@ class NetworkTeacherSettings(Settings):
     """
 
     name: str | None = None
-    weights: Path | None = None
+    weights: UserPath | None = None
+    weights_entry: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     training: TrainingSettings | None = None
     train_limit: Count | None = None
     seed: Seed = 0
     normalize: Normalize | None = None
-    size: Count | None = None
+    size: Side | None = None
     train_mode: bool = False
+    freeze: LayersByName = ()
 
     @model_validator(mode="after")
-    def _one_origin(self) -> Self:
-        if self.weights is not None and self.training is not None:
-            raise UserError("weights and training: got both, expected the teacher's weights or how to train it")
+    def _consistent(self) -> Self:
+        _check_entry(self.weights, self.weights_entry)
+        if self.freeze and self.training is None:
+            raise UserError("freeze: got layers without training, expected them beside the teacher's training")
         if self.name is None and (self.weights is not None or self.training is not None):
             raise UserError("name: missing, expected the teacher network's name")
         if self.training is not None and (self.normalize is not None or self.size is not None):
@@ -259,8 +309,8 @@ class OutputSettings(Settings):
         PosixPath('runs')
     """
 
-    root: Path = Path("runs")
-    cache: Path | None = None
+    root: UserPath = Path("runs")
+    cache: UserPath | None = None
 
 
 class Recipe(Settings):
@@ -272,7 +322,7 @@ class Recipe(Settings):
         30
     """
 
-    name: Annotated[str, Field(min_length=1, max_length=100)] = "run"
+    name: Annotated[str, Field(min_length=1)] = "run"
     task: Literal["classification"] = "classification"
     data: DataSettings
     teacher: TeacherSettings = TeacherSettings()
@@ -282,6 +332,16 @@ class Recipe(Settings):
     compare: CompareSettings = CompareSettings()
     output: OutputSettings = OutputSettings()
     seed: Seed = 0
+
+    @field_validator("name")
+    @classmethod
+    def _within_root(cls, name: str) -> str:
+        # Run folders are named after it: it must not lead out of output.root.
+        if name in (".", "..") or re.search(r"[/\\\x00-\x1f\x7f]", name):
+            raise ValueError("expected the name of a folder, without / and \\ and control characters")
+        if len(name.encode()) > _LONGEST_NAME:
+            raise ValueError(f"expected a name of at most {_LONGEST_NAME} bytes")
+        return name
 
     @model_validator(mode="before")
     @classmethod

@@ -72,6 +72,7 @@ def run(
     out: str | Path | None = None,
     resume: bool = False,
     reporting: Reporting | None = None,
+    trust: bool = False,
 ) -> Run:
     """Distil one student as a recipe says; this is what ``limbeck run`` calls.
 
@@ -84,6 +85,7 @@ def run(
         out: The run folder; by default ``runs/NAME-METHOD-seedN``.
         resume: Go on with a run that was stopped; a complete run is only read.
         reporting: Who is told what happens; nobody by default.
+        trust: Whether the recipe may name any ``python:`` function, see :func:`limbeck.runs.trust.check_trust`.
 
     Returns:
         The complete run.
@@ -100,7 +102,7 @@ def run(
         >>> 0 <= done.summary["test.accuracy"] <= 1
         True
     """
-    recipe = load_recipe(recipe, overrides)
+    recipe = load_recipe(recipe, overrides, trust=trust)
     reporting = reporting or Reporting()
     folder = RunFolder(out or default_folder(recipe))
     folder.check(recipe, resume=resume)
@@ -160,7 +162,8 @@ class _Session:
         self.recipe, self.folder, self.data, self.heard = recipe, folder, data, reporting
         self.fabric = make_fabric(recipe.training)
         self.feed = Feed(data, recipe.data, recipe.training, self.fabric, recipe.seed)
-        self.student = student_network(recipe, data)
+        self.about_student: list[str] = []
+        self.student = student_network(recipe, data, self.about_student.append)
         self.views = self.feed.train()
         self.measured_teacher: MeasuredTeacher | None = None
 
@@ -168,7 +171,7 @@ class _Session:
         start = time.perf_counter()
         self.folder.open(self.recipe)
         self.say(self._headline())
-        for line in self.data.description:
+        for line in (*self.data.description, *self.about_student):
             self.say(line)
         engine = self._engine()
         engine.fit(resume=resume)

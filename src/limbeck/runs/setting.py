@@ -1,7 +1,7 @@
 """Data, networks and views of a run, checked against each other before anything is trained."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from limbeck import data as datasets
 from limbeck import models
 from limbeck.data import Augment, Data, Views
 from limbeck.errors import UserError
+from limbeck.runs.given_weights import is_trained_here, library_weights, load_given, recorded_normalize
 from limbeck.runs.recipe import DataSettings, ModelSettings, Recipe, TeacherSettings
 from limbeck.seeding import seed_everything
 from limbeck.teachers import InputAdapter
@@ -108,7 +109,14 @@ class Feed:
         return splits
 
 
-def create_network(settings: ModelSettings | TeacherSettings, data: Data, *, role: str, seed: int) -> nn.Module:
+def create_network(
+    settings: ModelSettings | TeacherSettings,
+    data: Data,
+    *,
+    role: str,
+    seed: int,
+    say: Callable[[str], None] = lambda _: None,
+) -> nn.Module:
     """Make a network for the data's classes and channels, its initial weights a function of ``seed``.
 
     Args:
@@ -116,28 +124,47 @@ def create_network(settings: ModelSettings | TeacherSettings, data: Data, *, rol
         data: The data that it will see.
         role: ``"student"`` or ``"teacher"``, to begin error lines with.
         seed: Seed of the initial weights.
+        say: Called with lines about the weights, such as which tensors are new.
 
     Raises:
-        UserError: If the name, an option or the weights cannot be used.
+        UserError: If the name, an option, the weights or a layer to freeze cannot be used.
     """
     seed_everything(seed)
     if settings.name is None:
         raise UserError(
             f"{role}.name: missing, expected a network such as resnet56, timm:NAME or python:module:function"
         )
-    taken = sorted({"name", "num_classes", "in_channels", "weights"} & set(settings.options))
+    taken = sorted({"name", "num_classes", "in_channels", "weights", "say"} & set(settings.options))
     if taken:
         raise UserError(f"{role}.options: got {taken[0]}, which the data and the recipe's other keys decide")
     try:
-        return models.create(
-            settings.name,
-            num_classes=len(data.classes),
-            in_channels=data.shape[0],
-            weights=settings.weights,
-            **settings.options,
-        )
+        network = _built(settings, data, role, say)
+        if settings.weights is not None and library_weights(settings) is None:
+            for line in load_given(network, settings, data):
+                say(f"{role}: {line}")
+        if settings.freeze:
+            frozen = models.freeze(network, settings.freeze)
+            say(f"{role}: {len(frozen)} of {sum(1 for _ in network.parameters())} parameter tensors are frozen")
     except UserError as error:
         raise UserError(f"{role}: {error}") from None
+    return network
+
+
+def _built(settings: ModelSettings | TeacherSettings, data: Data, role: str, say: Callable[[str], None]) -> nn.Module:
+    lines: list[str] = []
+    network = models.create(
+        str(settings.name),
+        num_classes=len(data.classes),
+        in_channels=data.shape[0],
+        weights=library_weights(settings),
+        say=lines.append,
+        **settings.options,
+    )
+    if lines and not is_trained_here(settings):
+        raise UserError(f"{lines[0]}, expected {role}.training beside it, which trains the new part")
+    for line in lines:
+        say(f"{role}: {line}")
+    return network
 
 
 def check_network(network: nn.Module, data: Data, *, role: str, adapter: nn.Module | None = None) -> None:
@@ -178,15 +205,16 @@ def _check_output(network: nn.Module, data: Data, role: str, adapter: nn.Module 
 
 
 def input_adapter(settings: TeacherSettings, data: Data) -> InputAdapter | None:
-    """Make what turns the student's inputs into the teacher's, if the recipe gives it a normalisation or a size.
+    """Make what turns the student's inputs into the teacher's, if the recipe or the file gives it other ones.
 
     Raises:
         UserError: If the normalisation has another number of channels than the data.
     """
-    if settings.normalize is None and settings.size is None:
+    normalize = settings.normalize or recorded_normalize(settings, data)
+    if normalize is None and settings.size is None:
         return None
-    mean = settings.normalize.mean if settings.normalize else data.mean
-    std = settings.normalize.std if settings.normalize else data.std
+    mean = normalize.mean if normalize else data.mean
+    std = normalize.std if normalize else data.std
     return InputAdapter(data.mean, data.std, mean, std, size=settings.size)
 
 
@@ -214,10 +242,15 @@ def describe(settings: ModelSettings | TeacherSettings, data: Data) -> Mapping[s
     }
 
 
-def student_network(recipe: Recipe, data: Data) -> nn.Module:
+def student_network(recipe: Recipe, data: Data, say: Callable[[str], None] = lambda _: None) -> nn.Module:
     """Make the recipe's student.
+
+    Args:
+        recipe: The recipe.
+        data: The data that it will see.
+        say: Called with lines about its weights.
 
     Raises:
         UserError: If it cannot be made.
     """
-    return create_network(recipe.student, data, role="student", seed=recipe.seed)
+    return create_network(recipe.student, data, role="student", seed=recipe.seed, say=say)

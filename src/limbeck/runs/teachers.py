@@ -1,8 +1,10 @@
 """Make the teacher that a recipe asks for: load it, train it once, or take it from the store."""
 
+import hashlib
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +18,7 @@ from limbeck.distiller import Distiller
 from limbeck.errors import UserError
 from limbeck.replay import derived_seed
 from limbeck.runs.folder import save_network, to_csv
+from limbeck.runs.given_weights import library_weights, recorded_normalize
 from limbeck.runs.recipe import NetworkTeacherSettings, Recipe, TeacherSettings
 from limbeck.runs.setting import (
     Feed,
@@ -159,8 +162,8 @@ def _is_trained_elsewhere(settings: TeacherSettings) -> bool:
     return settings.weights is not None or asked_for_weights or str(settings.name).startswith("python:")
 
 
-def _network(settings: TeacherSettings, data: Data, where: str = "teacher") -> nn.Module:
-    network = create_network(settings, data, role=where, seed=settings.seed)
+def _network(settings: TeacherSettings, data: Data, where: str = "teacher", say: Say = _unheard) -> nn.Module:
+    network = create_network(settings, data, role=where, seed=settings.seed, say=say)
     if settings.training is None and not _is_trained_elsewhere(settings):
         raise UserError(f"{where} {settings.name}: has no weights, expected {where}.weights or {where}.training")
     check_network(network, data, role=f"{where} {settings.name}", adapter=input_adapter(settings, data))
@@ -168,14 +171,47 @@ def _network(settings: TeacherSettings, data: Data, where: str = "teacher") -> n
 
 
 def _live(recipe: Recipe, settings: TeacherSettings, data: Data, role: str, reporting: Reporting) -> Made:
-    network = _network(settings, data, role.removeprefix("self-"))
+    network = _network(settings, data, role.removeprefix("self-"), reporting.say)
     about = f"{role} {settings.name}"
+    if (recorded := recorded_normalize(settings, data)) is not None:
+        reporting.say(
+            f"{role}: normalized with the mean {recorded.mean} and deviation {recorded.std} that its file records"
+        )
     if settings.training is not None:
-        folder, how = _trained(recipe, settings, network, data, reporting)
+        with teachers_keys(role, settings):
+            folder, how = _trained(recipe, settings, network, data, reporting)
         models.load_weights(network, folder / "teacher.safetensors", name="teacher")
         about = f"{about}: {how}"
     adapter = input_adapter(settings, data)
     return Made(LiveTeacher(network, adapter=adapter, train_mode=settings.train_mode), about)
+
+
+@contextmanager
+def teachers_keys(role: str, settings: TeacherSettings) -> Iterator[None]:
+    """Report a mistake within the block under the teacher's own keys: ``training`` is its ``training`` there.
+
+    Args:
+        role: The teacher's key in the recipe; a self-teacher has the student's training.
+        settings: Its settings.
+
+    Raises:
+        UserError: With the teacher's key in front.
+
+    Example:
+        >>> with teachers_keys("teacher", TeacherSettings()):
+        ...     raise UserError("training.batch_size: got 61, expected at most 60 images")
+        Traceback (most recent call last):
+        limbeck.errors.UserError: teacher.training.batch_size: got 61, expected at most 60 images
+    """
+    try:
+        yield
+    except UserError as error:
+        line = str(error)
+        if line.startswith("training.") and role != "self-teacher":
+            line = f"{role}.{line}"
+        elif line.startswith("data.train_limit") and settings.train_limit is not None:
+            line = f"{role}.{line.removeprefix('data.')}"
+        raise UserError(line) from None
 
 
 def _home(recipe: Recipe, settings: TeacherSettings, network: nn.Module, data: Data) -> tuple[Path, Data]:
@@ -218,7 +254,10 @@ def _material(
     recipe: Recipe, settings: TeacherSettings, training: TrainingSettings, network: nn.Module, data: Data
 ) -> dict[str, Any]:
     device = resolve_device(training.device)
-    return {
+    begun = {"weights": _content(settings), "entry": settings.weights_entry, "freeze": settings.freeze}
+    # Left out where nothing is given, so that teachers trained from scratch keep their keys.
+    given = {key: value for key, value in begun.items() if value}
+    return given | {
         "format": _FORMAT,
         "network": [settings.name, settings.options, source_hash(network, str(settings.name))],
         "seed": settings.seed,
@@ -226,6 +265,13 @@ def _material(
         "training": training.model_dump(exclude=_WITHOUT_EFFECT if training.compile else {*_WITHOUT_EFFECT, "compile"}),
         "precision": [device, resolve_precision(training.precision, device)],
     }
+
+
+def _content(settings: TeacherSettings) -> str | None:
+    """Name the weights that a teacher's training begins with, by what is in them."""
+    if settings.weights is None or library_weights(settings):
+        return library_weights(settings)
+    return hashlib.sha256(settings.weights.read_bytes()).hexdigest()
 
 
 def _train(

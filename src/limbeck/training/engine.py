@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from limbeck.data import Batch, Views, kept_workers
 from limbeck.distiller import Distiller
 from limbeck.errors import RunError
+from limbeck.models import hold_frozen_norms
 from limbeck.training.checkpoint import load_checkpoint, save_checkpoint
 from limbeck.training.compiling import compile_network
 from limbeck.training.device import resolve_precision
@@ -185,6 +186,7 @@ class Engine:
     def train_epoch(self, epoch: int) -> Tally:
         """Go once through the views of ``epoch`` and return its sums; nothing is measured or recorded."""
         self.module.train()
+        hold_frozen_norms(self.distiller.student)
         tally, steps = Tally(), len(self.views)
         with self._stepper(epoch, tally) as do_step:
             for step, batch in enumerate(self.views.epoch(epoch), start=1):
