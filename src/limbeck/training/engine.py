@@ -21,6 +21,7 @@ from limbeck.training.compiling import compile_network
 from limbeck.training.device import resolve_precision
 from limbeck.training.evaluate import Measured, measure
 from limbeck.training.graphs import CudaRecorder, GraphedSteps, why_not_graphed
+from limbeck.training.mixed import end_step
 from limbeck.training.optimizers import build_optimizer, build_schedule
 from limbeck.training.progress import Position, Progress, Silent
 from limbeck.training.settings import OptimizerSettings, TrainingSettings
@@ -75,6 +76,7 @@ class Engine:
         self.progress: Progress = progress or Silent()
         self.before_epoch, self.after_epoch, self._say = before_epoch, after_epoch, say
         self._said: set[str] = set()
+        self._stepped = True
         self.record: list[Row] = []
         self.measured: dict[str, Measured] = {}
         self._set_up()
@@ -185,11 +187,15 @@ class Engine:
         with self._stepper(epoch, tally) as do_step:
             for step, batch in enumerate(self.views.epoch(epoch), start=1):
                 do_step(batch)
-                self.schedule.step()
-                if self.ema is not None:
-                    self.ema.update_parameters(self.distiller.student)
+                if self._stepped:
+                    self._follow_step()
                 self.progress.step(Position(epoch, self.settings.epochs, step, steps), tally)
         return tally
+
+    def _follow_step(self) -> None:
+        self.schedule.step()
+        if self.ema is not None:
+            self.ema.update_parameters(self.distiller.student)
 
     @contextmanager
     def _stepper(self, epoch: int, tally: Tally) -> Iterator[Callable[[Batch], None]]:
@@ -220,6 +226,7 @@ class Engine:
             )
         for optimizer in self.optimizers:
             optimizer.step()
+        self._stepped = end_step(self.fabric)
         tally.add(out, batch.labels)
 
     def _measure(self) -> Row:
