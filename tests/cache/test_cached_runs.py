@@ -203,12 +203,10 @@ def test_a_teacher_made_again_disturbs_no_draws(precise, tmp_path):
 
 
 def test_making_a_network_leaves_the_generators_as_they_were():
-    from limbeck.runs.caching import _undisturbed
-
     limbeck.seeding.seed_everything(1)
     expected = torch.rand(1), np.random.rand(), random.random()
     limbeck.seeding.seed_everything(1)
-    with _undisturbed():
+    with limbeck.seeding.generators_kept():
         limbeck.seeding.seed_everything(7)
     assert (torch.rand(1), np.random.rand(), random.random()) == expected
 

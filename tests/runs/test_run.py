@@ -385,9 +385,18 @@ def test_resuming_where_nothing_was_written_begins_anew(tiny, tmp_path):
     assert limbeck.run(tiny, out=tmp_path / "run", resume=True).summary["epoch"] == 2
 
 
-def test_a_damaged_checkpoint_is_named(tiny, tmp_path):
-    limbeck.run(tiny, out=tmp_path / "run")
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(tiny, tmp_path):
+    whole = limbeck.run(tiny, out=tmp_path / "run")
+    expected = metrics(whole.folder)
     (tmp_path / "run" / "summary.json").unlink()
-    (tmp_path / "run" / "checkpoints" / "last" / "state.pt").write_bytes(b"half")
+    checkpoints, told = tmp_path / "run" / "checkpoints" / "last", []
+    (checkpoints / "state.pt").write_bytes(b"half")
+    limbeck.run(tiny, out=tmp_path / "run", resume=True, reporting=Reporting(told.append))
+    assert metrics(tmp_path / "run") == expected
+    assert sum("state.pt: cannot be read as a checkpoint (it is half-written" in line for line in told) == 1
+    assert "going on after epoch 1 of 2" in (tmp_path / "run" / "log.txt").read_text()
+    (tmp_path / "run" / "summary.json").unlink()
+    for path in checkpoints.iterdir():
+        path.write_bytes(b"half")
     with pytest.raises(UserError, match=r"state\.pt: cannot be read as a checkpoint"):
         limbeck.run(tiny, out=tmp_path / "run", resume=True)
