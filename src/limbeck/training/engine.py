@@ -194,7 +194,9 @@ class Engine:
     @torch.no_grad()
     def _why_not_finite(self, epoch: int, loss: float) -> str:
         teacher = self.distiller.teacher
-        for batch in () if teacher is None else islice(self.views.epoch(epoch), _BATCHES_TO_BLAME):
+        batches = islice(self.views.epoch(epoch), 0 if teacher is None else _BATCHES_TO_BLAME)
+        for batch in batches:
+            assert teacher is not None
             with self.fabric.autocast():
                 finite = teacher(batch.inputs, batch.labels, batch.indices, epoch).isfinite().all(dim=1)
             if not finite.all():
