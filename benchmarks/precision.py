@@ -39,6 +39,8 @@ NETWORKS = {
     "timm:efficientnet_lite0": 96,
     "timm:mobilenetv4_conv_small_050": 96,
     "timm:convnext_atto": 96,
+    "timm:convnext_tiny": 64,
+    "timm:mobilevit_s": 64,
     "timm:repvit_m0_9": 64,
     "torchvision:mobilenet_v3_small": 96,
     "torchvision:resnet18": 96,
@@ -124,6 +126,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--steps", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--prefix", default="precision", help="of the results' names")
     return parser.parse_args(words)
 
 
@@ -135,7 +138,7 @@ def main() -> None:
         print(measured, flush=True)
         table.append(measured)
     title = f"Precision and memory format at auto beside the best of four (batch {args.batch_size}, CPU)"
-    record("precision-cpu", title, table, NOTES)
+    record(f"{args.prefix}-cpu", title, table, NOTES)
 
 
 if __name__ == "__main__":
