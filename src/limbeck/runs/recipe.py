@@ -144,6 +144,9 @@ class NetworkTeacherSettings(Settings):
     ``weights`` and ``weights_entry`` are as for a student. With ``training`` beside them the weights are where that
     begins: the head is new where the number of classes differs, and ``freeze`` names layers that are not trained.
 
+    ``precision`` is the one that it answers in: with ``auto`` that of ``training.precision``, if that is given, else
+    the fastest for a forward pass on the device.
+
     Example:
         >>> NetworkTeacherSettings(name="resnet56").seed
         0
@@ -160,6 +163,7 @@ class NetworkTeacherSettings(Settings):
     size: Side | None = None
     train_mode: bool = False
     freeze: LayersByName = ()
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

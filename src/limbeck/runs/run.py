@@ -32,7 +32,7 @@ from limbeck.runs.setting import (
     parameter_count,
     student_network,
 )
-from limbeck.runs.teachers import Reporting, check_teacher, make_teacher
+from limbeck.runs.teachers import Reporting, check_teacher, make_teacher, teacher_precisions
 from limbeck.seeding import seed_everything
 from limbeck.training import (
     Engine,
@@ -40,8 +40,9 @@ from limbeck.training import (
     Progress,
     Tally,
     build_optimizer,
+    decide,
+    in_words,
     make_fabric,
-    resolve_precision,
     uses_channels_last,
 )
 
@@ -160,10 +161,11 @@ class _Session:
 
     def __init__(self, recipe: Recipe, folder: RunFolder, data: Data, reporting: Reporting) -> None:
         self.recipe, self.folder, self.data, self.heard = recipe, folder, data, reporting
-        self.fabric = make_fabric(recipe.training)
-        self.feed = Feed(data, recipe.data, recipe.training, self.fabric, recipe.seed)
         self.about_student: list[str] = []
         self.student = student_network(recipe, data, self.about_student.append)
+        self.training = decide(recipe.training, self.student, data.shape)
+        self.fabric = make_fabric(self.training)
+        self.feed = Feed(data, recipe.data, self.training, self.fabric, recipe.seed)
         self.views = self.feed.train()
         self.measured_teacher: MeasuredTeacher | None = None
 
@@ -190,12 +192,16 @@ class _Session:
         self.heard.say(line)
 
     def _headline(self) -> str:
-        training, device = self.recipe.training, self.fabric.device.type
-        precision = resolve_precision(training.precision, device)
+        training, device = self.training, self.fabric.device.type
+        layout = uses_channels_last(training, device)
+        computing = f"student {in_words(training.precision, channels_last=layout)}"
+        if self.recipe.source() in ("live", "self"):
+            answering = in_words("/".join(teacher_precisions(self.recipe)), channels_last=layout)
+            computing += f", teacher {answering}"
         return (
             f"{self.recipe.method.name}: {self.recipe.student.name} ({parameter_count(self.student):,} parameters) on"
             f" {self.data.name}, {len(self.data.train):,} training and {len(self.data.test):,} test images,"
-            f" {training.epochs} epochs, {device} {precision}, seed {self.recipe.seed}"
+            f" {training.epochs} epochs, {device}, {computing}, seed {self.recipe.seed}"
         )
 
     def _distiller(self) -> Distiller:
@@ -214,7 +220,7 @@ class _Session:
             check_finite=recipe.training.check_finite,
             **feature_arguments(recipe, self.data),
         ).to(self.fabric.device)
-        if uses_channels_last(recipe.training, self.fabric.device.type):
+        if uses_channels_last(self.training, self.fabric.device.type):
             distiller.to(memory_format=torch.channels_last)
         return distiller
 
@@ -224,7 +230,7 @@ class _Session:
         return Engine(
             distiller,
             self.views,
-            self.recipe.training,
+            self.training,
             fabric=self.fabric,
             splits=self.feed.measured(),
             num_classes=len(self.data.classes),

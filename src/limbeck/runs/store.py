@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import nn
 
+from limbeck.cache.key import structure, user_code
 from limbeck.errors import UserError
 
 
@@ -45,7 +46,9 @@ def content_key(material: Mapping[str, Any]) -> str:
 
 
 def source_hash(network: nn.Module, name: str = "") -> str:
-    """Hash a network's structure and the files that define its parts, so that an edited one is another teacher.
+    """Hash a network's structure and the user's own files that define it, so that an edited one is another teacher.
+
+    What counts is what counts for a signal cache, see :func:`limbeck.cache.key.user_code`: no version of a library.
 
     Args:
         network: The network.
@@ -55,14 +58,12 @@ def source_hash(network: nn.Module, name: str = "") -> str:
         >>> source_hash(nn.Linear(1, 1)) == source_hash(nn.Linear(2, 2))
         False
     """
-    digest = hashlib.sha256(repr(network).encode())
-    modules = {type(part).__module__ for part in network.modules()}
-    if name.startswith("python:"):
-        modules.add(name.split(":")[1])
-    for module in sorted(modules):
-        path = getattr(sys.modules.get(module), "__file__", None)
-        if path:
-            digest.update(Path(path).read_bytes())
+    digest = hashlib.sha256(structure(network).encode())
+    for content in user_code(network):
+        digest.update(content)
+    path = getattr(sys.modules.get(name.split(":")[1]), "__file__", None) if name.startswith("python:") else None
+    if path:
+        digest.update(Path(path).read_bytes())
     return digest.hexdigest()
 
 
