@@ -167,7 +167,8 @@ class RunFolder:
         made = self._make()
         try:
             with locked(self.lock, str(self.path)) as former:
-                remove_leftovers(self.path)
+                for folder in (self.path, self.checkpoint, self.scout_checkpoint):
+                    remove_leftovers(folder)
                 try:
                     yield former
                 finally:
