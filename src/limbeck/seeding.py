@@ -40,7 +40,7 @@ def generators_kept() -> Iterator[None]:
         True
     """
     python, numpy, seed = random.getstate(), np.random.get_state(), torch.initial_seed()
-    used_cuda = torch.cuda.is_initialized()
+    used_cuda: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     try:
         # Reading the state of a CUDA generator starts CUDA, which a run on the CPU need not do.
         with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if used_cuda else ()):

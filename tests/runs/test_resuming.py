@@ -246,7 +246,7 @@ def test_a_scout_of_another_recipe_is_not_taken(tiny, tmp_path, monkeypatch):
         ("dts+kd", {}),
         ("fitnet", {"ema": 0.9}),
     ],
-    ids=lambda value: str(value),
+    ids=str,
 )
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_resumed_equals_never_stopped(tiny, tmp_path, method, more, precision):

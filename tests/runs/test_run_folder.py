@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -172,7 +173,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(tiny, tmp_path, monkeyp
     replace = os.fsync
 
     def full(file):
-        if name in os.readlink(f"/proc/self/fd/{file}"):
+        if name in str(Path(f"/proc/self/fd/{file}").readlink()):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         replace(file)
 
