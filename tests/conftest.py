@@ -58,6 +58,14 @@ def tiny(tmp_path):
     }
 
 
+@pytest.fixture(params=["fp32", "bf16"])
+def precise(tiny, request):
+    """The recipe of ``tiny`` in each precision that a CPU has, for the student and the teacher."""
+    lowered = {"precision": request.param}
+    teacher = {**tiny["teacher"], "training": {**tiny["teacher"]["training"], **lowered}}
+    return {**tiny, "teacher": teacher, "training": {**tiny["training"], **lowered}}
+
+
 @pytest.fixture
 def limbeck(monkeypatch, capsys):
     """Run the command in this process; return its exit code, output and errors."""

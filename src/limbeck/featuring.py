@@ -68,7 +68,7 @@ class Featuring:
         if not isinstance(sources.example, Tensor):
             got = type(sources.example).__name__
             raise UserError(f"example: got {got}, expected a batch of inputs, as {method.name!r} compares features")
-        self.adapter, self.num_samples, example = teacher.adapter, sources.num_samples, sources.example
+        self.live, self.num_samples, example = teacher, sources.num_samples, sources.example
         self._named = bool(sources.student_layers or sources.teacher_layers)
         adapted = self._adapted(example)
         own, other = _layers(student, teacher.network, sources, example, adapted)
@@ -77,11 +77,12 @@ class Featuring:
         self.chosen = {term.name: self._positions(term) for term in method.terms if term.features}
 
     def _adapted(self, inputs: Tensor) -> Tensor:
-        if self.adapter is None:
+        adapter = self.live.adapter
+        if adapter is None:
             return inputs
         with torch.no_grad():
-            buffer = next(self.adapter.buffers(), inputs)
-            adapted: Tensor = self.adapter(inputs.to(buffer.device))
+            buffer = next(adapter.buffers(), inputs)
+            adapted: Tensor = adapter(inputs.to(buffer.device))
         return adapted
 
     def _positions(self, term: Term) -> tuple[int, ...]:
@@ -113,9 +114,11 @@ class Featuring:
 
     def ask_teacher(self, inputs: Tensor) -> Features:
         """Run the teacher, behind its input adapter, for logits and features; without a graph."""
+        self.live.keep_mode()
         with torch.no_grad():
-            adapted = inputs if self.adapter is None else self.adapter(inputs)
-            asked: Features = self.teacher(adapted)
+            adapted = inputs if self.live.adapter is None else self.live.adapter(inputs)
+            with self.live.computing(inputs.device.type):
+                asked: Features = self.teacher(adapted)
         return asked
 
 

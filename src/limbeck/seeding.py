@@ -1,8 +1,9 @@
-"""Seed every generator that a run may draw from."""
+"""Seed every generator that a run may draw from, save their states, and leave them as they were."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,25 +29,53 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def generator_states() -> dict[str, Any]:
+    """Return the states of Python's, NumPy's and torch's global generators, as tensors and plain values.
+
+    Example:
+        >>> states = generator_states()
+        >>> first = random.random(), float(np.random.rand()), float(torch.rand(1))
+        >>> set_generator_states(states)
+        >>> (random.random(), float(np.random.rand()), float(torch.rand(1))) == first
+        True
+    """
+    name, key, *rest = np.random.get_state()
+    return {
+        "python": random.getstate(),
+        "numpy": (name, torch.from_numpy(np.asarray(key, np.int64)), *rest),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "mps": torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
+    }
+
+
+def set_generator_states(states: Mapping[str, Any]) -> None:
+    """Set the global generators to what :func:`generator_states` returned; devices that are gone are left out."""
+    name, key, *rest = states["numpy"]
+    random.setstate(states["python"])
+    np.random.set_state((name, key.numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(states["torch"])
+    for device, state in enumerate(states["cuda"][: torch.cuda.device_count()]):
+        torch.cuda.set_rng_state(state, device)
+    if states["mps"] is not None and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(states["mps"])
+
+
 @contextmanager
 def generators_kept() -> Iterator[None]:
-    """Give the generators that :func:`seed_everything` seeds back the state they had before the block.
+    """Give the global generators back the states that they had, whatever is drawn or seeded within the block.
 
     Example:
         >>> seed_everything(0)
         >>> with generators_kept():
-        ...     first = torch.rand(1)
-        >>> bool(torch.rand(1) == first)
+        ...     seed_everything(5)
+        >>> after = random.random()
+        >>> seed_everything(0)
+        >>> random.random() == after
         True
     """
-    python, numpy, seed = random.getstate(), np.random.get_state(), torch.initial_seed()
-    used_cuda: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    states = generator_states()
     try:
-        # Reading the state of a CUDA generator starts CUDA, which a run on the CPU need not do.
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if used_cuda else ()):
-            yield
+        yield
     finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-        if not used_cuda and torch.cuda.is_available():
-            torch.cuda.manual_seed_all(seed)
+        set_generator_states(states)

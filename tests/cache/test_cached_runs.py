@@ -2,6 +2,7 @@
 
 import csv
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -51,35 +52,55 @@ def asked(monkeypatch):
 @pytest.mark.parametrize(
     ("cache", "method"), [("views", "kd"), ("views", "lr_ds"), ("views", "dr_kd"), ("epochs", "lr_ds")]
 )
-def test_cold_and_warm_runs_are_the_live_run_bit_for_bit(tiny, tmp_path, cache, method):
-    limbeck.run({**tiny, "method": method}, out=tmp_path / "live")
-    limbeck.run(cached(tiny, cache, method=method), out=tmp_path / "cold")
-    limbeck.run(cached(tiny, cache, method=method), out=tmp_path / "warm")
+def test_cold_and_warm_runs_are_the_live_run_bit_for_bit(precise, tmp_path, cache, method):
+    limbeck.run({**precise, "method": method}, out=tmp_path / "live")
+    limbeck.run(cached(precise, cache, method=method), out=tmp_path / "cold")
+    limbeck.run(cached(precise, cache, method=method), out=tmp_path / "warm")
     assert same(tmp_path / "live", tmp_path / "cold")
     assert same(tmp_path / "live", tmp_path / "warm")
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_in_each_precision_and_an_odd_last_batch(tiny, tmp_path, precision):
-    training = {**tiny["training"], "precision": precision, "batch_size": 19}
-    limbeck.run({**tiny, "method": "dist", "training": training}, out=tmp_path / "live")
+def test_an_odd_last_batch(precise, tmp_path):
+    training = {**precise["training"], "batch_size": 19}
+    limbeck.run({**precise, "method": "dist", "training": training}, out=tmp_path / "live")
     for name in ("cold", "warm"):
-        limbeck.run(cached(tiny, method="dist", training=training), out=tmp_path / name)
+        limbeck.run(cached(precise, method="dist", training=training), out=tmp_path / name)
         assert same(tmp_path / "live", tmp_path / name)
 
 
-def test_rotated_images_are_cached_by_epochs(tiny, tmp_path):
-    data = {**tiny["data"], "augment": {"crop": 1, "rotation": 10}}
-    limbeck.run({**tiny, "method": "kd", "data": data}, out=tmp_path / "live")
+@pytest.fixture
+def foreign(precise, tmp_path):
+    """A recipe whose teacher was trained with images of another normalization and size."""
+    limbeck.run({**precise, "method": "kd"}, out=tmp_path / "first")
+    weights = next((tmp_path / "cache" / "teachers").glob("*/teacher.safetensors"))
+    teacher = {"name": "resnet8", "options": {"width": 0.5}, "weights": str(weights)}
+    teacher |= {"normalize": {"mean": [0.5], "std": [0.5]}, "size": 36}
+    return {**precise, "method": "kd", "teacher": teacher}
+
+
+def test_a_teacher_of_other_inputs_is_the_same_live_cold_and_built(foreign, tmp_path):
+    teacher = {**foreign["teacher"], "cache": "views", "cache_dtype": "float32"}
+    limbeck.run(foreign, out=tmp_path / "live")
+    limbeck.run({**foreign, "teacher": teacher}, out=tmp_path / "cold")
+    assert same(tmp_path / "live", tmp_path / "cold")
+    shutil.rmtree(tmp_path / "cache" / "signals")
+    build_cache({**foreign, "teacher": teacher})
+    limbeck.run({**foreign, "teacher": teacher}, out=tmp_path / "built")
+    assert same(tmp_path / "live", tmp_path / "built")
+
+
+def test_rotated_images_are_cached_by_epochs(precise, tmp_path):
+    data = {**precise["data"], "augment": {"crop": 1, "rotation": 10}}
+    limbeck.run({**precise, "method": "kd", "data": data}, out=tmp_path / "live")
     for name in ("cold", "warm"):
-        limbeck.run(cached(tiny, "epochs", data=data), out=tmp_path / name)
+        limbeck.run(cached(precise, "epochs", data=data), out=tmp_path / name)
         assert same(tmp_path / "live", tmp_path / name)
 
 
-def test_float16_cold_and_warm_are_the_same_and_near_the_live_run(tiny, tmp_path):
-    limbeck.run({**tiny, "method": "kd"}, out=tmp_path / "live")
+def test_float16_cold_and_warm_are_the_same_and_near_the_live_run(precise, tmp_path):
+    limbeck.run({**precise, "method": "kd"}, out=tmp_path / "live")
     for name in ("cold", "warm"):
-        limbeck.run(cached(tiny, dtype="float16"), out=tmp_path / name)
+        limbeck.run(cached(precise, dtype="float16"), out=tmp_path / name)
     assert same(tmp_path / "cold", tmp_path / "warm")
     (live, _), (near, _) = result(tmp_path / "live"), result(tmp_path / "cold")
     for row, other in zip(live, near, strict=True):
@@ -87,7 +108,7 @@ def test_float16_cold_and_warm_are_the_same_and_near_the_live_run(tiny, tmp_path
 
 
 @pytest.mark.parametrize("warm", [False, True])
-def test_a_stopped_and_resumed_run_is_one_that_never_stopped(tiny, tmp_path, warm):
+def test_a_stopped_and_resumed_run_is_one_that_never_stopped(precise, tmp_path, warm):
     class Stop(Exception):
         pass
 
@@ -98,8 +119,8 @@ def test_a_stopped_and_resumed_run_is_one_that_never_stopped(tiny, tmp_path, war
         def epoch(self, row, epochs):
             raise Stop
 
-    limbeck.run({**tiny, "method": "lr_ds"}, out=tmp_path / "live")
-    recipe = cached(tiny, method="lr_ds")
+    limbeck.run({**precise, "method": "lr_ds"}, out=tmp_path / "live")
+    recipe = cached(precise, method="lr_ds")
     if warm:
         limbeck.run(recipe, out=tmp_path / "before")
     with pytest.raises(Stop):
@@ -160,7 +181,7 @@ def test_a_comparison_asks_ahead_what_its_runs_read(tiny, tmp_path, cache, jobs,
     assert stored == {path: path.read_bytes() for path in stored}
 
 
-def test_a_teacher_made_again_disturbs_no_draws(tiny, tmp_path):
+def test_a_teacher_made_again_disturbs_no_draws(precise, tmp_path):
     """Damage in the second epoch brings the live teacher back in the middle of a run that had let go of it."""
 
     class Damage:
@@ -173,8 +194,8 @@ def test_a_teacher_made_again_disturbs_no_draws(tiny, tmp_path):
 
     heard = []
     for method in ("kd", "ctkd"):
-        limbeck.run({**tiny, "method": method}, out=tmp_path / method)
-        recipe = cached(tiny, "epochs", method=method)
+        limbeck.run({**precise, "method": method}, out=tmp_path / method)
+        recipe = cached(precise, "epochs", method=method)
         limbeck.run(recipe, out=tmp_path / f"{method}-before")
         limbeck.run(recipe, out=tmp_path / f"{method}-hurt", reporting=Reporting(heard.append, Damage()))
         assert same(tmp_path / method, tmp_path / f"{method}-hurt")
@@ -182,12 +203,10 @@ def test_a_teacher_made_again_disturbs_no_draws(tiny, tmp_path):
 
 
 def test_making_a_network_leaves_the_generators_as_they_were():
-    from limbeck.runs.caching import _undisturbed
-
     limbeck.seeding.seed_everything(1)
     expected = torch.rand(1), np.random.rand(), random.random()
     limbeck.seeding.seed_everything(1)
-    with _undisturbed():
+    with limbeck.seeding.generators_kept():
         limbeck.seeding.seed_everything(7)
     assert (torch.rand(1), np.random.rand(), random.random()) == expected
 
@@ -220,14 +239,14 @@ def test_methods_without_a_network_to_ask_say_so(tiny, tmp_path):
     assert not (tmp_path / "cache" / "signals").exists()
 
 
-def test_several_teachers_share_one_cache(tiny, tmp_path, asked):
-    member = tiny["teacher"]
+def test_several_teachers_share_one_cache(precise, tmp_path, asked):
+    member = precise["teacher"]
     teacher = {"members": [{**member, "seed": 1}, {**member, "seed": 2}], "average": "confidence"}
-    limbeck.run({**tiny, "method": "kd", "teacher": teacher}, out=tmp_path / "live")
+    limbeck.run({**precise, "method": "kd", "teacher": teacher}, out=tmp_path / "live")
     teacher |= {"cache": "views", "cache_dtype": "float32"}
     for name in ("cold", "warm"):
         asked.clear()
-        limbeck.run({**tiny, "method": "kd", "teacher": teacher}, out=tmp_path / name)
+        limbeck.run({**precise, "method": "kd", "teacher": teacher}, out=tmp_path / name)
         assert same(tmp_path / "live", tmp_path / name)
     assert sum(asked) == 2 * 8
 

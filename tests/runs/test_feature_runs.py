@@ -53,8 +53,8 @@ def test_a_self_teacher_has_features_too(tiny, tmp_path):
 
 
 @pytest.mark.parametrize("method", ["crd", "reviewkd"])
-def test_a_resumed_run_ends_where_one_that_never_stopped_does(tiny, tmp_path, method):
-    recipe = {**tiny, "method": method}
+def test_a_resumed_run_ends_where_one_that_never_stopped_does(precise, tmp_path, method):
+    recipe = {**precise, "method": method}
     limbeck.run(recipe, out=tmp_path / "whole")
     with pytest.raises(Stopped):
         limbeck.run(recipe, out=tmp_path / "stopped", reporting=Reporting(progress=StopAfterFirstEpoch()))

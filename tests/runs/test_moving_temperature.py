@@ -30,8 +30,8 @@ def losses(folder):
 
 
 @pytest.mark.parametrize("method", ["dts", "ctkd", "lskd+dts", "ctkd+dist", "top_k+lskd"])
-def test_resumed_equals_never_stopped_bit_for_bit(tiny, tmp_path, method):
-    recipe = {**tiny, "method": method, "training": {**tiny["training"], "epochs": 4}}
+def test_resumed_equals_never_stopped_bit_for_bit(precise, tmp_path, method):
+    recipe = {**precise, "method": method, "training": {**precise["training"], "epochs": 4}}
     whole = limbeck.run(recipe, out=tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         limbeck.run(recipe, out=tmp_path / "stopped", reporting=Reporting(progress=StopAfter(2)))

@@ -161,7 +161,7 @@ def test_more_epochs_may_be_asked_for_and_fewer_not(tiny, tmp_path):
     assert_same_run(more.folder, whole.folder)
     lines = log(more.folder)
     assert "training.epochs: 4 instead of 2\n" in lines
-    assert "goes on with epoch 3 of 4\n" in lines
+    assert "going on after epoch 2 of 4\n" in lines
     with pytest.raises(UserError, match=r"^training\.epochs: the run in \S+ has 4, got 3; expected at least as many"):
         limbeck.run(recipe, overrides={"training.epochs": 3}, out=tmp_path / "run", resume=True)
 
@@ -216,7 +216,7 @@ def test_a_scout_goes_on_bit_for_bit(tiny, tmp_path, monkeypatch):
         limbeck.run(scouting(tiny), out=tmp_path / "run")
     done = limbeck.run(scouting(tiny), out=tmp_path / "run", resume=True)
     assert trained == [0, 1, 1, 2]
-    assert "the scout goes on with epoch 2 of 3" in log(done.folder)
+    assert "scout: going on after epoch 1 of 3" in log(done.folder)
     assert_same_run(done.folder, whole.folder)
 
 
@@ -256,5 +256,56 @@ def test_resumed_equals_never_stopped(tiny, tmp_path, method, more, precision):
     with pytest.raises(KeyboardInterrupt):
         limbeck.run(recipe, out=tmp_path / "run", reporting=stopping(3, of=4))
     done = limbeck.run(recipe, out=tmp_path / "run", resume=True)
-    assert "goes on with epoch 4 of 4" in log(done.folder)
+    assert "going on after epoch 3 of 4" in log(done.folder)
     assert_same_run(done.folder, whole.folder)
+
+
+RANDOM_DEPTH = """import random
+import numpy as np
+import torch
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.extra, self.last = torch.nn.Linear(784, 16), torch.nn.Linear(16, 16), torch.nn.Linear(16, 10)
+    def forward(self, x):
+        x = self.first(x.flatten(1)).relu()
+        if self.training:
+            x = x + self.extra(x).relu() * (random.random() < 0.5)
+            x = x * float(np.random.uniform(0.5, 1.5))
+        return self.last(torch.nn.functional.dropout(x, 0.2, self.training))
+def make():
+    return Net()
+"""
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_student_that_draws_from_every_generator_goes_on_bit_for_bit(tiny, tmp_path, monkeypatch, precision):
+    (tmp_path / "random_depth.py").write_text(RANDOM_DEPTH)
+    monkeypatch.chdir(tmp_path)
+    training = {**tiny["training"], "epochs": 4, "precision": precision}
+    recipe = {**tiny, "student": {"name": "python:random_depth:make"}, "training": training}
+    whole = limbeck.run(recipe, out=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        limbeck.run(recipe, out=tmp_path / "run", reporting=stopping(2))
+    assert_same_run(limbeck.run(recipe, out=tmp_path / "run", resume=True).folder, whole.folder)
+
+
+def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_used(tiny, tmp_path):
+    recipe = {**tiny, "training": {**tiny["training"], "epochs": 4}}
+    whole = limbeck.run(recipe, out=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        limbeck.run(recipe, out=tmp_path / "run", reporting=stopping(3))
+    (tmp_path / "run" / "checkpoints" / "last" / "state.pt").write_bytes(b"half")
+    done = limbeck.run(recipe, out=tmp_path / "run", resume=True)
+    assert "state.pt: cannot be read as a checkpoint" in log(done.folder)
+    assert "going on after epoch 2 of 4" in log(done.folder)
+    assert_same_run(done.folder, whole.folder)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "one_cycle", "linear"])
+def test_more_epochs_go_on_under_every_schedule(tiny, tmp_path, schedule):
+    recipe = {**tiny, "training": {**tiny["training"], "schedule": schedule}}
+    limbeck.run(recipe, out=tmp_path / "run")
+    more = limbeck.run(recipe, overrides={"training.epochs": 4}, out=tmp_path / "run", resume=True)
+    whole = limbeck.run(recipe, overrides={"training.epochs": 4}, out=tmp_path / "whole")
+    assert [row["lr"] for row in metrics(more.folder)[2:]] == [row["lr"] for row in metrics(whole.folder)[2:]]

@@ -124,8 +124,8 @@ class StopAfter:
         ("lr_ds", {"schedule": {"name": "multi_step", "milestones": [1, 3]}, "ema": 0.9}),
     ],
 )
-def test_resumed_equals_never_stopped_bit_for_bit(tiny, tmp_path, method, more):
-    recipe = with_method(tiny, method, training={**tiny["training"], **more, "epochs": 4})
+def test_resumed_equals_never_stopped_bit_for_bit(precise, tmp_path, method, more):
+    recipe = with_method(precise, method, training={**precise["training"], **more, "epochs": 4})
     whole = limbeck.run(recipe, out=tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         limbeck.run(recipe, out=tmp_path / "stopped", reporting=StopAfterReporting(2))
@@ -204,14 +204,14 @@ def test_any_method_may_have_a_self_teacher(tiny, tmp_path):
     assert done.summary["teacher"] == "self"
 
 
-def test_a_teacher_with_weights_and_its_own_normalisation(tiny, tmp_path):
-    limbeck.run({**tiny, "method": "kd"}, out=tmp_path / "first")
+def test_a_teacher_with_weights_and_its_own_normalisation(precise, tmp_path):
+    limbeck.run({**precise, "method": "kd"}, out=tmp_path / "first")
     weights = next((tmp_path / "cache" / "teachers").glob("*/teacher.safetensors"))
     given = {"name": "resnet8", "options": {"width": 0.5}, "weights": str(weights)}
-    same = limbeck.run({**tiny, "method": "kd", "teacher": given}, out=tmp_path / "same")
+    same = limbeck.run({**precise, "method": "kd", "teacher": given}, out=tmp_path / "same")
     assert metrics(same.folder) == metrics(tmp_path / "first")
     other = {**given, "normalize": {"mean": [0.5], "std": [0.5]}, "size": 32}
-    moved = limbeck.run({**tiny, "method": "kd", "teacher": other}, out=tmp_path / "other")
+    moved = limbeck.run({**precise, "method": "kd", "teacher": other}, out=tmp_path / "other")
     assert metrics(moved.folder) != metrics(same.folder)
 
 
@@ -385,9 +385,18 @@ def test_resuming_where_nothing_was_written_begins_anew(tiny, tmp_path):
     assert limbeck.run(tiny, out=tmp_path / "run", resume=True).summary["epoch"] == 2
 
 
-def test_a_damaged_checkpoint_is_named(tiny, tmp_path):
-    limbeck.run(tiny, out=tmp_path / "run")
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(tiny, tmp_path):
+    whole = limbeck.run(tiny, out=tmp_path / "run")
+    expected = metrics(whole.folder)
     (tmp_path / "run" / "summary.json").unlink()
-    (tmp_path / "run" / "checkpoints" / "last" / "state.pt").write_bytes(b"half")
+    checkpoints, told = tmp_path / "run" / "checkpoints" / "last", []
+    (checkpoints / "state.pt").write_bytes(b"half")
+    limbeck.run(tiny, out=tmp_path / "run", resume=True, reporting=Reporting(told.append))
+    assert metrics(tmp_path / "run") == expected
+    assert sum("state.pt: cannot be read as a checkpoint (it is half-written" in line for line in told) == 1
+    assert "going on after epoch 1 of 2" in (tmp_path / "run" / "log.txt").read_text()
+    (tmp_path / "run" / "summary.json").unlink()
+    for path in checkpoints.iterdir():
+        path.write_bytes(b"half")
     with pytest.raises(UserError, match=r"state\.pt: cannot be read as a checkpoint"):
         limbeck.run(tiny, out=tmp_path / "run", resume=True)

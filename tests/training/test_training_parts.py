@@ -62,6 +62,42 @@ def test_one_cycle_peaks_at_the_rate_given():
     assert found[-1] < 0.001
 
 
+def torch_rates(schedule, steps=20):
+    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0)
+    moving, found = schedule(optimizer), []
+    for _ in range(steps):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        moving.step()
+    return found
+
+
+def test_schedules_are_those_of_torch():
+    of = torch.optim.lr_scheduler
+    for pct_start in (0.1, 0.25, 0.33):
+        one_cycle = torch_rates(
+            lambda o, p=pct_start: of.OneCycleLR(o, 1.0, total_steps=21, pct_start=p, cycle_momentum=False)
+        )
+        ours = rates({"name": "one_cycle", "pct_start": pct_start}, epochs=3, steps=7)
+        np.testing.assert_allclose(ours[:20], one_cycle, rtol=1e-9)
+    np.testing.assert_allclose(
+        rates({"name": "cosine", "min_lr": 0.2}),
+        torch_rates(lambda o: of.CosineAnnealingLR(o, 20, eta_min=0.2)),
+        rtol=1e-9,
+    )
+    np.testing.assert_allclose(
+        rates({"name": "linear", "min_lr": 0.2}), torch_rates(lambda o: of.LinearLR(o, 1.0, 0.2, 20)), rtol=1e-9
+    )
+
+
+def test_a_schedule_goes_on_where_a_training_stopped():
+    settings, whole = ScheduleSettings(name="one_cycle"), rates({"name": "one_cycle"})
+    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0)
+    build_schedule(optimizer, settings, epochs=4, steps=5)
+    assert build_schedule(optimizer, settings, epochs=4, steps=5, done=13).get_last_lr() == [whole[13]]
+    assert optimizer.param_groups[0]["lr"] == whole[13]
+
+
 def test_norms_and_biases_may_go_without_decay():
     net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
     settings = OptimizerSettings(name="adamw", lr=0.1, weight_decay=0.1, decay_norm_and_bias=False)

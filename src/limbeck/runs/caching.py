@@ -1,12 +1,9 @@
 """A run's signal cache: whether it has one, whose it is, and a teacher that answers from it."""
 
-import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 
@@ -27,6 +24,7 @@ from limbeck.errors import UserError
 from limbeck.runs.recipe import Recipe
 from limbeck.runs.store import cache_folder
 from limbeck.runs.teachers import Reporting, make_teacher
+from limbeck.seeding import generators_kept
 from limbeck.teachers import Teacher
 from limbeck.training import make_fabric, resolve_device, resolve_precision, uses_channels_last
 
@@ -195,21 +193,10 @@ def _placed(teacher: Teacher, recipe: Recipe, fabric: Fabric) -> Teacher:
 
 def _again(recipe: Recipe, data: Data, fabric: Fabric) -> Teacher:
     # In the middle of a training, whose draws must not change by it.
-    with _undisturbed():
+    with generators_kept():
         teacher = make_teacher(recipe, data, Reporting()).teacher
     assert teacher is not None
     return _placed(teacher, recipe, fabric)
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
 
 
 def with_cache(recipe: Recipe, data: Data, teacher: Teacher | None, say: Say) -> Teacher | None:

@@ -9,7 +9,7 @@ from torch import nn
 from limbeck.distiller import Distiller
 from limbeck.replay import derived_seed
 from limbeck.runs.recipe import Recipe
-from limbeck.runs.resuming import log_first_epoch, usable_checkpoint
+from limbeck.runs.resuming import usable_checkpoint
 from limbeck.runs.setting import Feed, create_network
 from limbeck.seeding import generators_kept, seed_everything
 from limbeck.selecting import held_out
@@ -78,7 +78,7 @@ def _scout(recipe: Recipe, feed: Feed, epochs: int, checkpoint: Path, say: Calla
         splits={},
         num_classes=len(feed.data.classes),
         checkpoint=checkpoint,
-        before_epoch=log_first_epoch(epochs, say, "the scout ") if resume else None,
+        say=lambda line: say(f"scout: {line}"),
     )
     engine.fit(resume=resume)
     return scout

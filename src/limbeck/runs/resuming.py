@@ -219,36 +219,6 @@ def _short(value: Any) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
-def log_first_epoch(
-    epochs: int, say: Callable[[str], None], what: str = "", before_epoch: Callable[[int], None] | None = None
-) -> Callable[[int], None]:
-    """Return what an engine calls before each epoch of a resumed training, which logs where it goes on.
-
-    Args:
-        epochs: How many there are in all.
-        say: Receives the line.
-        what: What is trained, to begin the line with.
-        before_epoch: What is to be called too.
-
-    Example:
-        >>> before_epoch = log_first_epoch(4, print)
-        >>> before_epoch(2), before_epoch(3)
-        goes on with epoch 3 of 4
-        (None, None)
-    """
-    logged = False
-
-    def called(epoch: int) -> None:
-        nonlocal logged
-        if not logged:
-            say(f"{what}goes on with epoch {epoch + 1} of {epochs}")
-        logged = True
-        if before_epoch:
-            before_epoch(epoch)
-
-    return called
-
-
 def usable_checkpoint(folder: Path, say: Callable[[str], None]) -> bool:
     """Tell whether there is a checkpoint to go on with; a damaged one is reported and deleted.
 
@@ -265,7 +235,7 @@ def usable_checkpoint(folder: Path, say: Callable[[str], None]) -> bool:
     if not has_checkpoint(folder):
         return False
     try:
-        load_checkpoint(folder)
+        load_checkpoint(folder, say=say)
     except UserError as error:
         say(f"{error}; the training begins again")
         shutil.rmtree(folder)

@@ -22,7 +22,7 @@ from limbeck.runs.folder import RunFolder, check_storable, save_network
 from limbeck.runs.loading import load_recipe
 from limbeck.runs.provenance import check_unchanged, provenance, versions
 from limbeck.runs.recipe import Recipe
-from limbeck.runs.resuming import Start, check_same, decide, log_first_epoch
+from limbeck.runs.resuming import Start, check_same, decide
 from limbeck.runs.setting import (
     Feed,
     check_network,
@@ -209,7 +209,7 @@ class _Session:
     def complete(self, start: Start) -> Run:
         began = time.perf_counter()
         self._open(start)
-        engine = self._engine(start)
+        engine = self._engine()
         engine.fit(resume=start.resume)
         self.folder.write_metrics(engine.record)
         # A copy leaves the compiled form behind.
@@ -263,13 +263,11 @@ class _Session:
             distiller.to(memory_format=torch.channels_last)
         return distiller
 
-    def _engine(self, start: Start) -> Engine:
+    def _engine(self) -> Engine:
         distiller = self._distiller()
         before_epoch = None
         if distiller.method.selection is not None:
             before_epoch = chooser(self.recipe, distiller, self.feed, self.say, self.folder.scout_checkpoint)
-        if start.resume:
-            before_epoch = log_first_epoch(self.recipe.training.epochs, self.say, before_epoch=before_epoch)
         return Engine(
             distiller,
             self.views,

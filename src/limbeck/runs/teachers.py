@@ -19,7 +19,7 @@ from limbeck.files import replacing, write_atomically
 from limbeck.replay import derived_seed
 from limbeck.runs.folder import save_network, to_csv
 from limbeck.runs.recipe import NetworkTeacherSettings, Recipe, TeacherSettings
-from limbeck.runs.resuming import WITHOUT_EFFECT, log_first_epoch, usable_checkpoint
+from limbeck.runs.resuming import WITHOUT_EFFECT, usable_checkpoint
 from limbeck.runs.setting import (
     Feed,
     check_network,
@@ -264,8 +264,7 @@ def _train(
         num_classes=len(data.classes),
         checkpoint=checkpoint,
         progress=reporting.progress,
-        before_epoch=log_first_epoch(epochs, reporting.say, "the teacher's training ") if resume else None,
-        say=reporting.say,
+        say=lambda line: reporting.say(f"teacher: {line}"),
     )
     rows = engine.fit(resume=resume)
     summary = {**rows[-1], "parameters": parameter_count(network), "seconds": sum(row["seconds"] for row in rows)}

@@ -1,22 +1,26 @@
 """A network as the teacher, frozen, with the input normalisation and resolution that it was trained with."""
 
 from collections.abc import Sequence
-from typing import Self
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils import _pytree as pytree
 
 from limbeck.errors import UserError
+from limbeck.precision import Precision, computing_in
 from limbeck.teachers.base import Teacher
 
 Channels = Sequence[float]
-# A CPU's matrix products take other algorithms for the rows that are left over, which differ in their last bits.
-_WHOLE_ROWS = 4
+# A CPU's float32 matrix products take other algorithms for the rows that are left over, and for few rows in all, which
+# differ in their last bits.
+_WHOLE_ROWS, _FEWEST_ROWS = 4, 16
 
 
 class InputAdapter(nn.Module):
-    """Turn inputs normalised for the student into inputs as the teacher was trained with.
+    """Turn inputs normalised for the student into inputs as the teacher was trained with, in float32.
 
     Args:
         mean: The student's mean of each channel, of pixels in [0, 1].
@@ -55,7 +59,11 @@ class InputAdapter(nn.Module):
         self.size = size
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Map (N, channels, H, W) inputs of the student to those of the teacher."""
+        """Map (N, channels, H, W) inputs of the student to float32 inputs of the teacher, in any autocast context."""
+        with computing_in("fp32", inputs.device.type):
+            return self._adapted(inputs.float())
+
+    def _adapted(self, inputs: Tensor) -> Tensor:
         if self.size is not None and inputs.shape[-2:] != (self.size, self.size):
             inputs = F.interpolate(
                 inputs, size=(self.size, self.size), mode="bilinear", align_corners=False, antialias=True
@@ -67,15 +75,18 @@ class InputAdapter(nn.Module):
 class LiveTeacher(Teacher):
     """A network that is run on every batch.
 
-    It is frozen (no parameter requires gradient) and stays in eval mode whatever mode is asked of it. On a CPU a
-    batch is filled up to a multiple of four rows, so that a sample's logits are the same in a batch of any size, to the
-    bit.
+    It is frozen (nothing is differentiated) and in eval mode at every call, whatever its owner does with the network
+    meanwhile. On a CPU a batch is filled up to a multiple of four rows, at least 16, so that in float32 a sample's
+    logits are the same in a batch of any size, to the bit. That is done for a tensor of rows, and for a mapping or
+    tuple of tensors with one row a sample each; other inputs, such as a list of images, are left as they are.
 
     Args:
         network: The teacher; its output is (N, C) logits.
         adapter: Applied to the inputs first, if the teacher was trained with others than the student.
         train_mode: Keep the network in train mode instead, so that batch norm uses the batch's statistics and dropout
             is on. It stays frozen, but running statistics then move. Off unless you mean it.
+        precision: The precision that the network computes in, ``"fp32"``, ``"bf16"`` or ``"fp16"``; None for that of
+            the autocast context of the call. The adapter computes in float32.
 
     Example:
         >>> teacher = LiveTeacher(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(4), nn.Linear(4, 3)))
@@ -85,22 +96,61 @@ class LiveTeacher(Teacher):
         torch.Size([2, 3])
     """
 
-    def __init__(self, network: nn.Module, *, adapter: nn.Module | None = None, train_mode: bool = False) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        adapter: nn.Module | None = None,
+        train_mode: bool = False,
+        precision: Precision | None = None,
+    ) -> None:
         super().__init__()
         self.network, self.adapter, self.train_mode = network.requires_grad_(False), adapter, train_mode
+        self.precision = precision
+        # Collected once: walking a deep network's modules at every call would take longer than looking at their modes.
+        self._parts = tuple(network.modules())
         self.train()
 
     def train(self, mode: bool = True) -> Self:  # noqa: ARG002 - the mode asked for is refused on purpose
         """Keep the mode chosen at construction: eval, unless ``train_mode``."""
         return super().train(self.train_mode)
 
-    def logits(self, inputs: Tensor, labels: Tensor, indices: Tensor | None = None, epoch: int = 0) -> Tensor:  # noqa: ARG002
-        """Run the network on ``inputs``."""
-        missing = -len(inputs) % _WHOLE_ROWS
-        if not missing or self.train_mode or inputs.device.type != "cpu":
-            return self._run(inputs)
-        return self._run(torch.cat([inputs, inputs[:1].expand(missing, *inputs.shape[1:])]))[: len(inputs)]
+    def keep_mode(self) -> None:
+        """Put the network back in its mode, if its owner changed the mode of any part."""
+        if any(part.training is not self.train_mode for part in self._parts):
+            self.train()
 
-    def _run(self, inputs: Tensor) -> Tensor:
-        output: Tensor = self.network(inputs if self.adapter is None else self.adapter(inputs))
+    def computing(self, device: str) -> AbstractContextManager[object]:
+        """Return the context of the network's precision on a kind of device."""
+        return nullcontext() if self.precision is None else computing_in(self.precision, device)
+
+    def logits(self, inputs: Any, labels: Tensor, indices: Tensor | None = None, epoch: int = 0) -> Tensor:  # noqa: ARG002
+        """Run the network on ``inputs``: a tensor, or whatever the network takes."""
+        rows = len(labels)
+        missing = max(_FEWEST_ROWS - rows, -rows % _WHOLE_ROWS)
+        is_whole = not rows or not missing or self.train_mode
+        if is_whole or labels.device.type != "cpu" or not _are_rows(inputs, rows):
+            return self._run(inputs, labels.device.type)
+        filled = pytree.tree_map_only(Tensor, lambda part: _with_more(part, missing), inputs)
+        return self._run(filled, "cpu")[:rows]
+
+    def _run(self, inputs: Any, device: str) -> Tensor:
+        self.keep_mode()
+        with torch.no_grad():
+            adapted = inputs if self.adapter is None else self.adapter(inputs)
+            with self.computing(device):
+                output: Tensor = self.network(adapted)
         return output
+
+
+def _with_more(part: Tensor, rows: int) -> Tensor:
+    return torch.cat([part, part[:1].expand(rows, *part.shape[1:])])
+
+
+def _are_rows(inputs: Any, rows: int) -> bool:
+    """Tell whether inputs are tensors with one row a sample; the tensors of a list are samples."""
+    if isinstance(inputs, list):
+        return False
+    parts = pytree.tree_leaves(inputs)
+    # For pytree None is a leaf in some versions and none in others.
+    return all(isinstance(part, Tensor) and part.ndim > 0 and len(part) == rows for part in parts if part is not None)

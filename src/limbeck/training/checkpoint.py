@@ -1,29 +1,59 @@
 """The state from which a stopped training goes on as if it had never stopped."""
 
+import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import torch
 
-from limbeck.errors import UserError
+from limbeck.errors import RunError, UserError
+from limbeck.files import remove_leftovers, replacing
 
-_FILE = "state.pt"
+# The newest, and the one before it.
+_NEWEST, _PREVIOUS = "state.pt", "previous.pt"
+# The file ends in a comment of the zip archive that torch writes: this mark, and the SHA-256 of all before the digits.
+_MARK, _DIGITS = b"limbeck sha256:", 64
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` (tensors and plain values) to ``folder``, replacing what was there in one move.
+    """Write ``state`` to ``folder``, and keep the checkpoint before it.
+
+    Args:
+        folder: Its folder, made if it is not there.
+        state: Tensors and plain values.
+
+    Raises:
+        RunError: If it cannot be written, such as on a full disk; the checkpoints there stay as they were.
 
     Example:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp()) / "last"
-        >>> save_checkpoint(folder, {"epoch": 3})
-        >>> load_checkpoint(folder)
-        {'epoch': 3}
+        >>> for epoch in range(3):
+        ...     save_checkpoint(folder, {"epoch": epoch})
+        >>> load_checkpoint(folder), sorted(path.name for path in folder.iterdir())
+        ({'epoch': 2}, ['previous.pt', 'state.pt'])
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{_FILE}.partial"
-    torch.save(state, partial)
-    partial.replace(folder / _FILE)
+    newest = folder / _NEWEST
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be made ({error.strerror or error})") from error
+    remove_leftovers(folder)
+    with replacing(newest) as partial:
+        _write(state, partial)
+        if newest.is_file():
+            newest.replace(folder / _PREVIOUS)
+
+
+def _write(state: dict[str, Any], path: Path) -> None:
+    try:
+        torch.save(state, path)
+    except RuntimeError as error:
+        # What torch raises where a write fails.
+        raise OSError(str(error).partition("\n")[0][:200]) from error
+    _seal(path)
 
 
 def has_checkpoint(folder: Path) -> bool:
@@ -33,25 +63,98 @@ def has_checkpoint(folder: Path) -> bool:
         >>> has_checkpoint(Path("nowhere"))
         False
     """
-    return (folder / _FILE).is_file()
+    return any((folder / name).is_file() for name in (_NEWEST, _PREVIOUS))
 
 
-def load_checkpoint(folder: Path) -> dict[str, Any]:
-    """Read a checkpoint to the CPU; no code of the file is run.
+def load_checkpoint(folder: Path, *, say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+    """Read the newest checkpoint to the CPU, or the one before it if that is damaged; no code of a file is run.
+
+    The checkpoint that was read is the newest from then on: a damaged one is replaced by the one before it.
+
+    Args:
+        folder: Its folder.
+        say: Given a line that names a damaged checkpoint, if there is one.
 
     Raises:
-        UserError: If there is none, or it cannot be read.
+        UserError: If there is none, or none can be read.
 
     Example:
         >>> load_checkpoint(Path("nowhere"))
         Traceback (most recent call last):
         limbeck.errors.UserError: nowhere/state.pt: no checkpoint there to resume from
     """
-    path = folder / _FILE
-    if not path.is_file():
-        raise UserError(f"{path}: no checkpoint there to resume from")
+    newest, previous = folder / _NEWEST, folder / _PREVIOUS
+    if not has_checkpoint(folder):
+        raise UserError(f"{newest}: no checkpoint there to resume from")
+    if not previous.is_file():
+        return _read(newest)
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return _read(newest)
+    except UserError as error:
+        try:
+            state = _read(previous)
+        except UserError as older:
+            raise UserError(f"{error}; {older}") from None
+        say(f"{error}; going on from the checkpoint before it")
+        previous.replace(newest)
+        return state
+
+
+def _seal(path: Path) -> None:
+    """Let a checkpoint's file end in its checksum."""
+    with ZipFile(path, "a") as archive:
+        archive.comment = _MARK + b"0" * _DIGITS
+    digest = _digest(path)
+    with path.open("r+b") as file:
+        file.seek(-_DIGITS, 2)
+        file.write(digest)
+
+
+def _digest(path: Path) -> bytes:
+    """Hash a file but its last characters, which hold the hash."""
+    digest, left = hashlib.sha256(), path.stat().st_size - _DIGITS
+    with path.open("rb") as file:
+        while left > 0 and (block := file.read(min(left, 2**22))):
+            digest.update(block)
+            left -= len(block)
+    return digest.hexdigest().encode()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        _check(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
     except Exception as error:
-        raise UserError(f"{path}: cannot be read as a checkpoint ({str(error).splitlines()[0]})") from error
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+        raise UserError(f"{path}: cannot be read as a checkpoint ({reason})") from error
+    if not isinstance(state, dict):
+        raise UserError(f"{path}: cannot be read as a checkpoint (it holds a {type(state).__name__})")
     return state
+
+
+def _check(path: Path) -> None:
+    if not path.is_file():
+        raise UserError(f"{path}: cannot be read as a checkpoint (it is missing)")
+    ending = _ending(path)
+    if not ending.startswith(_MARK):
+        raise UserError(f"{path}: cannot be read as a checkpoint ({_what_else(path)})")
+    if _digest(path) != ending[-_DIGITS:]:
+        raise UserError(f"{path}: is damaged, its content does not match its checksum")
+
+
+def _ending(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _DIGITS - len(_MARK)))
+        return file.read()
+
+
+def _what_else(path: Path) -> str:
+    if not path.stat().st_size:
+        return "it is empty"
+    try:
+        with ZipFile(path):
+            return "it has no checksum: half-written, or by a version of limbeck before checksums"
+    except (BadZipFile, OSError):
+        return "it is half-written, or something else"

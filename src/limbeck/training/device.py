@@ -1,16 +1,11 @@
 """Where and in which precision a training runs, and what that is when nobody says."""
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from lightning_fabric import Fabric
 
 from limbeck.errors import UserError
+from limbeck.training.mixed import LayerwisePrecision
 from limbeck.training.settings import TrainingSettings
-
-_FABRIC_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
 def resolve_device(wanted: str) -> str:
@@ -63,21 +58,13 @@ def make_fabric(settings: TrainingSettings) -> Fabric:
         device(type='cpu')
     """
     device = resolve_device(settings.device)
-    precision = _FABRIC_PRECISION[resolve_precision(settings.precision, device)]
-    with _quiet("lightning_fabric.utilities.rank_zero"):
-        return Fabric(accelerator=device, devices=1, precision=precision)  # type: ignore[arg-type]
-
-
-@contextmanager
-def _quiet(logger: str) -> Iterator[None]:
-    """Hold back a logger's information, which repeats what a run's own headline says."""
-    log = logging.getLogger(logger)
-    level = log.level
-    log.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
+    match resolve_precision(settings.precision, device):
+        case "bf16":
+            return Fabric(accelerator=device, devices=1, plugins=[LayerwisePrecision("bf16-mixed", device)])
+        case "fp16":
+            return Fabric(accelerator=device, devices=1, plugins=[LayerwisePrecision("16-mixed", device)])
+        case _:
+            return Fabric(accelerator=device, devices=1, precision="32-true")
 
 
 def uses_channels_last(settings: TrainingSettings, device: str) -> bool:

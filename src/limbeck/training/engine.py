@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -11,16 +10,19 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from limbeck.data import Batch, Views
 from limbeck.distiller import Distiller
-from limbeck.errors import RunError
+from limbeck.errors import RunError, UserError
+from limbeck.seeding import generator_states, set_generator_states
 from limbeck.training.checkpoint import load_checkpoint, save_checkpoint
 from limbeck.training.compiling import compile_network
 from limbeck.training.device import resolve_precision
 from limbeck.training.evaluate import Measured, measure
 from limbeck.training.graphs import CudaRecorder, GraphedSteps, why_not_graphed
+from limbeck.training.mixed import end_step
 from limbeck.training.optimizers import build_optimizer, build_schedule
 from limbeck.training.progress import Position, Progress, Silent
 from limbeck.training.settings import OptimizerSettings, TrainingSettings
@@ -41,7 +43,8 @@ class Engine:
         fabric: Device and precision.
         splits: Views of the splits to measure, by name, such as ``"test"``.
         num_classes: Number of classes.
-        checkpoint: Folder of the checkpoint; None keeps none.
+        checkpoint: Folder of the checkpoints; None keeps none.
+        about: What the training is made of, as plain values; kept with every checkpoint as its ``"about"``.
         progress: Told of every step and epoch.
         before_epoch: Called with every epoch's number (from 0) before it begins, such as to make a selection.
         after_epoch: Called with the record so far after every epoch.
@@ -65,6 +68,7 @@ class Engine:
         splits: Mapping[str, Iterable[Batch] | Views],
         num_classes: int,
         checkpoint: Path | None = None,
+        about: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
         before_epoch: Callable[[int], None] | None = None,
         after_epoch: Callable[[list[Row]], None] | None = None,
@@ -72,9 +76,11 @@ class Engine:
     ) -> None:
         self.distiller, self.views, self.settings, self.fabric = distiller, views, settings, fabric
         self.splits, self.num_classes, self.checkpoint = splits, num_classes, checkpoint
+        self._about = dict(about or {})
         self.progress: Progress = progress or Silent()
         self.before_epoch, self.after_epoch, self._say = before_epoch, after_epoch, say
         self._said: set[str] = set()
+        self._stepped = True
         self.record: list[Row] = []
         self.measured: dict[str, Measured] = {}
         self._set_up()
@@ -90,9 +96,7 @@ class Engine:
         if adversary:
             self._raw.append(build_optimizer(adversary, _ADVERSARY_OPTIMIZER, device=device))
         self.module, *self.optimizers = self.fabric.setup(self.distiller, *self._raw)
-        self.schedule = build_schedule(
-            student, self.settings.schedule, epochs=self.settings.epochs, steps=len(self.views)
-        )
+        self.schedule = self._make_schedule(0)
         self._recorder = self._make_recorder()
         if self.settings.compile:
             self._compile()
@@ -100,6 +104,10 @@ class Engine:
         if self.settings.ema is not None:
             average = get_ema_multi_avg_fn(self.settings.ema)  # type: ignore[no-untyped-call]
             self.ema = AveragedModel(self.distiller.student, multi_avg_fn=average, use_buffers=True)
+
+    def _make_schedule(self, done: int) -> LambdaLR:
+        settings, steps = self.settings, len(self.views)
+        return build_schedule(self._raw[0], settings.schedule, epochs=settings.epochs, steps=steps, done=done)
 
     def _say_once(self, line: str) -> None:
         if line not in self._said:
@@ -136,11 +144,12 @@ class Engine:
         """Train to the last epoch and return the record.
 
         Args:
-            resume: Go on from the checkpoint instead of from the beginning.
+            resume: Go on from the newest checkpoint that can be read, instead of from the beginning. The settings may
+                ask for more epochs than before; rates and temperatures are theirs from the resumed epoch on.
 
         Raises:
             RunError: If the loss stops being a finite number.
-            UserError: If there is no checkpoint to resume from.
+            UserError: If there is no checkpoint to resume from, none can be read, or it has more epochs than asked for.
         """
         if resume:
             self._restore()
@@ -185,11 +194,15 @@ class Engine:
         with self._stepper(epoch, tally) as do_step:
             for step, batch in enumerate(self.views.epoch(epoch), start=1):
                 do_step(batch)
-                self.schedule.step()
-                if self.ema is not None:
-                    self.ema.update_parameters(self.distiller.student)
+                if self._stepped:
+                    self._follow_step()
                 self.progress.step(Position(epoch, self.settings.epochs, step, steps), tally)
         return tally
+
+    def _follow_step(self) -> None:
+        self.schedule.step()
+        if self.ema is not None:
+            self.ema.update_parameters(self.distiller.student)
 
     @contextmanager
     def _stepper(self, epoch: int, tally: Tally) -> Iterator[Callable[[Batch], None]]:
@@ -220,6 +233,7 @@ class Engine:
             )
         for optimizer in self.optimizers:
             optimizer.step()
+        self._stepped = end_step(self.fabric)
         tally.add(out, batch.labels)
 
     def _measure(self) -> Row:
@@ -237,50 +251,29 @@ class Engine:
 
     def _state(self) -> dict[str, Any]:
         return {
+            "about": self._about,
             "record": self.record,
             "distiller": self.distiller.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self._raw],
-            "schedule": _plain(self.schedule.state_dict()),
+            "steps": self.schedule.last_epoch,
             "ema": None if self.ema is None else self.ema.state_dict(),
             "precision": self.fabric.strategy.precision.state_dict(),
-            "rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "generators": generator_states(),
         }
 
     def _restore(self) -> None:
         assert self.checkpoint is not None
-        state = load_checkpoint(self.checkpoint)
+        state = load_checkpoint(self.checkpoint, say=self._say)
+        if len(state["record"]) > self.settings.epochs:
+            got = f"{self.checkpoint}: holds {len(state['record'])} epochs"
+            raise UserError(f"{got}, expected at most the {self.settings.epochs} of training.epochs")
         self.record = state["record"]
         self.distiller.load_state_dict(state["distiller"])
         for optimizer, saved in zip(self._raw, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
-        self.schedule.load_state_dict(_counted(state["schedule"]))
+        self.schedule = self._make_schedule(state["steps"])
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])
         self.fabric.strategy.precision.load_state_dict(state["precision"])
-        torch.set_rng_state(state["rng"])
-        if state["cuda_rng"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["cuda_rng"])
-
-
-def _counted(state: dict[str, Any]) -> dict[str, Any]:
-    """Undo :func:`_plain`."""
-    counted = dict(state)
-    if isinstance(state.get("milestones"), dict):
-        counted["milestones"] = Counter(state["milestones"])
-    if "_schedulers" in state:
-        counted["_schedulers"] = [_counted(inner) for inner in state["_schedulers"]]
-    return counted
-
-
-def _plain(state: dict[str, Any]) -> dict[str, Any]:
-    """Turn a schedule's counters into plain dicts, the only ones that a code-free load accepts."""
-    plain: dict[str, Any] = {}
-    for key, value in state.items():
-        if key == "_schedulers":
-            plain[key] = [_plain(inner) for inner in value]
-        elif key == "milestones" and hasattr(value, "items"):
-            plain[key] = dict(value)
-        elif not callable(value):
-            plain[key] = value
-    return plain
+        set_generator_states(state["generators"])
+        self._say(f"going on after epoch {len(self.record)} of {self.settings.epochs}")

@@ -1,20 +1,13 @@
 """Optimizers and schedules of torch, by name."""
 
 import inspect
+import math
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import (
-    ConstantLR,
-    CosineAnnealingLR,
-    LinearLR,
-    LRScheduler,
-    MultiStepLR,
-    OneCycleLR,
-    SequentialLR,
-)
+from torch.optim.lr_scheduler import LambdaLR
 
 from limbeck.errors import UserError
 from limbeck.training.known import optimizers
@@ -63,18 +56,25 @@ def build_optimizer(
 
 
 def build_schedule(
-    optimizer: torch.optim.Optimizer, settings: ScheduleSettings, *, epochs: int, steps: int
-) -> LRScheduler:
+    optimizer: torch.optim.Optimizer, settings: ScheduleSettings, *, epochs: int, steps: int, done: int = 0
+) -> LambdaLR:
     """Make the schedule, to be stepped after every batch.
+
+    The rate is a function of the settings and the number of steps, and of nothing else: a training that goes on, with
+    as many epochs as before or with more, takes the rates that its settings give from that step on.
 
     Args:
         optimizer: The optimizer whose rate moves.
         settings: Name and shape.
         epochs: Epochs of the training.
         steps: Batches an epoch.
+        done: Steps that a training has behind it; its optimizer has its state already.
 
     Returns:
         The schedule.
+
+    Raises:
+        UserError: If there are too few batches for it.
 
     Example:
         >>> optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.1)
@@ -88,25 +88,40 @@ def build_schedule(
     warmup = round(settings.warmup_epochs * steps)
     if epochs * steps - warmup < 1 or (settings.name == "one_cycle" and settings.pct_start * epochs * steps <= 1):
         raise UserError(f"schedule {settings.name}: got {epochs * steps} batches in all, too few for it; try constant")
-    main = _main_schedule(optimizer, settings, total=epochs * steps - warmup, steps=steps, warmup=warmup)
-    if not warmup:
-        return main
-    rise = LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
-    return SequentialLR(optimizer, [rise, main], milestones=[warmup])
+    floor = settings.min_lr / optimizer.param_groups[0].get("initial_lr", optimizer.param_groups[0]["lr"])
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        return _factor(settings, step - warmup, total=epochs * steps - warmup, steps=steps, warmup=warmup, floor=floor)
+
+    return LambdaLR(optimizer, factor, last_epoch=done - 1)
 
 
-def _main_schedule(
-    optimizer: torch.optim.Optimizer, settings: ScheduleSettings, *, total: int, steps: int, warmup: int
-) -> LRScheduler:
-    base = optimizer.param_groups[0]["lr"]
+def _factor(settings: ScheduleSettings, step: int, *, total: int, steps: int, warmup: int, floor: float) -> float:
+    """Return what the rate is multiplied by at a step behind the warm-up."""
     match settings.name:
         case "multi_step":
-            return MultiStepLR(optimizer, [round(m * steps) - warmup for m in settings.milestones], settings.gamma)
+            passed = sum(step >= round(milestone * steps) - warmup for milestone in settings.milestones)
+            return float(settings.gamma**passed)
         case "cosine":
-            return CosineAnnealingLR(optimizer, total, eta_min=settings.min_lr)
+            return _between(1.0, floor, min(step / total, 1.0))
         case "linear":
-            return LinearLR(optimizer, 1.0, settings.min_lr / base, total)
+            return 1.0 + (floor - 1.0) * min(step / total, 1.0)
         case "one_cycle":
-            return OneCycleLR(optimizer, base, total_steps=total, pct_start=settings.pct_start, cycle_momentum=False)
+            return _one_cycle(step, total, settings.pct_start)
         case "constant":
-            return ConstantLR(optimizer, 1.0)
+            return 1.0
+
+
+def _between(start: float, end: float, share: float) -> float:
+    """Go from ``start`` to ``end`` along half a cosine."""
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+def _one_cycle(step: int, total: int, rising: float) -> float:
+    """Return the factor of Smith's 1cycle policy as ``torch.optim.lr_scheduler.OneCycleLR`` has it by default."""
+    start, end, peak = 1 / 25, 1 / 25 / 1e4, rising * total - 1
+    if step <= peak:
+        return _between(start, 1.0, step / peak)
+    return _between(1.0, end, min((step - peak) / (total - 1 - peak), 1.0))
