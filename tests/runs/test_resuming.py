@@ -200,8 +200,9 @@ def scouting(tiny):
     return {**tiny, "method": settings, "teacher": {**tiny["teacher"], "seed": 1}}
 
 
-def test_a_scout_goes_on_bit_for_bit(tiny, tmp_path, monkeypatch):
-    whole = limbeck.run(scouting(tiny), out=tmp_path / "whole")
+@pytest.fixture
+def scout_epochs(monkeypatch):
+    """The epochs of scouts that were begun; the first scout is interrupted in its second one."""
     train, trained = Engine.train_epoch, []
 
     def stop_in_the_second(engine, epoch):
@@ -212,29 +213,28 @@ def test_a_scout_goes_on_bit_for_bit(tiny, tmp_path, monkeypatch):
         return train(engine, epoch)
 
     monkeypatch.setattr(Engine, "train_epoch", stop_in_the_second)
+    return trained
+
+
+def test_a_scout_goes_on_bit_for_bit(tiny, tmp_path, scout_epochs):
     with pytest.raises(KeyboardInterrupt):
         limbeck.run(scouting(tiny), out=tmp_path / "run")
     done = limbeck.run(scouting(tiny), out=tmp_path / "run", resume=True)
-    assert trained == [0, 1, 1, 2]
+    assert scout_epochs == [0, 1, 1, 2]
     assert "scout: going on after epoch 1 of 3" in log(done.folder)
-    assert_same_run(done.folder, whole.folder)
+    assert_same_run(done.folder, limbeck.run(scouting(tiny), out=tmp_path / "whole").folder)
 
 
-def test_a_scout_of_another_recipe_is_not_taken(tiny, tmp_path, monkeypatch):
-    train, trained = Engine.train_epoch, []
-
-    def stop_in_the_second(engine, epoch):
-        if not engine.splits:
-            trained.append(epoch)
-            if trained == [0, 1]:
-                raise KeyboardInterrupt
-        return train(engine, epoch)
-
-    monkeypatch.setattr(Engine, "train_epoch", stop_in_the_second)
+@pytest.mark.parametrize("change", ["recipe", "data"])
+def test_a_scout_of_another_recipe_or_data_is_not_taken(tiny, tmp_path, scout_epochs, change):
     with pytest.raises(KeyboardInterrupt):
         limbeck.run(scouting(tiny), out=tmp_path / "run")
-    limbeck.run(scouting(tiny), overrides={"seed": 3}, out=tmp_path / "run", resume=True)
-    assert trained == [0, 1, 0, 1, 2]
+    if change == "data":
+        (path,) = (tmp_path / "mnist").glob("train-images*")
+        path.write_bytes(path.read_bytes()[:-1] + b"\x07")
+    overrides = {"seed": 3} if change == "recipe" else {}
+    limbeck.run(scouting(tiny), overrides=overrides, out=tmp_path / "run", resume=True)
+    assert scout_epochs == [0, 1, 0, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def decide(folder: RunFolder, recipe: Recipe, *, resume: bool, overwrite: bool) 
 
     Example:
         >>> decide(RunFolder("nowhere"), load_recipe("quickstart"), resume=True, overwrite=False)
-        Start(resume=False, clear=False, notes=())
+        Start(resume=False, clear=True, notes=())
     """
     if not folder.begun or overwrite:
         folder.check_no_foreign_files()

@@ -223,7 +223,8 @@ class _Session:
 
     def _open(self, start: Start) -> None:
         warnings = _check_provenance(self.folder, self.provenance) if start.resume else []
-        if start.clear:
+        # A scout that is there to go on with is of no use with other data or code.
+        if start.clear or not (start.resume or self.folder.read_provenance() == self.provenance):
             self.folder.clear()
         self.folder.open(self.recipe)
         if not start.resume:

@@ -3,7 +3,8 @@
 import json
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from torch import nn
 from limbeck import models
 from limbeck.data import Data
 from limbeck.distiller import Distiller
-from limbeck.errors import UserError
+from limbeck.errors import RunError, UserError
 from limbeck.files import replacing, write_atomically
 from limbeck.replay import derived_seed
 from limbeck.runs.folder import save_network, to_csv
@@ -175,11 +176,27 @@ def _live(recipe: Recipe, settings: TeacherSettings, data: Data, role: str, repo
     network = _network(settings, data, role.removeprefix("self-"))
     about = f"{role} {settings.name}"
     if settings.training is not None:
-        folder, how = _trained(recipe, settings, network, data, reporting)
+        with _naming(role):
+            folder, how = _trained(recipe, settings, network, data, reporting)
         models.load_weights(network, folder / "teacher.safetensors", name="teacher")
         about = f"{about}: {how}"
     adapter = input_adapter(settings, data)
     return Made(LiveTeacher(network, adapter=adapter, train_mode=settings.train_mode), about)
+
+
+@contextmanager
+def _naming(role: str) -> Iterator[None]:
+    """Let what goes wrong in a teacher's training name the teacher, not the student's training."""
+    try:
+        yield
+    except RunError as error:
+        raise RunError(f"{role}: {error}") from error
+    except UserError as error:
+        key = str(error).removeprefix("data.")
+        # A self-teacher is trained by the student's settings.
+        if role == "self-teacher" or not key.startswith(("training.", "train_limit:")):
+            raise
+        raise UserError(f"{role}.{key}") from None
 
 
 def _home(recipe: Recipe, settings: TeacherSettings, network: nn.Module, data: Data) -> tuple[Path, Data]:
