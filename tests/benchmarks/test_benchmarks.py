@@ -238,3 +238,16 @@ def test_every_published_number_has_a_source(script):
     for pair, numbers in published.PUBLISHED.items():
         assert all(published.source(pair, method) for method in numbers)
         assert set(pair.split(" -> ")) <= set(limbeck.models.names())
+
+
+def test_auto_stands_beside_the_best_of_four(script, monkeypatch):
+    precision = script("precision")
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: True)
+    student, teacher = precision.rows(["mobilenetv2"], batch=4, steps=1, rounds=2)
+    assert (student["auto"], teacher["auto"]) == ("fp32 channels_last", "bf16 channels_last")
+    for measured in (student, teacher):
+        times = [value for key, value in measured.items() if key.endswith("(ms)")]
+        assert len(times) == 4
+        assert measured["auto / best"] >= 1
+    chosen = precision.row("x", "student", 0.0, "a", {"a": [3.0, 2.0], "b": [1.0, 4.0]}, steps=1)
+    assert (chosen["auto / best"], chosen["noise"], chosen["a (ms)"]) == (2.0, 2.5, 2000.0)

@@ -7,7 +7,7 @@ import pytest
 import limbeck
 from limbeck.errors import UserError
 from limbeck.runs import RunFolder, load_recipe
-from limbeck.runs.resuming import decide, meaning
+from limbeck.runs.resuming import decide_start, meaning
 from limbeck.training import Engine
 from stopped_runs import assert_same_run, log, metrics, stopping
 
@@ -169,7 +169,7 @@ def test_more_epochs_may_be_asked_for_and_fewer_not(tiny, tmp_path):
 def test_what_more_epochs_mean_for_the_schedule_is_logged(tiny, tmp_path):
     folder = RunFolder(tmp_path / "run")
     limbeck.run(tiny, out=folder.path)
-    start = decide(folder, load_recipe(tiny, {"training.epochs": 5}), resume=True, overwrite=False)
+    start = decide_start(folder, load_recipe(tiny, {"training.epochs": 5}), resume=True, overwrite=False)
     assert start.resume
     assert start.notes == (
         "training.epochs: 5 instead of 2; from here on the learning rate follows the cosine schedule of 5 epochs",

@@ -23,10 +23,10 @@ from limbeck.data import Augment, Data
 from limbeck.errors import UserError
 from limbeck.runs.recipe import Recipe
 from limbeck.runs.store import cache_folder
-from limbeck.runs.teachers import Reporting, make_teacher
+from limbeck.runs.teachers import Reporting, make_teacher, teacher_precisions
 from limbeck.seeding import generators_kept
 from limbeck.teachers import Teacher
-from limbeck.training import make_fabric, resolve_device, resolve_precision, uses_channels_last
+from limbeck.training import make_fabric, resolve_device, uses_channels_last
 
 Say = Callable[[str], None]
 
@@ -90,7 +90,7 @@ def expected_signals(recipe: Recipe, data: Data, teacher: Teacher | None) -> Sig
         "teacher": teacher_hash(teacher) if teacher else "",
         "data": data.fingerprint,
         "normalisation": [list(data.mean), list(data.std)],
-        "precision": [device, resolve_precision(training.precision, device), uses_channels_last(training, device)],
+        "precision": [device, teacher_precisions(recipe), uses_channels_last(training, device)],
     }
     augment, epochs = Augment(**recipe.data.augment.model_dump()), training.epochs if mode == "epochs" else 0
     network = recipe.student if recipe.source() == "self" else recipe.teacher
@@ -149,8 +149,8 @@ class RunCache:
 
     @property
     def precision(self) -> str:
-        """The precision in which the teacher runs."""
-        return resolve_precision(self.recipe.training.precision, self.fabric.device.type)
+        """The precision in which the teacher answers; of several the one that rounds most."""
+        return max(teacher_precisions(self.recipe), key=TOLERANCE.__getitem__)
 
     @property
     def tolerance(self) -> float:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from limbeck.data import Data, fingerprint
 from limbeck.errors import UserError
 from limbeck.runs.code import code_hash
 from limbeck.runs.recipe import Recipe
+from limbeck.training import TrainingSettings
 
 # What is compared, and what the line of an error calls it; what is not listed here only brings a warning.
 _DECIDES = {
@@ -52,14 +52,16 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
-def provenance(recipe: Recipe, data: Data, networks: Mapping[str, nn.Module], fabric: Fabric) -> dict[str, Any]:
+def provenance(
+    recipe: Recipe, data: Data, networks: Mapping[str, nn.Module], training: TrainingSettings
+) -> dict[str, Any]:
     """Describe what a run begins with.
 
     Args:
         recipe: The run's recipe.
         data: Its data.
         networks: Its networks by the recipe's key, such as ``"student"`` or ``"teacher.members.0"``.
-        fabric: Its device and precision.
+        training: Its training's settings, with nothing left at ``auto``.
 
     Returns:
         Groups of values, which JSON can hold.
@@ -69,7 +71,7 @@ def provenance(recipe: Recipe, data: Data, networks: Mapping[str, nn.Module], fa
         "data": {"train": data.fingerprint, **{name: fingerprint(split) for name, split in splits.items() if split}},
         "code": {role: code_hash(net, str(_settings(recipe, role).name)) for role, net in networks.items()},
         "files": dict(_files(recipe, networks)),
-        "training": {"device": fabric.device.type, "precision": fabric.strategy.precision.precision},
+        "training": training.model_dump(mode="json", include={"device", "precision", "channels_last"}),
         "versions": versions(),
         "threads": {"number": torch.get_num_threads()},
     }
@@ -128,7 +130,7 @@ def check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any], folder: P
         A line for each change that may alter the numbers a little, such as another version of a package.
 
     Raises:
-        UserError: If data, code, a file, the device or the precision changed.
+        UserError: If data, code, a file, the device, the precision or the memory format changed.
 
     Example:
         >>> check_unchanged({"threads": {"number": 1}}, {"threads": {"number": 2}}, Path("runs/kd"))

@@ -96,6 +96,9 @@ class LightweightSettings(Settings):
 class NetworkTeacherSettings(Settings):
     """A network as the teacher: its weights or how to train it, and the inputs that it was trained with.
 
+    ``precision`` is the one that it answers in: with ``auto`` that of ``training.precision``, if that is given, else
+    the fastest for a forward pass on the device.
+
     Example:
         >>> NetworkTeacherSettings(name="resnet56").seed
         0
@@ -110,6 +113,7 @@ class NetworkTeacherSettings(Settings):
     normalize: Normalize | None = None
     size: Count | None = None
     train_mode: bool = False
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:

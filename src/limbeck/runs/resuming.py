@@ -30,6 +30,7 @@ _ASIDE = frozenset(
         "teacher.cache_limit_gb",
         "training.device",
         "training.precision",
+        "training.channels_last",
         *(f"training.{key}" for key in WITHOUT_EFFECT),
         *(f"teacher.training.{key}" for key in WITHOUT_EFFECT),
     }
@@ -61,7 +62,7 @@ class Start:
         return replace(self, notes=(*self.notes, line))
 
 
-def decide(folder: RunFolder, recipe: Recipe, *, resume: bool, overwrite: bool) -> Start:
+def decide_start(folder: RunFolder, recipe: Recipe, *, resume: bool, overwrite: bool) -> Start:
     """Decide how a run begins in a folder that nobody else uses.
 
     Args:
@@ -75,7 +76,7 @@ def decide(folder: RunFolder, recipe: Recipe, *, resume: bool, overwrite: bool) 
             if it holds a run of another meaning than the one to be resumed.
 
     Example:
-        >>> decide(RunFolder("nowhere"), load_recipe("quickstart"), resume=True, overwrite=False)
+        >>> decide_start(RunFolder("nowhere"), load_recipe("quickstart"), resume=True, overwrite=False)
         Start(resume=False, clear=True, notes=())
     """
     if not folder.begun or overwrite:

@@ -22,7 +22,7 @@ from limbeck.runs.folder import RunFolder, check_storable, save_network
 from limbeck.runs.loading import load_recipe
 from limbeck.runs.provenance import check_unchanged, provenance, versions
 from limbeck.runs.recipe import Recipe
-from limbeck.runs.resuming import Start, check_same, decide
+from limbeck.runs.resuming import Start, check_same, decide_start
 from limbeck.runs.setting import (
     Feed,
     check_network,
@@ -33,7 +33,7 @@ from limbeck.runs.setting import (
     student_network,
 )
 from limbeck.runs.signals import terminates_as_interrupt
-from limbeck.runs.teachers import Reporting, check_teacher, make_teacher
+from limbeck.runs.teachers import Reporting, check_teacher, make_teacher, teacher_precisions
 from limbeck.seeding import generators_kept, seed_everything
 from limbeck.training import (
     Engine,
@@ -41,8 +41,9 @@ from limbeck.training import (
     Progress,
     Tally,
     build_optimizer,
+    decide,
+    in_words,
     make_fabric,
-    resolve_precision,
     uses_channels_last,
 )
 
@@ -117,7 +118,7 @@ def run(
             reporting.say(f"{folder.path}: is complete already")
             return _complete(folder, recipe)
         with folder.held() as former:
-            start = decide(folder, recipe, resume=resume, overwrite=overwrite)
+            start = decide_start(folder, recipe, resume=resume, overwrite=overwrite)
             if former:
                 start = start.noting(f"{former} ended while it worked in this folder")
             return _train(recipe, folder, start, reporting)
@@ -150,8 +151,9 @@ def default_folder(recipe: Recipe) -> Path:
 
 def _complete(folder: RunFolder, recipe: Recipe) -> Run:
     data = load_data(recipe.data)
-    _check_provenance(folder, provenance(recipe, data, check_run(recipe, data), make_fabric(recipe.training)))
-    student = student_network(recipe, data)
+    networks, student = check_run(recipe, data), student_network(recipe, data)
+    training = decide(recipe.training, student, data.shape)
+    _check_provenance(folder, provenance(recipe, data, networks, training))
     models.load_weights(student, folder.path / "student.safetensors", name="student")
     return Run(folder.path, folder.read_summary(), student.eval())
 
@@ -200,11 +202,12 @@ class _Session:
         reporting: Reporting,
     ) -> None:
         self.recipe, self.folder, self.data, self.heard = recipe, folder, data, reporting
-        self.fabric = make_fabric(recipe.training)
-        self.feed = Feed(data, recipe.data, recipe.training, self.fabric, recipe.seed)
         self.student = student_network(recipe, data)
+        self.training = decide(recipe.training, self.student, data.shape)
+        self.fabric = make_fabric(self.training)
+        self.feed = Feed(data, recipe.data, self.training, self.fabric, recipe.seed)
         self.views = self.feed.train()
-        self.provenance = provenance(recipe, data, networks, self.fabric)
+        self.provenance = provenance(recipe, data, networks, self.training)
 
     def complete(self, start: Start) -> Run:
         began = time.perf_counter()
@@ -237,12 +240,16 @@ class _Session:
         self.heard.say(line)
 
     def _headline(self) -> str:
-        training, device = self.recipe.training, self.fabric.device.type
-        precision = resolve_precision(training.precision, device)
+        training, device = self.training, self.fabric.device.type
+        layout = uses_channels_last(training, device)
+        computing = f"student {in_words(training.precision, channels_last=layout)}"
+        if self.recipe.source() in ("live", "self"):
+            answering = in_words("/".join(teacher_precisions(self.recipe)), channels_last=layout)
+            computing += f", teacher {answering}"
         return (
             f"{self.recipe.method.name}: {self.recipe.student.name} ({parameter_count(self.student):,} parameters) on"
             f" {self.data.name}, {len(self.data.train):,} training and {len(self.data.test):,} test images,"
-            f" {training.epochs} epochs, {device} {precision}, seed {self.recipe.seed}"
+            f" {training.epochs} epochs, {device}, {computing}, seed {self.recipe.seed}"
         )
 
     def _distiller(self) -> Distiller:
@@ -260,7 +267,7 @@ class _Session:
             check_finite=recipe.training.check_finite,
             **feature_arguments(recipe, self.data),
         ).to(self.fabric.device)
-        if uses_channels_last(recipe.training, self.fabric.device.type):
+        if uses_channels_last(self.training, self.fabric.device.type):
             distiller.to(memory_format=torch.channels_last)
         return distiller
 
@@ -272,7 +279,7 @@ class _Session:
         return Engine(
             distiller,
             self.views,
-            self.recipe.training,
+            self.training,
             fabric=self.fabric,
             splits=self.feed.measured(),
             num_classes=len(self.data.classes),

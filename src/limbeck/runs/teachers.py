@@ -17,6 +17,7 @@ from limbeck.data import Data
 from limbeck.distiller import Distiller
 from limbeck.errors import RunError, UserError
 from limbeck.files import replacing, write_atomically
+from limbeck.precision import Precision
 from limbeck.replay import derived_seed
 from limbeck.runs.folder import save_network, to_csv
 from limbeck.runs.recipe import NetworkTeacherSettings, Recipe, TeacherSettings
@@ -46,6 +47,7 @@ from limbeck.training import (
     Engine,
     Progress,
     TrainingSettings,
+    decide,
     make_fabric,
     resolve_device,
     resolve_precision,
@@ -55,6 +57,8 @@ from limbeck.training import (
 Say = Callable[[str], None]
 # Raised whenever the same recipe would make another teacher than before.
 _FORMAT = 2
+# Settings of a training that count as what they come to.
+_COUNTED_APART = {"device", "precision", "channels_last"}
 
 
 def _unheard(_: str) -> None:
@@ -119,6 +123,8 @@ def check_teacher(recipe: Recipe, data: Data) -> dict[str, nn.Module]:
     Raises:
         UserError: If it cannot be made, or does not fit the data.
     """
+    if recipe.source() in ("live", "self"):
+        teacher_precisions(recipe)
     match recipe.source():
         case "live":
             return {where: _network(settings, data, where) for where, settings in _networks(recipe)}
@@ -138,7 +144,30 @@ def _self_settings(recipe: Recipe) -> TeacherSettings:
         )
     # A seed of its own: otherwise the student of the same seed would walk its teacher's way again.
     seed = derived_seed(recipe.teacher.seed, 3) % 2**32
-    return TeacherSettings(name=student.name, options=student.options, training=recipe.training, seed=seed)
+    own = {"training": recipe.training, "seed": seed, "precision": recipe.teacher.precision}
+    return TeacherSettings(name=student.name, options=student.options, **own)
+
+
+def _answers_in(recipe: Recipe, settings: NetworkTeacherSettings, where: str) -> Precision:
+    wanted, key = settings.precision, f"{where}.precision"
+    if wanted == "auto":
+        wanted, key = recipe.training.precision, "training.precision"
+    return resolve_precision(wanted, resolve_device(recipe.training.device), key=key)
+
+
+def teacher_precisions(recipe: Recipe) -> list[Precision]:
+    """List the precisions that the networks of a recipe's live or self-teacher answer in, each once.
+
+    Raises:
+        UserError: If the device lacks one of them.
+
+    Example:
+        >>> from limbeck.runs import load_recipe
+        >>> teacher_precisions(load_recipe("quickstart", {"teacher.precision": "fp32"}))
+        ['fp32']
+    """
+    networks = [("teacher", recipe.teacher)] if recipe.source() == "self" else _networks(recipe)
+    return list(dict.fromkeys(_answers_in(recipe, settings, where) for where, settings in networks))
 
 
 def _networks(recipe: Recipe) -> list[tuple[str, TeacherSettings]]:
@@ -181,7 +210,8 @@ def _live(recipe: Recipe, settings: TeacherSettings, data: Data, role: str, repo
         models.load_weights(network, folder / "teacher.safetensors", name="teacher")
         about = f"{about}: {how}"
     adapter = input_adapter(settings, data)
-    return Made(LiveTeacher(network, adapter=adapter, train_mode=settings.train_mode), about)
+    precision = _answers_in(recipe, settings, role.removeprefix("self-"))
+    return Made(LiveTeacher(network, adapter=adapter, train_mode=settings.train_mode, precision=precision), about)
 
 
 @contextmanager
@@ -248,14 +278,15 @@ def _read_summary(folder: Path) -> dict[str, float]:
 def _material(
     recipe: Recipe, settings: TeacherSettings, training: TrainingSettings, network: nn.Module, data: Data
 ) -> dict[str, Any]:
-    device = resolve_device(training.device)
+    decided = decide(training, network, data.shape)
+    without = WITHOUT_EFFECT | _COUNTED_APART | (set() if training.compile else {"compile"})
     return {
         "format": _FORMAT,
         "network": [settings.name, settings.options, source_hash(network, str(settings.name))],
         "seed": settings.seed,
         "data": [data.fingerprint, data.mean, data.std, recipe.data.augment.model_dump()],
-        "training": training.model_dump(exclude={*WITHOUT_EFFECT, *(() if training.compile else ("compile",))}),
-        "precision": [device, resolve_precision(training.precision, device)],
+        "training": training.model_dump(exclude=without),
+        "precision": [decided.device, decided.precision, decided.channels_last],
     }
 
 
@@ -266,16 +297,17 @@ def _train(
     epochs, checkpoint = settings.training.epochs, folder / "checkpoints"
     reporting.say(f"training {settings.name} as teacher, {epochs} epochs on {len(data.train)} images")
     resume = usable_checkpoint(checkpoint, reporting.say)
-    fabric = make_fabric(settings.training)
-    feed = Feed(data, recipe.data, settings.training, fabric, settings.seed)
+    training = decide(settings.training, network, data.shape)
+    fabric = make_fabric(training)
+    feed = Feed(data, recipe.data, training, fabric, settings.seed)
     seed_everything(settings.seed)
     distiller = Distiller(network, method="none", check_finite=settings.training.check_finite)
-    if uses_channels_last(settings.training, fabric.device.type):
+    if uses_channels_last(training, fabric.device.type):
         distiller.to(memory_format=torch.channels_last)
     engine = Engine(
         distiller,
         feed.train(),
-        settings.training,
+        training,
         fabric=fabric,
         splits=feed.measured(),
         num_classes=len(data.classes),

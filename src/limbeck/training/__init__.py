@@ -1,6 +1,6 @@
 """The engine: loop, optimizers, schedules, precision, checkpoints."""
 
-from limbeck.training.device import make_fabric, resolve_device, resolve_precision, uses_channels_last
+from limbeck.training.device import decide, in_words, make_fabric, resolve_device, resolve_precision, uses_channels_last
 from limbeck.training.engine import Engine
 from limbeck.training.evaluate import Measured, measure
 from limbeck.training.optimizers import build_optimizer, build_schedule
@@ -20,6 +20,8 @@ __all__ = [
     "TrainingSettings",
     "build_optimizer",
     "build_schedule",
+    "decide",
+    "in_words",
     "make_fabric",
     "measure",
     "resolve_device",

@@ -1,11 +1,20 @@
-"""Where and in which precision a training runs, and what that is when nobody says."""
+"""Where, in which precision and in which memory format a training runs, and what that is by default."""
+
+from collections.abc import Sequence
 
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 
 from limbeck.errors import UserError
+from limbeck.precision import Precision
+from limbeck.training.arithmetic import depthwise_share
 from limbeck.training.mixed import LayerwisePrecision
 from limbeck.training.settings import TrainingSettings
+
+# On a CPU the backward pass of depthwise convolutions is slower in bfloat16 than in float32: with less of them in a
+# network's multiply-adds the rest gains more than they lose (benchmarks/results/precision-cpu.md).
+_DEPTHWISE_SHARE = 0.02
 
 
 def resolve_device(wanted: str) -> str:
@@ -33,8 +42,16 @@ def _has_fast_bf16(device: str) -> bool:
     return device == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
-def resolve_precision(wanted: str, device: str) -> str:
+def resolve_precision(wanted: str, device: str, *, key: str = "training.precision") -> Precision:
     """Return ``"fp32"``, ``"bf16"`` or ``"fp16"``: the one wanted, or with ``"auto"`` bf16 where the device has it.
+
+    That is the fastest for forward passes alone, and so a teacher's; what is best for a student also depends on its
+    layers, see :func:`decide`.
+
+    Args:
+        wanted: A precision or ``"auto"``.
+        device: The kind of the device.
+        key: The setting's name in error messages.
 
     Raises:
         UserError: For fp16 on a device without it.
@@ -46,8 +63,8 @@ def resolve_precision(wanted: str, device: str) -> str:
     if wanted == "auto":
         return "bf16" if _has_fast_bf16(device) else "fp32"
     if wanted == "fp16" and device != "cuda":
-        raise UserError(f"training.precision: got 'fp16' on {device}, expected auto, fp32 or bf16 there")
-    return wanted
+        raise UserError(f"{key}: got 'fp16' on {device}, expected auto, fp32 or bf16 there")
+    return "fp16" if wanted == "fp16" else "bf16" if wanted == "bf16" else "fp32"
 
 
 def make_fabric(settings: TrainingSettings) -> Fabric:
@@ -68,10 +85,54 @@ def make_fabric(settings: TrainingSettings) -> Fabric:
 
 
 def uses_channels_last(settings: TrainingSettings, device: str) -> bool:
-    """Tell whether networks and images are laid out channels-last: as told, by default on CPU and CUDA.
+    """Tell whether networks and images are laid out channels-last: as the settings say, by default on CPU and CUDA.
+
+    There it is the faster format for networks of all kinds, in either precision (benchmarks/results/precision-cpu.md).
 
     Example:
         >>> uses_channels_last(TrainingSettings(), "cpu")
         True
     """
     return device != "mps" if settings.channels_last == "auto" else settings.channels_last
+
+
+def decide(settings: TrainingSettings, network: nn.Module, shape: Sequence[int]) -> TrainingSettings:
+    """Decide what a training's settings leave to be chosen for the network that is trained.
+
+    The rule for the precision on a CPU with bfloat16: float32 for a network with more than two hundredths of its
+    multiply-adds in depthwise convolutions, else bfloat16. It depends on the network's layers alone, never on a timing,
+    so that the same recipe computes the same on any two CPUs with bfloat16.
+
+    Args:
+        settings: The training.
+        network: The network to be trained.
+        shape: The shape of one input, (channels, H, W).
+
+    Returns:
+        The settings, with a device, a precision and a memory format in place of ``auto``.
+
+    Raises:
+        UserError: If the machine lacks the device, or the device the precision.
+
+    Example:
+        >>> decided = decide(TrainingSettings(device="cpu", precision="bf16"), nn.Conv2d(1, 1, 3), (1, 8, 8))
+        >>> decided.device, decided.precision, decided.channels_last
+        ('cpu', 'bf16', True)
+    """
+    device = resolve_device(settings.device)
+    precision = resolve_precision(settings.precision, device)
+    if settings.precision == "auto" and device == "cpu" and precision == "bf16":
+        share = depthwise_share(network, torch.zeros(1, *shape))
+        precision = "fp32" if share > _DEPTHWISE_SHARE else "bf16"
+    layout = uses_channels_last(settings, device)
+    return settings.model_copy(update={"device": device, "precision": precision, "channels_last": layout})
+
+
+def in_words(precision: str, *, channels_last: bool) -> str:
+    """Say in which precision and memory format a network computes.
+
+    Example:
+        >>> in_words("bf16", channels_last=True)
+        'bf16 channels_last'
+    """
+    return f"{precision} channels_last" if channels_last else precision

@@ -80,6 +80,9 @@ class TrainingSettings(Settings):
     says whose; it waits for the device at every step. ``compile`` runs the student through ``torch.compile``, and
     ``cuda_graph`` records an epoch's step once and replays it; each is said in one line where it cannot be had.
 
+    With ``precision`` and ``channels_last`` at ``auto``, they follow device and network; see
+    :func:`limbeck.training.decide`. What is given holds for a live teacher too, unless it has a precision of its own.
+
     Example:
         >>> TrainingSettings(epochs=3).optimizer.name
         'sgd'
