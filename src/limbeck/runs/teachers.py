@@ -279,7 +279,7 @@ def _material(
     recipe: Recipe, settings: TeacherSettings, training: TrainingSettings, network: nn.Module, data: Data
 ) -> dict[str, Any]:
     decided = decide(training, network, data.shape)
-    without = WITHOUT_EFFECT | _COUNTED_APART | (set() if training.compile else {"compile"})
+    without = {*WITHOUT_EFFECT, *_COUNTED_APART, *(() if training.compile else ("compile",))}
     return {
         "format": _FORMAT,
         "network": [settings.name, settings.options, source_hash(network, str(settings.name))],
