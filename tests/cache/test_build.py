@@ -20,6 +20,7 @@ from limbeck.cache import (
     compare,
     fill,
     missing,
+    remove_cache,
     wanted,
 )
 from limbeck.data import Augment, FolderSet, Views
@@ -109,7 +110,7 @@ def test_a_killed_build_is_gone_on_with_and_never_two_at_once(tmp_path):
     store = store_of(tmp_path, signals)
     stored = len(store)
     assert 0 < stored < signals.slots
-    with pytest.raises(RunError, match=f"process {builder.pid} is filling it already; wait for it"):
+    with pytest.raises(RunError, match=f"process {builder.pid} on .* is working on it; wait for it"):
         fill(store, live, replay_of(signals))
     os.kill(builder.pid, signal.SIGKILL)
     builder.join()
@@ -138,6 +139,16 @@ def test_a_full_disk_ends_a_build_in_one_line(tmp_path, monkeypatch):
     assert "\n" not in str(error.value)
     assert fill(store, live, replay_of(signals)) == signals.slots - 64
     assert store.verify() == 0
+
+
+def test_a_cache_is_not_deleted_beneath_a_build(tmp_path):
+    store = store_of(tmp_path)
+    with building(store), pytest.raises(RunError, match=r"process \d+ on .* is working on it; wait for it") as error:
+        remove_cache(store.folder)
+    assert "\n" not in str(error.value)
+    assert (store.folder / "about.json").is_file()
+    remove_cache(store.folder)
+    assert not store.folder.exists()
 
 
 def test_a_lock_is_free_again_afterwards(tmp_path):

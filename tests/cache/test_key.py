@@ -1,8 +1,10 @@
 """Everything that decides what a teacher says decides which cache is its."""
 
 import copy
-import importlib
+import importlib.util
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from torch import nn
 from limbeck.cache import RowFormat, Signals, teacher_hash
 from limbeck.data import Augment
 from limbeck.errors import UserError
+from limbeck.runs.store import source_hash
 from limbeck.teachers import EnsembleTeacher, InputAdapter, LiveTeacher
 
 
@@ -80,6 +83,69 @@ def test_an_edited_forward_is_another_teacher(tmp_path, monkeypatch):
             hashes.add(teacher_hash(importlib.import_module("edited_teacher").Mine(2, 3)))
     sys.modules.pop("edited_teacher", None)
     assert len(hashes) == 2
+
+
+NAMESAKES = """
+from torch import nn
+class {name}(nn.Linear):
+    def forward(self, x):
+        return super().forward({body})
+"""
+
+
+def test_classes_of_one_name_hash_alike_in_every_process(tmp_path, monkeypatch):
+    """A set of classes is ordered by their addresses, which differ from process to process; here by their turn."""
+
+    class Ordered(type):
+        turn = 1
+
+        def __hash__(cls):
+            return Ordered.turn * int(cls.__module__.removeprefix("namesake_"))
+
+    kinds = []
+    for number in (1, 2, 3):
+        path = tmp_path / f"namesake_{number}.py"
+        path.write_text(f"# {number}")
+        kind = Ordered("Block", (nn.Linear,), {"__module__": path.stem})
+        monkeypatch.setitem(sys.modules, path.stem, SimpleNamespace(__file__=str(path), __name__=path.stem))
+        kinds.append(kind)
+    network = nn.Sequential(*(kind(2, 2) for kind in kinds))
+    hashes = set()
+    for Ordered.turn in (1, -1, 5):
+        hashes.add(teacher_hash(network))
+    assert len(hashes) == 1
+
+
+@pytest.mark.parametrize("package", ["limbeck", "timm", "torch", "torchvision"])
+def test_a_comment_in_a_library_makes_no_other_teacher_and_one_in_own_code_does(tmp_path, monkeypatch, package):
+    """One rule for caches and for kept teachers."""
+    found = {}
+    for module in (f"{package}.pretended", "own_code"):
+        for comment in ("# one", "# another"):
+            path = tmp_path / f"{module}.py"
+            path.write_text(NAMESAKES.format(name="Mine", body="x") + comment)
+            spec = importlib.util.spec_from_file_location(module, path)
+            made = importlib.util.module_from_spec(spec)
+            with monkeypatch.context() as patched:
+                patched.setitem(sys.modules, module, made)
+                spec.loader.exec_module(made)
+                torch.manual_seed(0)
+                network = made.Mine(2, 3)
+                found[module, comment] = teacher_hash(network), source_hash(network)
+    library, own = (
+        [found[module, comment] for comment in ("# one", "# another")]
+        for module in (f"{package}.pretended", "own_code")
+    )
+    assert library[0] == library[1]
+    assert all(one != other for one, other in zip(*own, strict=True))
+
+
+def test_a_kept_teacher_does_not_depend_on_the_version_of_torch(monkeypatch):
+    network = network_of()
+    before = source_hash(network), teacher_hash(network)
+    monkeypatch.setattr(torch, "__version__", "99.0")
+    monkeypatch.setattr(Path, "read_bytes", lambda self: b"another version")
+    assert (source_hash(network), teacher_hash(network)) == before
 
 
 def test_keys_differ_for_every_ingredient():

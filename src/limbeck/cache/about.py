@@ -1,7 +1,6 @@
 """What a cache says about itself, so that it is never taken for another."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,14 @@ import torch
 from limbeck.cache.key import differing
 from limbeck.cache.signals import Signals
 from limbeck.errors import UserError
+from limbeck.files import write_atomically
 
 
 def write_about(folder: Path, signals: Signals) -> None:
     """Write whose rows a cache holds, in one move."""
-    partial = folder / f"about.json.partial-{os.getpid()}"
     about = {"label": signals.label, "estimate": signals.estimate, "slots": signals.slots, "key": signals.key}
     about |= {"torch": torch.__version__, "holds": signals.material}
-    partial.write_text(json.dumps(about, indent=2) + "\n")
-    partial.replace(folder / "about.json")
+    write_atomically(folder / "about.json", json.dumps(about, indent=2) + "\n")
 
 
 def read_about(folder: Path) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""What a cache belongs to, as hashes: another teacher, or another anything, is another cache."""
+"""What a cache, or a kept teacher, belongs to, as hashes: another one is not taken for it."""
 
 import hashlib
 import inspect
@@ -12,13 +12,16 @@ import torch
 from torch import Tensor, nn
 
 _PLAIN = (bool, int, float, str, type(None))
+# Packages whose layers count by name and settings: an upgrade, or a comment edited there, makes no other network. Where
+# limbeck itself changes what a network computes, the formats in runs/teachers.py and cache/signals.py are raised.
+_LIBRARIES = {"limbeck", "timm", "torch", "torchvision"}
 
 
 def teacher_hash(teacher: nn.Module) -> str:
     """Hash everything that decides what a teacher answers.
 
-    That is every weight and buffer, the class of every module with the file that defines it (those of PyTorch itself
-    aside), and every plain setting of a module, such as a stride, a size to resize to, or how several are averaged.
+    That is every weight and buffer, the class and every plain setting of every module (a stride, a size to resize to,
+    how several are averaged), and the files of the user's own code that define such classes; see :func:`user_code`.
 
     Args:
         teacher: A teacher or a network; its device and memory format do not count.
@@ -34,16 +37,41 @@ def teacher_hash(teacher: nn.Module) -> str:
         >>> teacher_hash(net) == before
         False
     """
-    digest = hashlib.sha256()
-    for name, module in teacher.named_modules():
-        kind = type(module)
-        digest.update(f"{name} {kind.__module__}.{kind.__qualname__} {_settings(module)}\n".encode())
-    for kind in sorted({type(module) for module in teacher.modules()}, key=lambda kind: kind.__qualname__):
-        digest.update(_source(kind))
+    digest = hashlib.sha256(structure(teacher).encode())
+    for content in user_code(teacher):
+        digest.update(content)
     for name, tensor in chain(teacher.named_parameters(), teacher.named_buffers()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(_bytes(tensor))
     return digest.hexdigest()
+
+
+def structure(network: nn.Module) -> str:
+    """List every module of a network: its name, class and plain settings.
+
+    Example:
+        >>> print(structure(nn.ReLU()), end="")
+         torch.nn.modules.activation.ReLU [('inplace', False)]
+    """
+    lines = []
+    for name, module in network.named_modules():
+        kind = type(module)
+        lines.append(f"{name} {kind.__module__}.{kind.__qualname__} {_settings(module)}\n")
+    return "".join(lines)
+
+
+def user_code(network: nn.Module) -> list[bytes]:
+    """Return the files that define a network's classes, in an order that is the same in every process.
+
+    PyTorch, torchvision, timm and limbeck itself are left out.
+
+    Example:
+        >>> user_code(nn.Linear(1, 1))
+        []
+    """
+    kinds = {type(module) for module in network.modules()}
+    found = {(kind.__module__, kind.__qualname__, _source(kind)) for kind in kinds}
+    return [source for _, _, source in sorted(found) if source]
 
 
 def _settings(module: nn.Module) -> list[tuple[str, Any]]:
@@ -58,7 +86,7 @@ def _is_setting(key: str, value: Any) -> bool:
 
 
 def _source(kind: type) -> bytes:
-    if kind.__module__.partition(".")[0] == "torch":
+    if kind.__module__.partition(".")[0] in _LIBRARIES:
         return b""
     try:
         path = inspect.getsourcefile(kind)

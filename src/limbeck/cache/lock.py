@@ -1,11 +1,13 @@
-"""One builder of a cache at a time."""
+"""One builder of a cache at a time, and no deletion beneath it."""
 
-import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from limbeck.cache.store import SignalStore
-from limbeck.errors import RunError
+from limbeck.errors import RunError, UserError
+from limbeck.locking import locked
 
 
 @contextmanager
@@ -22,30 +24,50 @@ def building(store: SignalStore) -> Iterator[None]:
 
     Example:
         >>> import tempfile
-        >>> from pathlib import Path
         >>> from limbeck.cache import RowFormat, Signals
         >>> store = SignalStore.open(Path(tempfile.mkdtemp()), Signals("views", 9, RowFormat(3)))
         >>> with building(store), building(store):
         ...     pass
         Traceback (most recent call last):
-        limbeck.errors.RunError: signal cache ...: process ... is filling it already; wait for it, or stop it ...
+        limbeck.errors.RunError: signal cache ...: process ... is working on it; wait for it, or stop it first
     """
-    folder = store.folder
     if not store.writable:
-        raise RunError(f"signal cache {folder}: cannot be written, so it cannot be filled")
-    # Only POSIX systems have it, and a cache is opened only there.
-    import fcntl
-
-    file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            who = os.read(file, 20).decode(errors="replace") or "unknown"
-            already = f"process {who} is filling it already; wait for it, or stop it and begin again"
-            raise RunError(f"signal cache {folder}: {already}") from None
-        os.ftruncate(file, 0)
-        os.pwrite(file, str(os.getpid()).encode(), 0)
+        raise RunError(f"signal cache {store.folder}: cannot be written, so it cannot be filled")
+    with _held(store.folder):
         yield
-    finally:
-        os.close(file)
+
+
+def remove_cache(folder: Path) -> None:
+    """Delete a cache's folder, unless a process is filling it.
+
+    A training that reads the cache keeps what it has open.
+
+    Args:
+        folder: The folder of one cache.
+
+    Raises:
+        RunError: If a process is filling it, or it cannot be deleted.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp()) / "cache"
+        >>> folder.mkdir()
+        >>> remove_cache(folder)
+        >>> folder.exists()
+        False
+    """
+    with _held(folder):
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            raise RunError(f"signal cache {folder}: cannot be deleted ({error.strerror or error})") from error
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder / "lock", f"signal cache {folder}"))
+        except UserError as error:
+            raise RunError(str(error)) from None
+        yield

@@ -2,16 +2,15 @@
 
 import hashlib
 import sys
-import sysconfig
 from pathlib import Path
 
 from torch import nn
 
-_OWN_PACKAGE = Path(__file__).resolve().parents[1]
+from limbeck.cache.key import user_code
 
 
 def code_hash(network: nn.Module, name: str = "") -> str:
-    """Hash the files that define a network's parts, those of installed packages and of limbeck aside.
+    """Hash the user's own files that define a network; what counts is what counts for a signal cache.
 
     Args:
         network: The network.
@@ -24,17 +23,11 @@ def code_hash(network: nn.Module, name: str = "") -> str:
         >>> code_hash(nn.Linear(1, 1)) == code_hash(nn.ReLU())
         True
     """
-    modules = {type(part).__module__ for part in network.modules()}
-    if name.startswith("python:"):
-        modules.add(name.split(":")[1])
     digest = hashlib.sha256()
-    for module in sorted(modules):
-        path = getattr(sys.modules.get(module), "__file__", None)
-        if path and _is_users(Path(path).resolve()):
-            digest.update(Path(path).read_bytes())
+    for content in user_code(network):
+        digest.update(content)
+    module = sys.modules.get(name.split(":")[1]) if name.startswith("python:") else None
+    path = getattr(module, "__file__", None)
+    if path:
+        digest.update(Path(path).read_bytes())
     return digest.hexdigest()
-
-
-def _is_users(path: Path) -> bool:
-    roots = (_OWN_PACKAGE, *(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib")))
-    return not any(path.is_relative_to(root) for root in roots)

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import nn
 
+from limbeck.cache.key import structure
 from limbeck.errors import RunError, UserError
 from limbeck.files import remove_leftovers
 from limbeck.locking import LockedError, locked
@@ -51,7 +52,9 @@ def content_key(material: Mapping[str, Any]) -> str:
 
 
 def source_hash(network: nn.Module, name: str = "") -> str:
-    """Hash a network's structure and the user's own files that define its parts: an edited one is another teacher.
+    """Hash a network's structure and the user's own files that define it, so that an edited one is another teacher.
+
+    What counts is what counts for a signal cache, see :func:`limbeck.cache.key.user_code`: no version of a library.
 
     Args:
         network: The network.
@@ -61,7 +64,7 @@ def source_hash(network: nn.Module, name: str = "") -> str:
         >>> source_hash(nn.Linear(1, 1)) == source_hash(nn.Linear(2, 2))
         False
     """
-    return hashlib.sha256(f"{network!r} {code_hash(network, name)}".encode()).hexdigest()
+    return hashlib.sha256(f"{structure(network)} {code_hash(network, name)}".encode()).hexdigest()
 
 
 def kept(folder: Path, make: Callable[[Path], None], say: Callable[[str], None] = lambda _: None) -> Path:

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ from limbeck.training.tally import Tally
 Row = dict[str, float]
 # LW-KD's discriminator has an Adam of its own; its rate and momentum are ours.
 _ADVERSARY_OPTIMIZER = OptimizerSettings(name="adam", lr=1e-3, betas=(0.5, 0.999))
+# In how many batches a teacher is searched for logits that are not finite, once the loss is not: a fault of weights or
+# of normalization shows in the first.
+_BATCHES_TO_BLAME = 100
 
 
 class Engine:
@@ -178,7 +182,7 @@ class Engine:
         means = tally.means()
         seconds = time.perf_counter() - start
         if not all(-float("inf") < value < float("inf") for value in means.values()):
-            raise RunError(f"epoch {epoch + 1}: the loss is {means['loss']}; try a lower learning rate or clip_norm")
+            raise RunError(f"epoch {epoch + 1}: {self._why_not_finite(epoch, means['loss'])}")
         row: Row = {"epoch": epoch + 1, "lr": float(rate), **{f"train.{name}": value for name, value in means.items()}}
         if self.distiller.listeners is not None:
             row["selected"] = float(self.distiller.listeners.float().mean())
@@ -186,6 +190,19 @@ class Engine:
         if self._due(epoch, self.settings.evaluate_every):
             row.update(self._measure())
         return row
+
+    @torch.no_grad()
+    def _why_not_finite(self, epoch: int, loss: float) -> str:
+        teacher = self.distiller.teacher
+        batches = islice(self.views.epoch(epoch), 0 if teacher is None else _BATCHES_TO_BLAME)
+        for batch in batches:
+            assert teacher is not None
+            with self.fabric.autocast():
+                finite = teacher(batch.inputs, batch.labels, batch.indices, epoch).isfinite().all(dim=1)
+            if not finite.all():
+                rows = f"nan or inf in {int((~finite).sum())} of a batch's {len(finite)} rows"
+                return f"the teacher's logits: {rows}; check its weights, its normalization and teacher.precision"
+        return f"the loss is {loss}; try a lower learning rate or clip_norm"
 
     def train_epoch(self, epoch: int) -> Tally:
         """Go once through the views of ``epoch`` and return its sums; nothing is measured or recorded."""

@@ -41,8 +41,7 @@ class LayerwisePrecision(MixedPrecision):
 
     def optimizer_step(self, optimizer: Any, **kwargs: Any) -> Any:
         """Step one optimizer, unless its gradients are not finite."""
-        step = optimizer.step if self.scaler is None else lambda **more: self.scaler.step(optimizer, **more)
-        return step(**kwargs)
+        return optimizer.step(**kwargs) if self.scaler is None else self.scaler.step(optimizer, **kwargs)
 
     def end_step(self) -> bool:
         """Move the loss scale, once all optimizers are done with a step.
