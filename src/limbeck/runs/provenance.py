@@ -14,7 +14,7 @@ from limbeck.data import Data, fingerprint
 from limbeck.errors import UserError
 from limbeck.runs.code import code_hash
 from limbeck.runs.recipe import Recipe
-from limbeck.training import TrainingSettings
+from limbeck.training import decide
 
 # What is compared, and what the line of an error calls it; what is not listed here only brings a warning.
 _DECIDES = {
@@ -52,20 +52,18 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
-def provenance(
-    recipe: Recipe, data: Data, networks: Mapping[str, nn.Module], training: TrainingSettings
-) -> dict[str, Any]:
+def provenance(recipe: Recipe, data: Data, networks: Mapping[str, nn.Module]) -> dict[str, Any]:
     """Describe what a run begins with.
 
     Args:
         recipe: The run's recipe.
         data: Its data.
         networks: Its networks by the recipe's key, such as ``"student"`` or ``"teacher.members.0"``.
-        training: Its training's settings, with nothing left at ``auto``.
 
     Returns:
         Groups of values, which JSON can hold.
     """
+    training = decide(recipe.training, networks["student"], data.shape)
     splits = {"validation": data.validation, "test": data.test}
     return {
         "data": {"train": data.fingerprint, **{name: fingerprint(split) for name, split in splits.items() if split}},

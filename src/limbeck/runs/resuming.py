@@ -9,9 +9,9 @@ from typing import Any
 
 from limbeck.errors import UserError
 from limbeck.runs.folder import RunFolder
-from limbeck.runs.loading import load_recipe
 from limbeck.runs.recipe import Recipe
 from limbeck.training.checkpoint import has_checkpoint, load_checkpoint
+from limbeck.validation import validated
 
 # Settings of a training that leave its result as it is.
 WITHOUT_EFFECT = frozenset({"evaluate_every", "checkpoint_every", "check_finite", "cuda_graph"})
@@ -76,6 +76,7 @@ def decide_start(folder: RunFolder, recipe: Recipe, *, resume: bool, overwrite: 
             if it holds a run of another meaning than the one to be resumed.
 
     Example:
+        >>> from limbeck.runs import load_recipe
         >>> decide_start(RunFolder("nowhere"), load_recipe("quickstart"), resume=True, overwrite=False)
         Start(resume=False, clear=True, notes=())
     """
@@ -117,7 +118,8 @@ def check_same(folder: RunFolder, recipe: Recipe) -> Recipe:
 def _stored(folder: RunFolder) -> Recipe:
     values = folder.read_recipe()
     try:
-        return load_recipe(values)
+        # For comparison only: what it names is not imported.
+        return validated(Recipe, values)
     except UserError as error:
         expected = "expected the recipe of a run of this version; --overwrite replaces the run"
         raise UserError(f"{folder.path / 'recipe.yaml'}: cannot be read ({error}), {expected}") from None
@@ -140,6 +142,7 @@ def meaning(recipe: Recipe) -> dict[str, Any]:
     """Return what decides a run's numbers, as flat keys; ``training.epochs`` is left out, since it may grow.
 
     Example:
+        >>> from limbeck.runs import load_recipe
         >>> one, other = (load_recipe("quickstart", {"method": m}) for m in ("kd", {"name": "kd", "temperature": 4}))
         >>> meaning(one) == meaning(other), meaning(one)["method.temperature"]
         (True, 4.0)

@@ -151,9 +151,8 @@ def default_folder(recipe: Recipe) -> Path:
 
 def _complete(folder: RunFolder, recipe: Recipe) -> Run:
     data = load_data(recipe.data)
-    networks, student = check_run(recipe, data), student_network(recipe, data)
-    training = decide(recipe.training, student, data.shape)
-    _check_provenance(folder, provenance(recipe, data, networks, training))
+    _check_provenance(folder, provenance(recipe, data, check_run(recipe, data)))
+    student = student_network(recipe, data)
     models.load_weights(student, folder.path / "student.safetensors", name="student")
     return Run(folder.path, folder.read_summary(), student.eval())
 
@@ -207,7 +206,7 @@ class _Session:
         self.fabric = make_fabric(self.training)
         self.feed = Feed(data, recipe.data, self.training, self.fabric, recipe.seed)
         self.views = self.feed.train()
-        self.provenance = provenance(recipe, data, networks, self.training)
+        self.provenance = provenance(recipe, data, networks)
 
     def complete(self, start: Start) -> Run:
         began = time.perf_counter()
