@@ -23,12 +23,18 @@ def refused(recipe, tmp_path, message, **overrides):
 
 def test_mistakes_that_show_late_leave_nothing_either(tiny, tmp_path):
     kd = {**tiny, "method": "kd"}
-    refused(kd, tmp_path, "61", **{"teacher.training.batch_size": 61})
+    refused(kd, tmp_path, "teacher.training.batch_size: got 61", **{"teacher.training.batch_size": 61})
     refused(kd, tmp_path, "teacher.train_limit: got 6000", **{"teacher.train_limit": 6000})
     refused(kd, tmp_path, "cannot be written", **{"output.cache": "/dev/null/x"})
     refused({**tiny, "method": "lr_ds"}, tmp_path, "batch_size: got 58", **{"training.batch_size": 58})
     lightweight = {**tiny, "method": "lw_kd", "teacher": {"lightweight": {"source": "nowhere"}}}
     refused(lightweight, tmp_path, "nowhere")
+
+
+def test_a_teacher_that_diverges_is_named(tiny, tmp_path):
+    overrides = {"teacher.training.optimizer.lr": 1e30}
+    with pytest.raises(RunError, match="^teacher: epoch 1: the loss"):
+        limbeck.run({**tiny, "method": "kd"}, overrides=overrides, out=tmp_path / "run")
 
 
 def test_a_comparison_checks_every_method_before_the_first_run(tiny, tmp_path):

@@ -15,10 +15,11 @@ import torch
 from limbeck import methods
 from limbeck.data import Data
 from limbeck.errors import UserError
+from limbeck.files import write_atomically
 from limbeck.report.plot import save_comparison_plot
 from limbeck.report.table import MethodResult, TeacherResult, comparison_rows, to_csv, to_markdown
 from limbeck.runs.ahead import fill_ahead, shared_caches
-from limbeck.runs.folder import RunFolder, is_occupied, write_atomically
+from limbeck.runs.folder import RunFolder, is_occupied
 from limbeck.runs.loading import dump_recipe, load_recipe
 from limbeck.runs.measured_teacher import MeasuredTeacher, measure_teacher
 from limbeck.runs.recipe import MethodSettings, Recipe, unlabelled

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,12 +16,14 @@ from torch import nn
 from limbeck import models
 from limbeck.data import Data
 from limbeck.distiller import Distiller
-from limbeck.errors import UserError
+from limbeck.errors import RunError, UserError
+from limbeck.files import replacing, write_atomically
 from limbeck.precision import Precision
 from limbeck.replay import derived_seed
 from limbeck.runs.folder import save_network, to_csv
 from limbeck.runs.given_weights import library_weights, recorded_normalize
 from limbeck.runs.recipe import NetworkTeacherSettings, Recipe, TeacherSettings
+from limbeck.runs.resuming import WITHOUT_EFFECT, usable_checkpoint
 from limbeck.runs.setting import (
     Feed,
     check_network,
@@ -55,9 +58,8 @@ from limbeck.training import (
 
 Say = Callable[[str], None]
 # Raised whenever the same recipe would make another teacher than before.
-_FORMAT = 1
-# Settings of a training that leave its result as it is, or that count as what they come to.
-_WITHOUT_EFFECT = {"evaluate_every", "checkpoint_every", "check_finite", "cuda_graph"}
+_FORMAT = 2
+# Settings of a training that count as what they come to.
 _COUNTED_APART = {"device", "precision", "channels_last"}
 
 
@@ -114,8 +116,11 @@ def make_teacher(recipe: Recipe, data: Data, reporting: Reporting) -> Made:
     return made
 
 
-def check_teacher(recipe: Recipe, data: Data) -> None:
+def check_teacher(recipe: Recipe, data: Data) -> dict[str, nn.Module]:
     """Make the teacher's network and look whether it fits, without training anything.
+
+    Returns:
+        The live networks, each by the key that it stands under.
 
     Raises:
         UserError: If it cannot be made, or does not fit the data.
@@ -124,13 +129,13 @@ def check_teacher(recipe: Recipe, data: Data) -> None:
         teacher_precisions(recipe)
     match recipe.source():
         case "live":
-            for where, settings in _networks(recipe):
-                _network(settings, data, where)
+            return {where: _network(settings, data, where) for where, settings in _networks(recipe)}
         case "self":
             _self_settings(recipe)
         case "lightweight":
             check_num_classes(len(data.classes))
             synthesize(2, 1, source=recipe.teacher.lightweight.source)
+    return {}
 
 
 def _self_settings(recipe: Recipe) -> TeacherSettings:
@@ -206,7 +211,7 @@ def _live(recipe: Recipe, settings: TeacherSettings, data: Data, role: str, repo
             f"{role}: normalized with the mean {recorded.mean} and deviation {recorded.std} that its file records"
         )
     if settings.training is not None:
-        with teachers_keys(role, settings):
+        with _naming(role):
             folder, how = _trained(recipe, settings, network, data, reporting)
         models.load_weights(network, folder / "teacher.safetensors", name="teacher")
         about = f"{about}: {how}"
@@ -216,31 +221,18 @@ def _live(recipe: Recipe, settings: TeacherSettings, data: Data, role: str, repo
 
 
 @contextmanager
-def teachers_keys(role: str, settings: TeacherSettings) -> Iterator[None]:
-    """Report a mistake within the block under the teacher's own keys: ``training`` is its ``training`` there.
-
-    Args:
-        role: The teacher's key in the recipe; a self-teacher has the student's training.
-        settings: Its settings.
-
-    Raises:
-        UserError: With the teacher's key in front.
-
-    Example:
-        >>> with teachers_keys("teacher", TeacherSettings()):
-        ...     raise UserError("training.batch_size: got 61, expected at most 60 images")
-        Traceback (most recent call last):
-        limbeck.errors.UserError: teacher.training.batch_size: got 61, expected at most 60 images
-    """
+def _naming(role: str) -> Iterator[None]:
+    """Let what goes wrong in a teacher's training name the teacher, not the student's training."""
     try:
         yield
+    except RunError as error:
+        raise RunError(f"{role}: {error}") from error
     except UserError as error:
-        line = str(error)
-        if line.startswith("training.") and role != "self-teacher":
-            line = f"{role}.{line}"
-        elif line.startswith("data.train_limit") and settings.train_limit is not None:
-            line = f"{role}.{line.removeprefix('data.')}"
-        raise UserError(line) from None
+        key = str(error).removeprefix("data.")
+        # A self-teacher is trained by the student's settings.
+        if role == "self-teacher" or not key.startswith(("training.", "train_limit:")):
+            raise
+        raise UserError(f"{role}.{key}") from None
 
 
 def _home(recipe: Recipe, settings: TeacherSettings, network: nn.Module, data: Data) -> tuple[Path, Data]:
@@ -271,19 +263,29 @@ def _trained(
 ) -> tuple[Path, str]:
     folder, data = _home(recipe, settings, network, data)
     known = folder.is_dir()
-    kept(folder, lambda path: _train(path, recipe, settings, network, data, reporting))
-    summary = json.loads((folder / "summary.json").read_text())
+    kept(folder, lambda path: _train(path, recipe, settings, network, data, reporting), reporting.say)
+    summary = _read_summary(folder)
     once = f"trained on {len(data.train):,} images in {summary['seconds']:.0f} s" + (
         " before this run" if known else ""
     )
     return folder, f"{once} (kept in {folder})"
 
 
+def _read_summary(folder: Path) -> dict[str, float]:
+    try:
+        summary: dict[str, float] = json.loads((folder / "summary.json").read_bytes())
+        return {key: summary[key] for key in ("seconds", "test.accuracy")}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{folder}: is damaged, expected a kept teacher; delete it to train the teacher again"
+        ) from None
+
+
 def _material(
     recipe: Recipe, settings: TeacherSettings, training: TrainingSettings, network: nn.Module, data: Data
 ) -> dict[str, Any]:
     decided = decide(training, network, data.shape)
-    without = _WITHOUT_EFFECT | _COUNTED_APART | (set() if training.compile else {"compile"})
+    without = {*WITHOUT_EFFECT, *_COUNTED_APART, *(() if training.compile else ("compile",))}
     begun = {"weights": _content(settings), "entry": settings.weights_entry, "freeze": settings.freeze}
     # Left out where nothing is given, so that teachers trained from scratch keep their keys.
     given = {key: value for key, value in begun.items() if value}
@@ -308,7 +310,9 @@ def _train(
     folder: Path, recipe: Recipe, settings: TeacherSettings, network: nn.Module, data: Data, reporting: Reporting
 ) -> None:
     assert settings.training is not None
-    reporting.say(f"training {settings.name} as teacher, {settings.training.epochs} epochs on {len(data.train)} images")
+    epochs, checkpoint = settings.training.epochs, folder / "checkpoints"
+    reporting.say(f"training {settings.name} as teacher, {epochs} epochs on {len(data.train)} images")
+    resume = usable_checkpoint(checkpoint, reporting.say)
     training = decide(settings.training, network, data.shape)
     fabric = make_fabric(training)
     feed = Feed(data, recipe.data, training, fabric, settings.seed)
@@ -323,14 +327,16 @@ def _train(
         fabric=fabric,
         splits=feed.measured(),
         num_classes=len(data.classes),
+        checkpoint=checkpoint,
         progress=reporting.progress,
-        say=reporting.say,
+        say=lambda line: reporting.say(f"teacher: {line}"),
     )
-    rows = engine.fit()
+    rows = engine.fit(resume=resume)
     summary = {**rows[-1], "parameters": parameter_count(network), "seconds": sum(row["seconds"] for row in rows)}
     save_network(folder / "teacher.safetensors", engine.network, describe(settings, data))
-    (folder / "metrics.csv").write_text(to_csv(rows))
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2))
+    write_atomically(folder / "metrics.csv", to_csv(rows))
+    write_atomically(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+    shutil.rmtree(checkpoint)
 
 
 def _lightweight(recipe: Recipe, data: Data, reporting: Reporting) -> Made:
@@ -346,9 +352,10 @@ def _lightweight(recipe: Recipe, data: Data, reporting: Reporting) -> Made:
             # A weak one is told of below, also by the runs that take it from the store.
             warnings.simplefilter("ignore", UserWarning)
             bank = train_lightweight(len(data.classes), seed=seed, **made_from)
-        bank.save(path / "bank.safetensors")
+        with replacing(path / "bank.safetensors") as partial:
+            bank.save(partial)
 
-    bank = LightweightBank.load(kept(folder, train) / "bank.safetensors")
+    bank = LightweightBank.load(kept(folder, train, reporting.say) / "bank.safetensors")
     teacher = LightweightTeacher(bank, seed=recipe.seed, class_mean=settings.class_mean)
     about = f"lightweight teacher: {bank.accuracy:.2%} of held-out synthetic samples right"
     if bank.accuracy < GOOD_ACCURACY:
