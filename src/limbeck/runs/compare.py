@@ -1,32 +1,36 @@
 """Many methods and seeds, one shared teacher, one table."""
 
-import multiprocessing
-import os
-import signal
+import logging
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from limbeck import methods
 from limbeck.data import Data
-from limbeck.errors import UserError
+from limbeck.errors import RunError, UserError
+from limbeck.files import write_atomically
 from limbeck.report.plot import save_comparison_plot
 from limbeck.report.table import MethodResult, comparison_rows, to_csv, to_markdown
 from limbeck.runs.ahead import fill_ahead, shared_caches
-from limbeck.runs.folder import RunFolder, is_occupied, write_atomically
-from limbeck.runs.loading import dump_recipe, load_recipe
-from limbeck.runs.recipe import MethodSettings, Recipe, unlabelled
+from limbeck.runs.comparison_folder import ComparisonFolder
+from limbeck.runs.folder import RunFolder
+from limbeck.runs.loading import load_recipe
+from limbeck.runs.recipe import CompareSettings, MethodSettings, Recipe, unlabelled
 from limbeck.runs.run import check_run, run
 from limbeck.runs.setting import Feed, load_data
+from limbeck.runs.signals import terminates_as_interrupt
 from limbeck.runs.teachers import Made, Reporting, make_teacher
+from limbeck.runs.workers import Workers, cores
 from limbeck.training import make_fabric, measure, resolve_device
 
 Tick = Callable[[int, int], None]
+_log = logging.getLogger(__name__)
+_REASON_LENGTH = 300
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,18 @@ class Planned:
         return f"{self.name}, seed {self.recipe.seed}"
 
 
+class Outcome(NamedTuple):
+    """How a run of a comparison ended.
+
+    Attributes:
+        accuracy: On the test split; None if the run failed.
+        reason: Why it failed, in one line.
+    """
+
+    accuracy: float | None
+    reason: str = ""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """What a comparison found.
@@ -59,6 +75,7 @@ class Comparison:
         title: What was compared.
         notes: What the figures are, and a line about each teacher.
         teacher_accuracy: The live teacher's test accuracy; None if no method has one.
+        failures: A line for each run that failed; resuming the comparison tries these runs again.
     """
 
     folder: Path
@@ -66,11 +83,12 @@ class Comparison:
     title: str
     notes: tuple[str, ...]
     teacher_accuracy: float | None
+    failures: tuple[str, ...] = ()
 
     @property
     def markdown(self) -> str:
         """The table in Markdown."""
-        notes = "".join(f"\n- {note}" for note in self.notes)
+        notes = "".join(f"\n- {note}" for note in (*self.notes, *self.failures))
         return to_markdown(comparison_rows(self.results), f"{self.title}\n{notes}")
 
 
@@ -80,6 +98,7 @@ def compare(
     overrides: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     jobs: int | None = None,
     reporting: Reporting | None = None,
     tick: Tick | None = None,
@@ -87,44 +106,57 @@ def compare(
     """Run every method of the recipe's ``compare`` with every seed, and put the last epochs side by side.
 
     Teachers are made once, before the first run, and shared. Seed k of every method has the same initial student and
-    the same order of the same views.
+    the same order of the same views. A run that fails is a row of the table with its reason; the others go on.
 
     Args:
         recipe: A YAML file, the name of a packaged recipe, a mapping, or a recipe.
         overrides: Values by dotted key, such as ``{"compare.seeds": 3}``.
         out: The folder; by default ``runs/NAME-compare``.
-        resume: Keep the complete runs in the folder and go on with the others.
+        resume: Keep the complete runs in the folder and go on with the others. Methods and seeds may have been added,
+            left out or put into another order since; the table is of those asked for now.
+        overwrite: Delete the comparison in the folder, if there is one.
         jobs: Runs at a time, each a process with an equal share of the CPU cores; by default one a core on a CPU, and
             one on a GPU.
         reporting: Who is told what happens; nobody by default.
-        tick: Told how many epochs of how many are done, about twice a second.
+        tick: Called with how many epochs of how many are done, about twice a second; with one job after each run.
 
     Returns:
         The comparison; its files are in ``folder``.
 
     Raises:
-        UserError: If anything given cannot be used; no run has been started then.
-        RunError: If a training fails.
+        UserError: If anything given cannot be used, or another process works in the folder; no run has been started.
+        RunError: If the training of a teacher fails, or the results cannot be written.
     """
     recipe = load_recipe(recipe, overrides)
     reporting = reporting or Reporting()
-    folder = Path(out or recipe.output.root / f"{recipe.name}-compare")
-    plans = _plan(recipe, folder)
-    _check_folder(folder, recipe, resume=resume)
+    folder = ComparisonFolder(out or recipe.output.root / f"{recipe.name}-compare", resume=resume, overwrite=overwrite)
+    plans = _plan(recipe, folder.path)
+    folder.check(recipe)
     at_a_time, data = _jobs(jobs, plans), load_data(recipe.data)
     for plan in {plan.name: plan for plan in plans}.values():
         check_run(plan.recipe, data)
-    RunFolder(folder).open(recipe)
-    teachers = {plan.recipe.source(): plan.recipe for plan in plans}
-    try:
-        made = {source: make_teacher(of, data, reporting) for source, of in teachers.items()}
-    except UserError:
-        RunFolder(folder).abandon()
-        raise
-    _run_all(plans, at_a_time, made, data, reporting, tick)
-    comparison = _collect(recipe, folder, plans, made, data)
-    _write(comparison)
+    if resume:
+        for plan in plans:
+            plan.folder.check(plan.recipe, resume=True)
+    with terminates_as_interrupt(), folder.held(recipe):
+        comparison = _complete(recipe, folder.path, plans, data, at_a_time, reporting, tick)
+        _write(comparison)
     return comparison
+
+
+def _complete(
+    recipe: Recipe,
+    folder: Path,
+    plans: Sequence[Planned],
+    data: Data,
+    jobs: int,
+    reporting: Reporting,
+    tick: Tick | None,
+) -> Comparison:
+    teachers = {plan.recipe.source(): plan.recipe for plan in plans}
+    made = {source: make_teacher(of, data, reporting) for source, of in teachers.items()}
+    failed = _run_all(plans, jobs, made, data, reporting, tick)
+    return _collect(recipe, folder, plans, made, data, failed)
 
 
 def _plan(recipe: Recipe, folder: Path) -> list[Planned]:
@@ -132,37 +164,33 @@ def _plan(recipe: Recipe, folder: Path) -> list[Planned]:
     # Seeds outside, so that a comparison that is stopped early holds every method.
     for seed in range(recipe.seed, recipe.seed + recipe.compare.seeds):
         for name in recipe.compare.methods:
-            one = recipe.model_copy(update={"method": _method(recipe, name), "seed": seed})
+            # A run does not depend on what it is compared with, which may change when the comparison is resumed.
+            changes = {"method": _method(recipe, name), "seed": seed, "compare": CompareSettings()}
+            one = recipe.model_copy(update=changes)
             planned.append(Planned(name, one, RunFolder(folder / name / f"seed-{seed}")))
     return planned
 
 
 def _method(recipe: Recipe, name: str) -> MethodSettings:
-    # What the recipe's own method is set to holds here too, unless the comparison sets it otherwise.
-    settings = {recipe.method.name: recipe.method.model_extra or {}, **recipe.compare.settings}
+    # What the recipe's own method is set to holds here too, but for the keys that the comparison sets otherwise.
+    given, own = recipe.compare.settings, recipe.method
+    settings = {**given, own.name: _merged(own.model_extra or {}, given.get(own.name, {}))}
     return recipe.compare.model_copy(update={"settings": settings}).method(name)
 
 
-def _check_folder(folder: Path, recipe: Recipe, *, resume: bool) -> None:
-    stored = folder / "recipe.yaml"
-    occupied = is_occupied(folder, "the comparison")
-    if occupied and not stored.is_file():
-        raise UserError(f"{folder}: is not empty and holds no comparison, expected another --out")
-    if occupied and not resume:
-        raise UserError(f"{folder}: holds a comparison, expected another --out, or --resume to go on with it")
-    if occupied and stored.read_text() != dump_recipe(recipe):
-        raise UserError(f"{folder}: holds a comparison by another recipe, expected the same to resume")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**below, **above}
+    for key in below.keys() & above.keys():
+        if isinstance(below[key], Mapping) and isinstance(above[key], Mapping):
+            merged[key] = _merged(below[key], above[key])
+    return merged
 
 
 def _jobs(wanted: int | None, plans: Sequence[Planned]) -> int:
     if wanted is not None and wanted < 1:
         raise UserError(f"jobs: got {wanted}, expected a whole number of at least 1")
     on_cpu = resolve_device(plans[0].recipe.training.device) == "cpu"
-    return min(wanted or (_cores() if on_cpu else 1), len(plans))
+    return min(wanted or (cores() if on_cpu else 1), len(plans))
 
 
 def _run_all(
@@ -172,71 +200,80 @@ def _run_all(
     data: Data,
     reporting: Reporting,
     tick: Tick | None,
-) -> None:
+) -> dict[str, str]:
+    """Do what is left to do, and return the reasons of the runs that failed by their labels."""
     waiting = [plan for plan in plans if not plan.folder.finished]
     shared = shared_caches([plan.recipe for plan in waiting])
+    progress = _Overall(plans, reporting, tick)
     if jobs == 1:
         for cache in shared:
-            fill_ahead(cache, made, data, reporting.say, None, 1)
+            fill_ahead(cache, made, data, reporting.say, None)
         for plan in waiting:
-            run(plan.recipe, out=plan.folder.path, resume=True, reporting=reporting)
-        return
-    with _one_share_each(jobs) as threads:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(jobs, context, initializer=_prepare_worker, initargs=(threads,)) as pool:
-            try:
-                for cache in shared:
-                    fill_ahead(cache, made, data, reporting.say, pool, jobs)
-                futures = {pool.submit(_work, p.recipe.model_dump(mode="json"), p.folder.path): p for p in waiting}
-                _wait(futures, plans, reporting, tick)
-            except BaseException:
-                _stop(pool)
-                raise
+            progress.ended(plan, attempt(plan.recipe, plan.folder.path, reporting))
+        return progress.failed
+    with Workers(jobs) as workers:
+        for cache in shared:
+            fill_ahead(cache, made, data, reporting.say, workers)
+        tasks = [(plan.recipe.model_dump(mode="json"), plan.folder.path) for plan in waiting]
+        for finished in workers.finished(_attempt_in_worker, tasks):
+            progress.moved()
+            for number, outcome in finished.items():
+                died = isinstance(outcome, Exception)
+                progress.ended(waiting[number], Outcome(None, str(outcome)) if died else outcome)
+    return progress.failed
 
 
-@contextmanager
-def _one_share_each(jobs: int) -> Iterator[int]:
-    """Give the processes started within an equal share of the cores: two that spin on the same ones crawl."""
-    # No more than this process was given, by OMP_NUM_THREADS or torch.set_num_threads.
-    threads = max(1, min(torch.get_num_threads(), _cores() // jobs))
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    try:
-        yield threads
-    finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
+class _Overall:
+    """How far the runs of a comparison have come, and which failed."""
+
+    def __init__(self, plans: Sequence[Planned], reporting: Reporting, tick: Tick | None) -> None:
+        self.plans, self.say, self.tick = plans, reporting.say, tick
+        self.failed: dict[str, str] = {}
+
+    def ended(self, plan: Planned, outcome: Outcome) -> None:
+        if outcome.accuracy is None:
+            self.failed[plan.label] = outcome.reason
+            self.say(f"{plan.label}: failed: {outcome.reason}")
         else:
-            os.environ["OMP_NUM_THREADS"] = before
+            self.say(f"{plan.label}: test accuracy {outcome.accuracy:.2%}")
+        self.moved()
+
+    def moved(self) -> None:
+        if self.tick:
+            plans = [plan for plan in self.plans if plan.label not in self.failed]
+            self.tick(sum(map(_epochs_done, plans)), sum(plan.recipe.training.epochs for plan in plans))
 
 
-def _work(recipe: dict[str, Any], folder: Path) -> float:
-    return float(run(recipe, out=folder, resume=True).summary["test.accuracy"])
+def attempt(recipe: Recipe | Mapping[str, Any], folder: Path, reporting: Reporting | None = None) -> Outcome:
+    """Do one run of a comparison; whatever fails in it is its outcome.
+
+    Args:
+        recipe: The run's recipe.
+        folder: The run's folder.
+        reporting: Who is told what happens.
+    """
+    try:
+        done = run(recipe, out=folder, resume=True, reporting=reporting)
+    except (UserError, RunError) as error:
+        return Outcome(None, _shortened(str(error)))
+    except Exception as error:
+        _log.debug("%s failed", folder, exc_info=True)
+        with suppress(OSError):
+            RunFolder(folder).log(traceback.format_exc())
+        return Outcome(None, _shortened(f"{type(error).__name__}: {error}"))
+    return Outcome(float(done.summary["test.accuracy"]))
 
 
-def _prepare_worker(threads: int) -> None:
-    # Ctrl-C reaches the whole group: it is for the parent to stop its workers, without their tracebacks.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(threads)
+def _shortened(text: str) -> str:
+    line = next(iter(text.splitlines()), "")
+    return line if len(line) <= _REASON_LENGTH else f"{line[:_REASON_LENGTH]} ..."
 
 
-def _stop(pool: ProcessPoolExecutor) -> None:
-    processes = list((pool._processes or {}).values())
-    pool.shutdown(wait=False, cancel_futures=True)
-    for process in processes:
-        process.terminate()
-
-
-def _wait(
-    futures: Mapping[Future[float], Planned], plans: Sequence[Planned], reporting: Reporting, tick: Tick | None
-) -> None:
-    pending = set(futures)
-    while pending:
-        done, pending = wait(pending, timeout=0.5, return_when="FIRST_COMPLETED")
-        for future in done:
-            reporting.say(f"{futures[future].label}: test accuracy {future.result():.2%}")
-        if tick:
-            tick(sum(_epochs_done(plan) for plan in plans), sum(plan.recipe.training.epochs for plan in plans))
+def _attempt_in_worker(recipe: dict[str, Any], folder: Path) -> Outcome:
+    try:
+        return attempt(recipe, folder)
+    except KeyboardInterrupt:
+        return Outcome(None, "its process was stopped")
 
 
 def _epochs_done(plan: Planned) -> int:
@@ -245,16 +282,21 @@ def _epochs_done(plan: Planned) -> int:
 
 
 def _collect(
-    recipe: Recipe, folder: Path, plans: Sequence[Planned], made: Mapping[Any, Made], data: Data
+    recipe: Recipe,
+    folder: Path,
+    plans: Sequence[Planned],
+    made: Mapping[Any, Made],
+    data: Data,
+    failed: Mapping[str, str],
 ) -> Comparison:
     said = _teacher_predictions(recipe, made.get("live"), data)
-    results = []
-    for name in recipe.compare.methods:
-        folders = [plan.folder for plan in plans if plan.name == name]
-        results.append(_result(name, folders, said))
+    results = tuple(
+        _result(name, [p for p in plans if p.name == name], failed, said) for name in recipe.compare.methods
+    )
     accuracy = None if said is None else float((said == data.test.labels.cpu()).double().mean())
     notes = (*_notes(made, data), *_own_settings(recipe))
-    return Comparison(folder, tuple(results), _title(recipe, data), notes, accuracy)
+    failures = tuple(f"{label} failed: {reason}" for label, reason in failed.items())
+    return Comparison(folder, results, _title(recipe, data), notes, accuracy, failures)
 
 
 def _teacher_predictions(recipe: Recipe, live: Made | None, data: Data) -> torch.Tensor | None:
@@ -273,7 +315,8 @@ def _teacher_predictions(recipe: Recipe, live: Made | None, data: Data) -> torch
         return measure(torch.nn.Identity(), batches(), len(data.classes)).predictions
 
 
-def _result(name: str, folders: Sequence[RunFolder], said: torch.Tensor | None) -> MethodResult:
+def _result(name: str, plans: Sequence[Planned], failed: Mapping[str, str], said: torch.Tensor | None) -> MethodResult:
+    folders = [plan.folder for plan in plans if plan.label not in failed]
     summaries = [folder.read_summary() for folder in folders]
 
     def column(key: str) -> tuple[float, ...]:
@@ -282,6 +325,7 @@ def _result(name: str, folders: Sequence[RunFolder], said: torch.Tensor | None) 
     agreement = None
     if said is not None:
         agreement = tuple(float((folder.read_predictions() == said).double().mean()) for folder in folders)
+    first = summaries[0] if summaries else {}
     return MethodResult(
         method=name,
         accuracies=column("test.accuracy"),
@@ -289,8 +333,9 @@ def _result(name: str, folders: Sequence[RunFolder], said: torch.Tensor | None) 
         nll=column("test.loss"),
         agreement=agreement,
         seconds=column("training.seconds"),
-        parameters=summaries[0]["student.parameters"],
-        selected_share=summaries[0].get("selected"),
+        parameters=first.get("student.parameters"),
+        selected_share=first.get("selected"),
+        failures=tuple(f"seed {p.recipe.seed}: {failed[p.label]}" for p in plans if p.label in failed),
     )
 
 
@@ -318,6 +363,7 @@ def _write(comparison: Comparison) -> None:
     folder = comparison.folder
     write_atomically(folder / "table.md", comparison.markdown)
     write_atomically(folder / "table.csv", to_csv(comparison.results))
-    save_comparison_plot(
-        comparison.results, folder / "plot", title=comparison.title, teacher_accuracy=comparison.teacher_accuracy
-    )
+    if any(result.accuracies for result in comparison.results):
+        save_comparison_plot(
+            comparison.results, folder / "plot", title=comparison.title, teacher_accuracy=comparison.teacher_accuracy
+        )
