@@ -2,6 +2,40 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from reprlib import Repr
+
+# Wide enough for a value that fits the line; one that repeats itself a million times is not written out.
+_SHORT = Repr()
+_SHORT.maxlevel = 3
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 1000
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 20
+
+
+def shortened(value: object, limit: int = 80, *, quoted: bool = True) -> str:
+    r"""Write a value as one printable line of limited length, for a message.
+
+    Args:
+        value: Anything; a nested value is written to three levels.
+        limit: Most characters of the result.
+        quoted: Whether text stands in quotation marks.
+
+    Returns:
+        Python's own representation where it fits; else its beginning and ``...``.
+
+    Example:
+        >>> print(shortened("a\nb"), shortened("a\nb", quoted=False))
+        'a\nb' a\nb
+        >>> shortened("x" * 1000, 20)
+        "'xxxxxxxxxxxxxxxx..."
+    """
+    try:
+        text = repr(value[: 2 * limit]) if isinstance(value, str) else _SHORT.repr(value)
+    except ValueError:
+        # Python refuses to write whole numbers of thousands of digits.
+        text = f"a {type(value).__name__} that is too large to write"
+    if isinstance(value, str) and not quoted:
+        text = text[1:-1]
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
 class UserError(ValueError):
@@ -33,12 +67,12 @@ def unknown_name(kind: str, name: object, valid: Iterable[str], *, limit: int = 
         unknown method 'dits'; did you mean 'dist'? Valid: dist, kd
     """
     names = sorted(valid)
-    near = get_close_matches(str(name).lower(), names, n=3, cutoff=0.5)
+    near = get_close_matches(str(name)[:100].lower(), names, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else "."
     listed = ", ".join(names) or "none"
     if len(names) > limit:
         listed = f"{len(names)} names" + ("" if near else f", such as {', '.join(names[:3])}")
-    return UserError(f"unknown {kind} {str(name)!r}{hint} Valid: {listed}")
+    return UserError(f"unknown {kind} {shortened(str(name))}{hint} Valid: {listed}")
 
 
 class RunError(RuntimeError):

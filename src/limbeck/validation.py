@@ -6,7 +6,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
-from limbeck.errors import UserError, unknown_name
+from limbeck.errors import UserError, shortened, unknown_name
 
 
 def _kinds(annotation: Any) -> list[Any]:
@@ -72,14 +72,14 @@ def _line(model: type[BaseModel], error: ValidationError, where: str) -> UserErr
     first = min(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
     # Names of union members and of types appear in the path too; a key of a recipe is what the user wrote.
     path = tuple(part for part in first["loc"] if not (isinstance(part, str) and ("[" in part or part[:1].isupper())))
-    name = ".".join(str(part) for part in (where, *path) if part not in ("",))
+    name = ".".join(shortened(str(part), quoted=False) for part in (where, *path) if part not in ("",))
     if first["type"] == "extra_forbidden":
         return UserError(f"{name}: {unknown_name('key', path[-1], _fields_at(model, path))}")
     if first["type"] == "missing":
         return UserError(f"{name}: missing, expected a value")
     if isinstance(first.get("ctx", {}).get("error"), UserError):
         return UserError(_within(name, str(first["ctx"]["error"]), _fields_at(model, (*path, ""))))
-    return UserError(f"{name}: got {first['input']!r}, {_expectation(first['msg'])}")
+    return UserError(f"{name}: got {shortened(first['input'])}, {_expectation(first['msg'])}")
 
 
 def validated(model: type[Model], values: Mapping[str, Any], where: str = "") -> Model:

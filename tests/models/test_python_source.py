@@ -101,7 +101,7 @@ def test_weights_are_loaded(folder: Path) -> None:
             {},
             "unknown function of module 'limbeck_test_net': 'takes_noth'; did you mean",
         ),
-        ("limbeck_test_net:NUMBER", {}, "'NUMBER' is a int, expected a function"),
+        ("limbeck_test_net:NUMBER", {}, "'NUMBER' is a int, expected a function or a class of torch.nn.Module"),
         ("limbeck_test_net:takes_both", {"hiden": 1}, "option 'hiden'; did you mean 'hidden'? Valid: hidden"),
         (
             "limbeck_test_net:takes_neither",

@@ -71,7 +71,7 @@ def test_members_by_word_and_a_round_trip():
         ({"members": [{"name": "a", "source": "live"}]}, "teacher.members.0.source: unknown key 'source'"),
         ({"members": ["resnet8"]}, "teacher.members.0 resnet8: has no weights, expected teacher.members.0.weights or"),
         ({"members": [{"seed": 1}]}, "teacher.members.0.name: missing, expected a network"),
-        ({"members": ["python:gone_away:make"]}, "teacher.members.0: model 'python:gone_away:make'"),
+        ({"members": ["python:gone_away:make"]}, "teacher.members.0.name: got 'python:gone_away:make'"),
     ],
 )
 def test_mistakes_about_members_are_one_line_and_nothing_is_written(tiny, tmp_path, teacher, message):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from limbeck.cli.words import Pairs, Recipe, make_console, stoppable
+from limbeck.cli.words import Pairs, Recipe, Trust, make_console, stoppable
 
 app = typer.Typer(
     help="Store what a teacher says, once for all runs: build, check, info, clear.",
@@ -21,7 +21,7 @@ Perhaps = Annotated[
     epilog="Examples:  limbeck cache build quickstart teacher.cache=views  |"
     "  limbeck cache build recipe.yaml teacher.cache=epochs teacher.cache_dtype=float32 --seeds 3"
 )
-def build(recipe: Recipe, overrides: Pairs = None, seeds: Seeds = 1) -> None:
+def build(recipe: Recipe, overrides: Pairs = None, seeds: Seeds = 1, trust: Trust = False) -> None:
     """Ask a recipe's teacher about every view, or go on with it, and store what it says."""
     from limbeck.cli.console import LiveProgress, Overall
     from limbeck.runs import Reporting, parse_overrides
@@ -33,18 +33,19 @@ def build(recipe: Recipe, overrides: Pairs = None, seeds: Seeds = 1) -> None:
         with stoppable("the same command goes on"), LiveProgress(console) as progress:
             say = Reporting(lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True), progress)
             values = parse_overrides(overrides or [])
-            build_cache(recipe, overrides=values, seeds=seeds, reporting=say, tick=overall.tick)
+            build_cache(recipe, overrides=values, seeds=seeds, reporting=say, tick=overall.tick, trust=trust)
     finally:
         overall.stop()
 
 
 @app.command(epilog="Examples:  limbeck cache check quickstart teacher.cache=views")
-def check(recipe: Recipe, overrides: Pairs = None, seeds: Seeds = 1) -> None:
+def check(recipe: Recipe, overrides: Pairs = None, seeds: Seeds = 1, trust: Trust = False) -> None:
     """Compare stored rows with their checksums, and some with what the teacher says now."""
     from limbeck.runs import parse_overrides
     from limbeck.runs.cache_commands import check_cache_files
 
-    check_cache_files(recipe, overrides=parse_overrides(overrides or []), seeds=seeds, say=_print)
+    values = parse_overrides(overrides or [])
+    check_cache_files(recipe, overrides=values, seeds=seeds, say=_print, trust=trust)
 
 
 @app.command(epilog="Examples:  limbeck cache info  |  limbeck cache info quickstart teacher.cache=views")

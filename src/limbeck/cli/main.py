@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from limbeck.cli.cache import app as cache
-from limbeck.cli.words import Pairs, Recipe, Stopped, make_console, stoppable
+from limbeck.cli.words import Pairs, Recipe, Stopped, Trust, make_console, stoppable
 
 app = typer.Typer(
     name="limbeck",
@@ -45,7 +45,7 @@ def _everywhere(
     epilog="Examples:  limbeck run quickstart  |  limbeck run recipe.yaml method=lr+dist seed=1 --out runs/first  |"
     "  limbeck run recipe.yaml --out runs/first --resume"
 )
-def run(recipe: Recipe, overrides: Pairs = None, out: Out = None, resume: Resume = False) -> None:
+def run(recipe: Recipe, overrides: Pairs = None, out: Out = None, resume: Resume = False, trust: Trust = False) -> None:
     """Distil one student as a recipe says."""
     from limbeck.cli.console import LiveProgress
     from limbeck.runs import Reporting, parse_overrides
@@ -54,7 +54,8 @@ def run(recipe: Recipe, overrides: Pairs = None, out: Out = None, resume: Resume
     console = make_console()
     with stoppable(), LiveProgress(console) as progress:
         say = Reporting(lambda line: console.print(line, highlight=False, markup=False), progress)
-        run_recipe(recipe, overrides=parse_overrides(overrides or []), out=out, resume=resume, reporting=say)
+        values = parse_overrides(overrides or [])
+        run_recipe(recipe, overrides=values, out=out, resume=resume, reporting=say, trust=trust)
 
 
 @app.command(
@@ -74,6 +75,7 @@ def compare(
     ] = None,
     out: Out = None,
     resume: Resume = False,
+    trust: Trust = False,
 ) -> None:
     """Run several methods and seeds with one teacher, and print one table."""
     from limbeck.cli.console import LiveProgress, Overall
@@ -89,7 +91,14 @@ def compare(
         with stoppable(), LiveProgress(console) as progress:
             say = Reporting(lambda line: console.print(line, highlight=False, markup=False), progress)
             found = compare_recipe(
-                recipe, overrides=values, out=out, resume=resume, jobs=jobs, reporting=say, tick=overall.tick
+                recipe,
+                overrides=values,
+                out=out,
+                resume=resume,
+                jobs=jobs,
+                reporting=say,
+                tick=overall.tick,
+                trust=trust,
             )
     finally:
         overall.stop()
@@ -123,7 +132,7 @@ def recipes(
     name: Annotated[str | None, typer.Argument(help="A packaged recipe.", show_default=False)] = None,
 ) -> None:
     """List the packaged recipes, or print one, to begin a recipe of your own with."""
-    from limbeck.runs.loading import packaged, read_recipe
+    from limbeck.recipes import packaged, read_recipe
 
     if name is not None:
         print(read_recipe(name)[1], end="")

@@ -17,6 +17,10 @@ Pairs = Annotated[
     typer.Argument(metavar="[KEY=VALUE]...", help="Values that replace the recipe's, such as training.epochs=5."),
 ]
 
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Let the recipe run python: functions from outside the working folder.")
+]
+
 
 def make_console() -> Console:
     """Make the console that a command prints to.

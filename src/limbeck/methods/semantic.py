@@ -57,6 +57,7 @@ def load_prior(path: Path) -> Tensor:
         tensor([[0.7500, 0.2500],
                 [0.5000, 0.5000]])
     """
+    path = path.expanduser()
     if path.suffix not in (".npy", ".csv", ".safetensors"):
         raise UserError(f"semantic.prior: got {str(path)!r}, expected a .npy, .csv or .safetensors file")
     if not path.is_file():

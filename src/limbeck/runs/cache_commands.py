@@ -19,6 +19,7 @@ from limbeck.runs.recipe import Recipe
 from limbeck.runs.setting import load_data
 from limbeck.runs.store import cache_folder
 from limbeck.runs.teachers import Reporting, is_trained, make_teacher
+from limbeck.runs.trust import check_imports_nothing
 
 Source = str | Path | Mapping[str, Any] | Recipe
 Overrides = Mapping[str, Any] | None
@@ -32,6 +33,7 @@ def build_cache(
     seeds: int = 1,
     reporting: Reporting | None = None,
     tick: Tick = lambda *_: None,
+    trust: bool = False,
 ) -> int:
     """Fill the cache of a recipe's teacher, or what is missing of it; this is what ``limbeck cache build`` calls.
 
@@ -44,6 +46,7 @@ def build_cache(
         seeds: For how many seeds, with ``epochs``.
         reporting: Who is told what happens; nobody by default.
         tick: Told how many rows of how many are stored.
+        trust: Whether the recipe may name any ``python:`` function, see :func:`limbeck.runs.trust.check_trust`.
 
     Returns:
         How many rows were stored now.
@@ -61,7 +64,7 @@ def build_cache(
         (100, 0)
     """
     reporting, stored = reporting or Reporting(), 0
-    asked = _asked(recipe, overrides)
+    asked = _asked(recipe, overrides, trust=trust)
     data = load_data(asked.data)
     check_cache(asked, data)
     for one in _by_seed(asked, seeds):
@@ -74,7 +77,9 @@ def build_cache(
     return stored
 
 
-def check_cache_files(recipe: Source, *, overrides: Overrides = None, seeds: int = 1, say: Say = print) -> None:
+def check_cache_files(
+    recipe: Source, *, overrides: Overrides = None, seeds: int = 1, say: Say = print, trust: bool = False
+) -> None:
     """Compare every stored row with its checksum, and some with what the teacher says now.
 
     Rows that do not match their checksums are marked as not stored, so that they are made again.
@@ -84,12 +89,13 @@ def check_cache_files(recipe: Source, *, overrides: Overrides = None, seeds: int
         overrides: As for :func:`build_cache`.
         seeds: As for :func:`build_cache`.
         say: Told what was found, in a line for each cache.
+        trust: As for :func:`build_cache`.
 
     Raises:
         UserError: If anything given cannot be used.
         RunError: If rows were damaged, or differ from the teacher.
     """
-    asked = _asked(recipe, overrides)
+    asked = _asked(recipe, overrides, trust=trust)
     for one, folder, data in _existing(asked, seeds, say):
         cache = _opened(one, data, Reporting(say))
         damaged = cache.store.verify()
@@ -137,8 +143,8 @@ def clear_caches(recipe: Source | None, *, overrides: Overrides = None, seeds: i
         say(f"deleted: {line}")
 
 
-def _asked(recipe: Source, overrides: Overrides) -> Recipe:
-    asked = load_recipe(recipe, overrides)
+def _asked(recipe: Source, overrides: Overrides, *, trust: bool = False) -> Recipe:
+    asked = load_recipe(recipe, overrides, trust=trust)
     if asked.teacher.cache == "off":
         raise UserError("teacher.cache: got 'off', expected views or epochs, such as teacher.cache=views")
     if not is_cached(asked):
@@ -176,7 +182,9 @@ def _existing(recipe: Recipe, seeds: int, say: Say) -> Iterator[tuple[Recipe, Pa
 def _folders(recipe: Source | None, overrides: Overrides, seeds: int, say: Say) -> Iterator[Path]:
     """Yield the caches of a recipe, or all there are, and say so where there are none."""
     if recipe is not None:
-        yield from (folder for _, folder, _ in _existing(_asked(recipe, overrides), seeds, say))
+        asked = _asked(recipe, overrides)
+        check_imports_nothing(asked, "cache info and clear")
+        yield from (folder for _, folder, _ in _existing(asked, seeds, say))
         return
     parent = cache_folder() / "signals"
     folders = sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []

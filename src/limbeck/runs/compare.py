@@ -102,6 +102,7 @@ def compare(
     jobs: int | None = None,
     reporting: Reporting | None = None,
     tick: Tick | None = None,
+    trust: bool = False,
 ) -> Comparison:
     """Run every method of the recipe's ``compare`` with every seed, and put the last epochs side by side.
 
@@ -119,6 +120,7 @@ def compare(
             one on a GPU.
         reporting: Who is told what happens; nobody by default.
         tick: Called with how many epochs of how many are done, about twice a second; with one job after each run.
+        trust: Whether the recipe may name any ``python:`` function, see :func:`limbeck.runs.trust.check_trust`.
 
     Returns:
         The comparison; its files are in ``folder``.
@@ -127,7 +129,7 @@ def compare(
         UserError: If anything given cannot be used, or another process works in the folder; no run has been started.
         RunError: If the training of a teacher fails, or the results cannot be written.
     """
-    recipe = load_recipe(recipe, overrides)
+    recipe = load_recipe(recipe, overrides, trust=trust)
     reporting = reporting or Reporting()
     folder = ComparisonFolder(out or recipe.output.root / f"{recipe.name}-compare", resume=resume, overwrite=overwrite)
     plans = _plan(recipe, folder.path)
@@ -253,7 +255,8 @@ def attempt(recipe: Recipe | Mapping[str, Any], folder: Path, reporting: Reporti
         reporting: Who is told what happens.
     """
     try:
-        done = run(recipe, out=folder, resume=True, reporting=reporting)
+        # What its recipe names was checked with the comparison's.
+        done = run(recipe, out=folder, resume=True, reporting=reporting, trust=True)
     except (UserError, RunError) as error:
         return Outcome(None, _shortened(str(error)))
     except Exception as error:

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from limbeck.errors import RunError, UserError
+from limbeck.errors import RunError, UserError, shortened
 from limbeck.files import remove_leftovers, write_atomically
 from limbeck.locking import LockedError, locked
 from limbeck.runs.folder import is_occupied
@@ -52,7 +52,7 @@ class ComparisonFolder:
             ways = "expected another --out, --resume to go on with it, or --overwrite to delete it"
             raise UserError(f"{self.path}: holds a comparison, {ways}")
         if self.resume:
-            self._check_same(load_recipe(stored), recipe)
+            self._check_same(load_recipe(stored, trust=True), recipe)
 
     def _is_occupied(self) -> bool:
         entries = is_occupied(self.path, "the comparison") and list(self.path.iterdir())
@@ -62,7 +62,7 @@ class ComparisonFolder:
         for key, before, now in differences(stored.model_dump(mode="json"), given.model_dump(mode="json")):
             if key.partition(".")[0] not in _FREE:
                 raise UserError(
-                    f"{self.path}: holds a comparison with {key} {_shown(before)}, got {_shown(now)}; expected the same"
+                    f"{self.path}: holds a comparison with {key} {shortened(before)}, got {shortened(now)}; expected the same"
                     " to resume (methods, seeds and their order may differ)"
                 )
 
@@ -133,8 +133,3 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], group: str = 
             yield from differences(old, new, f"{group}{key}.")
         elif old != new:
             yield f"{group}{key}", old, new
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:76]} ..."

@@ -4,17 +4,39 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
 from limbeck import methods
-from limbeck.errors import UserError
+from limbeck.errors import UserError, shortened
 from limbeck.training import TrainingSettings
 from limbeck.training.settings import Count, Positive, named
 from limbeck.validation import Settings, validated
 
+# Method, seed and what marks a temporary file stand in the same name, of which most file systems take 255 bytes.
+_LONGEST_NAME = 100
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Side = Annotated[int, Field(ge=1, le=4096)]
 LayerNames = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+def expanded(path: Path) -> Path:
+    """Replace a leading ``~`` by the home folder, as a shell does.
+
+    Raises:
+        UserError: If there is no such user.
+
+    Example:
+        >>> expanded(Path("~/data")) == Path.home() / "data"
+        True
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise UserError(f"got {shortened(str(path))}, whose home folder is not known, expected a path") from None
+
+
+UserPath = Annotated[Path, AfterValidator(expanded)]
 
 
 class AugmentSettings(Settings):
@@ -52,17 +74,17 @@ class DataSettings(Settings):
     """
 
     name: str
-    root: Path | None = None
+    root: UserPath | None = None
     download: bool = False
     validation: Share = 0.0
     train_limit: Count | None = None
-    size: Count | None = None
+    size: Side | None = None
     color: Literal["auto", "rgb", "grey"] = "auto"
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     split_seed: Seed = 0
     augment: AugmentSettings = AugmentSettings()
     normalize: Normalize | None = None
-    workers: Annotated[int, Field(ge=0)] = 0
+    workers: Annotated[int, Field(ge=0, le=64)] = 0
 
 
 class ModelSettings(Settings):
@@ -74,7 +96,7 @@ class ModelSettings(Settings):
     """
 
     name: str
-    weights: Path | None = None
+    weights: UserPath | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     layers: LayerNames | None = None
 
@@ -102,13 +124,13 @@ class NetworkTeacherSettings(Settings):
     """
 
     name: str | None = None
-    weights: Path | None = None
+    weights: UserPath | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     training: TrainingSettings | None = None
     train_limit: Count | None = None
     seed: Seed = 0
     normalize: Normalize | None = None
-    size: Count | None = None
+    size: Side | None = None
     train_mode: bool = False
 
     @model_validator(mode="after")
@@ -258,8 +280,8 @@ class OutputSettings(Settings):
         PosixPath('runs')
     """
 
-    root: Path = Path("runs")
-    cache: Path | None = None
+    root: UserPath = Path("runs")
+    cache: UserPath | None = None
 
 
 class Recipe(Settings):
@@ -271,7 +293,7 @@ class Recipe(Settings):
         30
     """
 
-    name: Annotated[str, Field(min_length=1, max_length=100)] = "run"
+    name: Annotated[str, Field(min_length=1)] = "run"
     task: Literal["classification"] = "classification"
     data: DataSettings
     teacher: TeacherSettings = TeacherSettings()
@@ -281,6 +303,16 @@ class Recipe(Settings):
     compare: CompareSettings = CompareSettings()
     output: OutputSettings = OutputSettings()
     seed: Seed = 0
+
+    @field_validator("name")
+    @classmethod
+    def _within_root(cls, name: str) -> str:
+        # Run folders are named after it: it must not lead out of output.root.
+        if name in (".", "..") or re.search(r"[/\\\x00-\x1f\x7f]", name):
+            raise ValueError("expected the name of a folder, without / and \\ and control characters")
+        if len(name.encode()) > _LONGEST_NAME:
+            raise ValueError(f"expected a name of at most {_LONGEST_NAME} bytes")
+        return name
 
     @model_validator(mode="before")
     @classmethod

@@ -71,6 +71,7 @@ def run(
     out: str | Path | None = None,
     resume: bool = False,
     reporting: Reporting | None = None,
+    trust: bool = False,
 ) -> Run:
     """Distil one student as a recipe says; this is what ``limbeck run`` calls.
 
@@ -83,6 +84,7 @@ def run(
         out: The run folder; by default ``runs/NAME-METHOD-seedN``.
         resume: Go on with a run that was stopped; a complete run is only read.
         reporting: Who is told what happens; nobody by default.
+        trust: Whether the recipe may name any ``python:`` function, see :func:`limbeck.runs.trust.check_trust`.
 
     Returns:
         The complete run.
@@ -99,7 +101,7 @@ def run(
         >>> 0 <= done.summary["test.accuracy"] <= 1
         True
     """
-    recipe = load_recipe(recipe, overrides)
+    recipe = load_recipe(recipe, overrides, trust=trust)
     reporting = reporting or Reporting()
     folder = RunFolder(out or default_folder(recipe))
     folder.check(recipe, resume=resume)

@@ -1,0 +1,82 @@
+"""What `key=value` words mean: a method by its name has its own defaults, in any order; a comparison merges by key."""
+
+import importlib
+
+import pytest
+
+from limbeck import methods
+from limbeck.errors import UserError
+from limbeck.runs import load_recipe, packaged, parse_overrides
+
+compare = importlib.import_module("limbeck.runs.compare")
+
+
+@pytest.mark.parametrize("recipe", packaged())
+def test_a_method_by_its_name_has_its_own_defaults_in_every_packaged_recipe(recipe):
+    for name in methods.names():
+        for key in ("method", "method.name"):
+            chosen = load_recipe(recipe, parse_overrides([f"{key}={name}"])).method
+            assert chosen.create().settings == methods.create(name).settings, name
+
+
+@pytest.mark.parametrize("words", [["method=kd", "method.temperature=2"], ["method.temperature=2", "method=kd"]])
+def test_the_order_of_a_method_and_its_settings_does_not_matter(words):
+    recipe = load_recipe("cifar100-resnet56-resnet20", parse_overrides(words))
+    assert recipe.method.model_extra == {"temperature": 2}
+    assert recipe.method.name == "kd"
+
+
+def test_a_setting_alone_is_the_recipes_methods():
+    recipe = load_recipe("cifar100-resnet56-resnet20", parse_overrides(["method.temperature=2"]))
+    assert recipe.method.model_extra == {"beta": 2, "gamma": 2, "temperature": 2}
+
+
+def test_a_comparison_adds_to_what_the_recipes_method_is_set_to():
+    words = parse_overrides(["compare.settings.dist.temperature=1", "compare.settings.kd.temperature=8"])
+    recipe = load_recipe("cifar100-resnet56-resnet20", words)
+    assert compare._method(recipe, "dist").model_extra == {"beta": 2, "gamma": 2, "temperature": 1}
+    assert compare._method(recipe, "kd").model_extra == {"temperature": 8}
+    other = load_recipe(recipe, {"method": "kd"})
+    assert compare._method(other, "dist").model_extra == {"temperature": 1}
+
+
+def test_a_label_has_its_own_settings_on_top():
+    words = ["compare.methods=dist,dist@cold", "compare.settings.dist@cold.temperature=1"]
+    recipe = load_recipe("cifar100-resnet56-resnet20", parse_overrides(words))
+    assert compare._method(recipe, "dist").model_extra == {"beta": 2, "gamma": 2, "temperature": 4}
+    assert compare._method(recipe, "dist@cold").model_extra == {"beta": 2, "gamma": 2, "temperature": 1}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([".".join("a" * 500) + "=1"], "expected a key of at most 10 parts"),
+        (["training.epochs.x=" + "y" * 1000], "training.epochs.x="),
+        (["x" * 1000], "expected key=value"),
+        (["x" * 1000 + "=1"], "unknown key 'xxx"),
+        (["training.epochs=" + "9" * 400], "training.epochs=999"),
+        (["data.size=" + "9" * 39], "data.size: got 999"),
+        (["method=" + "x" * 1000], "unknown method 'xxx"),
+        (["name=" + "x" * 1000], "name: got 'xxx"),
+        (["training.epochs=[" + "[" * 50 + "]" * 50 + "]"], "nested more than 40 deep"),
+        (["data.root=odd\udcff"], "data.root=odd"),
+        (["data.root=~nosuchuser/x"], "whose home folder is not known"),
+        (["data.workers=1000000"], "data.workers: got 1000000"),
+    ],
+)
+def test_odd_words_give_one_short_line(words, message):
+    with pytest.raises(UserError) as error:
+        load_recipe("quickstart", parse_overrides(words))
+    line = str(error.value)
+    assert message in line
+    assert "\n" not in line
+    assert len(line) < 800
+    line.encode()
+
+
+def test_home_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    keys = ("data.root", "output.root", "output.cache", "teacher.weights", "student.weights")
+    recipe = load_recipe("own-images", {**dict.fromkeys(keys, "~/x"), "teacher.training": None})
+    paths = (recipe.data.root, recipe.output.root, recipe.output.cache, recipe.teacher.weights, recipe.student.weights)
+    assert set(paths) == {tmp_path / "x"}

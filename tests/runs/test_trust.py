@@ -1,0 +1,157 @@
+"""Which code a recipe may name, where a run may be put, and which options reach a library's own file loading."""
+
+import sys
+
+import pytest
+import yaml
+
+import limbeck as package
+from limbeck.errors import UserError
+from limbeck.models.python_source import in_working_folder
+from limbeck.runs import load_recipe, parse_overrides
+
+NET = """
+import torch
+from subprocess import run
+
+def make(num_classes):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, num_classes))
+
+def erase(path=""):
+    open("erased", "w").close()
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    home = tmp_path / "work"
+    home.mkdir()
+    (home / "trust_net.py").write_text(NET)
+    monkeypatch.chdir(home)
+    monkeypatch.setitem(sys.modules, "trust_net", None)
+    monkeypatch.delitem(sys.modules, "trust_net")
+    return home
+
+
+def written(path, tiny, **changes):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(yaml.safe_dump({**tiny, **changes}))
+    return path
+
+
+COMMAND = {"name": "python:os:system", "options": {"command": "touch executed"}}
+
+
+@pytest.mark.parametrize("key", ["student", "teacher"])
+def test_a_recipe_that_names_a_command_runs_nothing(limbeck, tiny, folder, key):
+    recipe = written(folder / "mine.yaml", tiny, **{key: COMMAND, "method": "kd"})
+    for words in (["run"], ["compare", "--jobs", 1], ["cache", "info", "teacher.cache=views"]):
+        code, _, err = limbeck(words[0], *words[1:2], recipe, *words[2:])
+        assert code == 2
+        assert err.count("\n") == 1
+    with pytest.raises(UserError, match=r"got 'python:os:system', but the working folder .* has no module 'os'"):
+        package.run({**tiny, key: COMMAND, "method": "kd"})
+    assert not (folder / "executed").exists()
+    assert not (folder / "runs").exists()
+
+
+def test_trust_runs_no_command_either(limbeck, tiny, folder):
+    for name, message in (
+        ("python:os:system", "'system' is a builtin_function_or_method, expected a function or a class of torch.nn"),
+        ("python:subprocess:Popen", "'Popen' is the class Popen, expected a function or a class of torch.nn.Module"),
+        ("python:trust_net:run", "'run' is defined in subprocess, expected python:subprocess:run"),
+    ):
+        recipe = written(folder / "mine.yaml", tiny, student={**COMMAND, "name": name})
+        code, _, err = limbeck("run", recipe, "--trust")
+        assert (code, err.count("\n")) == (2, 1)
+        assert message in err
+    assert not (folder / "executed").exists()
+
+
+def test_a_recipe_in_the_working_folder_may_name_its_modules(limbeck, tiny, folder):
+    recipe = written(folder / "mine.yaml", tiny, student="python:trust_net:make")
+    code, _, err = limbeck("run", recipe, "training.epochs=1", "--out", folder / "r")
+    assert (code, err) == (0, "")
+
+
+def test_a_recipe_from_elsewhere_needs_trust(limbeck, tiny, folder, tmp_path):
+    recipe = written(tmp_path / "elsewhere" / "mine.yaml", tiny, student="python:trust_net:make")
+    code, _, err = limbeck("run", recipe, "training.epochs=1", "--out", folder / "r")
+    assert code == 2
+    assert "but the recipe lies outside the working folder; expected --trust" in err
+    (folder / "linked.yaml").symlink_to(recipe)
+    with pytest.raises(UserError, match="lies outside"):
+        load_recipe("linked.yaml")
+    assert limbeck("run", recipe, "training.epochs=1", "--out", folder / "r", "--trust")[0] == 0
+
+
+def test_a_name_typed_on_the_command_line_is_the_users_own(tiny, folder, tmp_path):
+    recipe = written(tmp_path / "elsewhere" / "mine.yaml", tiny)
+    typed = parse_overrides(["student=python:trust_net:make"])
+    assert load_recipe(recipe, typed).student.name == "python:trust_net:make"
+    with pytest.raises(UserError, match="has no module 'os'"):
+        load_recipe(recipe, parse_overrides(["student=python:os:system"]))
+
+
+def test_members_and_processes(tiny, folder, tmp_path):
+    members = ["python:trust_net:make", {"name": "resnet8", "training": {"epochs": 1}}]
+    recipe = written(tmp_path / "elsewhere" / "mine.yaml", tiny, teacher={"members": members})
+    with pytest.raises(UserError, match=r"^teacher\.members\.0\.name: got 'python:trust_net:make'"):
+        load_recipe(recipe)
+    assert load_recipe(recipe, trust=True).teacher.members[0].name == "python:trust_net:make"
+
+
+def test_trust_reaches_the_runs_of_a_comparison(tiny, folder, tmp_path, monkeypatch):
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "trust_lib.py").write_text(NET)
+    monkeypatch.syspath_prepend(str(tmp_path / "lib"))
+    compared = {"methods": ["none"], "seeds": 1}
+    recipe = {**tiny, "student": "python:trust_lib:make", "compare": compared}
+    with pytest.raises(UserError, match="has no module 'trust_lib'"):
+        package.compare(recipe, out=folder / "c", jobs=1)
+    assert not (folder / "c").exists()
+    assert package.compare(recipe, out=folder / "c", jobs=1, trust=True).results[0].method == "none"
+
+
+def test_what_lies_in_the_working_folder(folder, monkeypatch):
+    package = folder / "trust_package"
+    (package / "inner").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('imported')\n")
+    (package / "inner" / "net.py").write_text(NET)
+    (folder / "plain_folder").mkdir()
+    (folder / "plain_folder" / "net.py").write_text(NET)
+    for taken in ("os", "sys"):
+        (folder / f"{taken}.py").write_text("def system(command): pass\n")
+    (folder / "torch").mkdir()
+    (folder / "torch" / "mine.py").write_text(NET)
+    site = folder / ".venv" / "lib" / "site-packages"
+    site.mkdir(parents=True)
+    (site / "trust_installed.py").write_text(NET)
+    monkeypatch.syspath_prepend(str(site))
+    for name in ("trust_net:make", "trust_package.inner.net:make", "plain_folder.net:make", "trust_net"):
+        assert in_working_folder(name), name
+    for name in ("os:system", "sys:exit", "torch.mine:make", "torch.nn:Linear", "trust_installed:make", "gone:make"):
+        assert not in_working_folder(name), name
+    for name in ("", ":make", "../x:make", "a..b:make", "trust_net/x:y", "plain_folder:make"):
+        assert not in_working_folder(name), name
+    assert not {"trust_net", "trust_package", "plain_folder"} & set(sys.modules)
+
+
+@pytest.mark.parametrize(
+    "name", ["../../x", "/tmp/x", "a/b", "..", ".", "a\\b", "a\nb", "", "x" * 101, "é" * 51, "a\x7fb"]
+)
+def test_a_name_stays_within_the_root(tiny, tmp_path, name):
+    with pytest.raises(UserError, match="^name: ") as error:
+        package.run({**tiny, "name": name})
+    assert len(str(error.value)) < 250
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mnist"]
+
+
+def test_a_name_with_spaces_and_letters_of_any_language_is_a_name(tiny):
+    assert load_recipe({**tiny, "name": "my run, 2nd é"}).name == "my run, 2nd é"
+
+
+@pytest.mark.parametrize("name", ["nul\0", "odd\udcff"])
+def test_a_name_that_no_file_system_or_text_takes(tiny, name):
+    with pytest.raises(UserError, match="^recipe: name: got "):
+        load_recipe({**tiny, "name": name})
