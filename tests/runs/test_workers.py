@@ -1,10 +1,8 @@
 """Worker processes: one dies and the others go on; none outlives its parent; scripts need no main guard."""
 
 import os
-import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -13,7 +11,6 @@ import torch
 import yaml
 
 from limbeck.runs import workers
-from limbeck.runs.signals import terminates_as_interrupt
 from limbeck.runs.workers import WorkerDiedError, Workers
 
 
@@ -40,23 +37,6 @@ def test_a_worker_that_dies_fails_its_own_task_alone(monkeypatch, tmp_path):
     assert str(found[0]) == "its process was ended by SIGKILL, as when memory runs out"
     assert found[1] == 2
     assert where == str(tmp_path)
-
-
-def test_sigterm_is_an_interrupt_in_the_main_thread_alone():
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt), terminates_as_interrupt():
-        os.kill(os.getpid(), signal.SIGTERM)
-    assert signal.getsignal(signal.SIGTERM) is before
-    inside = []
-
-    def elsewhere():
-        with terminates_as_interrupt():
-            inside.append(signal.getsignal(signal.SIGTERM))
-
-    thread = threading.Thread(target=elsewhere)
-    thread.start()
-    thread.join()
-    assert inside == [before]
 
 
 @pytest.fixture

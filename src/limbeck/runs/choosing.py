@@ -1,6 +1,7 @@
 """Make a run's data selection: train a scout where the score is a student's view, then score the training set."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -8,13 +9,16 @@ from torch import nn
 from limbeck.distiller import Distiller
 from limbeck.replay import derived_seed
 from limbeck.runs.recipe import Recipe
+from limbeck.runs.resuming import log_first_epoch, usable_checkpoint
 from limbeck.runs.setting import Feed, create_network
-from limbeck.seeding import seed_everything
+from limbeck.seeding import generators_kept, seed_everything
 from limbeck.selecting import held_out
 from limbeck.training import Engine, TrainingSettings, uses_channels_last
 
 
-def chooser(recipe: Recipe, distiller: Distiller, feed: Feed, say: Callable[[str], None]) -> Callable[[int], None]:
+def chooser(
+    recipe: Recipe, distiller: Distiller, feed: Feed, say: Callable[[str], None], checkpoint: Path
+) -> Callable[[int], None]:
     """Return what an engine calls before each epoch: it selects before the first one, and when a refresh is due.
 
     Args:
@@ -22,6 +26,7 @@ def chooser(recipe: Recipe, distiller: Distiller, feed: Feed, say: Callable[[str
         distiller: Its method has a selection; receives the mask.
         feed: The run's data.
         say: Told what was selected.
+        checkpoint: Folder of the scout's checkpoint, with which a scout whose training was stopped goes on.
 
     Returns:
         A function of the epoch.
@@ -34,7 +39,10 @@ def chooser(recipe: Recipe, distiller: Distiller, feed: Feed, say: Callable[[str
         due = selection.refresh_every is not None and epoch % selection.refresh_every == 0
         if epoch and not due:
             return
-        scout = _scout(recipe, feed, selection.scout_epochs) if selection.needs_student and not epoch else None
+        scout = None
+        if selection.needs_student and not epoch:
+            with generators_kept():
+                scout = _scout(recipe, feed, selection.scout_epochs, checkpoint, say)
         with feed.fabric.autocast():
             mask = distiller.select(plain.epoch(0), scout=scout)
         right = f"{int(mask.sum())} of {len(mask)} training samples listen to the teacher"
@@ -43,9 +51,8 @@ def chooser(recipe: Recipe, distiller: Distiller, feed: Feed, say: Callable[[str
     return before_epoch
 
 
-def _scout(recipe: Recipe, feed: Feed, epochs: int) -> nn.Module:
+def _scout(recipe: Recipe, feed: Feed, epochs: int, checkpoint: Path, say: Callable[[str], None]) -> nn.Module:
     """Train a copy of the student plainly, without the slice that influence is measured on."""
-    state = torch.get_rng_state()
     selection = recipe.method.create().selection
     assert selection is not None
     train, seed = feed.data.train, derived_seed(recipe.seed, 2) % 2**31
@@ -62,7 +69,16 @@ def _scout(recipe: Recipe, feed: Feed, epochs: int) -> nn.Module:
     distiller = Distiller(scout, method="none")
     if uses_channels_last(settings, feed.fabric.device.type):
         distiller.to(memory_format=torch.channels_last)
-    views = scouting.train(train.select(positions[~held]))
-    Engine(distiller, views, settings, fabric=feed.fabric, splits={}, num_classes=len(feed.data.classes)).fit()
-    torch.set_rng_state(state)
+    views, resume = scouting.train(train.select(positions[~held])), usable_checkpoint(checkpoint, say)
+    engine = Engine(
+        distiller,
+        views,
+        settings,
+        fabric=feed.fabric,
+        splits={},
+        num_classes=len(feed.data.classes),
+        checkpoint=checkpoint,
+        before_epoch=log_first_epoch(epochs, say, "the scout ") if resume else None,
+    )
+    engine.fit(resume=resume)
     return scout

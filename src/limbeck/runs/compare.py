@@ -12,7 +12,7 @@ import torch
 
 from limbeck import methods
 from limbeck.data import Data
-from limbeck.errors import RunError, UserError
+from limbeck.errors import RunError, UserError, shortened
 from limbeck.files import write_atomically
 from limbeck.report.plot import save_comparison_plot
 from limbeck.report.table import MethodResult, comparison_rows, to_csv, to_markdown
@@ -21,6 +21,7 @@ from limbeck.runs.comparison_folder import ComparisonFolder
 from limbeck.runs.folder import RunFolder
 from limbeck.runs.loading import load_recipe
 from limbeck.runs.recipe import CompareSettings, MethodSettings, Recipe, unlabelled
+from limbeck.runs.resuming import check_same
 from limbeck.runs.run import check_run, run
 from limbeck.runs.setting import Feed, load_data
 from limbeck.runs.signals import terminates_as_interrupt
@@ -51,6 +52,18 @@ class Planned:
     def label(self) -> str:
         """Method and seed, for what is said."""
         return f"{self.name}, seed {self.recipe.seed}"
+
+    @property
+    def complete(self) -> bool:
+        """Whether it came to the end of as many epochs as its recipe has now."""
+        epochs = self.recipe.training.epochs
+        return self.folder.finished and check_same(self.folder, self.recipe).training.epochs == epochs
+
+    def check(self) -> None:
+        """Raise ``UserError`` if its folder holds anything but this run, or one of fewer epochs."""
+        self.folder.check_place()
+        if self.folder.begun:
+            check_same(self.folder, self.recipe)
 
 
 class Outcome(NamedTuple):
@@ -114,7 +127,7 @@ def compare(
         overrides: Values by dotted key, such as ``{"compare.seeds": 3}``.
         out: The folder; by default ``runs/NAME-compare``.
         resume: Keep the complete runs in the folder and go on with the others. Methods and seeds may have been added,
-            left out or put into another order since; the table is of those asked for now.
+            left out or put into another order since, and epochs added; the table is of what is asked for now.
         overwrite: Delete the comparison in the folder, if there is one.
         jobs: Runs at a time, each a process with an equal share of the CPU cores; by default one a core on a CPU, and
             one on a GPU.
@@ -133,13 +146,13 @@ def compare(
     reporting = reporting or Reporting()
     folder = ComparisonFolder(out or recipe.output.root / f"{recipe.name}-compare", resume=resume, overwrite=overwrite)
     plans = _plan(recipe, folder.path)
-    folder.check(recipe)
+    folder.check()
     at_a_time, data = _jobs(jobs, plans), load_data(recipe.data)
     for plan in {plan.name: plan for plan in plans}.values():
         check_run(plan.recipe, data)
     if resume:
         for plan in plans:
-            plan.folder.check(plan.recipe, resume=True)
+            plan.check()
     with terminates_as_interrupt(), folder.held(recipe):
         comparison = _complete(recipe, folder.path, plans, data, at_a_time, reporting, tick)
         _write(comparison)
@@ -204,7 +217,7 @@ def _run_all(
     tick: Tick | None,
 ) -> dict[str, str]:
     """Do what is left to do, and return the reasons of the runs that failed by their labels."""
-    waiting = [plan for plan in plans if not plan.folder.finished]
+    waiting = [plan for plan in plans if not plan.complete]
     shared = shared_caches([plan.recipe for plan in waiting])
     progress = _Overall(plans, reporting, tick)
     if jobs == 1:
@@ -217,7 +230,7 @@ def _run_all(
         for cache in shared:
             fill_ahead(cache, made, data, reporting.say, workers)
         tasks = [(plan.recipe.model_dump(mode="json"), plan.folder.path) for plan in waiting]
-        for finished in workers.finished(_attempt_in_worker, tasks):
+        for finished in workers.finished(attempt, tasks):
             progress.moved()
             for number, outcome in finished.items():
                 died = isinstance(outcome, Exception)
@@ -258,25 +271,13 @@ def attempt(recipe: Recipe | Mapping[str, Any], folder: Path, reporting: Reporti
         # What its recipe names was checked with the comparison's.
         done = run(recipe, out=folder, resume=True, reporting=reporting, trust=True)
     except (UserError, RunError) as error:
-        return Outcome(None, _shortened(str(error)))
+        return Outcome(None, shortened(str(error), _REASON_LENGTH, quoted=False))
     except Exception as error:
         _log.debug("%s failed", folder, exc_info=True)
-        with suppress(OSError):
+        with suppress(RunError):
             RunFolder(folder).log(traceback.format_exc())
-        return Outcome(None, _shortened(f"{type(error).__name__}: {error}"))
+        return Outcome(None, shortened(f"{type(error).__name__}: {error}", _REASON_LENGTH, quoted=False))
     return Outcome(float(done.summary["test.accuracy"]))
-
-
-def _shortened(text: str) -> str:
-    line = next(iter(text.splitlines()), "")
-    return line if len(line) <= _REASON_LENGTH else f"{line[:_REASON_LENGTH]} ..."
-
-
-def _attempt_in_worker(recipe: dict[str, Any], folder: Path) -> Outcome:
-    try:
-        return attempt(recipe, folder)
-    except KeyboardInterrupt:
-        return Outcome(None, "its process was stopped")
 
 
 def _epochs_done(plan: Planned) -> int:

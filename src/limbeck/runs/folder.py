@@ -3,34 +3,37 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from limbeck.errors import UserError
+from limbeck.errors import RunError, UserError
+from limbeck.files import remove_leftovers, replacing, write_atomically
+from limbeck.locking import locked
 from limbeck.runs.loading import dump_recipe
 from limbeck.runs.recipe import Recipe
 from limbeck.training.checkpoint import has_checkpoint
 
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace the file at ``path`` by ``text`` in one move.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "note.txt"
-        >>> write_atomically(path, "all or nothing")
-        >>> path.read_text()
-        'all or nothing'
-    """
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    partial.replace(path)
+LOCK = ".lock"
+# Everything that a run writes; the recipe comes last, so that a folder that is half deleted is still that of a run.
+_FILES = (
+    "summary.json",
+    "metrics.csv",
+    "predictions.safetensors",
+    "student.safetensors",
+    "provenance.json",
+    "log.txt",
+    "checkpoints",
+    "recipe.yaml",
+)
 
 
 def save_network(path: Path, network: nn.Module, about: Mapping[str, Any]) -> None:
@@ -43,13 +46,34 @@ def save_network(path: Path, network: nn.Module, about: Mapping[str, Any]) -> No
         >>> sorted(load_file(path))
         ['bias', 'weight']
     """
+    check_storable(network, "network")
     # Clones, since safetensors refuses tensors that share memory or are not laid out plainly.
     weights = {
         k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in network.state_dict().items()
     }
-    partial = path.with_name(path.name + ".partial")
-    save_file(weights, partial, metadata={"limbeck": json.dumps(about)})
-    partial.replace(path)
+    _save_tensors(path, weights, {"limbeck": json.dumps(about)})
+
+
+def _save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    with replacing(path) as partial:
+        try:
+            save_file(tensors, partial, metadata=metadata)
+        except SafetensorError as error:
+            raise RunError(f"{path}: cannot be written ({str(error)[:200]})") from error
+
+
+def check_storable(network: nn.Module, role: str) -> None:
+    """Raise ``UserError`` unless safetensors can hold every tensor of a network.
+
+    Example:
+        >>> check_storable(nn.Linear(2, 2, device="meta"), "student")
+        Traceback (most recent call last):
+        limbeck.errors.UserError: student: 'weight' is a tensor without values (meta), expected one that can be stored
+    """
+    for name, tensor in network.state_dict().items():
+        kind = "a tensor without values (meta)" if tensor.is_meta else f"a {tensor.layout} tensor"
+        if tensor.is_meta or tensor.layout != torch.strided:
+            raise UserError(f"{role}: {name!r} is {kind}, expected one that can be stored")
 
 
 def to_csv(rows: Sequence[Mapping[str, float]]) -> str:
@@ -70,7 +94,7 @@ def to_csv(rows: Sequence[Mapping[str, float]]) -> str:
 
 
 def is_occupied(path: Path, what: str) -> bool:
-    """Tell whether a folder for results has anything in it.
+    """Tell whether a folder for results has anything in it; a lock, and what killed processes left, do not count.
 
     Raises:
         UserError: If there is a file in its place or on the way to it, or the path cannot be looked at.
@@ -83,19 +107,23 @@ def is_occupied(path: Path, what: str) -> bool:
         for place in (path, *path.parents):
             if place.exists() and not place.is_dir():
                 raise UserError(f"{place}: is a file, expected a folder for {what}")
-        return path.is_dir() and any(path.iterdir())
+        return path.is_dir() and any(not _is_passing(entry.name) for entry in path.iterdir())
     except OSError as error:
         raise UserError(f"{str(path)[:80]}: cannot be used for {what} ({error.strerror})") from None
+
+
+def _is_passing(name: str) -> bool:
+    return name.startswith(LOCK) or (name.startswith(".") and name.endswith(".partial"))
 
 
 class RunFolder:
     """The files of one run.
 
-    ``recipe.yaml`` (resolved), ``summary.json``, ``metrics.csv``, ``student.safetensors`` (the student alone),
-    ``predictions.safetensors`` (of the test split), ``checkpoints/last`` and ``log.txt``.
+    ``recipe.yaml`` (resolved), ``provenance.json``, ``summary.json``, ``metrics.csv``, ``student.safetensors`` (the
+    student alone), ``predictions.safetensors`` (of the test split), ``checkpoints/last`` and ``log.txt``.
 
     Args:
-        path: The folder.
+        path: The folder; ``~`` is the user's home.
 
     Example:
         >>> RunFolder("runs/kd").checkpoint
@@ -103,37 +131,92 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         self.checkpoint = self.path / "checkpoints" / "last"
+        self.scout_checkpoint = self.path / "checkpoints" / "scout"
+        self.lock = self.path / LOCK
 
     @property
     def finished(self) -> bool:
         """Whether the folder holds a run that came to its end."""
-        return (self.path / "summary.json").is_file()
+        return _read_json(self.path / "summary.json") is not None
 
     @property
     def resumable(self) -> bool:
         """Whether the folder holds a run that was stopped after at least one epoch."""
         return has_checkpoint(self.checkpoint)
 
-    def check(self, recipe: Recipe, *, resume: bool) -> None:
-        """Raise ``UserError`` unless the folder can take this run: new, or the same recipe to be resumed."""
-        occupied = is_occupied(self.path, "the run")
-        if occupied and not self._stored():
-            raise UserError(f"{self.path}: is not empty and holds no run, expected another --out")
-        if not resume:
-            if occupied:
-                raise UserError(
-                    f"{self.path}: already holds a run, expected another --out, or --resume to go on with it"
-                )
-        elif self._stored() and self._stored() != dump_recipe(recipe):
-            raise UserError(
-                f"{self.path}: holds a run of another recipe or other settings, expected the same to resume"
-            )
+    @property
+    def begun(self) -> bool:
+        """Whether the folder holds a run with at least one epoch, whatever became of it."""
+        return self.resumable or any((self.path / name).exists() for name in ("metrics.csv", "summary.json"))
 
-    def _stored(self) -> str | None:
+    @contextmanager
+    def held(self) -> Iterator[str | None]:
+        """Make the folder, and keep other processes from using it until the block ends.
+
+        If there is nothing in the folder then, it is removed again.
+
+        Yields:
+            The process that held the folder before, if it ended without releasing it, else None.
+
+        Raises:
+            LockedError: If another process holds the folder.
+            UserError: If the folder cannot be made or locked.
+        """
+        made = self._make()
+        try:
+            with locked(self.lock, str(self.path)) as former:
+                remove_leftovers(self.path)
+                try:
+                    yield former
+                finally:
+                    self._release(made)
+        finally:
+            _remove_empty(made)
+
+    def _make(self) -> list[Path]:
+        """Make the folder, and return it and its parents as far as they were missing."""
+        try:
+            missing = [place for place in (self.path, *self.path.parents) if not place.exists()]
+            self.path.mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"{str(self.path)[:80]}: cannot be written ({reason})") from None
+        return missing
+
+    def _release(self, made: Sequence[Path]) -> None:
+        """Delete the lock of a folder that will be removed."""
+        if made and self.path.is_dir() and not is_occupied(self.path, "the run"):
+            self.lock.unlink(missing_ok=True)
+
+    def check_place(self) -> None:
+        """Raise ``UserError`` if the folder holds anything but a run."""
+        if is_occupied(self.path, "the run") and not (self.path / "recipe.yaml").is_file():
+            raise UserError(f"{self.path}: is not empty and holds no run, expected another --out")
+
+    def check_no_foreign_files(self) -> None:
+        """Raise ``UserError`` if the folder holds a file or folder that no run makes."""
+        names = {entry.name for entry in self.path.iterdir()} if self.path.is_dir() else set()
+        foreign = sorted(name for name in names - set(_FILES) if not _is_passing(name))
+        if foreign:
+            got = f"{self.path}: holds {foreign[0][:80]!r}, which is no file of a run"
+            raise UserError(f"{got}, so it is not replaced; expected another --out")
+
+    def read_recipe(self) -> dict[str, Any]:
+        """Read ``recipe.yaml``.
+
+        Raises:
+            UserError: If it holds no recipe.
+        """
         path = self.path / "recipe.yaml"
-        return path.read_text() if path.is_file() else None
+        try:
+            values = yaml.safe_load(path.read_bytes())
+        except (OSError, ValueError, yaml.YAMLError):
+            values = None
+        if not isinstance(values, dict):
+            raise UserError(f"{path}: holds no recipe, expected that of the run; --overwrite replaces the run")
+        return values
 
     def open(self, recipe: Recipe) -> None:
         """Make the folder and write the resolved recipe.
@@ -141,25 +224,38 @@ class RunFolder:
         Raises:
             UserError: If the folder cannot be made.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.path / "recipe.yaml", dump_recipe(recipe))
-        except OSError as error:
-            raise UserError(f"{self.path}: cannot be written ({error.strerror})") from None
+        self._make()
+        # A run with more epochs than before is no longer complete.
+        (self.path / "summary.json").unlink(missing_ok=True)
+        write_atomically(self.path / "recipe.yaml", dump_recipe(recipe))
+
+    def clear(self) -> None:
+        """Delete every file of a run, and nothing else."""
+        shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+        for name in _FILES:
+            with suppress(OSError):
+                (self.path / name).unlink(missing_ok=True)
 
     def abandon(self) -> None:
-        """Take away what :meth:`open` and the log wrote, if no epoch was trained: the next command starts afresh."""
-        if self.resumable or self.finished or (self.path / "metrics.csv").exists():
+        """Delete the files of a run of which no epoch was trained: the next command starts afresh."""
+        if self.begun:
             return
-        for name in ("recipe.yaml", "log.txt"):
-            (self.path / name).unlink(missing_ok=True)
+        self.clear()
         with suppress(OSError):
             self.path.rmdir()
 
     def log(self, line: str) -> None:
-        """Append a line to ``log.txt``."""
-        with (self.path / "log.txt").open("a") as file:
-            file.write(line + "\n")
+        """Append a line to ``log.txt``.
+
+        Raises:
+            RunError: If it cannot be written.
+        """
+        path = self.path / "log.txt"
+        try:
+            with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise RunError(f"{path}: cannot be written ({error.strerror})") from None
 
     def write_metrics(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Write ``metrics.csv``, one row an epoch."""
@@ -167,11 +263,29 @@ class RunFolder:
 
     def write_predictions(self, predictions: Tensor) -> None:
         """Write the predicted classes of the test split, in its order."""
-        save_file({"test": predictions.to(torch.int32)}, self.path / "predictions.safetensors")
+        _save_tensors(self.path / "predictions.safetensors", {"test": predictions.to(torch.int32)})
 
     def read_predictions(self) -> Tensor:
-        """Read the predicted classes of the test split."""
-        return load_file(self.path / "predictions.safetensors")["test"]
+        """Read the predicted classes of the test split.
+
+        Raises:
+            UserError: If they are not there, or damaged.
+        """
+        path = self.path / "predictions.safetensors"
+        try:
+            return load_file(path)["test"]
+        except (OSError, SafetensorError, KeyError) as error:
+            raise UserError(
+                f"{path}: cannot be read ({str(error)[:200]}), expected the file of a complete run"
+            ) from None
+
+    def write_provenance(self, provenance: Mapping[str, Any]) -> None:
+        """Write ``provenance.json``, which says what the run began with beside its recipe."""
+        write_atomically(self.path / "provenance.json", json.dumps(provenance, indent=2) + "\n")
+
+    def read_provenance(self) -> dict[str, Any] | None:
+        """Read ``provenance.json``; None if it is not there, or damaged."""
+        return _read_json(self.path / "provenance.json")
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write ``summary.json``; its presence says that the run is complete, so it is written last."""
@@ -183,7 +297,24 @@ class RunFolder:
         Raises:
             UserError: If the run is not complete.
         """
-        if not self.finished:
+        path = self.path / "summary.json"
+        summary = _read_json(path)
+        if summary is None and path.exists():
+            raise UserError(f"{path}: is damaged, expected the summary of a complete run; --resume writes it again")
+        if summary is None:
             raise UserError(f"{self.path}: no summary.json there, expected the folder of a complete run")
-        summary: dict[str, Any] = json.loads((self.path / "summary.json").read_text())
         return summary
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        values = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return values if isinstance(values, dict) else None
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()

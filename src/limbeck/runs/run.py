@@ -1,11 +1,10 @@
 """One distillation, from a recipe to a run folder."""
 
 import copy
-import platform
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,15 @@ from torch import nn
 from limbeck import models
 from limbeck.data import Data
 from limbeck.distiller import Distiller
-from limbeck.errors import UserError
+from limbeck.errors import RunError, UserError
 from limbeck.runs.caching import check_cache, with_cache
 from limbeck.runs.choosing import chooser
 from limbeck.runs.features import check_features, feature_arguments
-from limbeck.runs.folder import RunFolder, save_network
+from limbeck.runs.folder import RunFolder, check_storable, save_network
 from limbeck.runs.loading import load_recipe
+from limbeck.runs.provenance import check_unchanged, provenance, versions
 from limbeck.runs.recipe import Recipe
+from limbeck.runs.resuming import Start, check_same, decide, log_first_epoch
 from limbeck.runs.setting import (
     Feed,
     check_network,
@@ -31,8 +32,9 @@ from limbeck.runs.setting import (
     parameter_count,
     student_network,
 )
+from limbeck.runs.signals import terminates_as_interrupt
 from limbeck.runs.teachers import Reporting, check_teacher, make_teacher
-from limbeck.seeding import seed_everything
+from limbeck.seeding import generators_kept, seed_everything
 from limbeck.training import (
     Engine,
     Position,
@@ -70,19 +72,23 @@ def run(
     overrides: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     reporting: Reporting | None = None,
     trust: bool = False,
 ) -> Run:
     """Distil one student as a recipe says; this is what ``limbeck run`` calls.
 
     A run is a function of recipe and seed: the same machine gives the same numbers, and a run that was stopped and
-    resumed gives those of one that never stopped.
+    resumed gives those of one that never stopped. The random generators of Python, NumPy and torch are afterwards as
+    they were. SIGTERM ends a run as Ctrl-C does.
 
     Args:
         recipe: A YAML file, the name of a packaged recipe, a mapping, or a recipe.
         overrides: Values by dotted key, such as ``{"training.epochs": 5}``.
         out: The run folder; by default ``runs/NAME-METHOD-seedN``.
-        resume: Go on with a run that was stopped; a complete run is only read.
+        resume: Go on with a run that was stopped, or with a complete one to more ``training.epochs``; a complete run of
+            as many epochs is only read. Settings, data and code have to be the same, as far as they decide numbers.
+        overwrite: Replace a run that is in the folder.
         reporting: Who is told what happens; nobody by default.
         trust: Whether the recipe may name any ``python:`` function, see :func:`limbeck.runs.trust.check_trust`.
 
@@ -91,6 +97,7 @@ def run(
 
     Raises:
         UserError: If anything given cannot be used; nothing has been written then.
+        LockedError: If another process works in the run folder.
         RunError: If the training fails.
 
     Example:
@@ -101,21 +108,35 @@ def run(
         >>> 0 <= done.summary["test.accuracy"] <= 1
         True
     """
+    if resume and overwrite:
+        raise UserError("resume and overwrite: got both, expected one: the run in the folder goes on, or is replaced")
     recipe = load_recipe(recipe, overrides, trust=trust)
     reporting = reporting or Reporting()
     folder = RunFolder(out or default_folder(recipe))
-    folder.check(recipe, resume=resume)
+    folder.check_place()
+    with terminates_as_interrupt(), generators_kept():
+        if resume and folder.finished and check_same(folder, recipe).training.epochs == recipe.training.epochs:
+            reporting.say(f"{folder.path}: is complete already")
+            return _complete(folder, recipe)
+        with folder.held() as former:
+            start = decide(folder, recipe, resume=resume, overwrite=overwrite)
+            if former:
+                start = start.noting(f"{former} ended while it worked in this folder")
+            return _train(recipe, folder, start, reporting)
+
+
+def _train(recipe: Recipe, folder: RunFolder, start: Start, reporting: Reporting) -> Run:
     data = load_data(recipe.data)
-    if resume and folder.finished:
-        reporting.say(f"{folder.path}: is complete already")
-        return _complete(folder, recipe, data)
-    check_run(recipe, data)
-    session = _Session(recipe, folder, data, reporting)
+    session = _Session(recipe, folder, data, check_run(recipe, data), reporting)
     try:
-        return session.complete(resume=resume and folder.resumable)
+        return session.complete(start)
     except UserError:
         # Some mistakes show only when a teacher is made or a scout is trained: they leave nothing behind either.
         folder.abandon()
+        raise
+    except (RunError, KeyboardInterrupt) as error:
+        with suppress(RunError):
+            folder.log(f"failed: {error}" if isinstance(error, RunError) else "stopped")
         raise
 
 
@@ -129,14 +150,19 @@ def default_folder(recipe: Recipe) -> Path:
     return recipe.output.root / f"{recipe.name}-{recipe.method.name}-seed{recipe.seed}"
 
 
-def _complete(folder: RunFolder, recipe: Recipe, data: Data) -> Run:
+def _complete(folder: RunFolder, recipe: Recipe) -> Run:
+    data = load_data(recipe.data)
+    _check_provenance(folder, provenance(recipe, data, check_run(recipe, data), make_fabric(recipe.training)))
     student = student_network(recipe, data)
     models.load_weights(student, folder.path / "student.safetensors", name="student")
     return Run(folder.path, folder.read_summary(), student.eval())
 
 
-def check_run(recipe: Recipe, data: Data) -> None:
+def check_run(recipe: Recipe, data: Data) -> dict[str, nn.Module]:
     """Find what can be found wrong with a recipe without training: networks, views, optimizer, layers, teacher, cache.
+
+    Returns:
+        The student and the live teachers as they are before anything is trained, by the recipe's key.
 
     Raises:
         UserError: If anything is wrong.
@@ -144,41 +170,68 @@ def check_run(recipe: Recipe, data: Data) -> None:
     student, role = student_network(recipe, data), f"student {recipe.student.name}"
     check_network(student, data, role=role)
     check_trains(student, data, role=role)
+    check_storable(student, role)
     Feed(data, recipe.data, recipe.training, make_fabric(recipe.training), recipe.seed).train()
     build_optimizer(student.parameters(), recipe.training.optimizer)
-    check_teacher(recipe, data)
+    teachers = check_teacher(recipe, data)
     check_features(recipe, student, data)
     check_cache(recipe, data)
     selection = recipe.method.create().selection
     if selection is not None and selection.needs_training_set:
         models.head(student, len(data.classes))
+    return {"student": student, **teachers}
+
+
+def _check_provenance(folder: RunFolder, present: Mapping[str, Any]) -> list[str]:
+    """Compare what a run in ``folder`` began with to what is there now, and return what deserves a warning."""
+    stored = folder.read_provenance()
+    if stored is None:
+        return [f"{folder.path}: no provenance.json there, so that changed data or code would go unnoticed"]
+    return check_unchanged(stored, present, folder.path)
 
 
 class _Session:
     """A run under way."""
 
-    def __init__(self, recipe: Recipe, folder: RunFolder, data: Data, reporting: Reporting) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: RunFolder,
+        data: Data,
+        networks: Mapping[str, nn.Module],
+        reporting: Reporting,
+    ) -> None:
         self.recipe, self.folder, self.data, self.heard = recipe, folder, data, reporting
         self.fabric = make_fabric(recipe.training)
         self.feed = Feed(data, recipe.data, recipe.training, self.fabric, recipe.seed)
         self.student = student_network(recipe, data)
         self.views = self.feed.train()
+        self.provenance = provenance(recipe, data, networks, self.fabric)
 
-    def complete(self, *, resume: bool) -> Run:
-        start = time.perf_counter()
-        self.folder.open(self.recipe)
-        self.say(self._headline())
-        engine = self._engine()
-        engine.fit(resume=resume)
+    def complete(self, start: Start) -> Run:
+        began = time.perf_counter()
+        self._open(start)
+        engine = self._engine(start)
+        engine.fit(resume=start.resume)
         self.folder.write_metrics(engine.record)
         # A copy leaves the compiled form behind.
         student = copy.deepcopy(engine.network).cpu().eval()
         save_network(self.folder.path / "student.safetensors", student, describe(self.recipe.student, self.data))
         self.folder.write_predictions(engine.measured["test"].predictions)
-        summary = self._summary(engine, time.perf_counter() - start)
+        summary = self._summary(engine, time.perf_counter() - began)
         self.folder.write_summary(summary)
         self.say(f"test accuracy {summary['test.accuracy']:.2%} after epoch {summary['epoch']} ({self.folder.path})")
         return Run(self.folder.path, summary, student)
+
+    def _open(self, start: Start) -> None:
+        warnings = _check_provenance(self.folder, self.provenance) if start.resume else []
+        if start.clear:
+            self.folder.clear()
+        self.folder.open(self.recipe)
+        if not start.resume:
+            self.folder.write_provenance(self.provenance)
+        for line in (*start.notes, *warnings, self._headline()):
+            self.say(line)
 
     def say(self, line: str) -> None:
         self.folder.log(line)
@@ -212,9 +265,13 @@ class _Session:
             distiller.to(memory_format=torch.channels_last)
         return distiller
 
-    def _engine(self) -> Engine:
+    def _engine(self, start: Start) -> Engine:
         distiller = self._distiller()
-        selects = distiller.method.selection is not None
+        before_epoch = None
+        if distiller.method.selection is not None:
+            before_epoch = chooser(self.recipe, distiller, self.feed, self.say, self.folder.scout_checkpoint)
+        if start.resume:
+            before_epoch = log_first_epoch(self.recipe.training.epochs, self.say, before_epoch=before_epoch)
         return Engine(
             distiller,
             self.views,
@@ -224,7 +281,7 @@ class _Session:
             num_classes=len(self.data.classes),
             checkpoint=self.folder.checkpoint,
             progress=_Logged(self.folder, self.heard.progress),
-            before_epoch=chooser(self.recipe, distiller, self.feed, self.say) if selects else None,
+            before_epoch=before_epoch,
             after_epoch=self.folder.write_metrics,
             say=self.say,
         )
@@ -247,7 +304,7 @@ class _Session:
         summary["training.seconds"] = sum(row["seconds"] for row in engine.record)
         summary["threads"] = torch.get_num_threads()
         summary["device"], summary["precision"] = str(self.fabric.device), self.fabric.strategy.precision.precision
-        return summary | {f"versions.{name}": text for name, text in _versions().items()}
+        return summary | {f"versions.{name}": text for name, text in versions().items()}
 
 
 class _Logged:
@@ -283,11 +340,6 @@ def epoch_line(row: Mapping[str, float], epochs: int) -> str:
         if f"{split}.accuracy" in row:
             parts.append(f"{split} {row[f'{split}.accuracy']:.2%}".replace("%", " %"))
     return "  ".join([*parts, f"{row['images_per_second']:.0f} images/s", f"{row['seconds']:.1f} s"])
-
-
-def _versions() -> dict[str, str]:
-    packages = ("limbeck", "torch", "torchvision", "lightning-fabric")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
 def read_run(folder: str | Path) -> dict[str, Any]:

@@ -1,36 +1,49 @@
-"""A request to end (SIGTERM) handled as Ctrl-C is, so that both stop a command in the same orderly way."""
+"""SIGTERM, which schedulers and service managers send, ends a run as Ctrl-C does."""
 
+import multiprocessing
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-@contextmanager
-def terminates_as_interrupt() -> Iterator[None]:
-    """Raise ``KeyboardInterrupt`` where SIGTERM would end the process at once; outside the main thread do nothing.
-
-    Python runs handlers in the main thread alone, so a run in another thread keeps the process's own handling.
+class Terminated(KeyboardInterrupt):
+    """The process received SIGTERM.
 
     Example:
-        >>> import os
-        >>> try:
-        ...     with terminates_as_interrupt():
-        ...         os.kill(os.getpid(), signal.SIGTERM)
-        ... except KeyboardInterrupt:
-        ...     print("stopped")
-        stopped
+        >>> issubclass(Terminated, KeyboardInterrupt)
+        True
     """
-    if threading.current_thread() is not threading.main_thread():
+
+
+@contextmanager
+def terminates_as_interrupt() -> Iterator[None]:
+    """Raise :class:`Terminated` in the block when SIGTERM arrives, so that it ends as cleanly as by Ctrl-C.
+
+    Nothing changes where a handler is set already, outside the main thread, and in worker processes of
+    :mod:`multiprocessing`, which their parent ends.
+
+    Example:
+        >>> with terminates_as_interrupt():
+        ...     print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
+        False
+    """
+    if not _is_ours_to_set():
         yield
         return
-    former = signal.signal(signal.SIGTERM, _interrupt)
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
     finally:
-        # None stands for a handler that was not installed by Python, which cannot be put back.
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if former is None else former)
+        signal.signal(signal.SIGTERM, before)
 
 
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
+def _is_ours_to_set() -> bool:
+    # A worker that turned SIGTERM into an exception would return it as a result, and take the next task.
+    is_worker = multiprocessing.parent_process() is not None
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    return in_main_thread and not is_worker and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated

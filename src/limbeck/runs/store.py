@@ -4,15 +4,21 @@ import hashlib
 import json
 import os
 import shutil
-import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 from torch import nn
 
-from limbeck.errors import UserError
+from limbeck.errors import RunError, UserError
+from limbeck.files import remove_leftovers
+from limbeck.locking import LockedError, locked
+from limbeck.runs.code import code_hash
+
+# A training that nobody went on with for so long is taken for given up.
+_ABANDONED_SECONDS = 30 * 24 * 3600
 
 
 def cache_folder(wanted: Path | None = None) -> Path:
@@ -45,7 +51,7 @@ def content_key(material: Mapping[str, Any]) -> str:
 
 
 def source_hash(network: nn.Module, name: str = "") -> str:
-    """Hash a network's structure and the files that define its parts, so that an edited one is another teacher.
+    """Hash a network's structure and the user's own files that define its parts: an edited one is another teacher.
 
     Args:
         network: The network.
@@ -55,26 +61,20 @@ def source_hash(network: nn.Module, name: str = "") -> str:
         >>> source_hash(nn.Linear(1, 1)) == source_hash(nn.Linear(2, 2))
         False
     """
-    digest = hashlib.sha256(repr(network).encode())
-    modules = {type(part).__module__ for part in network.modules()}
-    if name.startswith("python:"):
-        modules.add(name.split(":")[1])
-    for module in sorted(modules):
-        path = getattr(sys.modules.get(module), "__file__", None)
-        if path:
-            digest.update(Path(path).read_bytes())
-    return digest.hexdigest()
+    return hashlib.sha256(f"{network!r} {code_hash(network, name)}".encode()).hexdigest()
 
 
-def kept(folder: Path, make: Callable[[Path], None]) -> Path:
+def kept(folder: Path, make: Callable[[Path], None], say: Callable[[str], None] = lambda _: None) -> Path:
     """Return ``folder``, made by ``make`` if it is not there yet.
 
-    ``make`` fills a folder beside it, which is then moved into place: nobody sees a half-made one, and of two processes
-    that make the same at once, the first to finish wins.
+    ``make`` fills a folder beside it, ``NAME.partial``, which is then moved into place: nobody sees a half-made one.
+    What it leaves there when it is stopped is there again for the next attempt. A process that wants a folder which
+    another one is making waits for it.
 
     Args:
         folder: The folder to have.
         make: Fills the folder that it is given.
+        say: Told of another process that has to be waited for.
 
     Raises:
         UserError: If the cache cannot be written.
@@ -89,14 +89,56 @@ def kept(folder: Path, make: Callable[[Path], None]) -> Path:
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(mkdtemp(prefix=f"{folder.name}.partial-", dir=folder.parent))
     except OSError as error:
         raise UserError(f"{folder.parent}: cannot be written ({error.strerror}), set output.cache elsewhere") from None
-    try:
-        make(partial)
-        # Renaming onto a folder that another process has put there meanwhile fails; theirs is as good.
-        if not folder.is_dir():
-            partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    lock = folder.with_name(f".{folder.name}.lock")
+    with _waiting(lock, str(folder), say):
+        try:
+            if not folder.is_dir():
+                _fill(folder, make)
+        finally:
+            lock.unlink(missing_ok=True)
     return folder
+
+
+@contextmanager
+def _waiting(lock: Path, what: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold a lock, and say so if another process has to be waited for."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(lock, what))
+        except LockedError as busy:
+            say(f"{str(busy).partition(';')[0]}; waiting for it")
+            stack.enter_context(locked(lock, what, timeout=-1))
+        yield
+
+
+def _fill(folder: Path, make: Callable[[Path], None]) -> None:
+    partial = folder.with_name(f"{folder.name}.partial")
+    _clear_abandoned(folder)
+    try:
+        partial.mkdir(exist_ok=True)
+        remove_leftovers(partial)
+        make(partial)
+        partial.rename(folder)
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written ({error.strerror or error})") from error
+    finally:
+        # One with a checkpoint stays, for the next attempt.
+        with suppress(OSError):
+            partial.rmdir()
+
+
+def _clear_abandoned(folder: Path) -> None:
+    """Delete what earlier attempts left: of this folder in the former layout, of others that nobody goes on with."""
+    for leftover in folder.parent.glob("*.partial*"):
+        own = leftover.name.startswith(f"{folder.name}.partial")
+        if leftover.name != f"{folder.name}.partial" and (own or _age(leftover) > _ABANDONED_SECONDS):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _age(folder: Path) -> float:
+    """Return the seconds since anything in a folder changed."""
+    with suppress(OSError):
+        return time.time() - max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+    return 0.0

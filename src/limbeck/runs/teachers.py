@@ -1,6 +1,7 @@
 """Make the teacher that a recipe asks for: load it, train it once, or take it from the store."""
 
 import json
+import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,9 +15,11 @@ from limbeck import models
 from limbeck.data import Data
 from limbeck.distiller import Distiller
 from limbeck.errors import UserError
+from limbeck.files import replacing, write_atomically
 from limbeck.replay import derived_seed
 from limbeck.runs.folder import save_network, to_csv
 from limbeck.runs.recipe import NetworkTeacherSettings, Recipe, TeacherSettings
+from limbeck.runs.resuming import WITHOUT_EFFECT, log_first_epoch, usable_checkpoint
 from limbeck.runs.setting import (
     Feed,
     check_network,
@@ -50,9 +53,7 @@ from limbeck.training import (
 
 Say = Callable[[str], None]
 # Raised whenever the same recipe would make another teacher than before.
-_FORMAT = 1
-# Settings of a training that leave its result as it is.
-_WITHOUT_EFFECT = {"evaluate_every", "checkpoint_every", "check_finite", "cuda_graph"}
+_FORMAT = 2
 
 
 def _unheard(_: str) -> None:
@@ -108,21 +109,24 @@ def make_teacher(recipe: Recipe, data: Data, reporting: Reporting) -> Made:
     return made
 
 
-def check_teacher(recipe: Recipe, data: Data) -> None:
+def check_teacher(recipe: Recipe, data: Data) -> dict[str, nn.Module]:
     """Make the teacher's network and look whether it fits, without training anything.
+
+    Returns:
+        The live networks, each by the key that it stands under.
 
     Raises:
         UserError: If it cannot be made, or does not fit the data.
     """
     match recipe.source():
         case "live":
-            for where, settings in _networks(recipe):
-                _network(settings, data, where)
+            return {where: _network(settings, data, where) for where, settings in _networks(recipe)}
         case "self":
             _self_settings(recipe)
         case "lightweight":
             check_num_classes(len(data.classes))
             synthesize(2, 1, source=recipe.teacher.lightweight.source)
+    return {}
 
 
 def _self_settings(recipe: Recipe) -> TeacherSettings:
@@ -206,12 +210,22 @@ def _trained(
 ) -> tuple[Path, str]:
     folder, data = _home(recipe, settings, network, data)
     known = folder.is_dir()
-    kept(folder, lambda path: _train(path, recipe, settings, network, data, reporting))
-    summary = json.loads((folder / "summary.json").read_text())
+    kept(folder, lambda path: _train(path, recipe, settings, network, data, reporting), reporting.say)
+    summary = _read_summary(folder)
     once = f"trained on {len(data.train):,} images in {summary['seconds']:.0f} s" + (
         " before this run" if known else ""
     )
     return folder, f"test accuracy {summary['test.accuracy']:.2%}, {once} (kept in {folder})"
+
+
+def _read_summary(folder: Path) -> dict[str, float]:
+    try:
+        summary: dict[str, float] = json.loads((folder / "summary.json").read_bytes())
+        return {key: summary[key] for key in ("seconds", "test.accuracy")}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{folder}: is damaged, expected a kept teacher; delete it to train the teacher again"
+        ) from None
 
 
 def _material(
@@ -223,7 +237,7 @@ def _material(
         "network": [settings.name, settings.options, source_hash(network, str(settings.name))],
         "seed": settings.seed,
         "data": [data.fingerprint, data.mean, data.std, recipe.data.augment.model_dump()],
-        "training": training.model_dump(exclude=_WITHOUT_EFFECT if training.compile else {*_WITHOUT_EFFECT, "compile"}),
+        "training": training.model_dump(exclude={*WITHOUT_EFFECT, *(() if training.compile else ("compile",))}),
         "precision": [device, resolve_precision(training.precision, device)],
     }
 
@@ -232,7 +246,9 @@ def _train(
     folder: Path, recipe: Recipe, settings: TeacherSettings, network: nn.Module, data: Data, reporting: Reporting
 ) -> None:
     assert settings.training is not None
-    reporting.say(f"training {settings.name} as teacher, {settings.training.epochs} epochs on {len(data.train)} images")
+    epochs, checkpoint = settings.training.epochs, folder / "checkpoints"
+    reporting.say(f"training {settings.name} as teacher, {epochs} epochs on {len(data.train)} images")
+    resume = usable_checkpoint(checkpoint, reporting.say)
     fabric = make_fabric(settings.training)
     feed = Feed(data, recipe.data, settings.training, fabric, settings.seed)
     seed_everything(settings.seed)
@@ -246,14 +262,17 @@ def _train(
         fabric=fabric,
         splits=feed.measured(),
         num_classes=len(data.classes),
+        checkpoint=checkpoint,
         progress=reporting.progress,
+        before_epoch=log_first_epoch(epochs, reporting.say, "the teacher's training ") if resume else None,
         say=reporting.say,
     )
-    rows = engine.fit()
+    rows = engine.fit(resume=resume)
     summary = {**rows[-1], "parameters": parameter_count(network), "seconds": sum(row["seconds"] for row in rows)}
     save_network(folder / "teacher.safetensors", engine.network, describe(settings, data))
-    (folder / "metrics.csv").write_text(to_csv(rows))
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2))
+    write_atomically(folder / "metrics.csv", to_csv(rows))
+    write_atomically(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+    shutil.rmtree(checkpoint)
 
 
 def _lightweight(recipe: Recipe, data: Data, reporting: Reporting) -> Made:
@@ -269,9 +288,10 @@ def _lightweight(recipe: Recipe, data: Data, reporting: Reporting) -> Made:
             # A weak one is told of below, also by the runs that take it from the store.
             warnings.simplefilter("ignore", UserWarning)
             bank = train_lightweight(len(data.classes), seed=seed, **made_from)
-        bank.save(path / "bank.safetensors")
+        with replacing(path / "bank.safetensors") as partial:
+            bank.save(partial)
 
-    bank = LightweightBank.load(kept(folder, train) / "bank.safetensors")
+    bank = LightweightBank.load(kept(folder, train, reporting.say) / "bank.safetensors")
     teacher = LightweightTeacher(bank, seed=recipe.seed, class_mean=settings.class_mean)
     about = f"lightweight teacher: {bank.accuracy:.2%} of held-out synthetic samples right"
     if bank.accuracy < GOOD_ACCURACY:

@@ -1,0 +1,151 @@
+"""What a run began with beside its recipe: data, code, files and versions, so that a resumed run notices a change."""
+
+import hashlib
+import platform
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from limbeck.data import Data, fingerprint
+from limbeck.errors import UserError
+from limbeck.runs.code import code_hash
+from limbeck.runs.recipe import Recipe
+
+# What is compared, and what the line of an error calls it; what is not listed here only brings a warning.
+_DECIDES = {
+    "data": "the {name} images are not those",
+    "code": "the code of the {name} is not that",
+    "files": "the content of {name} is not that",
+    "training": "{name} is not that",
+}
+
+
+class Change(NamedTuple):
+    """One thing that is not as when the run began.
+
+    Attributes:
+        group: Such as ``"data"``.
+        name: What of the group, such as ``"train"``.
+        before: The stored value; None if there was none.
+        now: The present value; None if there is none.
+    """
+
+    group: str
+    name: str
+    before: Any
+    now: Any
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide a run's numbers.
+
+    Example:
+        >>> sorted(versions())
+        ['lightning-fabric', 'limbeck', 'python', 'torch', 'torchvision']
+    """
+    packages = ("limbeck", "torch", "torchvision", "lightning-fabric")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def provenance(recipe: Recipe, data: Data, networks: Mapping[str, nn.Module], fabric: Fabric) -> dict[str, Any]:
+    """Describe what a run begins with.
+
+    Args:
+        recipe: The run's recipe.
+        data: Its data.
+        networks: Its networks by the recipe's key, such as ``"student"`` or ``"teacher.members.0"``.
+        fabric: Its device and precision.
+
+    Returns:
+        Groups of values, which JSON can hold.
+    """
+    splits = {"validation": data.validation, "test": data.test}
+    return {
+        "data": {"train": data.fingerprint, **{name: fingerprint(split) for name, split in splits.items() if split}},
+        "code": {role: code_hash(net, str(_settings(recipe, role).name)) for role, net in networks.items()},
+        "files": dict(_files(recipe, networks)),
+        "training": {"device": fabric.device.type, "precision": fabric.strategy.precision.precision},
+        "versions": versions(),
+        "threads": {"number": torch.get_num_threads()},
+    }
+
+
+def _settings(recipe: Recipe, role: str) -> Any:
+    place: Any = recipe
+    for part in role.split("."):
+        place = place[int(part)] if part.isdigit() else getattr(place, part)
+    return place
+
+
+def _files(recipe: Recipe, roles: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for role in roles:
+        weights = _settings(recipe, role).weights
+        if weights is not None:
+            yield f"{role}.weights", _digest(Path(weights))
+    for token, settings in recipe.method.create().settings.items():
+        for key, value in settings.items():
+            if isinstance(value, Path):
+                yield f"method.{token}.{key}", _digest(value)
+
+
+def _digest(path: Path) -> str:
+    # What is no file is a name, such as that of published weights.
+    if not path.is_file():
+        return str(path)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
+    """List what is not as it was.
+
+    Example:
+        >>> changes({"data": {"train": "a"}}, {"data": {"train": "b"}})
+        [Change(group='data', name='train', before='a', now='b')]
+    """
+    found = []
+    for group, values in now.items():
+        stored = before.get(group, {})
+        names = dict.fromkeys([*stored, *values])
+        found += [Change(group, n, stored.get(n), values.get(n)) for n in names if stored.get(n) != values.get(n)]
+    return found
+
+
+def check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> list[str]:
+    """Compare what a run began with to what it would go on with.
+
+    Args:
+        before: The stored provenance.
+        now: The present one.
+        folder: The run's folder, for messages.
+
+    Returns:
+        A line for each change that may alter the numbers a little, such as another version of a package.
+
+    Raises:
+        UserError: If data, code, a file, the device or the precision changed.
+
+    Example:
+        >>> check_unchanged({"threads": {"number": 1}}, {"threads": {"number": 2}}, Path("runs/kd"))
+        ['threads.number: the run in runs/kd began with 1, goes on with 2; the numbers may differ slightly']
+    """
+    warned = []
+    for change in changes(before, now):
+        if change.group in _DECIDES:
+            raise UserError(_refusal(change, folder))
+        began = f"{change.group}.{change.name}: the run in {folder} began with {change.before}"
+        warned.append(f"{began}, goes on with {change.now}; the numbers may differ slightly")
+    return warned
+
+
+def _refusal(change: Change, folder: Path) -> str:
+    what = _DECIDES[change.group].format(name=change.name)
+    line = f"{change.group}: {what} with which the run in {folder} began"
+    if change.group == "training":
+        line = f"training.{change.name}: the run in {folder} has {change.before}, got {change.now}"
+    return f"{line}; expected the same to go on, or --overwrite to begin again"

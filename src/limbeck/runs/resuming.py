@@ -1,0 +1,273 @@
+"""Whether and how a run goes on in its folder: recipes are compared by what they mean."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from limbeck.errors import UserError
+from limbeck.runs.folder import RunFolder
+from limbeck.runs.loading import load_recipe
+from limbeck.runs.recipe import Recipe
+from limbeck.training.checkpoint import has_checkpoint, load_checkpoint
+
+# Settings of a training that leave its result as it is.
+WITHOUT_EFFECT = frozenset({"evaluate_every", "checkpoint_every", "check_finite", "cuda_graph"})
+# What else changes no number, or is compared by its content (see provenance.py).
+_ASIDE = frozenset(
+    {
+        "name",
+        "output",
+        "compare",
+        "data.root",
+        "data.download",
+        "data.workers",
+        "student.weights",
+        "teacher.weights",
+        "teacher.cache",
+        "teacher.cache_limit_gb",
+        "training.device",
+        "training.precision",
+        *(f"training.{key}" for key in WITHOUT_EFFECT),
+        *(f"teacher.training.{key}" for key in WITHOUT_EFFECT),
+    }
+)
+_FOLLOW_THE_EPOCHS = frozenset({"cosine", "one_cycle", "linear"})
+_SHOWN = 60
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a run begins in its folder.
+
+    Attributes:
+        resume: From the checkpoint there, not from the first epoch.
+        clear: What is in the folder is deleted first.
+        notes: Lines for the log.
+
+    Example:
+        >>> Start().resume
+        False
+    """
+
+    resume: bool = False
+    clear: bool = False
+    notes: tuple[str, ...] = ()
+
+    def noting(self, line: str) -> "Start":
+        """Return the same with a line more."""
+        return replace(self, notes=(*self.notes, line))
+
+
+def decide(folder: RunFolder, recipe: Recipe, *, resume: bool, overwrite: bool) -> Start:
+    """Decide how a run begins in a folder that nobody else uses.
+
+    Args:
+        folder: The folder.
+        recipe: What is to be run there.
+        resume: A run that is there goes on.
+        overwrite: A run that is there is replaced.
+
+    Raises:
+        UserError: If the folder holds files that are not of a run, or a run, and what to do with it was not given; or
+            if it holds a run of another meaning than the one to be resumed.
+
+    Example:
+        >>> decide(RunFolder("nowhere"), load_recipe("quickstart"), resume=True, overwrite=False)
+        Start(resume=False, clear=False, notes=())
+    """
+    if not folder.begun or overwrite:
+        folder.check_no_foreign_files()
+    if not folder.begun:
+        # A scout of the same run, if nothing else, may be there to go on with.
+        return Start(clear=not (resume and _is_same(folder, recipe)))
+    if overwrite:
+        return Start(clear=True, notes=("replaces the run that was in this folder",))
+    if not resume:
+        raise UserError(
+            f"{folder.path}: already holds a run, expected another --out, or --resume to go on with it, or --overwrite"
+            " to replace it"
+        )
+    stored = check_same(folder, recipe)
+    return Start(resume=folder.resumable, notes=_epochs_note(stored, recipe))
+
+
+def check_same(folder: RunFolder, recipe: Recipe) -> Recipe:
+    """Compare a recipe to that of the run in a folder, by what they mean, and return the stored one.
+
+    Settings that change no number may differ, and more epochs may be asked for.
+
+    Raises:
+        UserError: If another key differs; the line names it, with both values.
+    """
+    stored = _stored(folder)
+    differing = _differences(stored, recipe)
+    if differing:
+        key, (before, now) = next(iter(differing.items()))
+        more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
+        expected = "expected the same to resume, another --out, or --overwrite to replace it"
+        raise UserError(f"{key}: the run in {folder.path} has {_short(before)}, got {_short(now)}{more}; {expected}")
+    _check_epochs(stored, recipe, folder.path)
+    return stored
+
+
+def _stored(folder: RunFolder) -> Recipe:
+    values = folder.read_recipe()
+    try:
+        return load_recipe(values)
+    except UserError as error:
+        expected = "expected the recipe of a run of this version; --overwrite replaces the run"
+        raise UserError(f"{folder.path / 'recipe.yaml'}: cannot be read ({error}), {expected}") from None
+
+
+def _is_same(folder: RunFolder, recipe: Recipe) -> bool:
+    try:
+        return not _differences(_stored(folder), recipe)
+    except UserError:
+        return False
+
+
+def _differences(stored: Recipe, given: Recipe) -> dict[str, tuple[Any, Any]]:
+    before, now = meaning(stored), meaning(given)
+    keys = dict.fromkeys([*now, *before])
+    return {key: (before.get(key), now.get(key)) for key in keys if before.get(key) != now.get(key)}
+
+
+def meaning(recipe: Recipe) -> dict[str, Any]:
+    """Return what decides a run's numbers, as flat keys; ``training.epochs`` is left out, since it may grow.
+
+    Example:
+        >>> one, other = (load_recipe("quickstart", {"method": m}) for m in ("kd", {"name": "kd", "temperature": 4}))
+        >>> meaning(one) == meaning(other), meaning(one)["method.temperature"]
+        (True, 4.0)
+    """
+    values = recipe.model_dump(mode="json")
+    values["teacher"], values["method"] = _teacher(recipe, values["teacher"]), _method(recipe)
+    del values["training"]["epochs"]
+    plain = json.loads(json.dumps(values, default=str))
+    return {key: value for key, value in _flat(plain) if not _is_aside(key)}
+
+
+def _teacher(recipe: Recipe, values: dict[str, Any]) -> dict[str, Any]:
+    """Keep what the kind of teacher that the run needs depends on."""
+    source = recipe.source()
+    if values["cache"] == "off":
+        # What a cache stores in float32 is what the teacher answers.
+        values |= {"cache_dtype": "float32", "cache_top_k": None}
+    match source:
+        case "live":
+            keys = set(values) - {"source", "lightweight"}
+        case "self":
+            keys = {"seed", "layers", "cache_dtype", "cache_top_k"}
+        case "lightweight":
+            keys = {"seed", "lightweight"}
+        case _:
+            keys = set()
+    return {"source": source, **{key: value for key, value in values.items() if key in keys}}
+
+
+def _method(recipe: Recipe) -> dict[str, Any]:
+    """Return the name, and every setting with its value: defaults count as if they were written."""
+    method = recipe.method.create()
+    settings = {
+        token: {key: value for key, value in chosen.items() if not isinstance(value, Path)}
+        for token, chosen in method.settings.items()
+    }
+    return {"name": method.name, **(settings if len(settings) > 1 else next(iter(settings.values())))}
+
+
+def _flat(values: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    inside = dict(enumerate(values)) if isinstance(values, list) else values
+    if not isinstance(inside, dict) or not inside:
+        yield key, values
+        return
+    for name, value in inside.items():
+        yield from _flat(value, f"{key}.{name}" if key else str(name))
+
+
+def _is_aside(key: str) -> bool:
+    parts = key.split(".")
+    # A member of several teachers is set as a teacher alone is.
+    if parts[:2] == ["teacher", "members"]:
+        parts = ["teacher", *parts[3:]]
+    return any(".".join(parts[:length]) in _ASIDE for length in range(1, len(parts) + 1))
+
+
+def _check_epochs(stored: Recipe, recipe: Recipe, folder: Path) -> None:
+    before, now = stored.training.epochs, recipe.training.epochs
+    if now < before:
+        raise UserError(f"training.epochs: the run in {folder} has {before}, got {now}; expected at least as many")
+    if now > before and recipe.source() == "self":
+        why = f"{before}, since its self-teacher is trained for as many"
+        raise UserError(f"training.epochs: the run in {folder} has {before}, got {now}; expected {why}")
+
+
+def _epochs_note(stored: Recipe, recipe: Recipe) -> tuple[str, ...]:
+    before, now, schedule = stored.training.epochs, recipe.training.epochs, recipe.training.schedule.name
+    if now == before:
+        return ()
+    line = f"training.epochs: {now} instead of {before}"
+    if schedule in _FOLLOW_THE_EPOCHS:
+        line += f"; from here on the learning rate follows the {schedule} schedule of {now} epochs"
+    return (line,)
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def log_first_epoch(
+    epochs: int, say: Callable[[str], None], what: str = "", before_epoch: Callable[[int], None] | None = None
+) -> Callable[[int], None]:
+    """Return what an engine calls before each epoch of a resumed training, which logs where it goes on.
+
+    Args:
+        epochs: How many there are in all.
+        say: Receives the line.
+        what: What is trained, to begin the line with.
+        before_epoch: What is to be called too.
+
+    Example:
+        >>> before_epoch = log_first_epoch(4, print)
+        >>> before_epoch(2), before_epoch(3)
+        goes on with epoch 3 of 4
+        (None, None)
+    """
+    logged = False
+
+    def called(epoch: int) -> None:
+        nonlocal logged
+        if not logged:
+            say(f"{what}goes on with epoch {epoch + 1} of {epochs}")
+        logged = True
+        if before_epoch:
+            before_epoch(epoch)
+
+    return called
+
+
+def usable_checkpoint(folder: Path, say: Callable[[str], None]) -> bool:
+    """Tell whether there is a checkpoint to go on with; a damaged one is reported and deleted.
+
+    For trainings that nobody asked to resume, such as a teacher's, which then begin again.
+
+    Args:
+        folder: The checkpoint's folder.
+        say: Receives the line about a damaged one.
+
+    Example:
+        >>> usable_checkpoint(Path("nowhere"), print)
+        False
+    """
+    if not has_checkpoint(folder):
+        return False
+    try:
+        load_checkpoint(folder)
+    except UserError as error:
+        say(f"{error}; the training begins again")
+        shutil.rmtree(folder)
+        return False
+    return True
