@@ -25,7 +25,8 @@ def test_members_are_trained_once_kept_and_averaged(tiny, tmp_path):
     done = limbeck.run(recipe, out=tmp_path / "run", reporting=Reporting(heard.append))
     assert done.summary["teacher"] == "live"
     assert sum("training resnet8 as teacher" in line for line in heard) == 2
-    assert any("2 teachers averaged by probabilities: teacher.members.0 resnet8: test acc" in line for line in heard)
+    assert any("2 teachers averaged by probabilities: teacher.members.0 resnet8: trained" in line for line in heard)
+    assert any("2 teachers averaged by probabilities: test accuracy" in line for line in heard)
     kept = sorted((tmp_path / "cache" / "teachers").glob("*/teacher.safetensors"))
     assert len(kept) == 2
 

@@ -79,7 +79,7 @@ def compare(
 ) -> None:
     """Run several methods and seeds with one teacher, and print one table."""
     from limbeck.cli.console import LiveProgress, Overall
-    from limbeck.report.table import comparison_rows, to_rich
+    from limbeck.report.table import to_rich
     from limbeck.runs import Reporting, parse_overrides
     from limbeck.runs import compare as compare_recipe
 
@@ -102,7 +102,7 @@ def compare(
             )
     finally:
         overall.stop()
-    console.print(to_rich(comparison_rows(found.results), found.title))
+    console.print(to_rich(found.rows, found.title))
     for note in found.notes:
         console.print(f"  {note}", highlight=False, markup=False)
     console.print(

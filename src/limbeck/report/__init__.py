@@ -1,6 +1,14 @@
 """Reports of finished runs: the comparison's table and picture."""
 
 from limbeck.report.plot import save_comparison_plot
-from limbeck.report.table import MethodResult, comparison_rows, to_csv, to_markdown, to_rich
+from limbeck.report.table import MethodResult, TeacherResult, comparison_rows, to_csv, to_markdown, to_rich
 
-__all__ = ["MethodResult", "comparison_rows", "save_comparison_plot", "to_csv", "to_markdown", "to_rich"]
+__all__ = [
+    "MethodResult",
+    "TeacherResult",
+    "comparison_rows",
+    "save_comparison_plot",
+    "to_csv",
+    "to_markdown",
+    "to_rich",
+]

@@ -70,11 +70,34 @@ class MethodResult:
         return "; ".join(self.failures) or "complete"
 
 
+@dataclass(frozen=True)
+class TeacherResult:
+    """A teacher's own figures on the test split, a row of the table beside the methods.
+
+    Args:
+        name: What the row is called, such as ``"teacher"``.
+        accuracy: Top-1 accuracy, in ``[0, 1]``.
+        ece: Expected calibration error, in ``[0, 1]``.
+        nll: Mean negative log-likelihood, in nats.
+
+    Example:
+        >>> TeacherResult("teacher", 0.8085, 0.357, 1.217).name
+        'teacher'
+    """
+
+    name: str
+    accuracy: float
+    ece: float
+    nll: float
+
+
 _SHARES = ("accuracy", "ece", "agreement")
 _SERIES = ("accuracy", "ece", "nll", "agreement", "seconds")
 
 
-def comparison_rows(results: Sequence[MethodResult], baseline: str = "none") -> list[dict[str, str]]:
+def comparison_rows(
+    results: Sequence[MethodResult], baseline: str = "none", teachers: Sequence[TeacherResult] = ()
+) -> list[dict[str, str]]:
     """Write each method's figures as the cells of a table.
 
     A spread is the sample standard deviation over the seeds (divided by n - 1), and is left out for a single seed.
@@ -82,12 +105,13 @@ def comparison_rows(results: Sequence[MethodResult], baseline: str = "none") -> 
     Args:
         results: A result for each method, in the order of the rows.
         baseline: The method that gains are counted from.
+        teachers: Teachers whose own figures stand above the methods.
 
     Returns:
-        For each method its cells by column: ``method``, ``test accuracy (%)``, ``gain over <baseline>`` (points; empty
-        for the baseline and where it is absent), ``agreement (%)`` (with the teacher; empty without one), ``ECE (%)``,
-        ``NLL``, ``seconds`` and ``seeds`` (``2 of 3`` where one failed). A method without a complete seed has
-        ``failed`` in place of its accuracy.
+        For each teacher and each method its cells by column: ``method``, ``test accuracy (%)``, ``gain over
+        <baseline>`` (points; empty for the baseline and where it is absent), ``agreement (%)`` (with the teacher; empty
+        without one), ``ECE (%)``, ``NLL``, ``seconds`` and ``seeds`` (``2 of 3`` where one failed). What a teacher does
+        not have is empty; a method without a complete seed has ``failed`` in place of its accuracy.
 
     Example:
         >>> none = MethodResult("none", (0.70, 0.72), (0.1, 0.1), (1.0, 1.0), None, (9.0, 9.0), 10, None)
@@ -97,7 +121,10 @@ def comparison_rows(results: Sequence[MethodResult], baseline: str = "none") -> 
         ('74.0 ± 1.4', '+3.0', '5.0 ± 1.4')
     """
     base = next((fmean(r.accuracies) for r in results if r.method == baseline and r.accuracies), None)
-    return [_cells(result, baseline, base) for result in results]
+    return [
+        *(_teacher_cells(teacher, baseline) for teacher in teachers),
+        *(_cells(result, baseline, base) for result in results),
+    ]
 
 
 def to_markdown(rows: Sequence[dict[str, str]], caption: str) -> str:
@@ -129,16 +156,18 @@ def to_markdown(rows: Sequence[dict[str, str]], caption: str) -> str:
     return "\n".join([caption, "", *lines, ""])
 
 
-def to_csv(results: Sequence[MethodResult]) -> str:
-    """Write the raw numbers, unrounded, one line for each method.
+def to_csv(results: Sequence[MethodResult], teachers: Sequence[TeacherResult] = ()) -> str:
+    """Write the raw numbers, unrounded, one line for each teacher and each method.
 
     Args:
         results: A result for each method.
+        teachers: Teachers whose own figures stand above the methods.
 
     Returns:
         The text of the file: ``method``, ``seeds``, ``parameters``, ``selected_share``, then for each of ``accuracy``,
         ``ece``, ``nll``, ``agreement`` and ``seconds`` the ``_mean``, the ``_std`` (sample) and the values by seed
-        (``_1``, ``_2``, ...), and last ``status``: ``complete`` or why seeds failed. What does not exist is empty.
+        (``_1``, ``_2``, ...), and last ``status``: ``complete`` or why seeds failed. What does not exist is empty; a
+        teacher's figures stand under ``_mean``.
 
     Example:
         >>> print(to_csv([MethodResult("kd", (0.5,), (0.25,), (1.5,), None, (9.0,), 10, None)]).splitlines()[1])
@@ -149,6 +178,7 @@ def to_csv(results: Sequence[MethodResult]) -> str:
     writer = csv.writer(file, lineterminator="\n")
     by_seed = [f"{name}_{end}" for name in _SERIES for end in ("mean", "std", *range(1, seeds + 1))]
     writer.writerow(["method", "seeds", "parameters", "selected_share", *by_seed, "status"])
+    writer.writerows(_teacher_csv_line(teacher, seeds) for teacher in teachers)
     writer.writerows(_csv_line(result, seeds) for result in results)
     return file.getvalue()
 
@@ -234,6 +264,19 @@ def _seeds(result: MethodResult) -> str:
     return f"{result.seeds} of {result.seeds + len(result.failures)}" if result.failures else str(result.seeds)
 
 
+def _teacher_cells(teacher: TeacherResult, baseline: str) -> dict[str, str]:
+    return {
+        "method": teacher.name,
+        "test accuracy (%)": mean_and_spread([teacher.accuracy], factor=100),
+        f"gain over {baseline}": "",
+        "agreement (%)": "",
+        "ECE (%)": mean_and_spread([teacher.ece], factor=100),
+        "NLL": mean_and_spread([teacher.nll], digits=3),
+        "seconds": "",
+        "seeds": "",
+    }
+
+
 def _points(difference: float) -> str:
     # Adding 0.0 turns a rounded -0.0 into 0.0.
     return f"{round(100 * difference, 1) + 0.0:+.1f}"
@@ -251,6 +294,14 @@ def _csv_line(result: MethodResult, seeds: int) -> list[object]:
     for name in _SERIES:
         line += _csv_series(series.get(name, ()), seeds)
     return [*line, result.status]
+
+
+def _teacher_csv_line(teacher: TeacherResult, seeds: int) -> list[object]:
+    line: list[object] = [teacher.name, "", "", ""]
+    figures = {"accuracy": teacher.accuracy, "ece": teacher.ece, "nll": teacher.nll}
+    for name in _SERIES:
+        line += [figures.get(name, ""), *[""] * (seeds + 1)]
+    return [*line, ""]
 
 
 def _csv_series(values: Sequence[float], seeds: int) -> list[object]:

@@ -1,81 +1,30 @@
 """Many methods and seeds, one shared teacher, one table."""
 
-import logging
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from limbeck import methods
 from limbeck.data import Data
-from limbeck.errors import RunError, UserError, shortened
+from limbeck.errors import UserError
 from limbeck.files import write_atomically
 from limbeck.report.plot import save_comparison_plot
-from limbeck.report.table import MethodResult, comparison_rows, to_csv, to_markdown
-from limbeck.runs.ahead import fill_ahead, shared_caches
+from limbeck.report.table import MethodResult, TeacherResult, comparison_rows, to_csv, to_markdown
+from limbeck.runs.attempts import Planned, Tick, run_all
 from limbeck.runs.comparison_folder import ComparisonFolder
 from limbeck.runs.folder import RunFolder
 from limbeck.runs.loading import load_recipe
+from limbeck.runs.measured_teacher import MeasuredTeacher, measure_teacher
 from limbeck.runs.recipe import CompareSettings, MethodSettings, Recipe, unlabelled
-from limbeck.runs.resuming import check_same
-from limbeck.runs.run import check_run, run
-from limbeck.runs.setting import Feed, load_data
+from limbeck.runs.run import check_run
+from limbeck.runs.setting import load_data
 from limbeck.runs.signals import terminates_as_interrupt
 from limbeck.runs.teachers import Made, Reporting, make_teacher
-from limbeck.runs.workers import Workers, cores
-from limbeck.training import make_fabric, measure, resolve_device
-
-Tick = Callable[[int, int], None]
-_log = logging.getLogger(__name__)
-_REASON_LENGTH = 300
-
-
-@dataclass(frozen=True)
-class Planned:
-    """One run of a comparison.
-
-    Attributes:
-        name: The method, as the comparison calls it.
-        recipe: Its recipe.
-        folder: Its folder.
-    """
-
-    name: str
-    recipe: Recipe
-    folder: RunFolder
-
-    @property
-    def label(self) -> str:
-        """Method and seed, for what is said."""
-        return f"{self.name}, seed {self.recipe.seed}"
-
-    @property
-    def complete(self) -> bool:
-        """Whether it came to the end of as many epochs as its recipe has now."""
-        epochs = self.recipe.training.epochs
-        return self.folder.finished and check_same(self.folder, self.recipe).training.epochs == epochs
-
-    def check(self) -> None:
-        """Raise ``UserError`` if its folder holds anything but this run, or one of fewer epochs."""
-        self.folder.check_place()
-        if self.folder.begun:
-            check_same(self.folder, self.recipe)
-
-
-class Outcome(NamedTuple):
-    """How a run of a comparison ended.
-
-    Attributes:
-        accuracy: On the test split; None if the run failed.
-        reason: Why it failed, in one line.
-    """
-
-    accuracy: float | None
-    reason: str = ""
+from limbeck.runs.workers import cores
+from limbeck.training import resolve_device
 
 
 @dataclass(frozen=True)
@@ -86,8 +35,9 @@ class Comparison:
         folder: Holds ``table.md``, ``table.csv``, ``plot.png``, ``plot.svg`` and a run folder a method and seed.
         results: A result for each method.
         title: What was compared.
-        notes: What the figures are, and a line about each teacher.
+        notes: What the figures are, and lines about each teacher: what it is, its figures, and warnings.
         teacher_accuracy: The live teacher's test accuracy; None if no method has one.
+        teachers: A row of the table for each teacher that was measured.
         failures: A line for each run that failed; resuming the comparison tries these runs again.
     """
 
@@ -96,13 +46,19 @@ class Comparison:
     title: str
     notes: tuple[str, ...]
     teacher_accuracy: float | None
+    teachers: tuple[TeacherResult, ...] = ()
     failures: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> list[dict[str, str]]:
+        """The cells of the table: the teachers that were measured, then the methods."""
+        return comparison_rows(self.results, teachers=self.teachers)
 
     @property
     def markdown(self) -> str:
         """The table in Markdown."""
         notes = "".join(f"\n- {note}" for note in (*self.notes, *self.failures))
-        return to_markdown(comparison_rows(self.results), f"{self.title}\n{notes}")
+        return to_markdown(self.rows, f"{self.title}\n{notes}")
 
 
 def compare(
@@ -170,8 +126,12 @@ def _complete(
 ) -> Comparison:
     teachers = {plan.recipe.source(): plan.recipe for plan in plans}
     made = {source: make_teacher(of, data, reporting) for source, of in teachers.items()}
-    failed = _run_all(plans, jobs, made, data, reporting, tick)
-    return _collect(recipe, folder, plans, made, data, failed)
+    measured = {
+        source: measure_teacher(of, data, made[source].teacher, reporting.say, test=True)
+        for source, of in teachers.items()
+    }
+    failed = run_all(plans, jobs, made, data, reporting, tick)
+    return _collect(recipe, folder, plans, made, measured, data, failed)
 
 
 def _plan(recipe: Recipe, folder: Path) -> list[Planned]:
@@ -208,118 +168,38 @@ def _jobs(wanted: int | None, plans: Sequence[Planned]) -> int:
     return min(wanted or (cores() if on_cpu else 1), len(plans))
 
 
-def _run_all(
-    plans: Sequence[Planned],
-    jobs: int,
-    made: Mapping[Any, Made],
-    data: Data,
-    reporting: Reporting,
-    tick: Tick | None,
-) -> dict[str, str]:
-    """Do what is left to do, and return the reasons of the runs that failed by their labels."""
-    waiting = [plan for plan in plans if not plan.complete]
-    shared = shared_caches([plan.recipe for plan in waiting])
-    progress = _Overall(plans, reporting, tick)
-    if jobs == 1:
-        for cache in shared:
-            fill_ahead(cache, made, data, reporting.say, None)
-        for plan in waiting:
-            progress.ended(plan, attempt(plan.recipe, plan.folder.path, reporting))
-        return progress.failed
-    with Workers(jobs) as workers:
-        for cache in shared:
-            fill_ahead(cache, made, data, reporting.say, workers)
-        tasks = [(plan.recipe.model_dump(mode="json"), plan.folder.path) for plan in waiting]
-        for finished in workers.finished(attempt, tasks):
-            progress.moved()
-            for number, outcome in finished.items():
-                died = isinstance(outcome, Exception)
-                progress.ended(waiting[number], Outcome(None, str(outcome)) if died else outcome)
-    return progress.failed
-
-
-class _Overall:
-    """How far the runs of a comparison have come, and which failed."""
-
-    def __init__(self, plans: Sequence[Planned], reporting: Reporting, tick: Tick | None) -> None:
-        self.plans, self.say, self.tick = plans, reporting.say, tick
-        self.failed: dict[str, str] = {}
-
-    def ended(self, plan: Planned, outcome: Outcome) -> None:
-        if outcome.accuracy is None:
-            self.failed[plan.label] = outcome.reason
-            self.say(f"{plan.label}: failed: {outcome.reason}")
-        else:
-            self.say(f"{plan.label}: test accuracy {outcome.accuracy:.2%}")
-        self.moved()
-
-    def moved(self) -> None:
-        if self.tick:
-            plans = [plan for plan in self.plans if plan.label not in self.failed]
-            self.tick(sum(map(_epochs_done, plans)), sum(plan.recipe.training.epochs for plan in plans))
-
-
-def attempt(recipe: Recipe | Mapping[str, Any], folder: Path, reporting: Reporting | None = None) -> Outcome:
-    """Do one run of a comparison; whatever fails in it is its outcome.
-
-    Args:
-        recipe: The run's recipe.
-        folder: The run's folder.
-        reporting: Who is told what happens.
-    """
-    try:
-        # What its recipe names was checked with the comparison's.
-        done = run(recipe, out=folder, resume=True, reporting=reporting, trust=True)
-    except (UserError, RunError) as error:
-        return Outcome(None, shortened(str(error), _REASON_LENGTH, quoted=False))
-    except Exception as error:
-        _log.debug("%s failed", folder, exc_info=True)
-        with suppress(RunError):
-            RunFolder(folder).log(traceback.format_exc())
-        return Outcome(None, shortened(f"{type(error).__name__}: {error}", _REASON_LENGTH, quoted=False))
-    return Outcome(float(done.summary["test.accuracy"]))
-
-
-def _epochs_done(plan: Planned) -> int:
-    path = plan.folder.path / "metrics.csv"
-    return max(0, path.read_text().count("\n") - 1) if path.is_file() else 0
-
-
 def _collect(
     recipe: Recipe,
     folder: Path,
     plans: Sequence[Planned],
     made: Mapping[Any, Made],
+    measured: Mapping[Any, MeasuredTeacher | None],
     data: Data,
     failed: Mapping[str, str],
 ) -> Comparison:
-    said = _teacher_predictions(recipe, made.get("live"), data)
-    results = tuple(
-        _result(name, [p for p in plans if p.name == name], failed, said) for name in recipe.compare.methods
+    live = measured.get("live")
+    predictions = live.splits["test"].predictions if live else None
+    by_name = {name: [plan for plan in plans if plan.name == name] for name in recipe.compare.methods}
+    return Comparison(
+        folder,
+        results=tuple(_result(name, several, failed, predictions) for name, several in by_name.items()),
+        title=_title(recipe, data),
+        notes=(*_notes(made, measured, data), *_own_settings(recipe)),
+        teacher_accuracy=live.splits["test"].accuracy if live else None,
+        teachers=tuple(_teacher_result(one) for one in measured.values() if one),
+        failures=tuple(f"{label} failed: {reason}" for label, reason in failed.items()),
     )
-    accuracy = None if said is None else float((said == data.test.labels.cpu()).double().mean())
-    notes = (*_notes(made, data), *_own_settings(recipe))
-    failures = tuple(f"{label} failed: {reason}" for label, reason in failed.items())
-    return Comparison(folder, results, _title(recipe, data), notes, accuracy, failures)
 
 
-def _teacher_predictions(recipe: Recipe, live: Made | None, data: Data) -> torch.Tensor | None:
-    # A teacher that is told the labels would be marked on a paper with the answers on it.
-    if live is None or live.teacher is None or live.teacher.needs_labels:
-        return None
-    fabric, teacher = make_fabric(recipe.training), live.teacher
-    network = teacher.to(fabric.device)
-    views = Feed(data, recipe.data, recipe.training, fabric, recipe.seed).plain(data.test)
-
-    def batches() -> Iterator[Any]:
-        for batch in views.epoch(0):
-            yield batch._replace(inputs=network(batch.inputs, batch.labels))
-
-    with torch.no_grad():
-        return measure(torch.nn.Identity(), batches(), len(data.classes)).predictions
+def _teacher_result(measured: MeasuredTeacher) -> TeacherResult:
+    test = measured.splits["test"]
+    name = "self-teacher" if measured.label.startswith("self-") else "teacher"
+    return TeacherResult(name, test.accuracy, test.ece, test.loss)
 
 
-def _result(name: str, plans: Sequence[Planned], failed: Mapping[str, str], said: torch.Tensor | None) -> MethodResult:
+def _result(
+    name: str, plans: Sequence[Planned], failed: Mapping[str, str], teacher: torch.Tensor | None
+) -> MethodResult:
     folders = [plan.folder for plan in plans if plan.label not in failed]
     summaries = [folder.read_summary() for folder in folders]
 
@@ -327,8 +207,8 @@ def _result(name: str, plans: Sequence[Planned], failed: Mapping[str, str], said
         return tuple(summary[key] for summary in summaries)
 
     agreement = None
-    if said is not None:
-        agreement = tuple(float((folder.read_predictions() == said).double().mean()) for folder in folders)
+    if teacher is not None:
+        agreement = tuple(float((folder.read_predictions() == teacher).double().mean()) for folder in folders)
     first = summaries[0] if summaries else {}
     return MethodResult(
         method=name,
@@ -348,9 +228,13 @@ def _title(recipe: Recipe, data: Data) -> str:
     return f"{recipe.student.name} on {data.name}, {len(data.train):,} training images, {epochs} epochs"
 
 
-def _notes(made: Mapping[Any, Made], data: Data) -> tuple[str, ...]:
-    measured = f"figures of the last epoch on all {len(data.test):,} test images, which nothing was chosen on"
-    return (measured, *(one.about.partition(" (kept")[0] for one in made.values() if one.about))
+def _notes(made: Mapping[Any, Made], measured: Mapping[Any, MeasuredTeacher | None], data: Data) -> tuple[str, ...]:
+    figures = f"figures of the last epoch on all {len(data.test):,} test images, which nothing was chosen on"
+    teachers = [one for one in measured.values() if one]
+    # A teacher about which nothing is known but its name has that in its figures' line.
+    labels = {"", *(one.label for one in teachers)}
+    abouts = (one.about.partition(" (kept")[0] for one in made.values() if one.about not in labels)
+    return (figures, *abouts, *(line for one in teachers for line in (one.line, *one.warning_lines)))
 
 
 def _own_settings(recipe: Recipe) -> list[str]:
@@ -366,7 +250,7 @@ def _own_settings(recipe: Recipe) -> list[str]:
 def _write(comparison: Comparison) -> None:
     folder = comparison.folder
     write_atomically(folder / "table.md", comparison.markdown)
-    write_atomically(folder / "table.csv", to_csv(comparison.results))
+    write_atomically(folder / "table.csv", to_csv(comparison.results, comparison.teachers))
     if any(result.accuracies for result in comparison.results):
         save_comparison_plot(
             comparison.results, folder / "plot", title=comparison.title, teacher_accuracy=comparison.teacher_accuracy

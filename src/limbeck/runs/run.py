@@ -20,6 +20,7 @@ from limbeck.runs.choosing import chooser
 from limbeck.runs.features import check_features, feature_arguments
 from limbeck.runs.folder import RunFolder, check_storable, save_network
 from limbeck.runs.loading import load_recipe
+from limbeck.runs.measured_teacher import MeasuredTeacher, measure_teacher
 from limbeck.runs.provenance import check_unchanged, provenance, versions
 from limbeck.runs.recipe import Recipe
 from limbeck.runs.resuming import Start, check_same, decide, log_first_epoch
@@ -207,6 +208,7 @@ class _Session:
         self.student = student_network(recipe, data)
         self.views = self.feed.train()
         self.provenance = provenance(recipe, data, networks, self.fabric)
+        self.measured_teacher: MeasuredTeacher | None = None
 
     def complete(self, start: Start) -> Run:
         began = time.perf_counter()
@@ -249,6 +251,7 @@ class _Session:
     def _distiller(self) -> Distiller:
         recipe = self.recipe
         made = make_teacher(recipe, self.data, Reporting(self.say, self.heard.progress))
+        self.measured_teacher = measure_teacher(recipe, self.data, made.teacher, self.say)
         teacher = with_cache(recipe, self.data, made.teacher, self.say)
         seed_everything(recipe.seed)
         distiller = Distiller(
@@ -300,6 +303,7 @@ class _Session:
             summary["selected"] = engine.record[-1]["selected"]
         summary["student.parameters"] = parameter_count(self.student)
         summary["teacher"] = self.recipe.source() or "none"
+        summary |= self.measured_teacher.summary() if self.measured_teacher else {}
         summary["seconds"] = seconds
         summary["training.seconds"] = sum(row["seconds"] for row in engine.record)
         summary["threads"] = torch.get_num_threads()

@@ -94,9 +94,9 @@ class Feed:
             drop_last=self.training.drop_last or (len(split) > 1 and len(split) % self.training.batch_size == 1),
         )
 
-    def plain(self, split: Any) -> Views:
+    def plain(self, split: Any, *, batch_size: int = _MEASURING_BATCH) -> Views:
         """Return views of a split as it is, in its order."""
-        return self._views(split, batch_size=min(_MEASURING_BATCH, len(split)))
+        return self._views(split, batch_size=min(batch_size, len(split)))
 
     def measured(self) -> dict[str, Views]:
         """Return the splits that are measured: the test split, and the validation split if there is one."""

@@ -215,7 +215,7 @@ def _trained(
     once = f"trained on {len(data.train):,} images in {summary['seconds']:.0f} s" + (
         " before this run" if known else ""
     )
-    return folder, f"test accuracy {summary['test.accuracy']:.2%}, {once} (kept in {folder})"
+    return folder, f"{once} (kept in {folder})"
 
 
 def _read_summary(folder: Path) -> dict[str, float]:

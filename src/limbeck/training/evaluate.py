@@ -1,4 +1,4 @@
-"""Measure a network on a split: top-1, top-5, NLL and calibration error, and its predictions."""
+"""Measure a network on a split: top-1, top-5, NLL, calibration error and confidence, and its predictions."""
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -23,22 +23,25 @@ class Measured:
         top5: Top-5 accuracy, in [0, 1]; None with fewer than six classes.
         loss: Mean negative log-likelihood of the true class, in nats.
         ece: Expected calibration error of 15 equal bins, in [0, 1].
+        confidence: Mean of each row's largest probability, in [0, 1].
         predictions: (N,) predicted classes, in the split's order.
 
     Example:
-        >>> sorted(Measured(0.9, None, 0.3, 0.02, torch.tensor([1])).numbers())
-        ['accuracy', 'ece', 'loss']
+        >>> sorted(Measured(0.9, None, 0.3, 0.02, 0.88, torch.tensor([1])).numbers())
+        ['accuracy', 'confidence', 'ece', 'loss']
     """
 
     accuracy: float
     top5: float | None
     loss: float
     ece: float
+    confidence: float
     predictions: Tensor
 
     def numbers(self) -> dict[str, float]:
         """Return the figures that exist, by name."""
-        found = {"accuracy": self.accuracy, "top5": self.top5, "loss": self.loss, "ece": self.ece}
+        names = ("accuracy", "top5", "loss", "ece", "confidence")
+        found: dict[str, float | None] = {name: getattr(self, name) for name in names}
         return {name: value for name, value in found.items() if value is not None}
 
 
@@ -80,10 +83,13 @@ def measure(
     mode = network.training
     network.eval()
     metrics, loss, predictions = _metrics(num_classes), MeanMetric(nan_strategy="disable"), []
+    confidence = MeanMetric(nan_strategy="disable")
     with precision or nullcontext():
         for batch in batches:
             logits = network(batch.inputs).float()
-            metrics.to(logits.device).update(logits.softmax(dim=1), batch.labels)
+            probabilities = logits.softmax(dim=1)
+            metrics.to(logits.device).update(probabilities, batch.labels)
+            confidence.to(logits.device).update(probabilities.amax(dim=1))
             loss.to(logits.device).update(F.cross_entropy(logits, batch.labels, reduction="none"))
             predictions.append(logits.argmax(dim=1))
     network.train(mode)
@@ -93,5 +99,6 @@ def measure(
         top5=values.get("top5"),
         loss=float(loss.compute()),
         ece=values["ece"],
+        confidence=float(confidence.compute()),
         predictions=torch.cat(predictions).cpu(),
     )
