@@ -1,5 +1,6 @@
 """Method cards as plain data, so that a command can show them without importing what the methods are built from."""
 
+import json
 from dataclasses import asdict
 from typing import Any
 
@@ -16,6 +17,16 @@ def card_index() -> list[dict[str, Any]]:
         'none'
     """
     return [_plain(entry(name)) for name in (*names(), *components())]
+
+
+def index_text() -> str:
+    """Write the index as JSON; ``limbeck/cli/cards.json`` holds this text.
+
+    Example:
+        >>> index_text().startswith("[")
+        True
+    """
+    return json.dumps(card_index(), indent=1, ensure_ascii=False) + "\n"
 
 
 def _plain(one: Entry) -> dict[str, Any]:

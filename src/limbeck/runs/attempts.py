@@ -83,7 +83,8 @@ def run_all(
         for cache in shared:
             fill_ahead(cache, made, data, reporting.say, None)
         for plan in waiting:
-            progress.ended(plan, attempt(plan.recipe, plan.folder.path, reporting))
+            # The run itself reports its accuracy here.
+            progress.ended(plan, attempt(plan.recipe, plan.folder.path, reporting), report=False)
         return progress.failed
     with Workers(jobs) as workers:
         for cache in shared:
@@ -104,11 +105,11 @@ class _Overall:
         self.plans, self.say, self.tick = plans, reporting.say, tick
         self.failed: dict[str, str] = {}
 
-    def ended(self, plan: Planned, outcome: Outcome) -> None:
+    def ended(self, plan: Planned, outcome: Outcome, *, report: bool = True) -> None:
         if outcome.accuracy is None:
             self.failed[plan.label] = outcome.reason
             self.say(f"{plan.label}: failed: {outcome.reason}")
-        else:
+        elif report:
             self.say(f"{plan.label}: test accuracy {outcome.accuracy:.2%}")
         self.moved()
 

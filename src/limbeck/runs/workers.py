@@ -1,6 +1,7 @@
 """Worker processes: one task at a time each, and none outlives the process that started it."""
 
 import ctypes
+import logging
 import multiprocessing
 import os
 import signal
@@ -22,6 +23,7 @@ import torch
 
 from limbeck.errors import RunError
 
+_log = logging.getLogger(__name__)
 _PR_SET_PDEATHSIG = 1
 _TICK_SECONDS = 0.5
 _GRACE_SECONDS = 5.0
@@ -106,6 +108,7 @@ class Workers:
             self._pools[slot] = pool
             future = pool.submit(work, *task)
         self._processes[slot] = list((pool._processes or {}).values())
+        _log.debug("worker process started: %s, %d threads", self._processes[slot], threads)
         return future
 
     def _discard(self, slot: int) -> list[BaseProcess]:
