@@ -40,7 +40,7 @@ def test_the_time_left_is_whole_at_eighty_columns():
     assert "11:51:00" in lines[0]
     assert "kd 1.234" in lines[0]
     assert lines[1].startswith("all runs: 39/1,500 epochs ")
-    assert "1 day, 0:21:00" in lines[1]
+    assert "24:21:00" in lines[1]
 
 
 def test_a_line_now_and_then_without_a_terminal(monkeypatch):

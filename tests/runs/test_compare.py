@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 import limbeck
+from data_layouts import write_mnist
 from limbeck.errors import RunError, UserError
 from limbeck.locking import locked
 from limbeck.runs import Reporting
@@ -126,6 +127,18 @@ def test_a_resumed_comparison_names_the_key_that_differs(tiny, tmp_path):
     limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1, resume=True)
     settings["label_smoothing"]["smoothing"] = 0.2
     with pytest.raises(UserError, match=r"smoothing: the run in .*label_smoothing/seed-0 has 0\.3, got 0\.2"):
+        limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1, resume=True)
+
+
+def test_a_resumed_comparison_notices_other_data_and_goes_on_to_more_epochs(tiny, tmp_path):
+    changes = {"compare.methods": "none", "training.epochs": 1, "training.schedule": "constant"}
+    first = limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1)
+    changes["training.epochs"] = 2
+    more = limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1, resume=True)
+    assert more.results[0].nll != first.results[0].nll
+    assert limbeck.runs.read_run(tmp_path / "c" / "none" / "seed-0")["epoch"] == 2
+    write_mnist(tmp_path / "mnist", train=60, test=20)
+    with pytest.raises(UserError, match="data: the test images are not those"):
         limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1, resume=True)
 
 

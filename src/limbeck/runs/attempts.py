@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from torch import nn
+
 from limbeck.data import Data
 from limbeck.errors import RunError, UserError, shortened
 from limbeck.runs.ahead import fill_ahead, shared_caches
 from limbeck.runs.folder import RunFolder
+from limbeck.runs.provenance import check_unchanged, provenance
 from limbeck.runs.recipe import Recipe
 from limbeck.runs.resuming import check_same
 from limbeck.runs.run import run
 from limbeck.runs.teachers import Made, Reporting
 from limbeck.runs.workers import Workers
+from limbeck.training import make_fabric
 
 Tick = Callable[[int, int], None]
 _log = logging.getLogger(__name__)
@@ -48,11 +52,21 @@ class Planned:
         epochs = self.recipe.training.epochs
         return self.folder.finished and check_same(self.folder, self.recipe).training.epochs == epochs
 
-    def check(self) -> None:
-        """Raise ``UserError`` if its folder holds anything but this run, or one of fewer epochs."""
+    def check(self, data: Data, networks: Mapping[str, nn.Module]) -> None:
+        """Raise ``UserError`` if its folder holds anything but this run, or one of fewer epochs, data and code alike.
+
+        Args:
+            data: The data.
+            networks: What :func:`limbeck.runs.run.check_run` returns for the recipe.
+        """
         self.folder.check_place()
-        if self.folder.begun:
-            check_same(self.folder, self.recipe)
+        if not self.folder.begun:
+            return
+        check_same(self.folder, self.recipe)
+        stored = self.folder.read_provenance()
+        if stored is not None:
+            now = provenance(self.recipe, data, networks, make_fabric(self.recipe.training))
+            check_unchanged(stored, now, self.folder.path)
 
 
 class Outcome(NamedTuple):

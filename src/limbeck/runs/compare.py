@@ -104,11 +104,8 @@ def compare(
     plans = _plan(recipe, folder.path)
     folder.check()
     at_a_time, data = _jobs(jobs, plans), load_data(recipe.data)
-    for plan in {plan.name: plan for plan in plans}.values():
-        check_run(plan.recipe, data)
-    if resume:
-        for plan in plans:
-            plan.check()
+    for name in recipe.compare.methods:
+        _check([plan for plan in plans if plan.name == name], data, resume=resume)
     with terminates_as_interrupt(), folder.held(recipe):
         comparison = _complete(recipe, folder.path, plans, data, at_a_time, reporting, tick)
         _write(comparison)
@@ -132,6 +129,14 @@ def _complete(
     }
     failed = run_all(plans, jobs, made, data, reporting, tick)
     return _collect(recipe, folder, plans, made, measured, data, failed)
+
+
+def _check(plans: Sequence[Planned], data: Data, *, resume: bool) -> None:
+    """Find what is wrong with a method's runs before any run begins, in their folders too."""
+    networks = check_run(plans[0].recipe, data)
+    if resume:
+        for plan in plans:
+            plan.check(data, networks)
 
 
 def _plan(recipe: Recipe, folder: Path) -> list[Planned]:
