@@ -1,8 +1,9 @@
-"""One builder of a cache at a time."""
+"""One process at a time that fills or deletes a cache."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from limbeck.cache.store import SignalStore
 from limbeck.errors import RunError
@@ -33,6 +34,27 @@ def building(store: SignalStore) -> Iterator[None]:
     folder = store.folder
     if not store.writable:
         raise RunError(f"signal cache {folder}: cannot be written, so it cannot be filled")
+    with holding(folder):
+        yield
+
+
+@contextmanager
+def holding(folder: Path) -> Iterator[None]:
+    """Hold the lock of a cache's folder, until the block or the process ends.
+
+    Args:
+        folder: The cache's folder.
+
+    Raises:
+        RunError: If another process has it.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> with holding(folder):
+        ...     (folder / "lock").is_file()
+        True
+    """
     # Only POSIX systems have it, and a cache is opened only there.
     import fcntl
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from limbeck.cache import compare, fill, missing, require_room
 from limbeck.cache.about import read_about
+from limbeck.cache.lock import holding
 from limbeck.cache.signals import size
 from limbeck.data import Data
 from limbeck.errors import RunError, UserError
@@ -136,10 +137,12 @@ def clear_caches(recipe: Source | None, *, overrides: Overrides = None, seeds: i
 
     Raises:
         UserError: If anything given cannot be used.
+        RunError: If another process is filling a cache just now.
     """
     for folder in _folders(recipe, overrides, seeds, say):
         line = _line(folder)
-        shutil.rmtree(folder)
+        with holding(folder):
+            shutil.rmtree(folder)
         say(f"deleted: {line}")
 
 
