@@ -1,6 +1,5 @@
 """Worker processes: one task at a time each, and none outlives the process that started it."""
 
-import ctypes
 import logging
 import multiprocessing
 import os
@@ -15,16 +14,15 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, Self
 
 import torch
 
 from limbeck.errors import RunError
+from limbeck.processes import end_children_too, end_with_parent
 
 _log = logging.getLogger(__name__)
-_PR_SET_PDEATHSIG = 1
 _TICK_SECONDS = 0.5
 _GRACE_SECONDS = 5.0
 
@@ -103,7 +101,7 @@ class Workers:
         # A pool for each process: the death of a process breaks its whole pool.
         context = multiprocessing.get_context("spawn")
         with _one_share_each(self.count) as threads, _without_main():
-            arguments = (threads, Path.cwd())
+            arguments = (threads, multiprocessing.get_start_method(allow_none=True))
             pool = ProcessPoolExecutor(1, context, initializer=_prepare_worker, initargs=arguments)
             self._pools[slot] = pool
             future = pool.submit(work, *task)
@@ -179,22 +177,22 @@ def _one_share_each(jobs: int) -> Iterator[int]:
             os.environ["OMP_NUM_THREADS"] = before
 
 
-def _prepare_worker(threads: int, folder: Path) -> None:
+def _prepare_worker(threads: int, start_method: str | None) -> None:
     # Ctrl-C reaches the whole group: it is for the parent to stop its workers, without their tracebacks.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # A new process begins where its parent began, which may have gone elsewhere since.
-    os.chdir(folder)
+    # A spawned process would spawn in its turn: a DataLoader's processes would import torch anew for every epoch.
+    multiprocessing.set_start_method(start_method, force=True)
     _end_with_parent()
     torch.set_num_threads(threads)
 
 
 def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
-    if parent is None:
+    if parent is None or parent.pid is None:
         return
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    # Other systems know no such signal; on Linux this finds a parent that died before the call above.
+    end_with_parent(parent.pid)
+    end_children_too()
+    # For systems that cannot end it by themselves.
     threading.Thread(target=_exit_after, args=(parent,), daemon=True).start()
 
 
