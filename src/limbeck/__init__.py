@@ -11,6 +11,7 @@ Three lines in anybody's own loop:
 or everything from a recipe: ``limbeck.run("recipe.yaml")``, which is what the ``limbeck`` command calls.
 """
 
+import logging
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from limbeck.seeding import seed_everything
 
 __version__ = version("limbeck")
+# Whoever uses the library decides where its reports go; the command line prints them.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 __all__ = [
     "Comparison",
     "Distiller",

@@ -3,6 +3,8 @@
 import pytest
 import yaml
 
+from limbeck.locking import locked
+
 
 @pytest.fixture
 def recipe(tiny, tmp_path):
@@ -47,6 +49,16 @@ def test_build_check_info_clear(limbeck, recipe, tmp_path):
     code, out, _ = limbeck("cache", "clear", *views)
     assert (code, "not there yet" in out) == (0, True)
     assert "no signal caches in" in limbeck("cache", "info")[1]
+
+
+def test_a_cache_that_is_being_filled_is_not_deleted(limbeck, recipe, tmp_path):
+    limbeck("cache", "build", recipe, "teacher.cache=views", "--quiet")
+    (folder,) = folders(tmp_path)
+    with locked(folder / "lock", "another build"):
+        code, _, err = limbeck("cache", "clear", "--all")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "is working on it" in err
+    assert (folder / "logits.bin").is_file()
 
 
 def test_epochs_of_several_seeds(limbeck, recipe, tmp_path):

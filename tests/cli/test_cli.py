@@ -1,9 +1,11 @@
 """The command line, as a person types it: what it prints, and its exit codes."""
 
+import os
 import subprocess
 import sys
 
 import pytest
+import torch
 import yaml
 
 
@@ -39,6 +41,84 @@ def test_compare(limbeck, recipe, tmp_path):
     assert "gain" in out
     assert "±" in out
     assert "table.md" in out.splitlines()[-1]
+
+
+def test_a_comparison_with_a_failed_run_prints_its_table_and_ends_with_1(limbeck, recipe, tmp_path):
+    settings = "compare.settings={lr@bad: {ce_weight: 1.0e+38, kd_weight: 1.0e+38}}"
+    words = ["compare", recipe, "training.epochs=1", settings, "--methods", "none,lr@bad", "--jobs", 1]
+    code, out, err = limbeck(*words, "--out", tmp_path / "c", "--quiet")
+    assert code == 1
+    assert err == "limbeck: 1 of the runs failed; the same command with --resume tries them again\n"
+    assert out.splitlines()[0].strip().startswith("resnet8 on mnist")
+    assert "0 of 1" in out
+    assert "lr@bad, seed 0 failed: epoch 1: the loss is" in out
+    assert "epoch 1/1" not in out
+    code, out, err = limbeck(*words[:-4], "--methods", "none", "--jobs", 1, "--out", tmp_path / "c", "--resume")
+    assert (code, err) == (0, "")
+    code, out, err = limbeck("compare", recipe, "--methods", "none", "--jobs", 1, "--out", tmp_path / "c")
+    assert (code, err.count("\n")) == (2, 1)
+    code, out, err = limbeck(
+        "compare", recipe, "--methods", "none", "--jobs", 1, "--out", tmp_path / "c", "--overwrite"
+    )
+    assert (code, err) == (0, "")
+    assert not (tmp_path / "c" / "lr@bad").exists()
+
+
+def test_run_overwrites_when_told_to(limbeck, recipe, tmp_path):
+    limbeck("run", recipe, "training.epochs=1", "--out", tmp_path / "r")
+    code, out, _ = limbeck("run", recipe, "training.batch_size=30", "--out", tmp_path / "r", "--overwrite")
+    assert code == 0
+    assert "epoch 2/2" in out
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (OSError(28, "No space left on device", "/full/file"), 1, "limbeck: /full/file: No space left on device\n"),
+        (RecursionError("maximum"), 2, "limbeck: something given is nested too deeply, expected a few levels\n"),
+        (MemoryError(), 1, "limbeck: the memory is full\n"),
+        (torch.OutOfMemoryError("CUDA out of memory.\nTried"), 1, "limbeck: the device's memory is full (CUDA out"),
+    ],
+)
+def test_what_the_machine_refuses_is_one_line(limbeck, recipe, monkeypatch, error, code, line):
+    def refuse(*args, **settings):
+        raise error
+
+    monkeypatch.setattr("limbeck.runs.run", refuse)
+    found, _, err = limbeck("run", recipe)
+    assert (found, err.count("\n")) == (code, 1)
+    assert err.startswith(line)
+
+
+def test_a_mistake_of_the_programs_is_no_users_line(limbeck, recipe, monkeypatch):
+    def fail(*args, **settings):
+        raise KeyError("a bug")
+
+    monkeypatch.setattr("limbeck.runs.run", fail)
+    with pytest.raises(KeyError):
+        limbeck("run", recipe)
+
+
+def test_echoed_input_is_limited(limbeck):
+    code, _, err = limbeck("methods", "x" * 10**6)
+    assert (code, len(err) < 3000) == (2, True)
+    code, _, err = limbeck("run", "quickstart", f"--{'x' * 10**6}")
+    assert (code, len(err) < 3000, err.endswith("see limbeck run --help\n")) == (2, True, True)
+
+
+def test_names_that_are_no_text_are_printed(tiny, tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump({**tiny, "training": {**tiny["training"], "epochs": 1}}))
+    command = [sys.executable, "-m", "limbeck", "run", path, "--out", os.fsencode(tmp_path) + b"/r\xff"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"r\\udcff" in done.stdout
+
+
+def test_a_reader_that_stops_reading_gets_no_traceback():
+    command = f"{sys.executable} -m limbeck methods --markdown | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("# Methods\n", "")
 
 
 def test_methods(limbeck):

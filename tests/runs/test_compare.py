@@ -1,24 +1,28 @@
 """Comparisons: one shared teacher, processes, the table, resuming."""
 
 import csv
-import importlib
-import os
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 import limbeck
-from limbeck.errors import UserError
+from data_layouts import write_mnist
+from limbeck.errors import RunError, UserError
+from limbeck.locking import locked
 from limbeck.runs import Reporting
-
-# limbeck.runs.compare is the function.
-compare = importlib.import_module("limbeck.runs.compare")
 
 
 @pytest.fixture
 def recipe(tiny):
     return {**tiny, "compare": {"methods": ["none", "kd", "lr+dist"], "seeds": 2}}
+
+
+def lines_of(folder):
+    return {line["method"]: line for line in csv.DictReader((folder / "table.csv").open())}
+
+
+BAD = {"lr@bad": {"ce_weight": 1e38, "kd_weight": 1e38}}
 
 
 def test_a_comparison_in_this_process(recipe, tmp_path):
@@ -51,21 +55,15 @@ def test_agreement_is_the_share_of_equal_predictions(recipe, tmp_path):
 
 
 def test_processes_give_the_same_numbers_and_tell_how_far_they_are(recipe, tmp_path):
-    ticks = []
-    apart = limbeck.compare(recipe, out=tmp_path / "two", jobs=2, tick=lambda *tick: ticks.append(tick))
-    alone = limbeck.compare(recipe, out=tmp_path / "one", jobs=1)
+    ticks, changes = [], {"compare.methods": ["none", "lr@bad", "kd", "lr+dist"], "compare.settings": BAD}
+    apart = limbeck.compare(
+        recipe, overrides=changes, out=tmp_path / "two", jobs=2, tick=lambda *tick: ticks.append(tick)
+    )
+    alone = limbeck.compare(recipe, overrides=changes, out=tmp_path / "one", jobs=1)
     assert [r.accuracies for r in apart.results] == [r.accuracies for r in alone.results]
+    assert sorted(apart.failures) == sorted(alone.failures)
+    assert len(apart.failures) == 2
     assert ticks[-1] == (12, 12)
-
-
-def test_processes_share_the_cores_and_get_no_more_threads_than_their_parent(monkeypatch):
-    monkeypatch.setattr(compare, "_cores", lambda: 8)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    for jobs, share in ((1, 2), (4, 2), (8, 1), (16, 1)):
-        with compare._one_share_each(jobs) as threads:
-            assert (threads, os.environ["OMP_NUM_THREADS"]) == (share, str(share))
-    assert os.environ["OMP_NUM_THREADS"] == "2"
 
 
 def test_a_comparison_resumes(recipe, tmp_path):
@@ -76,6 +74,124 @@ def test_a_comparison_resumes(recipe, tmp_path):
     again = limbeck.compare(recipe, out=tmp_path / "c", jobs=1, resume=True)
     assert kept.stat().st_mtime_ns == before
     assert [r.accuracies for r in again.results] == [r.accuracies for r in first.results]
+
+
+def test_a_run_that_fails_is_a_row_and_the_others_go_on(tiny, tmp_path):
+    heard = []
+    changes = {"compare.methods": ["lr@bad", "none"], "compare.settings": BAD, "training.epochs": 1}
+    found = limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1, reporting=Reporting(heard.append))
+    reason = next(line.partition("failed: ")[2] for line in heard if line.startswith("lr@bad, seed 0: failed: "))
+    assert reason.startswith("epoch 1: the loss is")
+    assert found.failures == (f"lr@bad, seed 0 failed: {reason}",)
+    assert [result.seeds for result in found.results] == [0, 1]
+    assert (lines_of(found.folder)["lr@bad"]["status"], lines_of(found.folder)["none"]["status"]) == (
+        f"seed 0: {reason}",
+        "complete",
+    )
+    assert "| lr@bad | failed |" in found.markdown
+    assert reason in (found.folder / "table.md").read_text()
+    # Methods may be added, left out and put into another order; the failed run is tried again.
+    again = limbeck.compare(
+        tiny,
+        overrides={**changes, "compare.methods": ["label_smoothing", "none", "lr@bad"]},
+        out=tmp_path / "c",
+        jobs=1,
+        resume=True,
+    )
+    assert [(result.method, result.seeds) for result in again.results] == [
+        ("label_smoothing", 1),
+        ("none", 1),
+        ("lr@bad", 0),
+    ]
+    assert again.results[1].accuracies == found.results[1].accuracies
+
+
+def test_seeds_and_methods_change_on_resume_and_the_table_is_of_those_asked_for(tiny, tmp_path):
+    first = limbeck.compare(tiny, overrides={"compare.methods": "none", "compare.seeds": 2}, out=tmp_path / "c", jobs=1)
+    kept = tmp_path / "c" / "none" / "seed-1" / "summary.json"
+    before = kept.stat().st_mtime_ns
+    changes = {"compare.methods": "label_smoothing,none", "seed": 1, "compare.seeds": 1}
+    second = limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1, resume=True)
+    assert [result.method for result in second.results] == ["label_smoothing", "none"]
+    assert second.results[1].accuracies == first.results[0].accuracies[1:]
+    assert kept.stat().st_mtime_ns == before
+    assert list(lines_of(second.folder)) == ["label_smoothing", "none"]
+
+
+def test_a_resumed_comparison_names_the_key_that_differs(tiny, tmp_path):
+    limbeck.compare(tiny, overrides={"compare.methods": "none"}, out=tmp_path / "c", jobs=1)
+    with pytest.raises(UserError, match=r"^training\.batch_size: the run in .*none/seed-0 has 20, got 30; expected"):
+        limbeck.compare(tiny, overrides={"training.batch_size": 30}, out=tmp_path / "c", jobs=1, resume=True)
+    settings = {"label_smoothing": {"smoothing": 0.3}}
+    changes = {"compare.methods": "label_smoothing", "compare.settings": settings}
+    limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1, resume=True)
+    settings["label_smoothing"]["smoothing"] = 0.2
+    with pytest.raises(UserError, match=r"smoothing: the run in .*label_smoothing/seed-0 has 0\.3, got 0\.2"):
+        limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1, resume=True)
+
+
+def test_a_resumed_comparison_notices_other_data_and_goes_on_to_more_epochs(tiny, tmp_path):
+    changes = {"compare.methods": "none", "training.epochs": 1, "training.schedule": "constant"}
+    first = limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1)
+    changes["training.epochs"] = 2
+    more = limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1, resume=True)
+    assert more.results[0].nll != first.results[0].nll
+    assert limbeck.runs.read_run(tmp_path / "c" / "none" / "seed-0")["epoch"] == 2
+    write_mnist(tmp_path / "mnist", train=60, test=20)
+    with pytest.raises(UserError, match="data: the test images are not those"):
+        limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1, resume=True)
+
+
+def test_overwrite_deletes_the_comparison_and_nothing_else(tiny, tmp_path):
+    changes = {"compare.methods": "none", "training.epochs": 1}
+    limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1)
+    (tmp_path / "c" / "notes.txt").touch()
+    with pytest.raises(
+        UserError, match="expected another --out, or --resume to go on with it, or --overwrite to replace it"
+    ):
+        limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1)
+    with pytest.raises(UserError, match="resume and overwrite: got both"):
+        limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1, resume=True, overwrite=True)
+    changes = {"compare.methods": "label_smoothing", "training.epochs": 2}
+    found = limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1, overwrite=True)
+    assert [result.method for result in found.results] == ["label_smoothing"]
+    entries = {entry.name for entry in (tmp_path / "c").iterdir()}
+    assert "none" not in entries
+    assert entries >= {"notes.txt", "label_smoothing", "table.md"}
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    with pytest.raises(UserError, match="mine: is not empty and holds no comparison"):
+        limbeck.compare(tiny, out=tmp_path / "mine", jobs=1, overwrite=True)
+
+
+def test_one_process_works_in_a_comparisons_folder(tiny, tmp_path):
+    (tmp_path / "c").mkdir()
+    with (
+        locked(tmp_path / "c" / ".lock", "c"),
+        pytest.raises(UserError, match=r"c: process \d+ on .* is working on it"),
+    ):
+        limbeck.compare(tiny, out=tmp_path / "c", jobs=1)
+    assert not (tmp_path / "c" / "recipe.yaml").exists()
+
+
+def test_a_teacher_that_fails_leaves_the_folder_to_the_corrected_command(tiny, tmp_path):
+    changes = {"compare.methods": "kd", "teacher.training.optimizer.lr": 1e30}
+    with pytest.raises(RunError, match="the loss is"):
+        limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1)
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_home_folder_is_found(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    changes = {"compare.methods": "none", "training.epochs": 1}
+    assert limbeck.compare(tiny, overrides=changes, out="~/c", jobs=1).folder == tmp_path / "c"
+
+
+def test_settings_of_a_comparison_are_merged_by_key_with_the_recipes_own(tiny, tmp_path):
+    base = {**tiny, "method": {"name": "dist", "temperature": 1.5}}
+    changes = {"compare.methods": "dist", "compare.settings": {"dist": {"beta": 3}}, "training.epochs": 1}
+    found = limbeck.compare(base, overrides=changes, out=tmp_path / "c", jobs=1)
+    assert found.notes[-1] == "dist: temperature 1.5, beta 3.0"
 
 
 def test_methods_share_the_seeds_student_and_views(recipe, tmp_path):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from limbeck.cli.words import Pairs, Recipe, Trust, make_console, stoppable
+from limbeck.cli.words import Pairs, Quiet, Recipe, Trust, Verbose, known_recipe, make_console
 
 app = typer.Typer(
     help="Store what a teacher says, once for all runs: build, check, info, clear.",
@@ -13,7 +13,8 @@ app = typer.Typer(
 )
 Seeds = Annotated[int, typer.Option(help="For how many seeds from the recipe's on; views serve all of them.")]
 Perhaps = Annotated[
-    str | None, typer.Argument(help="A recipe, as for build; without one all caches.", show_default=False)
+    str | None,
+    typer.Argument(help="A recipe, as for build; without one all caches.", show_default=False, callback=known_recipe),
 ]
 
 
@@ -21,21 +22,27 @@ Perhaps = Annotated[
     epilog="Examples:  limbeck cache build quickstart teacher.cache=views  |"
     "  limbeck cache build recipe.yaml teacher.cache=epochs teacher.cache_dtype=float32 --seeds 3"
 )
-def build(recipe: Recipe, overrides: Pairs = None, seeds: Seeds = 1, trust: Trust = False) -> None:
+def build(
+    recipe: Recipe,
+    overrides: Pairs = None,
+    seeds: Seeds = 1,
+    trust: Trust = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
     """Ask a recipe's teacher about every view, or go on with it, and store what it says."""
-    from limbeck.cli.console import LiveProgress, Overall
-    from limbeck.runs import Reporting, parse_overrides
+    from limbeck.cli.console import showing
+    from limbeck.runs import parse_overrides
     from limbeck.runs.cache_commands import build_cache
 
-    console = make_console()
-    overall = Overall(console, "signal cache", "rows")
-    try:
-        with stoppable("the same command goes on"), LiveProgress(console) as progress:
-            say = Reporting(lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True), progress)
-            values = parse_overrides(overrides or [])
-            build_cache(recipe, overrides=values, seeds=seeds, reporting=say, tick=overall.tick, trust=trust)
-    finally:
-        overall.stop()
+    how = "the same command goes on"
+    with showing(quiet=quiet, verbose=verbose, what="signal cache", unit="rows", how=how) as shown:
+        values = parse_overrides(overrides or [])
+        stored = build_cache(
+            recipe, overrides=values, seeds=seeds, reporting=shown.reporting, tick=shown.tick, trust=trust
+        )
+    if quiet:
+        _print(f"signal cache: complete, {stored:,} rows stored")
 
 
 @app.command(epilog="Examples:  limbeck cache check quickstart teacher.cache=views")

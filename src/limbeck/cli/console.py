@@ -1,18 +1,55 @@
-"""What the command line shows: lines, and a live bar where there is a terminal."""
+"""What a long command shows: lines, bars where there is a terminal, and now and then a line where there is none."""
 
+import logging
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.table import Column
+from rich.text import Text
 
+from limbeck.cli.words import make_console, stoppable
+from limbeck.errors import UserError
 from limbeck.runs.run import epoch_line
+from limbeck.runs.teachers import Reporting
 from limbeck.training import Position, Tally
 
 _REFRESH_SECONDS = 0.5
+_LINE_SECONDS = 30.0
+_SPEED_SECONDS = 3600.0
+
+
+class _Figures(ProgressColumn):
+    """A task's figures, cut off where the terminal ends: everything before them is shown whole."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["figures"], no_wrap=True, overflow="ellipsis")
+
+
+def make_bars(console: Console) -> Bars:
+    """Make the bars that a command shows at once; what is being done, how far, and the time left are never cut.
+
+    Example:
+        >>> len(make_bars(Console(quiet=True)).columns)
+        4
+    """
+    whole = Column(no_wrap=True)
+    return Bars(
+        TextColumn("{task.description}", markup=False, table_column=whole),
+        BarColumn(bar_width=16, table_column=Column(no_wrap=True, width=16)),
+        TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=8)),
+        _Figures(),
+        console=console,
+        transient=True,
+        # An epoch may take minutes; from the last half minute alone its speed would be unknown.
+        speed_estimate_period=_SPEED_SECONDS,
+    )
 
 
 class LiveProgress:
@@ -20,15 +57,15 @@ class LiveProgress:
 
     Args:
         console: Where to show.
+        bars: The bars that it adds its own to; by default new ones.
 
     Example:
         >>> LiveProgress(Console(quiet=True)).step(Position(0, 1, 1, 10), Tally())
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, bars: Bars | None = None) -> None:
         self.console = console
-        columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-        self.bar = Bars(*columns, TextColumn("{task.fields[figures]}"), console=console, transient=True)
+        self.bar = bars or make_bars(console)
         self.task: TaskID | None = None
         self._shown = self._epoch_start = time.monotonic()
         self._epoch = -1
@@ -77,41 +114,127 @@ def _figures(means: Mapping[str, float], speed: float) -> str:
 
 
 class Overall:
-    """Show how far something of many parts has come, such as a comparison: one bar over the epochs of all its runs.
+    """Show how far something of many parts has come, such as a comparison: a bar, or a line about twice a minute.
 
     Args:
         console: Where to show.
-        what: What the bar stands for.
+        what: What is being done.
         unit: What is counted.
+        bars: The bars that it adds its own to; by default new ones.
 
     Example:
         >>> Overall(Console(quiet=True)).tick(1, 10)
     """
 
-    def __init__(self, console: Console, what: str = "all runs", unit: str = "epochs") -> None:
-        self.console = console
-        columns = (
-            TextColumn(what),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn(unit),
-            TimeRemainingColumn(),
-        )
-        self.bar = Bars(*columns, console=console, transient=True)
+    def __init__(
+        self, console: Console, what: str = "all runs", unit: str = "epochs", bars: Bars | None = None
+    ) -> None:
+        self.console, self.what, self.unit = console, what, unit
+        self.bar = bars or make_bars(console)
         self.task: TaskID | None = None
+        self._start: tuple[float, int] | None = None
+        self._printed = 0.0
 
     def tick(self, done: int, total: int) -> None:
         """Show ``done`` of ``total``."""
-        if not self.console.is_terminal:
-            return
-        if self.task is None:
-            self.bar.start()
-            self.task = self.bar.add_task("", total=total)
-        self.bar.update(self.task, completed=done)
-        if done >= total:
-            self.stop()
+        if self.console.is_terminal:
+            self._draw(done, total)
+        else:
+            self._print(done, total)
 
-    def stop(self) -> None:
-        """Take the bar away."""
-        if self.task is not None:
-            self.bar.stop()
+    def _draw(self, done: int, total: int) -> None:
+        if self.task is None:
+            self.task = self.bar.add_task("", total=total, figures="")
+        self.bar.update(self.task, description=self._counted(done, total), completed=done, total=total)
+
+    def _counted(self, done: int, total: int) -> str:
+        return f"{self.what}: {done:,}/{total:,} {self.unit}"
+
+    def _print(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if self._start is None:
+            self._start, self._printed = (now, done), now
+        if now - self._printed < _LINE_SECONDS:
+            return
+        self._printed = now
+        began, before = self._start
+        left = f", about {duration((total - done) * (now - began) / (done - before))} left" if done > before else ""
+        self.console.print(f"{self._counted(done, total)}{left}", highlight=False, markup=False)
+
+
+def duration(seconds: float) -> str:
+    """Write a time as people say it.
+
+    Example:
+        >>> [duration(seconds) for seconds in (5, 130, 7300)]
+        ['5 s', '2 min', '2 h 02 min']
+    """
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+class Shown(NamedTuple):
+    """Where a long command reports to.
+
+    Attributes:
+        console: For the result, which is shown whatever was asked for.
+        reporting: For what happens meanwhile.
+        tick: For how far it has come.
+    """
+
+    console: Console
+    reporting: Reporting
+    tick: Callable[[int, int], None]
+
+
+@contextmanager
+def showing(
+    *,
+    quiet: bool = False,
+    verbose: bool = False,
+    what: str = "all runs",
+    unit: str = "epochs",
+    how: str = "the same command with --resume goes on",
+) -> Iterator[Shown]:
+    """Show what happens in the block.
+
+    Args:
+        quiet: Show nothing but the result and errors.
+        verbose: Print what limbeck's loggers report to the error output.
+        what: What the overall bar stands for.
+        unit: What it counts.
+        how: How to go on after Ctrl-C.
+
+    Raises:
+        UserError: If both are asked for.
+
+    Example:
+        >>> with showing(quiet=True) as shown:
+        ...     shown.reporting.say("nothing to be seen")
+    """
+    if quiet and verbose:
+        raise UserError("--quiet and --verbose: got both, expected one of them")
+    console = make_console()
+    lines = Console(quiet=True, force_terminal=False) if quiet else console
+    bars = make_bars(lines)
+    overall = Overall(lines, what, unit, bars)
+    with stoppable(how), logged(verbose=verbose), LiveProgress(lines, bars) as progress:
+        say = Reporting(lambda line: lines.print(line, highlight=False, markup=False, soft_wrap=True), progress)
+        yield Shown(console, say, overall.tick)
+
+
+@contextmanager
+def logged(*, verbose: bool) -> Iterator[None]:
+    """Print what limbeck's loggers report in the block: warnings and errors, with ``verbose`` everything."""
+    logger, handler = logging.getLogger("limbeck"), logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if verbose else logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)

@@ -1,13 +1,15 @@
 """The ``limbeck`` command."""
 
+import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from limbeck.cli.cache import app as cache
-from limbeck.cli.words import Pairs, Recipe, Stopped, Trust, make_console, stoppable
+from limbeck.cli.words import Pairs, Quiet, Recipe, Stopped, Trust, Verbose, make_console, one_line
 
 app = typer.Typer(
     name="limbeck",
@@ -21,6 +23,7 @@ app = typer.Typer(
 )
 Out = Annotated[Path | None, typer.Option("--out", help="The folder for the results; a new one.", show_default=False)]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with what was stopped in that folder.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is in that folder.")]
 app.add_typer(cache, name="cache")
 
 
@@ -45,17 +48,34 @@ def _everywhere(
     epilog="Examples:  limbeck run quickstart  |  limbeck run recipe.yaml method=lr+dist seed=1 --out runs/first  |"
     "  limbeck run recipe.yaml --out runs/first --resume"
 )
-def run(recipe: Recipe, overrides: Pairs = None, out: Out = None, resume: Resume = False, trust: Trust = False) -> None:
+def run(
+    recipe: Recipe,
+    overrides: Pairs = None,
+    out: Out = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    trust: Trust = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
     """Distil one student as a recipe says."""
-    from limbeck.cli.console import LiveProgress
-    from limbeck.runs import Reporting, parse_overrides
+    from limbeck.cli.console import showing
+    from limbeck.runs import parse_overrides
     from limbeck.runs import run as run_recipe
 
-    console = make_console()
-    with stoppable(), LiveProgress(console) as progress:
-        say = Reporting(lambda line: console.print(line, highlight=False, markup=False), progress)
-        values = parse_overrides(overrides or [])
-        run_recipe(recipe, overrides=values, out=out, resume=resume, reporting=say, trust=trust)
+    with showing(quiet=quiet, verbose=verbose) as shown:
+        done = run_recipe(
+            recipe,
+            overrides=parse_overrides(overrides or []),
+            out=out,
+            resume=resume,
+            overwrite=overwrite,
+            reporting=shown.reporting,
+            trust=trust,
+        )
+    if quiet:
+        line = f"test accuracy {done.summary['test.accuracy']:.2%} after epoch {done.summary['epoch']} ({done.folder})"
+        shown.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command(
@@ -75,56 +95,66 @@ def compare(
     ] = None,
     out: Out = None,
     resume: Resume = False,
+    overwrite: Overwrite = False,
     trust: Trust = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Run several methods and seeds with one teacher, and print one table."""
-    from limbeck.cli.console import LiveProgress, Overall
+    from limbeck.cli.console import showing
+    from limbeck.errors import RunError
     from limbeck.report.table import to_rich
-    from limbeck.runs import Reporting, parse_overrides
     from limbeck.runs import compare as compare_recipe
+    from limbeck.runs import parse_overrides
 
-    console = make_console()
     given = {"compare.methods": methods, "compare.seeds": seeds}
     values = parse_overrides(overrides or []) | {key: value for key, value in given.items() if value is not None}
-    overall = Overall(console)
-    try:
-        with stoppable(), LiveProgress(console) as progress:
-            say = Reporting(lambda line: console.print(line, highlight=False, markup=False), progress)
-            found = compare_recipe(
-                recipe,
-                overrides=values,
-                out=out,
-                resume=resume,
-                jobs=jobs,
-                reporting=say,
-                tick=overall.tick,
-                trust=trust,
-            )
-    finally:
-        overall.stop()
-    console.print(to_rich(found.rows, found.title))
-    for note in found.notes:
-        console.print(f"  {note}", highlight=False, markup=False)
-    console.print(
-        f"table and plot: {found.folder}/table.md, table.csv, plot.png, plot.svg", highlight=False, markup=False
-    )
+    with showing(quiet=quiet, verbose=verbose) as shown:
+        found = compare_recipe(
+            recipe,
+            overrides=values,
+            out=out,
+            resume=resume,
+            overwrite=overwrite,
+            jobs=jobs,
+            reporting=shown.reporting,
+            tick=shown.tick,
+            trust=trust,
+        )
+    shown.console.print(to_rich(found.rows, found.title))
+    for note in (*found.notes, *found.failures):
+        shown.console.print(f"  {note}", highlight=False, markup=False, soft_wrap=True)
+    files = f"table and plot: {found.folder}/table.md, table.csv, plot.png, plot.svg"
+    shown.console.print(files, highlight=False, markup=False, soft_wrap=True)
+    if found.failures:
+        raise RunError(f"{len(found.failures)} of the runs failed; the same command with --resume tries them again")
 
 
 @app.command(epilog="Examples:  limbeck methods  |  limbeck methods lr_ds")
 def methods(
     name: Annotated[str | None, typer.Argument(help="A method or component.", show_default=False)] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print all cards as Markdown.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all cards as JSON.")] = False,
 ) -> None:
     """List the methods, or print one method's card."""
     from limbeck.cli.cards import card, overview
-    from limbeck.methods.markdown import all_cards, card_markdown
-    from limbeck.methods.registry import entry
 
-    if markdown:
-        print(all_cards() if name is None else card_markdown(entry(name)), end="")
+    if markdown or as_json:
+        _print_cards(name, as_json=as_json)
         return
     console = make_console()
     console.print(overview() if name is None else card(name))
+
+
+def _print_cards(name: str | None, *, as_json: bool) -> None:
+    from limbeck.methods.index import index_text
+    from limbeck.methods.markdown import all_cards, card_markdown
+    from limbeck.methods.registry import entry
+
+    if as_json:
+        print(index_text(), end="")
+    else:
+        print(all_cards() if name is None else card_markdown(entry(name)), end="")
 
 
 @app.command(epilog="Examples:  limbeck recipes  |  limbeck recipes own-images > mine.yaml")
@@ -146,20 +176,45 @@ def main() -> None:
     """Run the command line: exit code 0, 2 for a user's mistake, 1 for a failure."""
     from limbeck.errors import RunError, UserError
 
+    # A file name may hold bytes that are no text.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        sys.exit(app(prog_name="limbeck", standalone_mode=False))
+        code = app(prog_name="limbeck", standalone_mode=False)
+        sys.stdout.flush()
     except UserError as error:
-        print(f"limbeck: {error}", file=sys.stderr)
-        sys.exit(2)
+        code = _failed(error, 2)
     except RunError as error:
-        print(f"limbeck: {error}", file=sys.stderr)
-        sys.exit(1)
+        code = _failed(error, 1)
     except (Stopped, KeyboardInterrupt) as stop:
-        how = str(stop) or "the same command with --resume goes on"
-        print(f"limbeck: stopped; {how}", file=sys.stderr)
-        sys.exit(130)
+        code = _failed(f"stopped; {str(stop) or 'the same command with --resume goes on'}", 130)
+    except BrokenPipeError:
+        # The reader of the output, such as head, has seen enough; nothing is left to be flushed there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
     except Exception as error:
-        sys.exit(_usage_error(error))
+        code = _other_error(error)
+    sys.exit(code)
+
+
+def _failed(message: object, code: int) -> int:
+    print(f"limbeck: {one_line(message)}", file=sys.stderr)
+    return code
+
+
+def _other_error(error: Exception) -> int:
+    """Print what the machine refused, or a mistake in the command itself, as one line; raise anything else."""
+    if isinstance(error, RecursionError):
+        return _failed("something given is nested too deeply, expected a few levels", 2)
+    if isinstance(error, MemoryError):
+        return _failed("the memory is full", 1)
+    # torch's own, which is not imported for this.
+    if type(error).__name__ == "OutOfMemoryError":
+        return _failed(f"the device's memory is full ({error}), try a smaller training.batch_size", 1)
+    if isinstance(error, OSError) and error.strerror:
+        return _failed(f"{error.filename}: {error.strerror}" if error.filename else error.strerror, 1)
+    return _usage_error(error)
 
 
 def _usage_error(error: Exception) -> int:
@@ -168,7 +223,6 @@ def _usage_error(error: Exception) -> int:
         raise error
     message, context = error.format_message().rstrip("."), getattr(error, "ctx", None)
     # Without a message the help was shown instead.
-    if message:
-        command = context.command_path if context else "limbeck"
-        print(f"limbeck: {message}; see {command} --help", file=sys.stderr)
-    return 2
+    if not message:
+        return 2
+    return _failed(f"{message}; see {context.command_path if context else 'limbeck'} --help", 2)

@@ -1,4 +1,4 @@
-"""What the commands share: the recipe and its overrides as arguments, the console, and Ctrl-C."""
+"""What the commands share: arguments and options, the console, Ctrl-C, and a mistake as one line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,15 +8,43 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from limbeck.recipes import read_recipe
+
+_LINE_LENGTH = 2000
+
+
+def known_recipe(recipe: str | None) -> str | None:
+    """Return a recipe's name if there is such a recipe; this takes no time, unlike what comes after it.
+
+    Raises:
+        UserError: If there is none.
+
+    Example:
+        >>> known_recipe("quickstart")
+        'quickstart'
+    """
+    if recipe is not None:
+        read_recipe(recipe)
+    return recipe
+
+
 _PACKAGED = ", ".join(sorted(path.stem for path in (Path(__file__).parents[1] / "recipes").glob("*.yaml")))
 Recipe = Annotated[
-    str, typer.Argument(help=f"A YAML file, or a packaged recipe: {_PACKAGED}.", show_default=False, metavar="RECIPE")
+    str,
+    typer.Argument(
+        help=f"A YAML file, or a packaged recipe: {_PACKAGED}.",
+        show_default=False,
+        metavar="RECIPE",
+        callback=known_recipe,
+    ),
 ]
 Pairs = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Values that replace the recipe's, such as training.epochs=5."),
 ]
 
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result and errors only.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print what the library's loggers report, too.")]
 Trust = Annotated[
     bool, typer.Option("--trust", help="Let the recipe run python: functions from outside the working folder.")
 ]
@@ -45,3 +73,15 @@ def stoppable(how: str = "the same command with --resume goes on") -> Iterator[N
         yield
     except KeyboardInterrupt:
         raise Stopped(how) from None
+
+
+def one_line(error: object) -> str:
+    r"""Write an error as one line of limited length; its end, where what is expected stands, is kept.
+
+    Example:
+        >>> one_line("a\nb"), len(one_line("x" * 10**6))
+        ('a b', 2000)
+    """
+    text = " ".join(str(error).splitlines())
+    kept = (_LINE_LENGTH - 5) // 2
+    return text if len(text) <= _LINE_LENGTH else f"{text[: _LINE_LENGTH - 5 - kept]} ... {text[-kept:]}"

@@ -30,7 +30,7 @@ def save_comparison_plot(
     The same results give the same files, byte for byte, with the same versions of matplotlib and its fonts.
 
     Args:
-        results: A result for each method.
+        results: A result for each method; those without a complete seed are left out.
         path_stem: Where to write, without the suffix; the folder is made if need be.
         title: The line above the plot.
         teacher_accuracy: Drawn as a dashed line, in ``[0, 1]``.
@@ -40,7 +40,7 @@ def save_comparison_plot(
         The paths of the PNG (200 dots per inch) and of the SVG.
 
     Raises:
-        UserError: There are no results, or the teacher's accuracy is outside ``[0, 1]``.
+        UserError: No result has a complete seed, or the teacher's accuracy is outside ``[0, 1]``.
 
     Example:
         >>> import tempfile
@@ -50,6 +50,7 @@ def save_comparison_plot(
         ...     [path.name for path in paths]
         ['comparison.png', 'comparison.svg']
     """
+    results = [result for result in results if result.accuracies]
     _check(results, teacher_accuracy)
     stem = Path(path_stem)
     stem.parent.mkdir(parents=True, exist_ok=True)

@@ -28,9 +28,10 @@ class MethodResult:
         seconds: Wall time of each training.
         parameters: Number of the student's parameters.
         selected_share: Share of rows that listened to the teacher, in ``[0, 1]``; ``None`` without data selection.
+        failures: The reason for each seed that failed; the other fields are of the complete seeds alone.
 
     Raises:
-        UserError: No seed, unequal numbers of values, or a share outside ``[0, 1]`` (such as one in percent).
+        UserError: No seed at all, unequal numbers of values, or a share outside ``[0, 1]`` (such as one in percent).
 
     Example:
         >>> MethodResult("kd", (0.75, 0.77), (0.05, 0.04), (0.9, 0.8), None, (60.0, 61.0), 78_042, None).seeds
@@ -43,11 +44,12 @@ class MethodResult:
     nll: tuple[float, ...]
     agreement: tuple[float, ...] | None
     seconds: tuple[float, ...]
-    parameters: int
+    parameters: int | None
     selected_share: float | None
+    failures: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.accuracies:
+        if not self.accuracies and not self.failures:
             raise UserError(f"{self.method}: no accuracies, expected one for each seed")
         for name, values in _series(self):
             if len(values) != self.seeds:
@@ -59,8 +61,13 @@ class MethodResult:
 
     @property
     def seeds(self) -> int:
-        """How many seeds were run."""
+        """How many seeds are complete."""
         return len(self.accuracies)
+
+    @property
+    def status(self) -> str:
+        """``complete``, or why seeds failed."""
+        return "; ".join(self.failures) or "complete"
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,8 @@ def comparison_rows(
     Returns:
         For each teacher and each method its cells by column: ``method``, ``test accuracy (%)``, ``gain over
         <baseline>`` (points; empty for the baseline and where it is absent), ``agreement (%)`` (with the teacher; empty
-        without one), ``ECE (%)``, ``NLL``, ``seconds`` and ``seeds``. What a teacher does not have is empty.
+        without one), ``ECE (%)``, ``NLL``, ``seconds`` and ``seeds`` (``2 of 3`` where one failed). What a teacher does
+        not have is empty; a method without a complete seed has ``failed`` in place of its accuracy.
 
     Example:
         >>> none = MethodResult("none", (0.70, 0.72), (0.1, 0.1), (1.0, 1.0), None, (9.0, 9.0), 10, None)
@@ -112,7 +120,7 @@ def comparison_rows(
         >>> row["test accuracy (%)"], row["gain over none"], row["ECE (%)"]
         ('74.0 ± 1.4', '+3.0', '5.0 ± 1.4')
     """
-    base = next((fmean(r.accuracies) for r in results if r.method == baseline), None)
+    base = next((fmean(r.accuracies) for r in results if r.method == baseline and r.accuracies), None)
     return [
         *(_teacher_cells(teacher, baseline) for teacher in teachers),
         *(_cells(result, baseline, base) for result in results),
@@ -158,17 +166,18 @@ def to_csv(results: Sequence[MethodResult], teachers: Sequence[TeacherResult] = 
     Returns:
         The text of the file: ``method``, ``seeds``, ``parameters``, ``selected_share``, then for each of ``accuracy``,
         ``ece``, ``nll``, ``agreement`` and ``seconds`` the ``_mean``, the ``_std`` (sample) and the values by seed
-        (``_1``, ``_2``, ...). What does not exist is empty; a teacher's figures stand under ``_mean``.
+        (``_1``, ``_2``, ...), and last ``status``: ``complete`` or why seeds failed. What does not exist is empty; a
+        teacher's figures stand under ``_mean``.
 
     Example:
         >>> print(to_csv([MethodResult("kd", (0.5,), (0.25,), (1.5,), None, (9.0,), 10, None)]).splitlines()[1])
-        kd,1,10,,0.5,,0.5,0.25,,0.25,1.5,,1.5,,,,9.0,,9.0
+        kd,1,10,,0.5,,0.5,0.25,,0.25,1.5,,1.5,,,,9.0,,9.0,complete
     """
     seeds = max((result.seeds for result in results), default=0)
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     by_seed = [f"{name}_{end}" for name in _SERIES for end in ("mean", "std", *range(1, seeds + 1))]
-    writer.writerow(["method", "seeds", "parameters", "selected_share", *by_seed])
+    writer.writerow(["method", "seeds", "parameters", "selected_share", *by_seed, "status"])
     writer.writerows(_teacher_csv_line(teacher, seeds) for teacher in teachers)
     writer.writerows(_csv_line(result, seeds) for result in results)
     return file.getvalue()
@@ -230,6 +239,8 @@ def _spread(values: Sequence[float]) -> float:
 
 
 def _cells(result: MethodResult, baseline: str, base: float | None) -> dict[str, str]:
+    if not result.accuracies:
+        return _failed_cells(result, baseline)
     gain = "" if base is None or result.method == baseline else _points(fmean(result.accuracies) - base)
     return {
         "method": result.method,
@@ -239,8 +250,18 @@ def _cells(result: MethodResult, baseline: str, base: float | None) -> dict[str,
         "ECE (%)": mean_and_spread(result.ece, factor=100),
         "NLL": mean_and_spread(result.nll, digits=3),
         "seconds": mean_and_spread(result.seconds, digits=0),
-        "seeds": str(result.seeds),
+        "seeds": _seeds(result),
     }
+
+
+def _failed_cells(result: MethodResult, baseline: str) -> dict[str, str]:
+    empty = ("agreement (%)", "ECE (%)", "NLL", "seconds")
+    cells = {"method": result.method, "test accuracy (%)": "failed", f"gain over {baseline}": ""}
+    return cells | dict.fromkeys(empty, "") | {"seeds": _seeds(result)}
+
+
+def _seeds(result: MethodResult) -> str:
+    return f"{result.seeds} of {result.seeds + len(result.failures)}" if result.failures else str(result.seeds)
 
 
 def _teacher_cells(teacher: TeacherResult, baseline: str) -> dict[str, str]:
@@ -268,11 +289,11 @@ def _series(result: MethodResult) -> list[tuple[str, tuple[float, ...]]]:
 
 def _csv_line(result: MethodResult, seeds: int) -> list[object]:
     share = "" if result.selected_share is None else result.selected_share
-    line: list[object] = [result.method, result.seeds, result.parameters, share]
+    line: list[object] = [result.method, result.seeds, "" if result.parameters is None else result.parameters, share]
     series = dict(_series(result))
     for name in _SERIES:
         line += _csv_series(series.get(name, ()), seeds)
-    return line
+    return [*line, result.status]
 
 
 def _teacher_csv_line(teacher: TeacherResult, seeds: int) -> list[object]:
@@ -280,7 +301,7 @@ def _teacher_csv_line(teacher: TeacherResult, seeds: int) -> list[object]:
     figures = {"accuracy": teacher.accuracy, "ece": teacher.ece, "nll": teacher.nll}
     for name in _SERIES:
         line += [figures.get(name, ""), *[""] * (seeds + 1)]
-    return line
+    return [*line, ""]
 
 
 def _csv_series(values: Sequence[float], seeds: int) -> list[object]:

@@ -3,7 +3,6 @@
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ from limbeck.runs.loading import load_recipe
 from limbeck.runs.recipe import Recipe
 from limbeck.runs.setting import load_data
 from limbeck.runs.teachers import Made, Reporting, make_teacher
+from limbeck.runs.workers import WorkerDiedError, Workers
 
 
 class Shared(NamedTuple):
@@ -58,22 +58,19 @@ def shared_caches(recipes: Sequence[Recipe]) -> list[Shared]:
     ]
 
 
-def fill_ahead(
-    shared: Shared, made: Mapping[Any, Made], data: Data, say: Say, pool: Executor | None, jobs: int
-) -> None:
+def fill_ahead(shared: Shared, made: Mapping[Any, Made], data: Data, say: Say, workers: Workers | None) -> None:
     """Store every row that the runs of a cache will read, and no other.
 
     The work is shared by as many processes as run at a time, so that on a CPU a row is computed by as many threads as
     it would be in a run: with other numbers of threads its last bits could differ. If another process fills the same
-    cache just now, the runs store by themselves what is still missing then.
+    cache just now, or a worker dies, the runs store by themselves what is still missing then.
 
     Args:
         shared: The cache and who reads it.
         made: The teachers, by source.
         data: The data.
         say: Told what happens, in lines.
-        pool: Processes to share the work; None for this one alone.
-        jobs: How many there are.
+        workers: Processes to share the work; None for this one alone.
 
     Raises:
         UserError: If the cache is too large, or the disk too full.
@@ -83,14 +80,16 @@ def fill_ahead(
     teacher = made[recipe.source()].teacher
     assert teacher is not None
     cache = RunCache.open(recipe, data, teacher, say)
-    todo = len(missing(cache.store, cache.needed(shared.seeds)))
+    needed = cache.needed(shared.seeds)
+    todo = len(missing(cache.store, needed))
     say(f"signal cache: {cache.store}; {todo:,} more rows for {shared.readers} runs")
     require_room(signals_folder(recipe), cache.store.signals, todo, limit_gb=recipe.teacher.cache_limit_gb)
     start = time.perf_counter()
     with _alone(cache.store, say) as alone:
         if alone and todo:
-            _share(shared, cache, pool, jobs)
-            say(f"signal cache: {todo:,} rows stored in {time.perf_counter() - start:.1f} s")
+            _share(shared, cache, workers, say)
+            stored = todo - len(missing(cache.store, needed))
+            say(f"signal cache: {stored:,} rows stored in {time.perf_counter() - start:.1f} s")
 
 
 @contextmanager
@@ -105,13 +104,16 @@ def _alone(store: SignalStore, say: Say) -> Iterator[bool]:
         yield True
 
 
-def _share(shared: Shared, cache: RunCache, pool: Executor | None, jobs: int) -> None:
-    if pool is None:
+def _share(shared: Shared, cache: RunCache, workers: Workers | None, say: Say) -> None:
+    if workers is None:
         _fill(cache, shared.seeds, 0, 1)
         return
     values = shared.recipe.model_dump(mode="json")
-    for each in [pool.submit(_fill_elsewhere, values, shared.seeds, part, jobs) for part in range(jobs)]:
-        each.result()
+    tasks = [(values, shared.seeds, part, workers.count) for part in range(workers.count)]
+    for finished in workers.finished(_fill_elsewhere, tasks):
+        for result in finished.values():
+            if isinstance(result, WorkerDiedError):
+                say(f"signal cache: {result}; the runs store what is missing")
 
 
 def _fill(cache: RunCache, seeds: Sequence[int], part: int, parts: int) -> None:

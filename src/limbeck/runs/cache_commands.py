@@ -135,6 +135,7 @@ def clear_caches(recipe: Source | None, *, overrides: Overrides = None, seeds: i
 
     Raises:
         UserError: If anything given cannot be used.
+        RunError: If another process is filling a cache just now.
     """
     for folder in _folders(recipe, overrides, seeds, say):
         line = _line(folder)

@@ -1,11 +1,6 @@
 """Many methods and seeds, one shared teacher, one table."""
 
-import multiprocessing
-import os
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,37 +13,19 @@ from limbeck.errors import UserError
 from limbeck.files import write_atomically
 from limbeck.report.plot import save_comparison_plot
 from limbeck.report.table import MethodResult, TeacherResult, comparison_rows, to_csv, to_markdown
-from limbeck.runs.ahead import fill_ahead, shared_caches
-from limbeck.runs.folder import RunFolder, is_occupied
-from limbeck.runs.loading import dump_recipe, load_recipe
+from limbeck.runs.attempts import Planned, Tick, run_all
+from limbeck.runs.comparison_folder import ComparisonFolder
+from limbeck.runs.folder import RunFolder
+from limbeck.runs.loading import load_recipe
 from limbeck.runs.measured_teacher import MeasuredTeacher, measure_teacher
-from limbeck.runs.recipe import MethodSettings, Recipe, unlabelled
-from limbeck.runs.run import check_run, run
+from limbeck.runs.recipe import CompareSettings, MethodSettings, Recipe, unlabelled
+from limbeck.runs.run import check_run
 from limbeck.runs.setting import load_data
+from limbeck.runs.signals import terminates_as_interrupt
 from limbeck.runs.teachers import Made, Reporting, make_teacher
+from limbeck.runs.workers import cores
+from limbeck.seeding import generators_kept
 from limbeck.training import resolve_device
-
-Tick = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Planned:
-    """One run of a comparison.
-
-    Attributes:
-        name: The method, as the comparison calls it.
-        recipe: Its recipe.
-        folder: Its folder.
-    """
-
-    name: str
-    recipe: Recipe
-    folder: RunFolder
-
-    @property
-    def label(self) -> str:
-        """Method and seed, for what is said."""
-        return f"{self.name}, seed {self.recipe.seed}"
 
 
 @dataclass(frozen=True)
@@ -62,6 +39,7 @@ class Comparison:
         notes: What the figures are, and lines about each teacher: what it is, its figures, and warnings.
         teacher_accuracy: The live teacher's test accuracy; None if no method has one.
         teachers: A row of the table for each teacher that was measured.
+        failures: A line for each run that failed; resuming the comparison tries these runs again.
     """
 
     folder: Path
@@ -70,6 +48,7 @@ class Comparison:
     notes: tuple[str, ...]
     teacher_accuracy: float | None
     teachers: tuple[TeacherResult, ...] = ()
+    failures: tuple[str, ...] = ()
 
     @property
     def rows(self) -> list[dict[str, str]]:
@@ -79,7 +58,7 @@ class Comparison:
     @property
     def markdown(self) -> str:
         """The table in Markdown."""
-        notes = "".join(f"\n- {note}" for note in self.notes)
+        notes = "".join(f"\n- {note}" for note in (*self.notes, *self.failures))
         return to_markdown(self.rows, f"{self.title}\n{notes}")
 
 
@@ -89,6 +68,7 @@ def compare(
     overrides: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     jobs: int | None = None,
     reporting: Reporting | None = None,
     tick: Tick | None = None,
@@ -97,49 +77,69 @@ def compare(
     """Run every method of the recipe's ``compare`` with every seed, and put the last epochs side by side.
 
     Teachers are made once, before the first run, and shared. Seed k of every method has the same initial student and
-    the same order of the same views.
+    the same order of the same views. A run that fails is a row of the table with its reason; the others go on.
 
     Args:
         recipe: A YAML file, the name of a packaged recipe, a mapping, or a recipe.
         overrides: Values by dotted key, such as ``{"compare.seeds": 3}``.
         out: The folder; by default ``runs/NAME-compare``.
-        resume: Keep the complete runs in the folder and go on with the others.
+        resume: Keep the complete runs in the folder and go on with the others. Methods and seeds may have been added,
+            left out or put into another order since, and epochs added; the table is of what is asked for now.
+        overwrite: Delete the comparison in the folder, if there is one.
         jobs: Runs at a time, each a process with an equal share of the CPU cores; by default one a core on a CPU, and
             one on a GPU.
         reporting: Who is told what happens; nobody by default.
-        tick: Told how many epochs of how many are done, about twice a second.
+        tick: Called with how many epochs of how many are done, about twice a second; with one job after each run.
         trust: Whether the recipe may name any ``python:`` function, see :func:`limbeck.runs.trust.check_trust`.
 
     Returns:
         The comparison; its files are in ``folder``.
 
     Raises:
-        UserError: If anything given cannot be used; no run has been started then.
-        RunError: If a training fails.
+        UserError: If anything given cannot be used, or another process works in the folder; no run has been started.
+        RunError: If the training of a teacher fails, or the results cannot be written.
     """
     recipe = load_recipe(recipe, overrides, trust=trust)
     reporting = reporting or Reporting()
-    folder = Path(out or recipe.output.root / f"{recipe.name}-compare")
-    plans = _plan(recipe, folder)
-    _check_folder(folder, recipe, resume=resume)
+    folder = ComparisonFolder(out or recipe.output.root / f"{recipe.name}-compare", resume=resume, overwrite=overwrite)
+    plans = _plan(recipe, folder.path)
+    folder.check()
     at_a_time, data = _jobs(jobs, plans), load_data(recipe.data)
-    for plan in {plan.name: plan for plan in plans}.values():
-        check_run(plan.recipe, data)
-    RunFolder(folder).open(recipe)
-    teachers = {plan.recipe.source(): plan.recipe for plan in plans}
-    try:
-        made = {source: make_teacher(of, data, reporting) for source, of in teachers.items()}
-        measured = {
-            source: measure_teacher(of, data, made[source].teacher, reporting.say, test=True)
-            for source, of in teachers.items()
-        }
-    except UserError:
-        RunFolder(folder).abandon()
-        raise
-    _run_all(plans, at_a_time, made, data, reporting, tick)
-    comparison = _collect(recipe, folder, plans, made, measured, data)
-    _write(comparison)
+    for name in recipe.compare.methods:
+        _check([plan for plan in plans if plan.name == name], data, resume=resume)
+    with terminates_as_interrupt(), generators_kept(), folder.held(recipe):
+        comparison = _complete(recipe, folder.path, plans, data, at_a_time, reporting, tick)
+        _write(comparison)
     return comparison
+
+
+def _complete(
+    recipe: Recipe,
+    folder: Path,
+    plans: Sequence[Planned],
+    data: Data,
+    jobs: int,
+    reporting: Reporting,
+    tick: Tick | None,
+) -> Comparison:
+    for line in data.description:
+        reporting.say(line)
+    teachers = {plan.recipe.source(): plan.recipe for plan in plans}
+    made = {source: make_teacher(of, data, reporting) for source, of in teachers.items()}
+    measured = {
+        source: measure_teacher(of, data, made[source].teacher, reporting.say, test=True)
+        for source, of in teachers.items()
+    }
+    failed = run_all(plans, jobs, made, data, reporting, tick)
+    return _collect(recipe, folder, plans, made, measured, data, failed)
+
+
+def _check(plans: Sequence[Planned], data: Data, *, resume: bool) -> None:
+    """Find what is wrong with a method's runs before any run begins, in their folders too."""
+    networks = check_run(plans[0].recipe, data)
+    if resume:
+        for plan in plans:
+            plan.check(data, networks)
 
 
 def _plan(recipe: Recipe, folder: Path) -> list[Planned]:
@@ -147,119 +147,33 @@ def _plan(recipe: Recipe, folder: Path) -> list[Planned]:
     # Seeds outside, so that a comparison that is stopped early holds every method.
     for seed in range(recipe.seed, recipe.seed + recipe.compare.seeds):
         for name in recipe.compare.methods:
-            one = recipe.model_copy(update={"method": _method(recipe, name), "seed": seed})
+            # A run does not depend on what it is compared with, which may change when the comparison is resumed.
+            changes = {"method": _method(recipe, name), "seed": seed, "compare": CompareSettings()}
+            one = recipe.model_copy(update=changes)
             planned.append(Planned(name, one, RunFolder(folder / name / f"seed-{seed}")))
     return planned
 
 
 def _method(recipe: Recipe, name: str) -> MethodSettings:
-    # What the recipe's own method is set to holds here too, unless the comparison sets it otherwise.
-    compared, own = recipe.compare.settings, recipe.method.name
-    settings = {**compared, own: {**(recipe.method.model_extra or {}), **compared.get(own, {})}}
+    # What the recipe's own method is set to holds here too, but for the keys that the comparison sets otherwise.
+    given, own = recipe.compare.settings, recipe.method
+    settings = {**given, own.name: _merged(own.model_extra or {}, given.get(own.name, {}))}
     return recipe.compare.model_copy(update={"settings": settings}).method(name)
 
 
-def _check_folder(folder: Path, recipe: Recipe, *, resume: bool) -> None:
-    stored = folder / "recipe.yaml"
-    occupied = is_occupied(folder, "the comparison")
-    if occupied and not stored.is_file():
-        raise UserError(f"{folder}: is not empty and holds no comparison, expected another --out")
-    if occupied and not resume:
-        raise UserError(f"{folder}: holds a comparison, expected another --out, or --resume to go on with it")
-    if occupied and stored.read_text() != dump_recipe(recipe):
-        raise UserError(f"{folder}: holds a comparison by another recipe, expected the same to resume")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**below, **above}
+    for key in below.keys() & above.keys():
+        if isinstance(below[key], Mapping) and isinstance(above[key], Mapping):
+            merged[key] = _merged(below[key], above[key])
+    return merged
 
 
 def _jobs(wanted: int | None, plans: Sequence[Planned]) -> int:
     if wanted is not None and wanted < 1:
         raise UserError(f"jobs: got {wanted}, expected a whole number of at least 1")
     on_cpu = resolve_device(plans[0].recipe.training.device) == "cpu"
-    return min(wanted or (_cores() if on_cpu else 1), len(plans))
-
-
-def _run_all(
-    plans: Sequence[Planned],
-    jobs: int,
-    made: Mapping[Any, Made],
-    data: Data,
-    reporting: Reporting,
-    tick: Tick | None,
-) -> None:
-    waiting = [plan for plan in plans if not plan.folder.finished]
-    shared = shared_caches([plan.recipe for plan in waiting])
-    if jobs == 1:
-        for cache in shared:
-            fill_ahead(cache, made, data, reporting.say, None, 1)
-        for plan in waiting:
-            # What its recipe names was checked with the comparison's.
-            run(plan.recipe, out=plan.folder.path, resume=True, reporting=reporting, trust=True)
-        return
-    with _one_share_each(jobs) as threads:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(jobs, context, initializer=_prepare_worker, initargs=(threads,)) as pool:
-            try:
-                for cache in shared:
-                    fill_ahead(cache, made, data, reporting.say, pool, jobs)
-                futures = {pool.submit(_work, p.recipe.model_dump(mode="json"), p.folder.path): p for p in waiting}
-                _wait(futures, plans, reporting, tick)
-            except BaseException:
-                _stop(pool)
-                raise
-
-
-@contextmanager
-def _one_share_each(jobs: int) -> Iterator[int]:
-    """Give the processes started within an equal share of the cores: two that spin on the same ones crawl."""
-    # No more than this process was given, by OMP_NUM_THREADS or torch.set_num_threads.
-    threads = max(1, min(torch.get_num_threads(), _cores() // jobs))
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    try:
-        yield threads
-    finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
-
-
-def _work(recipe: dict[str, Any], folder: Path) -> float:
-    # The process that plans the comparison has checked what its recipe names.
-    return float(run(recipe, out=folder, resume=True, trust=True).summary["test.accuracy"])
-
-
-def _prepare_worker(threads: int) -> None:
-    # Ctrl-C reaches the whole group: it is for the parent to stop its workers, without their tracebacks.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(threads)
-
-
-def _stop(pool: ProcessPoolExecutor) -> None:
-    processes = list((pool._processes or {}).values())
-    pool.shutdown(wait=False, cancel_futures=True)
-    for process in processes:
-        process.terminate()
-
-
-def _wait(
-    futures: Mapping[Future[float], Planned], plans: Sequence[Planned], reporting: Reporting, tick: Tick | None
-) -> None:
-    pending = set(futures)
-    while pending:
-        done, pending = wait(pending, timeout=0.5, return_when="FIRST_COMPLETED")
-        for future in done:
-            reporting.say(f"{futures[future].label}: test accuracy {future.result():.2%}")
-        if tick:
-            tick(sum(_epochs_done(plan) for plan in plans), sum(plan.recipe.training.epochs for plan in plans))
-
-
-def _epochs_done(plan: Planned) -> int:
-    path = plan.folder.path / "metrics.csv"
-    return max(0, path.read_text().count("\n") - 1) if path.is_file() else 0
+    return min(wanted or (cores() if on_cpu else 1), len(plans))
 
 
 def _collect(
@@ -269,17 +183,20 @@ def _collect(
     made: Mapping[Any, Made],
     measured: Mapping[Any, MeasuredTeacher | None],
     data: Data,
+    failed: Mapping[str, str],
 ) -> Comparison:
     live = measured.get("live")
     predictions = live.splits["test"].predictions if live else None
-    results = []
-    for name in recipe.compare.methods:
-        folders = [plan.folder for plan in plans if plan.name == name]
-        results.append(_result(name, folders, predictions))
-    notes = (*_notes(made, measured, data), *_own_settings(recipe))
-    accuracy = live.splits["test"].accuracy if live else None
-    teachers = tuple(_teacher_result(one) for one in measured.values() if one)
-    return Comparison(folder, tuple(results), _title(recipe, data), notes, accuracy, teachers)
+    by_name = {name: [plan for plan in plans if plan.name == name] for name in recipe.compare.methods}
+    return Comparison(
+        folder,
+        results=tuple(_result(name, several, failed, predictions) for name, several in by_name.items()),
+        title=_title(recipe, data),
+        notes=(*_notes(made, measured, data), *_own_settings(recipe)),
+        teacher_accuracy=live.splits["test"].accuracy if live else None,
+        teachers=tuple(_teacher_result(one) for one in measured.values() if one),
+        failures=tuple(f"{label} failed: {reason}" for label, reason in failed.items()),
+    )
 
 
 def _teacher_result(measured: MeasuredTeacher) -> TeacherResult:
@@ -288,7 +205,10 @@ def _teacher_result(measured: MeasuredTeacher) -> TeacherResult:
     return TeacherResult(name, test.accuracy, test.ece, test.loss)
 
 
-def _result(name: str, folders: Sequence[RunFolder], teacher: torch.Tensor | None) -> MethodResult:
+def _result(
+    name: str, plans: Sequence[Planned], failed: Mapping[str, str], teacher: torch.Tensor | None
+) -> MethodResult:
+    folders = [plan.folder for plan in plans if plan.label not in failed]
     summaries = [folder.read_summary() for folder in folders]
 
     def column(key: str) -> tuple[float, ...]:
@@ -297,6 +217,7 @@ def _result(name: str, folders: Sequence[RunFolder], teacher: torch.Tensor | Non
     agreement = None
     if teacher is not None:
         agreement = tuple(float((folder.read_predictions() == teacher).double().mean()) for folder in folders)
+    first = summaries[0] if summaries else {}
     return MethodResult(
         method=name,
         accuracies=column("test.accuracy"),
@@ -304,8 +225,9 @@ def _result(name: str, folders: Sequence[RunFolder], teacher: torch.Tensor | Non
         nll=column("test.loss"),
         agreement=agreement,
         seconds=column("training.seconds"),
-        parameters=summaries[0]["student.parameters"],
-        selected_share=summaries[0].get("selected"),
+        parameters=first.get("student.parameters"),
+        selected_share=first.get("selected"),
+        failures=tuple(f"seed {p.recipe.seed}: {failed[p.label]}" for p in plans if p.label in failed),
     )
 
 
@@ -337,6 +259,7 @@ def _write(comparison: Comparison) -> None:
     folder = comparison.folder
     write_atomically(folder / "table.md", comparison.markdown)
     write_atomically(folder / "table.csv", to_csv(comparison.results, comparison.teachers))
-    save_comparison_plot(
-        comparison.results, folder / "plot", title=comparison.title, teacher_accuracy=comparison.teacher_accuracy
-    )
+    if any(result.accuracies for result in comparison.results):
+        save_comparison_plot(
+            comparison.results, folder / "plot", title=comparison.title, teacher_accuracy=comparison.teacher_accuracy
+        )

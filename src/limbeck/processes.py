@@ -1,0 +1,45 @@
+"""Processes that end with the process that started them, however it dies."""
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent(parent: int) -> None:
+    """End this process when its parent dies, by the operating system where it can do that (Linux).
+
+    Args:
+        parent: The parent's process number; if it is not that any more, this process ends now.
+
+    Example:
+        >>> end_with_parent(os.getppid())
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def end_children_too() -> None:
+    """Make every process that this one forks from now on, such as a DataLoader's, end with it, and theirs with them.
+
+    A DataLoader's process that finds its parent dead on its first look would otherwise wait for ever; and as long
+    as such a process is there, whoever waits for this one to end does not see it end.
+    """
+    if hasattr(os, "register_at_fork"):
+        forks = _Forks()
+        os.register_at_fork(before=forks.before, after_in_child=forks.after)
+
+
+class _Forks:
+    def __init__(self) -> None:
+        self.parent = os.getpid()
+
+    def before(self) -> None:
+        self.parent = os.getpid()
+
+    def after(self) -> None:
+        end_with_parent(self.parent)

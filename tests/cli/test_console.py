@@ -1,0 +1,86 @@
+"""What long commands show: at 80 columns, without a terminal, quietly and verbosely."""
+
+import io
+import json
+import logging
+
+import pytest
+from rich.console import Console
+
+from limbeck.cli import console as shown
+from limbeck.cli.console import LiveProgress, Overall, logged, make_bars, showing
+from limbeck.errors import UserError
+from limbeck.training import Position
+
+
+class Clock:
+    def __init__(self, monkeypatch):
+        self.now = 1000.0
+        monkeypatch.setattr(shown.time, "monotonic", lambda: self.now)
+
+
+def test_the_time_left_is_whole_at_eighty_columns():
+    console = Console(width=80, force_terminal=True, file=io.StringIO(), record=True)
+    now = [0.0]
+    bars = make_bars(console)
+    bars.get_time = lambda: now[0]
+    LiveProgress(console, bars)._show(Position(0, 300, 0, 100), "")
+    overall = Overall(console, bars=bars)
+    overall.tick(0, 1500)
+    for step in range(1, 40):
+        now[0] = 60.0 * step
+        figures = "kd 1.234  adversarial 0.123  label_revision 2.345  accuracy 81.3%  12345 images/s"
+        bars.update(bars.tasks[0].id, description="epoch 123/300", completed=40 * step, figures=figures)
+        overall.tick(step, 1500)
+    console.print(bars.get_renderable())
+    lines = [line for line in console.export_text().splitlines() if line.strip()]
+    assert len(lines) == 2
+    assert all(len(line) <= 80 for line in lines)
+    assert lines[0].startswith("epoch 123/300 ")
+    assert "11:51:00" in lines[0]
+    assert "kd 1.234" in lines[0]
+    assert lines[1].startswith("all runs: 39/1,500 epochs ")
+    assert "24:21:00" in lines[1]
+
+
+def test_a_line_now_and_then_without_a_terminal(monkeypatch):
+    clock = Clock(monkeypatch)
+    console = Console(width=200, file=io.StringIO(), force_terminal=False)
+    overall = Overall(console)
+    for seconds in range(0, 100, 5):
+        clock.now = 1000.0 + seconds
+        overall.tick(seconds // 10, 60)
+    assert console.file.getvalue().splitlines() == [
+        "all runs: 3/60 epochs, about 10 min left",
+        "all runs: 6/60 epochs, about 9 min left",
+        "all runs: 9/60 epochs, about 8 min left",
+    ]
+
+
+def test_a_quiet_run_prints_its_result_alone(limbeck, tiny, tmp_path):
+    path = tmp_path / "tiny.json"
+    path.write_text(json.dumps(tiny))
+    code, out, err = limbeck("run", path, "training.epochs=1", "--out", tmp_path / "r", "--quiet")
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    assert out.startswith("test accuracy ")
+    code, out, err = limbeck("run", path, "--out", tmp_path / "q", "--quiet", "--verbose")
+    assert (code, out, err) == (2, "", "limbeck: --quiet and --verbose: got both, expected one of them\n")
+
+
+def test_loggers_are_printed_when_asked_for(capsys):
+    logger = logging.getLogger("limbeck.runs.anything")
+    logger.warning("nothing is printed by the library itself")
+    with logged(verbose=False):
+        logger.info("too much")
+        logger.warning("a warning")
+    with logged(verbose=True):
+        logger.debug("a detail")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert lines[0].endswith("WARNING limbeck.runs.anything: a warning")
+    assert lines[1].endswith("DEBUG limbeck.runs.anything: a detail")
+
+
+def test_quiet_and_verbose_are_one_or_the_other():
+    with pytest.raises(UserError, match="--quiet and --verbose: got both"), showing(quiet=True, verbose=True):
+        pass
