@@ -290,7 +290,9 @@ class CompareSettings(Settings):
     def _check_label(self, name: str) -> None:
         _, at, label = name.partition("@")
         if at and not re.fullmatch(r"[\w-]{1,50}", label):
-            raise UserError(f"methods: got {shortened(name)}, expected up to 50 letters, digits, _ and - behind the @")
+            raise UserError(
+                f"methods: got {shortened(name)}, expected letters, digits, _ and - behind the @ (up to 50)"
+            )
         if at and not self.settings.get(name):
             raise UserError(f"settings.{name}: not given, expected what {name} has other than {unlabelled(name)}")
 
