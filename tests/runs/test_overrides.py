@@ -1,11 +1,13 @@
 """What `key=value` words mean: a method by its name has its own defaults, in any order; a comparison merges by key."""
 
 import importlib
+from pathlib import Path
 
 import pytest
 
 from limbeck import methods
 from limbeck.errors import UserError
+from limbeck.methods.semantic import load_prior
 from limbeck.runs import load_recipe, packaged, parse_overrides
 
 compare = importlib.import_module("limbeck.runs.compare")
@@ -63,6 +65,8 @@ def test_a_label_has_its_own_settings_on_top():
         (["training.epochs=[" + "[" * 50 + "]" * 50 + "]"], "nested more than 40 deep"),
         (["data.root=odd\udcff"], "data.root=odd"),
         (["data.root=~nosuchuser/x"], "whose home folder is not known"),
+        (["compare.methods=" + ",".join(["kd"] * 500)], "compare.methods: got kd, kd"),
+        (["compare.methods=kd@" + "." * 1000], "compare.methods: got 'kd@..."),
         (["data.workers=1000000"], "data.workers: got 1000000"),
     ],
 )
@@ -78,6 +82,8 @@ def test_odd_words_give_one_short_line(words, message):
 
 def test_home_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "prior.csv").write_text("0.75,0.25\n0.5,0.5\n")
+    assert load_prior(Path("~/prior.csv")).shape == (2, 2)
     keys = ("data.root", "output.root", "output.cache", "teacher.weights", "student.weights")
     recipe = load_recipe("own-images", {**dict.fromkeys(keys, "~/x"), "teacher.training": None})
     paths = (recipe.data.root, recipe.output.root, recipe.output.cache, recipe.teacher.weights, recipe.student.weights)

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from limbeck.errors import UserError, unknown_name
+from limbeck.errors import UserError, shortened, unknown_name
 from limbeck.models.options import check_options, one_line
 
 
@@ -154,7 +154,7 @@ def python_model(name: str, *, num_classes: int, in_channels: int, options: Mapp
         >>> python_model("torch.nn:Identity", num_classes=10, in_channels=3, options={})
         Identity()
     """
-    label = f"python:{name}"
+    label = shortened(f"python:{name}", quoted=False)
     module, _, function = name.partition(":")
     if not module or not function:
         raise UserError(f"model {label!r}: expected python:MODULE:FUNCTION, such as python:teacher:load")

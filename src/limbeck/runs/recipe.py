@@ -283,7 +283,8 @@ class CompareSettings(Settings):
     def _known(self) -> Self:
         twice = [name for name in self.methods if self.methods.count(name) > 1]
         if twice or not self.methods:
-            raise UserError(f"methods: got {', '.join(self.methods) or 'none'}, expected each of at least one once")
+            got = shortened(", ".join(self.methods), 200, quoted=False) or "none"
+            raise UserError(f"methods: got {got}, expected each of at least one once")
         for name in self.methods:
             self._check_label(name)
         # Settings may stand there for methods that this comparison leaves out.
@@ -293,8 +294,10 @@ class CompareSettings(Settings):
 
     def _check_label(self, name: str) -> None:
         _, at, label = name.partition("@")
-        if at and not re.fullmatch(r"[\w-]+", label):
-            raise UserError(f"methods: got {name!r}, expected letters, digits, _ and - behind the @")
+        if at and not re.fullmatch(r"[\w-]{1,50}", label):
+            raise UserError(
+                f"methods: got {shortened(name)}, expected letters, digits, _ and - behind the @ (up to 50)"
+            )
         if at and not self.settings.get(name):
             raise UserError(f"settings.{name}: not given, expected what {name} has other than {unlabelled(name)}")
 
