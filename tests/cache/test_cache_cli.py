@@ -1,7 +1,11 @@
 """``limbeck cache``, as a person types it."""
 
+import re
+
 import pytest
 import yaml
+
+from limbeck.cache import holding
 
 
 @pytest.fixture
@@ -13,6 +17,19 @@ def recipe(tiny, tmp_path):
 
 def folders(tmp_path):
     return list((tmp_path / "cache" / "signals").glob("*"))
+
+
+def test_a_cache_is_not_deleted_beneath_a_build(limbeck, recipe, tmp_path):
+    views = (recipe, "teacher.cache=views")
+    assert limbeck("cache", "build", *views)[0] == 0
+    (folder,) = (tmp_path / "cache" / "signals").iterdir()
+    with holding(folder):
+        code, _, err = limbeck("cache", "clear", *views)
+    assert code == 1
+    assert re.search(r"process \d+ on .* is working on it; wait for it", " ".join(err.split()))
+    assert (folder / "about.json").is_file()
+    assert limbeck("cache", "clear", *views)[0] == 0
+    assert not folder.exists()
 
 
 def test_build_check_info_clear(limbeck, recipe, tmp_path):
