@@ -40,11 +40,13 @@ def generator_states() -> dict[str, Any]:
         True
     """
     name, key, *rest = np.random.get_state()
+    # Reading the state of a CUDA generator starts CUDA, which a run on the CPU need not do.
+    started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     return {
         "python": random.getstate(),
         "numpy": (name, torch.from_numpy(np.asarray(key, np.int64)), *rest),
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": torch.cuda.get_rng_state_all() if started else [],
         "mps": torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
     }
 
@@ -74,8 +76,10 @@ def generators_kept() -> Iterator[None]:
         >>> random.random() == after
         True
     """
-    states = generator_states()
+    states, seed = generator_states(), torch.initial_seed()
     try:
         yield
     finally:
         set_generator_states(states)
+        if torch.cuda.is_available() and not states["cuda"]:
+            torch.cuda.manual_seed_all(seed)

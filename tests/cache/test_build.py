@@ -20,7 +20,6 @@ from limbeck.cache import (
     compare,
     fill,
     missing,
-    remove_cache,
     wanted,
 )
 from limbeck.data import Augment, FolderSet, Views
@@ -139,16 +138,6 @@ def test_a_full_disk_ends_a_build_in_one_line(tmp_path, monkeypatch):
     assert "\n" not in str(error.value)
     assert fill(store, live, replay_of(signals)) == signals.slots - 64
     assert store.verify() == 0
-
-
-def test_a_cache_is_not_deleted_beneath_a_build(tmp_path):
-    store = store_of(tmp_path)
-    with building(store), pytest.raises(RunError, match=r"process \d+ on .* is working on it; wait for it") as error:
-        remove_cache(store.folder)
-    assert "\n" not in str(error.value)
-    assert (store.folder / "about.json").is_file()
-    remove_cache(store.folder)
-    assert not store.folder.exists()
 
 
 def test_a_lock_is_free_again_afterwards(tmp_path):

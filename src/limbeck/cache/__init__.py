@@ -2,7 +2,7 @@
 
 from limbeck.cache.build import Compared, ask, compare, fill, missing, wanted
 from limbeck.cache.key import teacher_hash
-from limbeck.cache.lock import building, remove_cache
+from limbeck.cache.lock import building, holding
 from limbeck.cache.replay import Replay
 from limbeck.cache.room import require_room
 from limbeck.cache.rows import RowFormat
@@ -21,8 +21,8 @@ __all__ = [
     "building",
     "compare",
     "fill",
+    "holding",
     "missing",
-    "remove_cache",
     "require_room",
     "teacher_hash",
     "wanted",

@@ -1,6 +1,5 @@
-"""One builder of a cache at a time, and no deletion beneath it."""
+"""One process at a time that fills or deletes a cache."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -33,38 +32,27 @@ def building(store: SignalStore) -> Iterator[None]:
     """
     if not store.writable:
         raise RunError(f"signal cache {store.folder}: cannot be written, so it cannot be filled")
-    with _held(store.folder):
+    with holding(store.folder):
         yield
 
 
-def remove_cache(folder: Path) -> None:
-    """Delete a cache's folder, unless a process is filling it.
-
-    A training that reads the cache keeps what it has open.
+@contextmanager
+def holding(folder: Path) -> Iterator[None]:
+    """Hold the lock of a cache's folder, until the block or the process ends; needed to fill or to delete it.
 
     Args:
-        folder: The folder of one cache.
+        folder: The cache's folder.
 
     Raises:
-        RunError: If a process is filling it, or it cannot be deleted.
+        RunError: If another process has it, or it cannot be locked.
 
     Example:
         >>> import tempfile
-        >>> folder = Path(tempfile.mkdtemp()) / "cache"
-        >>> folder.mkdir()
-        >>> remove_cache(folder)
-        >>> folder.exists()
-        False
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> with holding(folder):
+        ...     (folder / "lock").is_file()
+        True
     """
-    with _held(folder):
-        try:
-            shutil.rmtree(folder)
-        except OSError as error:
-            raise RunError(f"signal cache {folder}: cannot be deleted ({error.strerror or error})") from error
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(folder / "lock", f"signal cache {folder}"))

@@ -1,5 +1,6 @@
 """What ``limbeck cache`` does: fill, check, describe and delete the signal caches of a recipe."""
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from limbeck.cache import compare, fill, missing, remove_cache, require_room
+from limbeck.cache import compare, fill, holding, missing, require_room
 from limbeck.cache.about import read_about
 from limbeck.cache.signals import size
 from limbeck.data import Data
@@ -139,7 +140,8 @@ def clear_caches(recipe: Source | None, *, overrides: Overrides = None, seeds: i
     """
     for folder in _folders(recipe, overrides, seeds, say):
         line = _line(folder)
-        remove_cache(folder)
+        with holding(folder):
+            shutil.rmtree(folder)
         say(f"deleted: {line}")
 
 

@@ -122,7 +122,7 @@ def decide(settings: TrainingSettings, network: nn.Module, shape: Sequence[int])
     device = resolve_device(settings.device)
     precision = resolve_precision(settings.precision, device)
     if settings.precision == "auto" and device == "cpu" and precision == "bf16":
-        share = depthwise_share(network, torch.zeros(1, *shape))
+        share = depthwise_share(network, torch.zeros(2, *shape))
         precision = "fp32" if share > _DEPTHWISE_SHARE else "bf16"
     layout = uses_channels_last(settings, device)
     return settings.model_copy(update={"device": device, "precision": precision, "channels_last": layout})
