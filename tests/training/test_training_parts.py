@@ -117,6 +117,23 @@ def test_optimizers_of_torch_by_name(name):
     assert not torch.equal(net.weight, before)
 
 
+@pytest.mark.parametrize("dampening", [0.0, 0.5])
+def test_a_parameter_without_a_gradient_in_the_first_steps(dampening):
+    settings = OptimizerSettings(name="sgd", lr=0.1, momentum=0.9, dampening=dampening)
+    ends = []
+    for build in (lambda p: build_optimizer(p, settings), lambda p: torch.optim.SGD(p, 0.1, 0.9, dampening)):
+        torch.manual_seed(0)
+        always, later = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
+        optimizer = build([*always.parameters(), *later.parameters()])
+        for step in range(4):
+            optimizer.zero_grad()
+            hidden = always(torch.ones(2, 3))
+            (later(hidden) if step > 1 else hidden).square().sum().backward()
+            optimizer.step()
+        ends.append(torch.cat([p.detach().flatten() for p in (*always.parameters(), *later.parameters())]))
+    torch.testing.assert_close(*ends)
+
+
 def test_nothing_to_train():
     with pytest.raises(UserError, match="no parameter that requires a gradient"):
         build_optimizer(nn.Linear(1, 1).requires_grad_(False).parameters(), OptimizerSettings())

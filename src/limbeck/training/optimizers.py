@@ -52,7 +52,24 @@ def build_optimizer(
     arguments = settings.arguments
     if "fused" in inspect.signature(kind).parameters and not {"fused", "foreach", "differentiable"} & set(arguments):
         arguments["fused"] = device in ("cpu", "cuda")
-    return kind(groups, lr=settings.lr, **arguments)
+    optimizer = kind(groups, lr=settings.lr, **arguments)
+    if isinstance(optimizer, torch.optim.SGD) and arguments.get("fused"):
+        _begin_momentum(optimizer)
+    return optimizer
+
+
+def _begin_momentum(optimizer: torch.optim.SGD) -> None:
+    """Give every parameter its momentum, 0, from the start.
+
+    A fused step of torch fails where only some parameters have one, as with a student whose blocks are skipped at
+    random. From 0 the first step is the usual one, if nothing dampens it; else the step is not fused.
+    """
+    for group in optimizer.param_groups:
+        if group["momentum"] and group["dampening"]:
+            group["fused"] = False
+        elif group["momentum"]:
+            for parameter in group["params"]:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def build_schedule(
