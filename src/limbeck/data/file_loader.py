@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +16,7 @@ from limbeck.data.images import FolderSet
 from limbeck.data.printing import printable
 from limbeck.data.schedule import EpochPlan
 from limbeck.errors import RunError, UserError
+from limbeck.processes import end_with_parent
 
 _PER_CORE, _ALWAYS_ALLOWED = 4, 16
 Request = tuple[int, int, list[int]]
@@ -113,7 +115,13 @@ class FileLoader:
             pin_memory=self._pin_memory,
             # One of its own, since a DataLoader draws from the global generator otherwise.
             generator=torch.Generator(),
+            # By itself a worker whose parent dies while it starts would wait for ever.
+            worker_init_fn=partial(_end_with, os.getpid()),
         )
+
+
+def _end_with(parent: int, _: int) -> None:
+    end_with_parent(parent)
 
 
 class _Decoder(Dataset[Decoded]):
