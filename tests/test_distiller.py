@@ -189,15 +189,18 @@ def test_a_last_batch_of_one_sample():
     assert out.loss.isfinite()
 
 
-def test_selection_over_the_training_set_decides_who_listens(batch):
+@pytest.mark.parametrize("divide_by", ["all", "selected"])
+def test_selection_over_the_training_set_decides_who_listens(batch, divide_by):
     inputs, labels = batch
-    distiller = limbeck.Distiller(net().eval(), net(seed=1), method="revise+select+kd")
+    method = limbeck.methods.create("revise+select+kd", divide_by=divide_by)
+    distiller = limbeck.Distiller(net().eval(), net(seed=1), method=method)
     mask = distiller.select([(inputs, labels, torch.arange(32))])
     assert 24 <= int(mask.sum()) <= 27
     out = distiller(inputs, labels, torch.arange(32))
     plain = limbeck.Distiller(distiller.student, distiller.teacher.network, method="revise+kd")
     heard = plain(inputs[mask], labels[mask])
-    torch.testing.assert_close(out.parts["kd"], heard.parts["kd"])
+    share = int(mask.sum()) / 32 if divide_by == "all" else 1.0
+    torch.testing.assert_close(out.parts["kd"], share * heard.parts["kd"])
     torch.testing.assert_close(out.parts["ce"], plain(inputs, labels).parts["ce"])
 
 

@@ -9,11 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limbeck import methods
+from limbeck.beside import Beside
 from limbeck.errors import RunError, UserError
 from limbeck.featuring import Featuring, Sources
 from limbeck.losses import AdversarialLoss
 from limbeck.losses._rows import check_labels, check_logits, full
 from limbeck.methods import Method, Term
+from limbeck.methods.method import free_name
 from limbeck.modifiers import Modified, Modifier
 from limbeck.selecting import selected_rows
 from limbeck.teachers import LiveTeacher, Teacher, VirtualTeacher
@@ -108,8 +110,8 @@ class Distiller(nn.Module):
         self.__dict__["teacher"] = self._teacher(teacher, num_classes)
         sources = Sources(student_layers, teacher_layers, example, num_samples)
         self.__dict__["featuring"] = self._featuring(sources)
-        self.losses = nn.ModuleList(self._loss(term, num_classes) for term in self.method.terms)
-        self.modifiers = nn.ModuleList(build() for build in self.method.modifiers)
+        self.losses = Beside(student, (self._loss(term, num_classes) for term in self.method.terms))
+        self.modifiers = Beside(student, (build() for build in self.method.modifiers))
         self.register_buffer("listeners", None)
 
     @property
@@ -125,8 +127,7 @@ class Distiller(nn.Module):
             return VirtualTeacher(_classes(num_classes, self.student))
         if teacher is None:
             raise UserError(f"method {self.method.name!r}: needs a teacher, {_NEEDED[needed]}")
-        if teacher is self.student:
-            raise UserError("teacher: got the student itself, expected another network or a copy (copy.deepcopy)")
+        _check_apart(self.student, teacher)
         return teacher if isinstance(teacher, Teacher) else LiveTeacher(teacher)
 
     def _featuring(self, sources: Sources) -> Featuring | None:
@@ -251,29 +252,43 @@ class Distiller(nn.Module):
         said, corrected, known = self._asked(inputs, labels, indices, epoch)
         if self.check_finite:
             _check_finite(said, "the teacher's logits")
-        weight = self._listening(logits, said, labels, indices)
-        student, teacher, factor = self._modified(logits, corrected, labels, epoch)
+        weight = self._listening(logits, said, labels, indices, epoch)
+        share = self._share(weight)
+        rows = self._modified(logits, corrected, labels, epoch)
         parts: dict[str, Tensor] = {}
         for term, loss in zip(self.method.terms, self.losses, strict=True):
             if self.featuring is not None and term.features:
                 own, other = self.featuring.of(term, features), self.featuring.of(term, known)
-                parts[term.name] = term.weight_at(epoch) * loss(own, other, labels, weight, indices)
-                continue
-            parts[term.name] = term.weight_at(epoch) * factor * loss(student, teacher, labels, weight)
+                value = loss(own, other, labels, weight, indices)
+            else:
+                value = _compared(term, loss, rows, labels, weight)
+            parts[term.name] = term.weight_at(epoch) * share * value
             if isinstance(loss, AdversarialLoss):
-                parts["discriminator"] = loss.auxiliary_loss(student, teacher, labels, weight)
+                own_part = loss.auxiliary_loss(rows.student, rows.teacher, labels, weight)
+                parts[free_name("discriminator", parts)] = own_part
         return parts
 
     def _modified(self, logits: Tensor, corrected: Tensor, labels: Tensor, epoch: int) -> Modified:
-        student, teacher, factor = logits, corrected, 1.0
+        rows = Modified(logits, corrected)
         for modifier in self.modifiers:
             if modifier.follows_epochs and self.epochs is None:
                 raise UserError(f"method {self.method.name!r}: follows the epochs, pass epochs= to Distiller")
-            student, teacher, own = modifier(student, teacher, labels, epoch / (self.epochs or 1))
-            factor = factor * own
-        return Modified(student, teacher, factor)
+            before = Modified(rows.student, rows.teacher) if modifier.ignores_scale else rows
+            after = modifier(before.student, before.teacher, labels, epoch / (self.epochs or 1))
+            factor, temperature = before.factor * after.factor, before.temperature * after.temperature
+            rows = Modified(after.student, after.teacher, factor, temperature)
+        return rows
 
-    def _listening(self, logits: Tensor, said: Tensor, labels: Tensor, indices: Tensor | None) -> Tensor | None:
+    def _share(self, weight: Tensor | None) -> Tensor | float:
+        """Return what a loss that divides by the selected rows is multiplied by, to divide by all rows if so set."""
+        selection = self.method.selection
+        if weight is None or selection is None or selection.divide_by == "selected":
+            return 1.0
+        return weight.float().sum() / max(len(weight), 1)
+
+    def _listening(
+        self, logits: Tensor, said: Tensor, labels: Tensor, indices: Tensor | None, epoch: int
+    ) -> Tensor | None:
         selection = self.method.selection
         if selection is None:
             return None
@@ -287,7 +302,7 @@ class Distiller(nn.Module):
             raise UserError(
                 f"selection by {selection.scorer!r}: needs the whole training set, call distiller.select(batches)"
             )
-        return selection.batch_mask(logits.detach(), said, labels)
+        return selection.batch_mask(logits.detach(), said, labels, indices=indices, seed=self.seed, epoch=epoch)
 
     def select(self, batches: Iterable[tuple[Tensor, Tensor, Tensor]], *, scout: nn.Module | None = None) -> Tensor:
         """Decide, over the whole training set, which samples listen to the teacher from now on.
@@ -324,11 +339,31 @@ class Distiller(nn.Module):
         return said, self._corrected(said, labels)
 
 
+def _compared(term: Term, loss: nn.Module, rows: Modified, labels: Tensor, weight: Tensor | None) -> Tensor:
+    value: Tensor
+    if term.takes_temperature:
+        value = loss(*rows.undivided, labels, weight, rows.temperature)
+        return value
+    value = loss(rows.student, rows.teacher, labels, weight)
+    return rows.factor * value if term.scales_with_temperature else value
+
+
 def _check_finite(logits: Tensor, whose: str) -> None:
     rows = (~logits.detach().isfinite()).any(dim=1).nonzero()[:, 0].tolist()
     if rows:
         listed = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
         raise RunError(f"{whose}: nan or inf in {len(rows)} of the batch's {len(logits)} rows ({listed})")
+
+
+def _check_apart(student: nn.Module, teacher: nn.Module) -> None:
+    expected = "expected another network or a copy (copy.deepcopy)"
+    if teacher is student:
+        raise UserError(f"teacher: got the student itself, {expected}")
+    own = {id(part) for part in chain(student.modules(), student.parameters(), student.buffers())}
+    parts = chain(teacher.named_modules(), teacher.named_parameters(), teacher.named_buffers())
+    shared = next((name for name, part in parts if id(part) in own), None)
+    if shared is not None:
+        raise UserError(f"teacher: shares {shared!r} with the student, which freezing it would freeze too, {expected}")
 
 
 def _classes(num_classes: int | None, student: nn.Module) -> int:
