@@ -35,6 +35,7 @@ class Discriminator(nn.Module):
 
     def forward(self, probabilities: Tensor, labels: Tensor) -> Tensor:
         """Return (N,) logits, positive where (N, C) ``probabilities`` look like the teacher's for (N,) ``labels``."""
+        probabilities = probabilities.to(next(self.parameters()).dtype)
         if self.conditional:
             known = F.one_hot(labels, probabilities.shape[1]).to(probabilities.dtype)
             probabilities = torch.cat([probabilities, known], dim=1)
