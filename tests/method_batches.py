@@ -30,12 +30,17 @@ def staged_network(seed, width):
     )
 
 
+def whole_set():
+    """Inputs, labels and positions of a training set of ``SAMPLES``."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(SAMPLES, 1, SIZE, SIZE, generator=generator)
+    return inputs, torch.randint(CLASSES, (SAMPLES,), generator=generator), torch.arange(SAMPLES)
+
+
 def batch(seed=0, rows=12):
-    """Inputs, labels, and positions in a training set of ``SAMPLES``."""
-    generator = torch.Generator().manual_seed(seed)
-    inputs = torch.randn(rows, 1, SIZE, SIZE, generator=generator)
-    labels = torch.randint(CLASSES, (rows,), generator=generator)
-    return inputs, labels, torch.randperm(SAMPLES, generator=generator)[:rows]
+    """Some of them, in an order of their own."""
+    chosen = torch.randperm(SAMPLES, generator=torch.Generator().manual_seed(seed))[:rows]
+    return tuple(part[chosen] for part in whole_set())
 
 
 def lightweight():
@@ -65,6 +70,5 @@ def distiller_for(name, **settings):
         num_samples=SAMPLES,
     )
     if method.selection is not None and method.selection.needs_training_set:
-        inputs, labels, _ = batch(9, SAMPLES)
-        made.select([(inputs, labels, torch.arange(SAMPLES))])
+        made.select([whole_set()])
     return made
