@@ -197,7 +197,7 @@ class Distiller(nn.Module):
         check_logits(logits, "the student's output")
         if self.check_finite:
             _check_finite(logits, "the student's logits")
-        labels = check_labels(labels, logits)
+        labels = check_labels(labels, logits).long()
         parts = self._ground_truth(logits, labels)
         if self.teacher is not None:
             parts.update(self._taught(logits, features, inputs, labels, indices, epoch or 0))
@@ -206,7 +206,9 @@ class Distiller(nn.Module):
     def _ground_truth(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         if not self.method.ce_weight:
             return {}
-        loss = F.cross_entropy(full(logits), labels, label_smoothing=self.method.label_smoothing)
+        # The mean of no rows is 0 here, as for every loss, where PyTorch's is nan.
+        smoothing, some = self.method.label_smoothing, len(labels) > 0
+        loss = F.cross_entropy(full(logits), labels, label_smoothing=smoothing) if some else full(logits).sum()
         return {"ce": self.method.ce_weight * loss}
 
     def teach(
