@@ -119,6 +119,12 @@ class Distiller(nn.Module):
         moving = any(isinstance(modifier, Modifier) and modifier.follows_epochs for modifier in self.modifiers)
         return moving or any(term.warmup for term in self.method.terms)
 
+    @property
+    def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
+        # DistributedDataParallel looks for this name. It would copy a memory as large as the training set at each step.
+        modules = self.named_modules()
+        return [f"{path}.{name}" for path, module in modules for name in getattr(module, "kept_equal", ())]
+
     def _teacher(self, teacher: nn.Module | None, num_classes: int | None) -> Teacher | None:
         needed = self.method.teacher
         if needed is None:
@@ -255,7 +261,7 @@ class Distiller(nn.Module):
         if self.check_finite:
             _check_finite(said, "the teacher's logits")
         weight = self._listening(logits, said, labels, indices, epoch)
-        share = self._share(weight)
+        share = self._share(weight, full(logits).dtype)
         rows = self._modified(logits, corrected, labels, epoch)
         parts: dict[str, Tensor] = {}
         for term, loss in zip(self.method.terms, self.losses, strict=True):
@@ -281,12 +287,12 @@ class Distiller(nn.Module):
             rows = Modified(after.student, after.teacher, factor, temperature)
         return rows
 
-    def _share(self, weight: Tensor | None) -> Tensor | float:
+    def _share(self, weight: Tensor | None, dtype: torch.dtype) -> Tensor | float:
         """Return what a loss that divides by the selected rows is multiplied by, to divide by all rows if so set."""
         selection = self.method.selection
         if weight is None or selection is None or selection.divide_by == "selected":
             return 1.0
-        return weight.float().sum() / max(len(weight), 1)
+        return weight.to(dtype).sum() / max(len(weight), 1)
 
     def _listening(
         self, logits: Tensor, said: Tensor, labels: Tensor, indices: Tensor | None, epoch: int

@@ -1,5 +1,6 @@
 """Rows of all processes in one tensor, with gradients, also when the processes hold different numbers of rows."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -54,3 +55,15 @@ def gather_rows(rows: Tensor) -> Tensor:
         return rows
     gathered: Tensor = _GatherRows.apply(rows)
     return gathered
+
+
+@torch.no_grad()
+def broadcast_first(tensors: Sequence[Tensor]) -> None:
+    """Overwrite tensors by those of the first process, in place; nothing happens outside ``torch.distributed``.
+
+    Example:
+        >>> broadcast_first([torch.ones(2)])
+    """
+    if dist.is_available() and dist.is_initialized():
+        for tensor in tensors:
+            dist.broadcast(tensor, src=0)

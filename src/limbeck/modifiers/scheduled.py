@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.errors import UserError
+from limbeck.losses._gather import gather_rows
 from limbeck.losses._rows import check_temperature, full
 from limbeck.modifiers.base import Modified, Modifier
 
@@ -89,7 +90,9 @@ class ScheduledTemperature(Modifier):
 
     @torch.no_grad()
     def _follow(self, student: Tensor, teacher: Tensor, labels: Tensor, progress: float) -> None:
-        gap = F.cross_entropy(teacher, labels) - F.cross_entropy(student, labels)
+        behind = F.cross_entropy(teacher, labels, reduction="none") - F.cross_entropy(student, labels, reduction="none")
+        # That of the whole batch, so that several processes have one temperature.
+        gap = gather_rows(behind).mean()
         cosine = 0.5 * (1 + math.cos(math.pi * self.curve * progress))
         target = (self.initial * cosine * _scale(gap)).clamp(self.minimum, self.maximum)
         moved = self.momentum * self.temperature + (1 - self.momentum) * target
