@@ -46,8 +46,10 @@ class Distiller(nn.Module):
     """Compute a method's loss for a batch, given a student and a teacher.
 
     The teacher is frozen, in eval mode, and no part of this module's parameters, buffers or ``state_dict``; it follows
-    the module to another device. ``distiller.student`` stays the plain module that came in. ``state_dict`` holds the
-    student, what the method trains beside it, and the selection made by :meth:`select`.
+    the module to another device, and must share nothing with the student. ``distiller.student`` stays the plain module
+    that came in. ``state_dict`` holds the student, what the method trains beside it, and the selection made by
+    :meth:`select`. What is trained beside the student (a discriminator, adapters, a temperature) is made where the
+    student is, in float64 if it is and in fp32 otherwise, and is never lowered to half precision.
 
     Args:
         student: The network to train; its output is (N, C) logits.
@@ -56,7 +58,7 @@ class Distiller(nn.Module):
         method: A name, a composition such as ``"revise+select+dist"``, or a :class:`limbeck.methods.Method`.
         num_classes: Number of classes; needed by methods with trainable parts of their own (``lw_kd``) or a virtual
             teacher (``tf_kd_reg``) when the student does not end in a linear layer that tells.
-        seed: Seed of a random selection.
+        seed: Seed of what a selection draws at random.
         epochs: How many epochs the training will have; needed by methods whose temperature follows them (``dts``,
             ``ctkd``).
         check_finite: Look at every batch's logits, the student's and the teacher's, and raise a :class:`RunError` that
@@ -69,7 +71,8 @@ class Distiller(nn.Module):
         num_samples: Number of training samples; needed by methods that remember each (``crd``).
 
     Raises:
-        UserError: If the method is unknown or lacks the teacher or the layers it needs.
+        UserError: If the method is unknown or lacks the teacher or the layers it needs, or the teacher shares modules
+            or parameters with the student.
 
     Example:
         >>> student, teacher = nn.Linear(8, 3), nn.Linear(8, 3)
