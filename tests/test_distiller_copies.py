@@ -87,9 +87,11 @@ def test_a_teacher_that_shares_with_the_student_is_refused_with_the_remedy():
     tied[1].weight = student[4].weight
     ensemble = limbeck.teachers.EnsembleTeacher([staged_network(1, 4), LiveTeacher(copy.deepcopy(student))])
     limbeck.Distiller(student, ensemble, method="kd")
-    for teacher, name in ((whole, "0"), (LiveTeacher(whole), "network.0"), (tied, "1.weight"), (student[0], "")):
+    for teacher, name in ((whole, "0"), (LiveTeacher(whole), "network.0"), (tied, "1.weight")):
         with pytest.raises(UserError, match=rf"teacher: shares '{name}' with the student.*copy\.deepcopy"):
             limbeck.Distiller(student, teacher, method="kd")
+    with pytest.raises(UserError, match="teacher: is a part of the student, which would be frozen with it; expected"):
+        limbeck.Distiller(student, student[0], method="kd")
     student.requires_grad_(True)
     with pytest.raises(UserError, match="teacher: shares"):
         limbeck.Distiller(student, whole, method="kd")

@@ -264,16 +264,17 @@ class Distiller(nn.Module):
         if self.check_finite:
             _check_finite(said, "the teacher's logits")
         weight = self._listening(logits, said, labels, indices, epoch)
-        share = self._share(weight, full(logits).dtype)
+        share = self._share(weight, full(logits[:0]).dtype)
         rows = self._modified(logits, corrected, labels, epoch)
         parts: dict[str, Tensor] = {}
         for term, loss in zip(self.method.terms, self.losses, strict=True):
+            factor: Tensor | float = 1.0
             if self.featuring is not None and term.features:
                 own, other = self.featuring.of(term, features), self.featuring.of(term, known)
                 value = loss(own, other, labels, weight, indices)
             else:
-                value = _compared(term, loss, rows, labels, weight)
-            parts[term.name] = term.weight_at(epoch) * share * value
+                value, factor = _compared(term, loss, rows, labels, weight)
+            parts[term.name] = term.weight_at(epoch) * share * factor * value
             if isinstance(loss, AdversarialLoss):
                 own_part = loss.auxiliary_loss(rows.student, rows.teacher, labels, weight)
                 parts[free_name("discriminator", parts)] = own_part
@@ -350,13 +351,13 @@ class Distiller(nn.Module):
         return said, self._corrected(said, labels)
 
 
-def _compared(term: Term, loss: nn.Module, rows: Modified, labels: Tensor, weight: Tensor | None) -> Tensor:
-    value: Tensor
+def _compared(
+    term: Term, loss: nn.Module, rows: Modified, labels: Tensor, weight: Tensor | None
+) -> tuple[Tensor, Tensor | float]:
+    """Return a loss of logits, and what it is multiplied by for the temperature in front of it."""
     if term.takes_temperature:
-        value = loss(*rows.undivided, labels, weight, rows.temperature)
-        return value
-    value = loss(rows.student, rows.teacher, labels, weight)
-    return rows.factor * value if term.scales_with_temperature else value
+        return loss(*rows.undivided, labels, weight, rows.temperature), 1.0
+    return loss(rows.student, rows.teacher, labels, weight), rows.factor if term.scales_with_temperature else 1.0
 
 
 def _check_finite(logits: Tensor, whose: str) -> None:
@@ -374,7 +375,8 @@ def _check_apart(student: nn.Module, teacher: nn.Module) -> None:
     parts = chain(teacher.named_modules(), teacher.named_parameters(), teacher.named_buffers())
     shared = next((name for name, part in parts if id(part) in own), None)
     if shared is not None:
-        raise UserError(f"teacher: shares {shared!r} with the student, which freezing it would freeze too, {expected}")
+        what = f"shares {shared!r} with the student" if shared else "is a part of the student"
+        raise UserError(f"teacher: {what}, which would be frozen with it; {expected}")
 
 
 def _classes(num_classes: int | None, student: nn.Module) -> int:

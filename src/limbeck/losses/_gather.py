@@ -8,6 +8,16 @@ from torch import Tensor
 from torch import distributed as dist
 
 
+def are_several() -> bool:
+    """Tell whether this is one of several processes of ``torch.distributed``.
+
+    Example:
+        >>> are_several()
+        False
+    """
+    return dist.is_available() and dist.is_initialized()
+
+
 def _row_counts(rows: Tensor) -> list[int]:
     own = torch.tensor([rows.shape[0]], device=rows.device)
     counts = [torch.zeros_like(own) for _ in range(dist.get_world_size())]
@@ -51,7 +61,7 @@ def gather_rows(rows: Tensor) -> Tensor:
         >>> gather_rows(torch.ones(2, 3)).shape
         torch.Size([2, 3])
     """
-    if not (dist.is_available() and dist.is_initialized()):
+    if not are_several():
         return rows
     gathered: Tensor = _GatherRows.apply(rows)
     return gathered
@@ -59,11 +69,10 @@ def gather_rows(rows: Tensor) -> Tensor:
 
 @torch.no_grad()
 def broadcast_first(tensors: Sequence[Tensor]) -> None:
-    """Overwrite tensors by those of the first process, in place; nothing happens outside ``torch.distributed``.
+    """Overwrite tensors by those of the first of several processes, in place.
 
     Example:
-        >>> broadcast_first([torch.ones(2)])
+        >>> broadcast_first([])
     """
-    if dist.is_available() and dist.is_initialized():
-        for tensor in tensors:
-            dist.broadcast(tensor, src=0)
+    for tensor in tensors:
+        dist.broadcast(tensor, src=0)

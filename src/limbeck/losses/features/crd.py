@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limbeck.errors import UserError
-from limbeck.losses._gather import broadcast_first, gather_rows
+from limbeck.losses._gather import are_several, broadcast_first, gather_rows
 from limbeck.losses._rows import row_mean
 from limbeck.losses.features._shapes import applied, channels, pooled, unit
 from limbeck.losses.features.base import FeatureLoss, Rows
@@ -88,8 +88,8 @@ class _Contrast(nn.Module):
         self._shared = False
 
     def share(self) -> None:
-        """Take the first process's memory over, once."""
-        if not self._shared:
+        """Take the first process's memory over, once, if there are several."""
+        if are_several() and not self._shared:
             broadcast_first([self.get_buffer(name) for name in self.kept_equal])
             self._shared = True
 
