@@ -189,15 +189,18 @@ def test_a_last_batch_of_one_sample():
     assert out.loss.isfinite()
 
 
-def test_selection_over_the_training_set_decides_who_listens(batch):
+@pytest.mark.parametrize("divide_by", ["all", "selected"])
+def test_selection_over_the_training_set_decides_who_listens(batch, divide_by):
     inputs, labels = batch
-    distiller = limbeck.Distiller(net().eval(), net(seed=1), method="revise+select+kd")
+    method = limbeck.methods.create("revise+select+kd", divide_by=divide_by)
+    distiller = limbeck.Distiller(net().eval(), net(seed=1), method=method)
     mask = distiller.select([(inputs, labels, torch.arange(32))])
     assert 24 <= int(mask.sum()) <= 27
     out = distiller(inputs, labels, torch.arange(32))
     plain = limbeck.Distiller(distiller.student, distiller.teacher.network, method="revise+kd")
     heard = plain(inputs[mask], labels[mask])
-    torch.testing.assert_close(out.parts["kd"], heard.parts["kd"])
+    share = int(mask.sum()) / 32 if divide_by == "all" else 1.0
+    torch.testing.assert_close(out.parts["kd"], share * heard.parts["kd"])
     torch.testing.assert_close(out.parts["ce"], plain(inputs, labels).parts["ce"])
 
 
@@ -222,6 +225,59 @@ def test_selection_within_a_batch_needs_no_preparation(scorer, batch):
     method = limbeck.methods.create("select+kd", scorer=scorer, ratio=0.5)
     out = limbeck.Distiller(net().eval(), net(seed=1), method=method)(*batch)
     assert out.parts["kd"].isfinite()
+
+
+def random_parts(batch, seed, *, indices=None, epoch=0):
+    method = limbeck.methods.create("select+kd", scorer="random", ratio=0.5, per_class=False)
+    distiller = limbeck.Distiller(net().eval(), net(seed=1), method, seed=seed)
+    return distiller(*batch, indices, epoch).parts["kd"]
+
+
+def test_a_random_selection_within_a_batch_follows_seed_and_samples(batch):
+    indices = torch.arange(100, 132)
+    torch.manual_seed(1)
+    one = random_parts(batch, 0, indices=indices)
+    torch.manual_seed(2)
+    order = torch.randperm(32)
+    again = random_parts((batch[0][order], batch[1][order]), 0, indices=indices[order], epoch=3)
+    torch.testing.assert_close(again, one)
+    assert not torch.isclose(random_parts(batch, 1, indices=indices), one)
+    assert not torch.isclose(random_parts(batch, 0, indices=indices + 32), one)
+
+
+def test_without_indices_it_follows_seed_epoch_and_places(batch):
+    torch.manual_seed(1)
+    one = random_parts(batch, 0)
+    torch.manual_seed(2)
+    assert torch.equal(random_parts(batch, 0), one)
+    assert not torch.isclose(random_parts(batch, 1), one)
+    assert not torch.isclose(random_parts(batch, 0, epoch=1), one)
+
+
+@pytest.mark.parametrize("loss", ["kd", "dist", "dkd", "cmkd", "nkd", "rld"])
+def test_divided_by_all_rows_a_selection_lowers_the_weight_of_its_teacher(batch, loss):
+    settings = {"scorer": "confidence", "ratio": 0.25, "per_class": False}
+    student, teacher = net().eval(), net(seed=1)
+    selected, every = (
+        limbeck.Distiller(student, teacher, limbeck.methods.create(f"select+{loss}", divide_by=divide_by, **settings))
+        for divide_by in ("selected", "all")
+    )
+    one, other = selected(*batch), every(*batch)
+    torch.testing.assert_close(other.parts[loss], one.parts[loss] / 4)
+    assert torch.equal(other.parts["ce"], one.parts["ce"])
+    torch.testing.assert_close(other.loss, torch.stack(list(other.parts.values())).sum())
+
+
+@pytest.mark.parametrize("scorer", ["influence", "confidence"])
+def test_a_shuffled_selection_has_as_many_samples_of_each_class(scorer, batch):
+    def mask(**settings):
+        method = limbeck.methods.create("select+kd", scorer=scorer, ratio=0.5, **settings)
+        return limbeck.Distiller(net().eval(), net(seed=1), method).select([(*batch, torch.arange(32))])
+
+    plain, control = mask(), mask(shuffled=True)
+    assert not torch.equal(plain, control)
+    assert torch.equal(mask(shuffled=True), control)
+    assert torch.equal(batch[1][plain].bincount(minlength=4), batch[1][control].bincount(minlength=4))
 
 
 @pytest.mark.parametrize("scorer", ["influence", "random", "agreement", "confidence", "el2n"])

@@ -246,9 +246,10 @@ def test_the_teachers_inputs_are_adapted(batch):
     torch.testing.assert_close(distiller(*batch).parts["sp"], 3000 * losses.sp_loss(own, other))
 
 
+@pytest.mark.parametrize("divide_by", ["all", "selected"])
 @pytest.mark.parametrize("method", ["select+fitnet", "select+kd+sp"])
-def test_only_those_who_listen_are_compared(method, batch):
-    method = create(method, scorer="random", ratio=0.5, per_class=False)
+def test_only_those_who_listen_are_compared(method, batch, divide_by):
+    method = create(method, scorer="random", ratio=0.5, per_class=False, divide_by=divide_by)
     distiller = made(method, net().eval())
     mask = distiller.select([batch])
     assert int(mask.sum()) == 5
@@ -257,7 +258,8 @@ def test_only_those_who_listen_are_compared(method, batch):
     distiller.listeners = None
     alone = made(name, distiller.student, distiller.teacher.network)
     alone.losses.load_state_dict({k.replace("1.", "0.", 1): v for k, v in distiller.losses.state_dict().items()})
-    torch.testing.assert_close(whole, alone(batch[0][mask], batch[1][mask], batch[2][mask]).parts[name])
+    heard = alone(batch[0][mask], batch[1][mask], batch[2][mask]).parts[name]
+    torch.testing.assert_close(whole, heard / 2 if divide_by == "all" else heard)
 
 
 def test_targets_correct_the_logits_beside_features(batch):

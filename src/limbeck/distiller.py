@@ -9,11 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limbeck import methods
+from limbeck.beside import Beside
 from limbeck.errors import RunError, UserError
 from limbeck.featuring import Featuring, Sources
 from limbeck.losses import AdversarialLoss
 from limbeck.losses._rows import check_labels, check_logits, full
 from limbeck.methods import Method, Term
+from limbeck.methods.method import free_name
 from limbeck.modifiers import Modified, Modifier
 from limbeck.selecting import selected_rows
 from limbeck.teachers import LiveTeacher, Teacher, VirtualTeacher
@@ -44,8 +46,10 @@ class Distiller(nn.Module):
     """Compute a method's loss for a batch, given a student and a teacher.
 
     The teacher is frozen, in eval mode, and no part of this module's parameters, buffers or ``state_dict``; it follows
-    the module to another device. ``distiller.student`` stays the plain module that came in. ``state_dict`` holds the
-    student, what the method trains beside it, and the selection made by :meth:`select`.
+    the module to another device, and must share nothing with the student. ``distiller.student`` stays the plain module
+    that came in. ``state_dict`` holds the student, what the method trains beside it, and the selection made by
+    :meth:`select`. What is trained beside the student (a discriminator, adapters, a temperature) is made where the
+    student is, in float64 if it is and in fp32 otherwise, and is never lowered to half precision.
 
     Args:
         student: The network to train; its output is (N, C) logits.
@@ -54,7 +58,7 @@ class Distiller(nn.Module):
         method: A name, a composition such as ``"revise+select+dist"``, or a :class:`limbeck.methods.Method`.
         num_classes: Number of classes; needed by methods with trainable parts of their own (``lw_kd``) or a virtual
             teacher (``tf_kd_reg``) when the student does not end in a linear layer that tells.
-        seed: Seed of a random selection.
+        seed: Seed of what a selection draws at random.
         epochs: How many epochs the training will have; needed by methods whose temperature follows them (``dts``,
             ``ctkd``).
         check_finite: Look at every batch's logits, the student's and the teacher's, and raise a :class:`RunError` that
@@ -67,7 +71,8 @@ class Distiller(nn.Module):
         num_samples: Number of training samples; needed by methods that remember each (``crd``).
 
     Raises:
-        UserError: If the method is unknown or lacks the teacher or the layers it needs.
+        UserError: If the method is unknown or lacks the teacher or the layers it needs, or the teacher shares modules
+            or parameters with the student.
 
     Example:
         >>> student, teacher = nn.Linear(8, 3), nn.Linear(8, 3)
@@ -108,14 +113,20 @@ class Distiller(nn.Module):
         self.__dict__["teacher"] = self._teacher(teacher, num_classes)
         sources = Sources(student_layers, teacher_layers, example, num_samples)
         self.__dict__["featuring"] = self._featuring(sources)
-        self.losses = nn.ModuleList(self._loss(term, num_classes) for term in self.method.terms)
-        self.modifiers = nn.ModuleList(build() for build in self.method.modifiers)
+        self.losses = Beside(student, (self._loss(term, num_classes) for term in self.method.terms))
+        self.modifiers = Beside(student, (build() for build in self.method.modifiers))
         self.register_buffer("listeners", None)
 
     @property
     def _changes_with_epochs(self) -> bool:
         moving = any(isinstance(modifier, Modifier) and modifier.follows_epochs for modifier in self.modifiers)
         return moving or any(term.warmup for term in self.method.terms)
+
+    @property
+    def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
+        # DistributedDataParallel looks for this name. It would copy a memory as large as the training set at each step.
+        modules = self.named_modules()
+        return [f"{path}.{name}" for path, module in modules for name in getattr(module, "kept_equal", ())]
 
     def _teacher(self, teacher: nn.Module | None, num_classes: int | None) -> Teacher | None:
         needed = self.method.teacher
@@ -125,8 +136,7 @@ class Distiller(nn.Module):
             return VirtualTeacher(_classes(num_classes, self.student))
         if teacher is None:
             raise UserError(f"method {self.method.name!r}: needs a teacher, {_NEEDED[needed]}")
-        if teacher is self.student:
-            raise UserError("teacher: got the student itself, expected another network or a copy (copy.deepcopy)")
+        _check_apart(self.student, teacher)
         return teacher if isinstance(teacher, Teacher) else LiveTeacher(teacher)
 
     def _featuring(self, sources: Sources) -> Featuring | None:
@@ -196,7 +206,7 @@ class Distiller(nn.Module):
         check_logits(logits, "the student's output")
         if self.check_finite:
             _check_finite(logits, "the student's logits")
-        labels = check_labels(labels, logits)
+        labels = check_labels(labels, logits).long()
         parts = self._ground_truth(logits, labels)
         if self.teacher is not None:
             parts.update(self._taught(logits, features, inputs, labels, indices, epoch or 0))
@@ -205,7 +215,10 @@ class Distiller(nn.Module):
     def _ground_truth(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         if not self.method.ce_weight:
             return {}
-        loss = F.cross_entropy(full(logits), labels, label_smoothing=self.method.label_smoothing)
+        # A mean over no rows is nan; a sum is a zero that is tied to the graph.
+        reduction = "mean" if len(labels) else "sum"
+        smoothing = self.method.label_smoothing
+        loss = F.cross_entropy(full(logits), labels, label_smoothing=smoothing, reduction=reduction)
         return {"ce": self.method.ce_weight * loss}
 
     def teach(
@@ -251,29 +264,44 @@ class Distiller(nn.Module):
         said, corrected, known = self._asked(inputs, labels, indices, epoch)
         if self.check_finite:
             _check_finite(said, "the teacher's logits")
-        weight = self._listening(logits, said, labels, indices)
-        student, teacher, factor = self._modified(logits, corrected, labels, epoch)
+        weight = self._listening(logits, said, labels, indices, epoch)
+        share = self._share(weight, full(logits[:0]).dtype)
+        rows = self._modified(logits, corrected, labels, epoch)
         parts: dict[str, Tensor] = {}
         for term, loss in zip(self.method.terms, self.losses, strict=True):
+            factor: Tensor | float = 1.0
             if self.featuring is not None and term.features:
                 own, other = self.featuring.of(term, features), self.featuring.of(term, known)
-                parts[term.name] = term.weight_at(epoch) * loss(own, other, labels, weight, indices)
-                continue
-            parts[term.name] = term.weight_at(epoch) * factor * loss(student, teacher, labels, weight)
+                value = loss(own, other, labels, weight, indices)
+            else:
+                value, factor = _compared(term, loss, rows, labels, weight)
+            parts[term.name] = term.weight_at(epoch) * share * factor * value
             if isinstance(loss, AdversarialLoss):
-                parts["discriminator"] = loss.auxiliary_loss(student, teacher, labels, weight)
+                own_part = loss.auxiliary_loss(rows.student, rows.teacher, labels, weight)
+                parts[free_name("discriminator", parts)] = own_part
         return parts
 
     def _modified(self, logits: Tensor, corrected: Tensor, labels: Tensor, epoch: int) -> Modified:
-        student, teacher, factor = logits, corrected, 1.0
+        rows = Modified(logits, corrected)
         for modifier in self.modifiers:
             if modifier.follows_epochs and self.epochs is None:
                 raise UserError(f"method {self.method.name!r}: follows the epochs, pass epochs= to Distiller")
-            student, teacher, own = modifier(student, teacher, labels, epoch / (self.epochs or 1))
-            factor = factor * own
-        return Modified(student, teacher, factor)
+            before = Modified(rows.student, rows.teacher) if modifier.ignores_scale else rows
+            after = modifier(before.student, before.teacher, labels, epoch / (self.epochs or 1))
+            factor, temperature = before.factor * after.factor, before.temperature * after.temperature
+            rows = Modified(after.student, after.teacher, factor, temperature)
+        return rows
 
-    def _listening(self, logits: Tensor, said: Tensor, labels: Tensor, indices: Tensor | None) -> Tensor | None:
+    def _share(self, weight: Tensor | None, dtype: torch.dtype) -> Tensor | float:
+        """Return what a loss that divides by the selected rows is multiplied by, to divide by all rows if so set."""
+        selection = self.method.selection
+        if weight is None or selection is None or selection.divide_by == "selected":
+            return 1.0
+        return weight.to(dtype).sum() / max(len(weight), 1)
+
+    def _listening(
+        self, logits: Tensor, said: Tensor, labels: Tensor, indices: Tensor | None, epoch: int
+    ) -> Tensor | None:
         selection = self.method.selection
         if selection is None:
             return None
@@ -287,7 +315,7 @@ class Distiller(nn.Module):
             raise UserError(
                 f"selection by {selection.scorer!r}: needs the whole training set, call distiller.select(batches)"
             )
-        return selection.batch_mask(logits.detach(), said, labels)
+        return selection.batch_mask(logits.detach(), said, labels, indices=indices, seed=self.seed, epoch=epoch)
 
     def select(self, batches: Iterable[tuple[Tensor, Tensor, Tensor]], *, scout: nn.Module | None = None) -> Tensor:
         """Decide, over the whole training set, which samples listen to the teacher from now on.
@@ -324,11 +352,32 @@ class Distiller(nn.Module):
         return said, self._corrected(said, labels)
 
 
+def _compared(
+    term: Term, loss: nn.Module, rows: Modified, labels: Tensor, weight: Tensor | None
+) -> tuple[Tensor, Tensor | float]:
+    """Return a loss of logits, and what it is multiplied by for the temperature in front of it."""
+    if term.takes_temperature:
+        return loss(*rows.undivided, labels, weight, rows.temperature), 1.0
+    return loss(rows.student, rows.teacher, labels, weight), rows.factor if term.scales_with_temperature else 1.0
+
+
 def _check_finite(logits: Tensor, whose: str) -> None:
     rows = (~logits.detach().isfinite()).any(dim=1).nonzero()[:, 0].tolist()
     if rows:
         listed = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
         raise RunError(f"{whose}: nan or inf in {len(rows)} of the batch's {len(logits)} rows ({listed})")
+
+
+def _check_apart(student: nn.Module, teacher: nn.Module) -> None:
+    expected = "expected another network or a copy (copy.deepcopy)"
+    if teacher is student:
+        raise UserError(f"teacher: got the student itself, {expected}")
+    own = {id(part) for part in chain(student.modules(), student.parameters(), student.buffers())}
+    parts = chain(teacher.named_modules(), teacher.named_parameters(), teacher.named_buffers())
+    shared = next((name for name, part in parts if id(part) in own), None)
+    if shared is not None:
+        what = f"shares {shared!r} with the student" if shared else "is a part of the student"
+        raise UserError(f"teacher: {what}, which would be frozen with it; {expected}")
 
 
 def _classes(num_classes: int | None, student: nn.Module) -> int:

@@ -93,15 +93,13 @@ class Featuring:
         return (count - 1,) if term.layers == "last" else ((count - 1) // 2,)
 
     def build(self, term: Term) -> nn.Module:
-        """Make a term's loss for the layers that it compares, on the student's device.
+        """Make a term's loss for the layers that it compares.
 
         Raises:
             UserError: If the loss cannot compare such features, or needs ``num_samples``.
         """
         own, other = (self.of(term, shapes) for shapes in (self.student_shapes, self.teacher_shapes))
-        loss = term.loss(own, other, num_samples=self.num_samples)
-        weights = next(self.student.network.parameters(), torch.empty(0))
-        return loss.to(weights.device, torch.float64 if weights.dtype == torch.float64 else None)
+        return term.loss(own, other, num_samples=self.num_samples)
 
     def of(self, term: Term, features: Sequence[Feature]) -> list[Feature]:
         """Pick the features, or their shapes, that a term compares."""

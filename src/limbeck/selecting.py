@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from limbeck.errors import UserError
 from limbeck.models import head
+from limbeck.models.tracing import modes_kept
 from limbeck.replay import derived_seed
-from limbeck.selection import Selection, choose, head_influence, random_scores
+from limbeck.selection import Selection, choose, head_influence, random_scores, shuffled
 
 Teach = Callable[[Tensor, Tensor, Tensor, int], tuple[Tensor, Tensor]]
 
@@ -68,18 +69,16 @@ def _recorded_input(layer: nn.Module) -> Iterator[list[Tensor]]:
 def look(
     student: nn.Module, teach: Teach, batches: Iterable[tuple[Tensor, Tensor, Tensor]], *, with_features: bool
 ) -> Rows:
-    """Run student and teacher once over all batches, the student in eval mode.
+    """Run student and teacher once over all batches, the student in eval mode; its modules' modes are put back.
 
     Raises:
         UserError: If features are wanted and the student has no last linear layer.
     """
-    mode = student.training
-    student.eval()
     # A compiled network may run without the hook that records its features.
     compiled = getattr(student, "_compiled_call_impl", None) is not None
-    with torch.compiler.set_stance("force_eager") if compiled else nullcontext():
+    with modes_kept(student), torch.compiler.set_stance("force_eager") if compiled else nullcontext():
+        student.eval()
         seen = [_look_at(student, teach, *batch, with_features=with_features) for batch in batches]
-    student.train(mode)
     if not seen:
         raise UserError("selection: got no samples, expected the training set")
     return Rows(*(torch.cat(column) for column in zip(*seen, strict=True)))
@@ -147,6 +146,9 @@ def selected_rows(
         scores = _influence(selection, rows, seed)
     else:
         scores = selection.scores(rows.logits, rows.said, rows.labels, indices=rows.indices, seed=seed)
+    chosen = choose(scores, selection.ratio, labels=labels)
+    if selection.shuffled:
+        chosen = shuffled(chosen, rows.indices, seed=seed, labels=labels)
     mask = torch.zeros(int(rows.indices.max()) + 1, dtype=torch.bool, device=rows.labels.device)
-    mask[rows.indices] = choose(scores, selection.ratio, labels=labels)
+    mask[rows.indices] = chosen
     return mask

@@ -15,6 +15,7 @@ from limbeck.selection import (
     confidence_scores,
     el2n_scores,
     random_scores,
+    shuffled,
 )
 
 
@@ -35,6 +36,8 @@ def test_defaults():
         "holdout": 0.1,
         "damping": None,
         "scout_epochs": 2,
+        "divide_by": "all",
+        "shuffled": False,
     }
 
 
@@ -63,13 +66,47 @@ def test_batch_mask_keeps_exactly_the_share(rows, scorer, per_class):
     assert Selection(scorer, 0.8, per_class).batch_mask(*rows).sum() == 32
 
 
-def test_random_without_indices_follows_torchs_generator(rows):
+def test_random_without_indices_follows_seed_and_epoch_alone(rows):
     selection = Selection("random", 0.5)
-    torch.manual_seed(1)
-    first, second = selection.batch_mask(*rows), selection.batch_mask(*rows)
-    torch.manual_seed(1)
-    assert torch.equal(selection.batch_mask(*rows), first)
-    assert not torch.equal(first, second)
+    masks = [selection.batch_mask(*rows, seed=seed, epoch=epoch) for seed, epoch in ((1, 0), (1, 1), (2, 0))]
+    torch.manual_seed(5)
+    assert torch.equal(selection.batch_mask(*rows, seed=1), masks[0])
+    assert len({tuple(mask.tolist()) for mask in masks}) == 3
+
+
+def test_a_samples_draw_is_the_same_in_every_epoch(rows):
+    selection, indices = Selection("random", 0.5), torch.arange(40) + 7
+    masks = [selection.batch_mask(*rows, indices=indices, seed=1, epoch=epoch) for epoch in (0, 3)]
+    assert torch.equal(*masks)
+
+
+@pytest.mark.parametrize("per_class", [True, False])
+@pytest.mark.parametrize("scorer", ROW_SCORERS)
+def test_shuffled_selects_as_many_rows_of_each_class(rows, scorer, per_class):
+    indices = torch.arange(40)
+    plain, control = (
+        Selection(scorer, 0.5, per_class, shuffled=on).batch_mask(*rows, indices=indices, seed=3)
+        for on in (False, True)
+    )
+    assert plain.sum() == control.sum()
+    assert not torch.equal(plain, control)
+    if per_class:
+        assert torch.equal(rows[2][plain].bincount(minlength=5), rows[2][control].bincount(minlength=5))
+    assert Selection(scorer, shuffled=True).label == f"{scorer}, shuffled"
+
+
+def test_shuffled_weights_are_the_same_weights_within_a_class_and_follow_the_seed():
+    generator = torch.Generator().manual_seed(0)
+    weight, labels = torch.rand(200, generator=generator), torch.randint(4, (200,), generator=generator)
+    indices = torch.randperm(200, generator=generator)
+    one, again, other = (shuffled(weight, indices, seed=seed, labels=labels) for seed in (0, 0, 1))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+    for number in range(4):
+        assert torch.equal(one[labels == number].sort().values, weight[labels == number].sort().values)
+    together = shuffled(weight, indices, seed=0)
+    assert torch.equal(together.sort().values, weight.sort().values)
+    assert abs(torch.corrcoef(torch.stack([together, weight]))[0, 1]) < 0.2
 
 
 def test_influence_cannot_choose_within_a_batch(rows):
@@ -101,6 +138,7 @@ def test_batch_mask_refuses_rows_that_do_not_fit(rows):
         ({"refresh_every": 0}, "selection.refresh_every: got 0, expected at least 1"),
         ({"holdout": 0.0}, "selection.holdout: got 0.0, expected a number above 0 and below 1"),
         ({"holdout": 1.0}, "selection.holdout: got 1.0"),
+        ({"divide_by": "kept"}, "selection.divide_by: got 'kept', expected 'all' or 'selected'"),
         ({"damping": 0.0}, "selection.damping: got 0.0, expected a number above 0"),
     ],
 )

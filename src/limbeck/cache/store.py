@@ -98,6 +98,10 @@ class SignalStore:
             raise UserError(f"signal cache {folder}: cannot be opened ({reason}), set output.cache elsewhere") from None
         return cls(folder, signals, (files[0], files[1]), writable=writable)
 
+    def __reduce__(self) -> tuple[Callable[..., "SignalStore"], tuple[Path, Signals]]:
+        # Open files and maps of them are no part of a copy or a pickle, which opens them anew.
+        return type(self).open, (self.folder.parent, self.signals)
+
     @property
     def filled(self) -> Flags:
         """Which slots hold a row, bool (slots,); whether it matches its checksum is found when it is read."""

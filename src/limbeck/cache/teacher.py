@@ -1,6 +1,7 @@
 """A teacher that is asked once about a view, and remembered from then on."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -66,7 +67,7 @@ class CachedTeacher(Teacher):
         if isinstance(live, nn.Module):
             self.live = live if isinstance(live, Teacher) else LiveTeacher(live)
         self.store, self.seed, self._say = store, seed, say
-        self._tolerance = TOLERANCE[precision]
+        self._precision, self._tolerance = precision, TOLERANCE[precision]
         self._epoch: tuple[int, torch.device] | None = None
         self._slots = torch.empty(0, dtype=torch.int64)
         self._table: Tensor | None = None
@@ -176,12 +177,19 @@ class CachedTeacher(Teacher):
         self._table[indices] = rows
         self._known[indices] = True
 
-    @torch.no_grad()
-    def _ask(self, inputs: Tensor, labels: Tensor, indices: Tensor, epoch: int) -> Tensor:
+    def __reduce__(self) -> tuple[Callable[..., "CachedTeacher"], tuple[Teacher, SignalStore]]:
+        # The functions given may be local to whoever made this: a copy has the live teacher, and reports nothing.
+        return partial(type(self), seed=self.seed, precision=self._precision), (self._living(), self.store)
+
+    def _living(self) -> Teacher:
         if self.live is None:
             assert self._make is not None
             self.live = self._make()
-        answer: Tensor = self.live(inputs, labels, indices, epoch)
+        return self.live
+
+    @torch.no_grad()
+    def _ask(self, inputs: Tensor, labels: Tensor, indices: Tensor, epoch: int) -> Tensor:
+        answer: Tensor = self._living()(inputs, labels, indices, epoch)
         if answer.shape != (len(labels), self.store.signals.rows.classes):
             expected = (len(labels), self.store.signals.rows.classes)
             raise UserError(f"the teacher's output: got {tuple(answer.shape)}, expected {expected} as in its cache")

@@ -1,10 +1,21 @@
 """Rows of all processes in one tensor, with gradients, also when the processes hold different numbers of rows."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
+
+
+def are_several() -> bool:
+    """Tell whether this is one of several processes of ``torch.distributed``.
+
+    Example:
+        >>> are_several()
+        False
+    """
+    return dist.is_available() and dist.is_initialized()
 
 
 def _row_counts(rows: Tensor) -> list[int]:
@@ -50,7 +61,18 @@ def gather_rows(rows: Tensor) -> Tensor:
         >>> gather_rows(torch.ones(2, 3)).shape
         torch.Size([2, 3])
     """
-    if not (dist.is_available() and dist.is_initialized()):
+    if not are_several():
         return rows
     gathered: Tensor = _GatherRows.apply(rows)
     return gathered
+
+
+@torch.no_grad()
+def broadcast_first(tensors: Sequence[Tensor]) -> None:
+    """Overwrite tensors by those of the first of several processes, in place.
+
+    Example:
+        >>> broadcast_first([])
+    """
+    for tensor in tensors:
+        dist.broadcast(tensor, src=0)

@@ -28,10 +28,23 @@ class LossModule(nn.Module):
         self._loss, self.settings = loss, settings
 
     def forward(
-        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None = None, weight: Tensor | None = None
+        self,
+        student_logits: Tensor,
+        teacher_logits: Tensor,
+        labels: Tensor | None = None,
+        weight: Tensor | None = None,
+        temperature: Tensor | float = 1.0,
     ) -> Tensor:
-        """Compute the loss; ``labels`` are accepted like in every loss module, and not needed here."""
-        return self._loss(student_logits, teacher_logits, weight=weight, **self.settings)
+        """Compute the loss; ``labels`` are accepted like in every loss module, and not needed here.
+
+        A ``temperature`` that stands in front of the loss multiplies the loss's own, if it has one.
+        """
+        return self._loss(student_logits, teacher_logits, weight=weight, **self._settings_at(temperature))
+
+    def _settings_at(self, temperature: Tensor | float) -> dict[str, Any]:
+        if "temperature" not in self.settings:
+            return self.settings
+        return {**self.settings, "temperature": self.settings["temperature"] * temperature}
 
     def extra_repr(self) -> str:
         """Describe the settings."""
@@ -49,7 +62,12 @@ class LabelledLossModule(LossModule):
     """
 
     def forward(
-        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None = None, weight: Tensor | None = None
+        self,
+        student_logits: Tensor,
+        teacher_logits: Tensor,
+        labels: Tensor | None = None,
+        weight: Tensor | None = None,
+        temperature: Tensor | float = 1.0,
     ) -> Tensor:
-        """Compute the loss; ``labels`` are needed here."""
-        return self._loss(student_logits, teacher_logits, labels, weight=weight, **self.settings)
+        """Compute the loss; ``labels`` are needed here, and ``temperature`` is as in :class:`LossModule`."""
+        return self._loss(student_logits, teacher_logits, labels, weight=weight, **self._settings_at(temperature))

@@ -58,15 +58,17 @@ def check_labels(labels: Tensor | None, logits: Tensor) -> Tensor:
     return labels
 
 
-def check_temperature(temperature: float, name: str = "temperature") -> None:
+def check_temperature(temperature: Tensor | float, name: str = "temperature") -> None:
     """Raise ``UserError`` unless the temperature is a positive finite number.
+
+    One that a modifier computes is a tensor; its value is not looked at, which would wait for the device.
 
     Example:
         >>> check_temperature(-1)
         Traceback (most recent call last):
         limbeck.errors.UserError: temperature: got -1, expected a number greater than 0
     """
-    if not 0 < temperature < float("inf"):
+    if not isinstance(temperature, Tensor) and not 0 < temperature < float("inf"):
         raise UserError(f"{name}: got {temperature}, expected a number greater than 0")
 
 

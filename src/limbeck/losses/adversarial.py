@@ -1,5 +1,8 @@
 """LW-KD's adversarial loss: the student's output should be indistinguishable from the lightweight teacher's."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -27,7 +30,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, num_classes: int, *, hidden: int = 64, conditional: bool = True) -> None:
         super().__init__()
-        self.conditional = conditional
+        self.num_classes, self.hidden, self.conditional = num_classes, hidden, conditional
         inputs = 2 * num_classes if conditional else num_classes
         self.layers = nn.Sequential(
             spectral_norm(nn.Linear(inputs, hidden)), nn.LeakyReLU(0.2), spectral_norm(nn.Linear(hidden, 1))
@@ -35,11 +38,29 @@ class Discriminator(nn.Module):
 
     def forward(self, probabilities: Tensor, labels: Tensor) -> Tensor:
         """Return (N,) logits, positive where (N, C) ``probabilities`` look like the teacher's for (N,) ``labels``."""
+        probabilities = probabilities.to(next(self.parameters()).dtype)
         if self.conditional:
             known = F.one_hot(labels, probabilities.shape[1]).to(probabilities.dtype)
             probabilities = torch.cat([probabilities, known], dim=1)
         scores: Tensor = self.layers(probabilities).squeeze(1)
         return scores
+
+    def __reduce__(self) -> tuple[Callable[..., "Discriminator"], tuple[Any, ...]]:
+        # A spectral norm is a class of its own for every layer, which cannot be pickled: it is made again.
+        frozen = [name for name, parameter in self.named_parameters() if not parameter.requires_grad]
+        shape = {"num_classes": self.num_classes, "hidden": self.hidden, "conditional": self.conditional}
+        return _made_again, (type(self), shape, self.state_dict(), frozen, self.training)
+
+
+def _made_again(
+    kind: type[Discriminator], shape: dict[str, Any], state: dict[str, Tensor], frozen: list[str], training: bool
+) -> Discriminator:
+    with torch.random.fork_rng(devices=[]):
+        made = kind(**shape).train(training)
+    made.load_state_dict(state, assign=True)
+    for name in frozen:
+        made.get_parameter(name).requires_grad_(False)
+    return made
 
 
 class AdversarialLoss(nn.Module):

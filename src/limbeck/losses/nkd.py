@@ -13,7 +13,7 @@ def nkd_loss(
     teacher_logits: Tensor,
     labels: Tensor,
     *,
-    temperature: float = 1.0,
+    temperature: Tensor | float = 1.0,
     gamma: float = 1.5,
     weight: Tensor | None = None,
 ) -> Tensor:
@@ -29,7 +29,7 @@ def nkd_loss(
         student_logits: (N, C) float logits, C at least 2; with 2 classes the second term is 0.
         teacher_logits: (N, C) float logits; they receive no gradient.
         labels: (N,) true classes.
-        temperature: Softens the other classes of both sides; greater than 0.
+        temperature: Softens the other classes of both sides; greater than 0, a number or a scalar tensor.
         gamma: Weight of the other classes.
         weight: (N,) how much each row counts (a boolean mask will do), or None for all alike.
 

@@ -9,7 +9,7 @@ from limbeck.losses._rows import check_pair, check_temperature, full, row_mean
 from limbeck.losses._target import divergence
 
 
-def _transformed_divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+def _transformed_divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: Tensor | float) -> Tensor:
     check_pair(student_logits, teacher_logits)
     check_temperature(temperature)
     log_teacher = F.log_softmax(full(teacher_logits.detach()) / temperature, dim=1)
@@ -17,7 +17,11 @@ def _transformed_divergence(student_logits: Tensor, teacher_logits: Tensor, temp
 
 
 def ttm_loss(
-    student_logits: Tensor, teacher_logits: Tensor, *, temperature: float = 10.0, weight: Tensor | None = None
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    *,
+    temperature: Tensor | float = 10.0,
+    weight: Tensor | None = None,
 ) -> Tensor:
     r"""Match the teacher's power-transformed distribution with the student's own, unsoftened one.
 
@@ -30,7 +34,7 @@ def ttm_loss(
     Args:
         student_logits: (N, C) float logits.
         teacher_logits: (N, C) float logits; they receive no gradient.
-        temperature: Softens the teacher; greater than 0. The paper writes gamma = 1 / T.
+        temperature: Softens the teacher; greater than 0, a number or a scalar tensor. The paper writes gamma = 1 / T.
         weight: (N,) how much each row counts (a boolean mask will do), or None for all alike.
 
     Returns:
@@ -51,7 +55,11 @@ def ttm_loss(
 
 
 def wttm_loss(
-    student_logits: Tensor, teacher_logits: Tensor, *, temperature: float = 5.0, weight: Tensor | None = None
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    *,
+    temperature: Tensor | float = 5.0,
+    weight: Tensor | None = None,
 ) -> Tensor:
     r"""Compute :func:`ttm_loss` with each row weighted by how soft the teacher is there.
 
@@ -63,7 +71,7 @@ def wttm_loss(
     Args:
         student_logits: (N, C) float logits.
         teacher_logits: (N, C) float logits; they receive no gradient.
-        temperature: Softens the teacher; greater than 0. The paper writes gamma = 1 / T.
+        temperature: Softens the teacher; greater than 0, a number or a scalar tensor. The paper writes gamma = 1 / T.
         weight: (N,) how much each row counts beside U (a boolean mask will do), or None for all alike.
 
     Returns:

@@ -7,6 +7,13 @@ from typing import Any
 from limbeck.methods.method import Parts
 from limbeck.validation import Settings
 
+TEMPERED = (
+    "Losses beside it run at temperature 1, since both sides come divided by T, and are multiplied by T^2, except those"
+    " without that factor (adversarial, dist with scale: paper, cmkd, which no temperature in front changes); nkd, ttm"
+    " and wttm take T as their own temperature."
+)
+"""A line for the cards of methods that bring a temperature: what it means for the losses beside them."""
+
 
 @dataclass(frozen=True)
 class Card:

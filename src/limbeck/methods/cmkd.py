@@ -26,7 +26,9 @@ class CMKDSettings(Settings):
 
 def _cmkd(settings: CMKDSettings) -> Parts:
     loss = partial(CMKDLoss, **settings.model_dump(exclude={"ce_weight"}))
-    return Parts(matching=Matching(settings.ce_weight, (Term("cmkd", 1.0, loss),)), teacher="any")
+    # Correlations do not shrink with a temperature.
+    term = Term("cmkd", 1.0, loss, scales_with_temperature=False)
+    return Parts(matching=Matching(settings.ce_weight, (term,)), teacher="any")
 
 
 ENTRIES = (

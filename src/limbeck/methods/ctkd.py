@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limbeck.losses._rows import check_pair, full, row_mean
-from limbeck.methods.card import Card, Entry
+from limbeck.methods.card import TEMPERED, Card, Entry
 from limbeck.methods.fields import Alpha
 from limbeck.methods.method import Matching, Parts, Term
 from limbeck.modifiers import LearnedTemperature
@@ -73,7 +73,7 @@ ENTRIES = (
                 "lambda is 0 in the first epoch; the released code, which counts epochs from 1, begins at .024.",
                 "With its own loss theta feels the temperature on both sides, as in the released code. Other losses"
                 " (ctkd+dist) give the teacher's side no gradient: there theta feels the student's side and T^2 only.",
-                "Losses beside it run at temperature 1, since both sides come divided by T, and are multiplied by T^2.",
+                TEMPERED,
             ),
         ),
         tempers=True,

@@ -25,7 +25,8 @@ class DISTSettings(Settings):
 
 def _dist(settings: DISTSettings) -> Parts:
     loss = partial(DISTLoss, **settings.model_dump(exclude={"ce_weight"}))
-    return Parts(matching=Matching(settings.ce_weight, (Term("dist", 1.0, loss),)), teacher="any")
+    term = Term("dist", 1.0, loss, scales_with_temperature=settings.scale == "code")
+    return Parts(matching=Matching(settings.ce_weight, (term,)), teacher="any")
 
 
 ENTRIES = (

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from limbeck.losses import KDLoss
-from limbeck.methods.card import Card, Entry
+from limbeck.methods.card import TEMPERED, Card, Entry
 from limbeck.methods.fields import Alpha
 from limbeck.methods.method import Matching, Parts, Term
 from limbeck.modifiers import ScheduledTemperature
@@ -63,7 +63,7 @@ ENTRIES = (
                 "At g = -1, where s divides by 0, s is 1; a batch whose gap is no finite number leaves T as it is.",
                 "The gap is that of the logits as they reach this name: after targets, and after modifiers of the names"
                 " written before it.",
-                "Losses beside it run at temperature 1, since both sides come divided by T, and are multiplied by T^2.",
+                TEMPERED,
             ),
         ),
         tempers=True,

@@ -255,7 +255,7 @@ ENTRIES = (
                 _POOLED,
                 "Negatives are drawn from all other images, and those of the same class do not count once it is known;"
                 " the released code draws from other classes. At most all but one image are drawn.",
-                "The banks are part of the checkpoint, and each process of several keeps banks of its own.",
+                "The banks are part of the checkpoint; each of several processes remembers the images of all.",
                 _ADAPTERS,
             ),
         ),

@@ -11,6 +11,7 @@ from limbeck.methods.card import Card, Entry
 from limbeck.methods.fields import Eta, Temperature, Weight
 from limbeck.methods.method import Matching, Parts, Term
 from limbeck.selection import SCORERS, Selection
+from limbeck.selection.settings import DivideBy
 from limbeck.targets import revise_logits
 from limbeck.validation import Settings
 
@@ -50,6 +51,13 @@ class SelectSettings(Settings):
     scout_epochs: Annotated[
         int, Field(ge=1, description="epochs of plain training of the copy of the student that is scored")
     ] = 2
+    divide_by: Annotated[
+        DivideBy,
+        Field(description="'all': a selection lowers the teacher's total weight; 'selected': it only moves it"),
+    ] = "all"
+    shuffled: Annotated[
+        bool, Field(description="the control: the scorer's weights permuted over the rows, within a class if per_class")
+    ] = False
 
 
 class LRDSSettings(LRSettings, SelectSettings):
@@ -62,7 +70,9 @@ def _revise(settings: ReviseSettings) -> Parts:
 
 def _port(settings: LRSettings) -> Parts:
     loss = partial(LabelRevisionLoss, lambda1=settings.lambda1, lambda2=settings.lambda2, eta=settings.eta)
-    return Parts(matching=Matching(0.0, (Term("label_revision", 1.0, loss),)), teacher="any")
+    # No part of it is softened.
+    term = Term("label_revision", 1.0, loss, takes_temperature=True)
+    return Parts(matching=Matching(0.0, (term,)), teacher="any")
 
 
 def _lr(settings: LRSettings) -> Parts:
@@ -103,7 +113,10 @@ _OURS_SELECTION = (
     " loss on a held-out slice of the training set by a step of the last layer towards what the teacher says about a"
     " sample, in a copy of the student trained plainly for scout_epochs; the highest share (ratio) is kept. The test"
     " split is never used.",
-    "A selection is only worth something if it beats scorer: random at the same ratio; show both.",
+    "The loss of the selected rows is summed and divided by the number of all rows, so that a selection lowers the"
+    " total weight of its teacher; divide_by: selected divides by that of the selected ones.",
+    "A selection is only worth something if it beats scorer: random at the same ratio, and itself with shuffled: true,"
+    " the same weights on other rows; show both.",
 )
 ENTRIES = (
     Entry(
@@ -124,7 +137,7 @@ ENTRIES = (
         Card(
             summary="Revise the teacher's wrong labels, and let it teach only the samples where that helps.",
             citation=_CITATION,
-            equation=f"L = CE on all rows + T^2 KL(revised || student) on the selected rows, {_REVISION}",
+            equation=f"L = CE + sum over the selected rows of T^2 KL(revised || student) / N, {_REVISION}",
             ours=(_OURS_LOSS, *_OURS_SELECTION),
         ),
     ),

@@ -36,7 +36,7 @@ def _adversarial_term(settings: AdversarialSettings) -> Term:
         hidden=settings.hidden,
         conditional=settings.conditional,
     )
-    return Term("adversarial", settings.adversarial_weight, loss, per_class=True)
+    return Term("adversarial", settings.adversarial_weight, loss, per_class=True, scales_with_temperature=False)
 
 
 def _adversarial(settings: AdversarialSettings) -> Parts:

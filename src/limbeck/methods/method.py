@@ -1,17 +1,20 @@
 """What a method is made of: who the teacher is, what corrects it, who listens, and what is minimised."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from limbeck.errors import UserError
 from limbeck.modifiers import Modifier
 from limbeck.selection import Selection
 
 TeacherKind = Literal["live", "self", "lightweight", "virtual"]
 Target = Callable[[Tensor, Tensor], Tensor]
 Layers = Literal["all", "middle", "last"]
+# Names of numbers that every record has beside the terms' own.
+_RESERVED = ("ce", "loss", "accuracy", "discriminator")
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,8 @@ class Term:
     """One weighted loss between the student's and the teacher's rows.
 
     Attributes:
-        name: Its name among the parts of a loss.
+        name: Its name among the parts of a loss; not ``ce``, ``loss``, ``accuracy`` or one that begins with
+            ``discriminator``. Where two terms of a method have one name, :class:`Method` numbers them.
         weight: What it is multiplied by.
         loss: Makes the loss module; called with the number of classes if ``per_class``.
         per_class: Whether the module depends on the number of classes.
@@ -27,6 +31,14 @@ class Term:
             :class:`limbeck.losses.features.FeatureLoss` from the features' shapes.
         layers: Which of the suggested layers a loss of features compares where none were named by the user.
         warmup: How many epochs the weight takes to rise, in equal steps, to what it is; 0 for full from the start.
+        scales_with_temperature: Whether it is multiplied by the square of a temperature that a modifier puts in front
+            of it. True for losses with a factor T^2 of their own, which then run at T = 1, and for those of the plain
+            logits, where it undoes the division; false for losses without that factor. Features have no temperature.
+        takes_temperature: Whether the loss is given that temperature instead, as a fifth argument, and logits that it
+            has not divided yet: for losses that soften only a part of what they compare. It is not multiplied then.
+
+    Raises:
+        UserError: If the name is reserved, or empty.
 
     Example:
         >>> from limbeck.losses import KDLoss
@@ -43,6 +55,12 @@ class Term:
     features: bool = False
     layers: Layers = "all"
     warmup: int = 0
+    scales_with_temperature: bool = True
+    takes_temperature: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.name or self.name in _RESERVED or self.name.startswith("discriminator"):
+            raise UserError(f"term: got the name {self.name!r}, expected another than {', '.join(_RESERVED)}")
 
     def weight_at(self, epoch: int) -> float:
         """Return the weight in an epoch, from 0."""
@@ -109,15 +127,20 @@ class Method:
         teacher: The teacher it needs: ``"any"``, a certain kind, or None for none.
         ce_weight: Weight of the cross-entropy with the true labels, on every row.
         label_smoothing: Smoothing of the true labels in the cross-entropy.
-        terms: The losses against the teacher.
+        terms: The losses against the teacher. A name that stands a second time becomes ``NAME_2``, and so on.
         targets: Corrections of the teacher's logits, applied in order.
         modifiers: Make what maps both sides' logits in front of the terms, applied in order.
         selection: Which rows listen to the teacher; None for all.
 
     Example:
         >>> import limbeck
+        >>> from functools import partial
         >>> limbeck.methods.create("dr_kd").teacher
         'self'
+        >>> from limbeck.losses import KDLoss
+        >>> terms = (Term("kd", 0.5, partial(KDLoss, temperature=t)) for t in (1.0, 4.0))
+        >>> [term.name for term in Method("two temperatures", {}, "any", terms=tuple(terms)).terms]
+        ['kd', 'kd_2']
     """
 
     name: str
@@ -129,3 +152,28 @@ class Method:
     targets: tuple[Target, ...] = ()
     modifiers: tuple[Callable[[], Modifier], ...] = ()
     selection: Selection | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "terms", _distinct(self.terms))
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
+    """Return a name that is not taken yet: itself, or with the first free number from 2.
+
+    Example:
+        >>> free_name("kd", {"ce"}), free_name("kd", {"kd", "kd_2"})
+        ('kd', 'kd_3')
+    """
+    free, number = name, 1
+    while free in taken:
+        number += 1
+        free = f"{name}_{number}"
+    return free
+
+
+def _distinct(terms: Sequence[Term]) -> tuple[Term, ...]:
+    given, named = {term.name for term in terms}, dict[str, Term]()
+    for term in terms:
+        name = free_name(term.name, given | named.keys()) if term.name in named else term.name
+        named[name] = replace(term, name=name)
+    return tuple(named.values())

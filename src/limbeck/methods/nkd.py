@@ -22,7 +22,9 @@ class NKDSettings(Settings):
 
 def _nkd(settings: NKDSettings) -> Parts:
     loss = partial(NKDLoss, temperature=settings.temperature, gamma=settings.gamma)
-    return Parts(matching=Matching(settings.ce_weight, (Term("nkd", 1.0, loss),)), teacher="any")
+    # The true class is never softened, so that the loss has to know a temperature in front of it.
+    term = Term("nkd", 1.0, loss, takes_temperature=True)
+    return Parts(matching=Matching(settings.ce_weight, (term,)), teacher="any")
 
 
 ENTRIES = (

@@ -32,7 +32,8 @@ class WTTMSettings(TTMSettings):
 
 
 def _parts(settings: TTMSettings, name: str, loss: type[nn.Module]) -> Parts:
-    term = Term(name, settings.beta, partial(loss, temperature=settings.temperature))
+    # The student is never softened, so that the loss has to know a temperature in front of it.
+    term = Term(name, settings.beta, partial(loss, temperature=settings.temperature), takes_temperature=True)
     return Parts(matching=Matching(settings.ce_weight, (term,)), teacher="any")
 
 

@@ -12,12 +12,22 @@ class Modified(NamedTuple):
     Attributes:
         student: (N, C) logits.
         teacher: (N, C) logits.
-        factor: What the losses are multiplied by, such as a squared temperature; a number or a scalar tensor.
+        factor: What the losses that scale with it are multiplied by, such as a squared temperature; a number or a
+            scalar tensor.
+        temperature: What both sides have been divided by; a number or a scalar tensor.
     """
 
     student: Tensor
     teacher: Tensor
     factor: Tensor | float = 1.0
+    temperature: Tensor | float = 1.0
+
+    @property
+    def undivided(self) -> tuple[Tensor, Tensor]:
+        """Both sides' (N, C) logits as they were before the temperature."""
+        if isinstance(self.temperature, float) and self.temperature == 1.0:
+            return self.student, self.teacher
+        return self.student * self.temperature, self.teacher * self.temperature
 
 
 class Modifier(nn.Module, ABC):
@@ -28,6 +38,8 @@ class Modifier(nn.Module, ABC):
 
     Attributes:
         follows_epochs: Whether ``progress`` matters to it, so that the number of epochs must be known.
+        ignores_scale: Whether its result is the same for logits that were divided by a temperature before, so that
+            nothing is left of that temperature.
 
     Example:
         >>> import torch
@@ -39,6 +51,7 @@ class Modifier(nn.Module, ABC):
     """
 
     follows_epochs = False
+    ignores_scale = False
 
     @abstractmethod
     def forward(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, progress: float) -> Modified:

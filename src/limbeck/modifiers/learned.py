@@ -11,7 +11,7 @@ from limbeck.modifiers.base import Modified, Modifier
 
 
 class LearnedTemperature(Modifier):
-    r"""Divide both sides by CTKD's global temperature, and multiply the losses by its square.
+    r"""Divide both sides by CTKD's global temperature, and multiply the losses that scale with it by its square.
 
     .. math:: T = T_\mathrm{start} + R\,\sigma(\theta), \quad
         \partial L / \partial \theta \leftarrow -\lambda\,\partial L / \partial \theta, \quad
@@ -73,14 +73,15 @@ class LearnedTemperature(Modifier):
             progress: The epoch (from 0) over the number of epochs.
 
         Returns:
-            Both sides over the temperature, and its square, all with a reversed gradient for :attr:`theta`.
+            Both sides over the temperature, its square, and itself, all with a reversed gradient for :attr:`theta`.
         """
         strength = 0.5 * (1 - math.cos(math.pi * min(1.0, progress / self.curriculum)))
         fixed = self.theta.detach()
         # The difference is 0: the value stays exactly theta's, and the gradient is -strength times the usual one.
         reversed_theta = fixed - strength * (self.theta - fixed)
         temperature = self.start + self.span * torch.sigmoid(full(reversed_theta))
-        return Modified(full(student_logits) / temperature, full(teacher_logits) / temperature, temperature.square())
+        student, teacher = full(student_logits) / temperature, full(teacher_logits) / temperature
+        return Modified(student, teacher, temperature.square(), temperature)
 
     def extra_repr(self) -> str:
         """Show the range."""

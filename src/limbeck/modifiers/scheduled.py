@@ -7,12 +7,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.errors import UserError
+from limbeck.losses._gather import gather_rows
 from limbeck.losses._rows import check_temperature, full
 from limbeck.modifiers.base import Modified, Modifier
 
 
 class ScheduledTemperature(Modifier):
-    r"""Divide both sides by DTS's temperature, and multiply the losses by its square.
+    r"""Divide both sides by DTS's temperature, and multiply the losses that scale with it by its square.
 
     After every batch of the training, with the gap :math:`g = \mathrm{CE}(z^t, y) - \mathrm{CE}(z^s, y)` of the batch:
 
@@ -78,22 +79,30 @@ class ScheduledTemperature(Modifier):
             progress: e / E, the epoch (from 0) over the number of epochs.
 
         Returns:
-            Both sides over the temperature as it was before this batch, and its square.
+            Both sides over the temperature as it was before this batch, its square, and itself.
         """
         student, teacher = full(student_logits), full(teacher_logits)
         # A copy: the backward pass needs the temperature of this batch, which the update below overwrites.
         temperature = self.temperature.clone()
         if self.training:
             self._follow(student.detach(), teacher.detach(), labels, progress)
-        return Modified(student / temperature, teacher / temperature, temperature.square())
+        return Modified(student / temperature, teacher / temperature, temperature.square(), temperature)
 
     @torch.no_grad()
     def _follow(self, student: Tensor, teacher: Tensor, labels: Tensor, progress: float) -> None:
-        gap = F.cross_entropy(teacher, labels) - F.cross_entropy(student, labels)
+        behind = F.cross_entropy(teacher, labels, reduction="none") - F.cross_entropy(student, labels, reduction="none")
+        # That of the whole batch, so that several processes have one temperature.
+        gap = gather_rows(behind).mean()
         cosine = 0.5 * (1 + math.cos(math.pi * self.curve * progress))
         target = (self.initial * cosine * _scale(gap)).clamp(self.minimum, self.maximum)
         moved = self.momentum * self.temperature + (1 - self.momentum) * target
-        self.temperature.copy_(torch.where(gap.isfinite(), moved, self.temperature))
+        moved = torch.where(gap.isfinite(), moved, self.temperature)
+        if torch.compiler.is_compiling():
+            # A compiled backward pass reads the buffer itself, copy or not, so that it must not be written to.
+            self.temperature = moved
+        else:
+            # A recorded CUDA graph reads this very memory.
+            self.temperature.copy_(moved)
 
     def extra_repr(self) -> str:
         """Show the range."""

@@ -17,10 +17,12 @@ class StandardizeLogits(Modifier):
     Example:
         >>> import torch
         >>> rows = torch.tensor([[1., 2., 3.]])
-        >>> student, teacher, factor = StandardizeLogits()(rows, 5 * rows + 1, torch.tensor([2]), 0.0)
+        >>> student, teacher, factor, _ = StandardizeLogits()(rows, 5 * rows + 1, torch.tensor([2]), 0.0)
         >>> bool(torch.allclose(student, teacher)), factor
         (True, 1.0)
     """
+
+    ignores_scale = True
 
     def forward(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, progress: float) -> Modified:  # noqa: ARG002
         """Standardise (N, C) logits of both sides, in fp32; labels and progress are not needed."""

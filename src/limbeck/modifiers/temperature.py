@@ -7,7 +7,7 @@ from limbeck.modifiers.base import Modified, Modifier
 
 
 class Temperature(Modifier):
-    """Divide both sides by a temperature, and multiply the losses by its square.
+    """Divide both sides by a temperature, and multiply the losses that scale with it by its square.
 
     Losses that have a temperature of their own then run at 1.
 
@@ -23,7 +23,7 @@ class Temperature(Modifier):
     Example:
         >>> import torch
         >>> Temperature(4.0)(torch.tensor([[8., 0.]]), torch.tensor([[4., 0.]]), torch.tensor([0]), 0.0)
-        Modified(student=tensor([[2., 0.]]), teacher=tensor([[1., 0.]]), factor=16.0)
+        Modified(student=tensor([[2., 0.]]), teacher=tensor([[1., 0.]]), factor=16.0, temperature=4.0)
     """
 
     def __init__(self, temperature: float) -> None:
@@ -34,7 +34,8 @@ class Temperature(Modifier):
     def forward(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, progress: float) -> Modified:  # noqa: ARG002
         """Soften (N, C) logits of both sides, in fp32; labels and progress are not needed."""
         temperature = self.temperature
-        return Modified(full(student_logits) / temperature, full(teacher_logits) / temperature, temperature**2)
+        student, teacher = full(student_logits) / temperature, full(teacher_logits) / temperature
+        return Modified(student, teacher, temperature**2, temperature)
 
     def extra_repr(self) -> str:
         """Show the temperature."""

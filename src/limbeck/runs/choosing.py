@@ -46,7 +46,7 @@ def chooser(
         with feed.fabric.autocast():
             mask = distiller.select(plain.epoch(0), scout=scout)
         right = f"{int(mask.sum())} of {len(mask)} training samples listen to the teacher"
-        say(f"selection by {selection.scorer}: {right}")
+        say(f"selection by {selection.label}: {right}")
 
     return before_epoch
 

@@ -11,6 +11,7 @@ from limbeck.selection.choose import choose, choose_stratified
 from limbeck.selection.influence import head_influence
 from limbeck.selection.scores import agreement_scores, confidence_scores, el2n_scores, random_scores
 from limbeck.selection.settings import ROW_SCORERS, SCORERS, Selection
+from limbeck.selection.shuffle import shuffled
 
 __all__ = [
     "ROW_SCORERS",
@@ -23,4 +24,5 @@ __all__ = [
     "el2n_scores",
     "head_influence",
     "random_scores",
+    "shuffled",
 ]

@@ -12,12 +12,14 @@ from limbeck.replay import random_bits
 from limbeck.selection import _checks
 
 
-def random_scores(indices: Tensor, *, seed: int) -> Tensor:
+def random_scores(indices: Tensor, *, seed: int, epoch: int = 0, stream: int = 0) -> Tensor:
     """Draw one uniform number for each sample, the same whenever and wherever the sample is asked for.
 
     Args:
         indices: Sample indices, (N,) whole numbers.
         seed: The run's seed.
+        epoch: The epoch, from 0, if the draws are to differ between epochs.
+        stream: Which of the independent draws of a sample.
 
     Returns:
         (N,) float32 scores in ``[0, 1)``.
@@ -34,7 +36,7 @@ def random_scores(indices: Tensor, *, seed: int) -> Tensor:
     """
     _checks.integer_vector("indices", indices)
     # fp32 holds 24 bits exactly, so that the largest draw stays below 1.
-    return (random_bits(indices, seed=seed, epoch=0) >> 39).float() * 2.0**-24
+    return (random_bits(indices, seed=seed, epoch=epoch, stream=stream) >> 39).float() * 2.0**-24
 
 
 def agreement_scores(teacher_logits: Tensor, labels: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """How to select: the settings of the data selection, and its use on the rows at hand."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -9,7 +10,9 @@ from limbeck.errors import UserError, unknown_name
 from limbeck.selection import _checks
 from limbeck.selection.choose import choose, choose_stratified
 from limbeck.selection.scores import agreement_scores, confidence_scores, el2n_scores, random_scores
+from limbeck.selection.shuffle import shuffled
 
+DivideBy = Literal["all", "selected"]
 ROW_SCORERS = ("random", "agreement", "confidence", "el2n")
 """The scorers that need only the rows' logits and labels, so that they work within a batch."""
 
@@ -31,6 +34,10 @@ class Selection:
         holdout: The share of the TRAINING set that influence is measured on, in ``(0, 1)``.
         damping: Of :func:`limbeck.selection.head_influence`; ``None`` for plain gradient steps.
         scout_epochs: Epochs of plain training that a copy of the student gets before a run scores it.
+        divide_by: What the sum over the selected rows is divided by: ``"all"`` rows of the batch, so that a selection
+            lowers the teacher's total weight, or the ``"selected"`` ones, so that it only moves that weight to them.
+        shuffled: Whether the weights that the scorer gives are permuted over the rows (of a class, if ``per_class``):
+            the control that says whether it matters which rows are selected.
 
     Raises:
         UserError: A setting outside its range, or an unknown scorer.
@@ -49,10 +56,14 @@ class Selection:
     holdout: float = 0.1
     damping: float | None = None
     scout_epochs: int = 2
+    divide_by: DivideBy = "all"
+    shuffled: bool = False
 
     def __post_init__(self) -> None:
         if self.scorer not in SCORERS:
             raise unknown_name("scorer", self.scorer, SCORERS)
+        if self.divide_by not in ("all", "selected"):
+            raise UserError(f"selection.divide_by: got {self.divide_by!r}, expected 'all' or 'selected'")
         if not 0 < self.ratio <= 1:
             raise UserError(f"selection.ratio: got {self.ratio}, expected a number above 0 and at most 1")
         if self.refresh_every is not None and self.refresh_every < 1:
@@ -63,6 +74,11 @@ class Selection:
             raise UserError(f"selection.damping: got {self.damping}, expected a number above 0, or None")
         if self.scout_epochs < 1:
             raise UserError(f"selection.scout_epochs: got {self.scout_epochs}, expected at least 1")
+
+    @property
+    def label(self) -> str:
+        """The scorer's name, with ``shuffled`` behind it if its weights are."""
+        return f"{self.scorer}, shuffled" if self.shuffled else self.scorer
 
     @property
     def needs_training_set(self) -> bool:
@@ -82,6 +98,7 @@ class Selection:
         *,
         indices: Tensor | None = None,
         seed: int = 0,
+        epoch: int = 0,
     ) -> Tensor:
         """Choose among the given rows only, without waiting for an accelerator.
 
@@ -92,9 +109,11 @@ class Selection:
             student_logits: (N, C) floats.
             teacher_logits: (N, C) floats.
             labels: (N,) true classes.
-            indices: (N,) sample indices, used by ``random`` alone: a sample's draw is then the same in every epoch.
-                Without them ``random`` draws afresh at each call, from torch's generator of the device.
-            seed: Of ``random`` with ``indices``.
+            indices: (N,) sample indices, used by what is drawn at random: a sample's draw is then the same in every
+                epoch. Without them the draws belong to the rows' places in the batch, so that which samples they
+                select is left to the order in which the samples come.
+            seed: Of what is drawn at random.
+            epoch: The epoch, from 0: without ``indices`` the draws differ between epochs.
 
         Returns:
             (N,) bool mask, true for the rows that listen.
@@ -106,8 +125,12 @@ class Selection:
             _checks.matrix(name, logits)
             _checks.class_labels("labels", labels, logits)
         _checks.same_shape("student_logits", student_logits, "teacher_logits", teacher_logits)
-        scores = self.scores(student_logits, teacher_logits, labels, indices=indices, seed=seed)
-        return choose_stratified(scores, self.ratio, labels) if self.per_class else choose(scores, self.ratio)
+        indices, epoch = (_places(labels), epoch) if indices is None else (indices, 0)
+        scores = self.scores(student_logits, teacher_logits, labels, indices=indices, seed=seed, epoch=epoch)
+        chosen = choose_stratified(scores, self.ratio, labels) if self.per_class else choose(scores, self.ratio)
+        if not self.shuffled:
+            return chosen
+        return shuffled(chosen, indices, seed=seed, labels=labels if self.per_class else None, epoch=epoch)
 
     def scores(
         self,
@@ -117,8 +140,11 @@ class Selection:
         *,
         indices: Tensor | None = None,
         seed: int = 0,
+        epoch: int = 0,
     ) -> Tensor:
-        """Score rows by a scorer that needs nothing else; the arguments are those of :meth:`batch_mask`.
+        """Score rows by a scorer that needs nothing else.
+
+        The arguments are those of :meth:`batch_mask`, but for ``epoch``, which counts with ``indices`` too.
 
         Returns:
             (N,) scores, higher for rows that should rather listen.
@@ -133,15 +159,18 @@ class Selection:
         if self.scorer == "el2n":
             return el2n_scores(student_logits, labels)
         if self.scorer == "random":
-            return _random_rows(labels, indices, seed)
+            return _random_rows(labels, indices, seed, epoch)
         raise UserError(
             f"scorer {self.scorer!r} cannot choose within a batch: it needs the training set's features and "
             f"held-out rows, expected one of {', '.join(ROW_SCORERS)}"
         )
 
 
-def _random_rows(labels: Tensor, indices: Tensor | None, seed: int) -> Tensor:
-    if indices is None:
-        return torch.rand(len(labels), device=labels.device)
+def _places(labels: Tensor) -> Tensor:
+    return torch.arange(len(labels), device=labels.device)
+
+
+def _random_rows(labels: Tensor, indices: Tensor | None, seed: int, epoch: int) -> Tensor:
+    indices = _places(labels) if indices is None else indices
     _checks.integer_vector("indices", indices, len(labels))
-    return random_scores(indices, seed=seed)
+    return random_scores(indices, seed=seed, epoch=epoch)

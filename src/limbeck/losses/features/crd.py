@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limbeck.errors import UserError
+from limbeck.losses._gather import are_several, broadcast_first, gather_rows
 from limbeck.losses._rows import row_mean
 from limbeck.losses.features._shapes import applied, channels, pooled, unit
 from limbeck.losses.features.base import FeatureLoss, Rows
@@ -63,8 +64,12 @@ def contrastive_loss(
 
 
 class _Contrast(nn.Module):
-    """One pair of layers: two embeddings, a bank of each for the whole training set, and the constants of NCE."""
+    """One pair of layers: two embeddings, a bank of each for the whole training set, and the constants of NCE.
 
+    Several processes have equal memories: they begin with the first one's, and each then takes the rows of all in.
+    """
+
+    kept_equal = ("student_bank", "teacher_bank", "classes", "constants", "known")
     student_bank: Tensor
     teacher_bank: Tensor
     classes: Tensor
@@ -80,6 +85,13 @@ class _Contrast(nn.Module):
         self.register_buffer("classes", torch.full((num_samples,), -1))
         self.register_buffer("constants", torch.zeros(2))
         self.register_buffer("known", torch.tensor(False))
+        self._shared = False
+
+    def share(self) -> None:
+        """Take the first process's memory over, once, if there are several."""
+        if are_several() and not self._shared:
+            broadcast_first([self.get_buffer(name) for name in self.kept_equal])
+            self._shared = True
 
     def forward(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         """Return both sides' (N, dim) embeddings, of length 1."""
@@ -97,8 +109,11 @@ class _Contrast(nn.Module):
     @torch.no_grad()
     def _constants(self, raw: list[Tensor]) -> Tensor:
         """Return the logs of NCE's constants: those of the first batch of the training, ever after."""
-        samples = len(self.classes)
-        found = torch.stack([scores.flatten().logsumexp(0) - math.log(scores.numel() / samples) for scores in raw])
+        sums = torch.stack([scores.flatten().logsumexp(0) for scores in raw])
+        counted = sums.new_full((1, 1), raw[0].numel() / len(self.classes))
+        if self.training:
+            sums, counted = gather_rows(sums[None]).logsumexp(0), gather_rows(counted)
+        found = sums - counted.sum().log()
         constants = torch.where(self.known, self.constants, found.to(self.constants.dtype))
         if self.training:
             self.constants.copy_(constants)
@@ -107,8 +122,9 @@ class _Contrast(nn.Module):
 
     @torch.no_grad()
     def remember(self, own: Tensor, other: Tensor, indices: Tensor, momentum: float) -> None:
-        """Move the banks' entries of these images towards their embeddings."""
-        for bank, vectors in ((self.student_bank, own), (self.teacher_bank, other)):
+        """Move the banks' entries of the images of all processes, at ``indices``, towards their embeddings."""
+        both = gather_rows(torch.stack([own, other], dim=1)).unbind(1)
+        for bank, vectors in zip((self.student_bank, self.teacher_bank), both, strict=True):
             moved = momentum * bank[indices] + (1 - momentum) * vectors.to(bank.dtype)
             bank.index_copy_(0, indices, unit(moved))
 
@@ -119,7 +135,8 @@ class CRDLoss(FeatureLoss):
     Features are averaged to one vector a row, mapped by a trained linear layer of each side to ``dim`` numbers of
     length 1, and compared with a bank of the other side's embeddings of the whole training set by
     :func:`contrastive_loss` of their cosine over the temperature. Both sides' losses, and all pairs of layers, are
-    added up. The banks follow the embeddings with a momentum in training mode, and are part of ``state_dict``.
+    added up. The banks follow the embeddings with a momentum in training mode, and are part of ``state_dict``. In
+    ``torch.distributed`` every process remembers the embeddings of all, so that all must take their steps together.
 
     Negatives are drawn uniformly, with replacement, from the other images, and those of the row's own class do not
     count as soon as their class has been seen, if ``labels`` are given (the released code draws from other classes
@@ -174,8 +191,12 @@ class CRDLoss(FeatureLoss):
     def _one(self, contrast: nn.Module, student: Tensor, teacher: Tensor, indices: Tensor, rows: Rows) -> Tensor:
         assert isinstance(contrast, _Contrast)
         own, other = contrast(pooled(student), pooled(teacher))
+        seen = indices
+        if self.training:
+            contrast.share()
+            seen = gather_rows(indices)
         if self.training and rows.labels is not None:
-            contrast.classes.index_copy_(0, indices, rows.labels.to(contrast.classes.dtype))
+            contrast.classes.index_copy_(0, seen, gather_rows(rows.labels.to(contrast.classes.dtype)))
         drawn = self.draw(indices)
         counted = None if rows.labels is None else contrast.classes[drawn] != rows.labels[:, None]
         both = contrast.scores(own, other, torch.cat([indices[:, None], drawn], dim=1), self.temperature)
@@ -184,7 +205,7 @@ class CRDLoss(FeatureLoss):
             for logs in both
         ]
         if self.training:
-            contrast.remember(own, other, indices, self.momentum)
+            contrast.remember(own, other, seen, self.momentum)
         return sides[0] + sides[1]
 
     def draw(self, indices: Tensor) -> Tensor:
