@@ -107,7 +107,9 @@ def test_a_student_of_ones_own_as_teacher_brings_its_normalization(tiny, tmp_pat
     pixels = torch.rand(4, 1, 28, 28)
     mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (data.mean, data.std))
     with torch.no_grad():
-        torch.testing.assert_close(made((pixels - mean) / std, None), done.student((pixels - 0.2) / 0.5))
+        torch.testing.assert_close(
+            made((pixels - mean) / std, torch.zeros(4, dtype=torch.long)), done.student((pixels - 0.2) / 0.5)
+        )
     for change in (other, {"teacher.normalize": {"mean": list(data.mean), "std": list(data.std)}}):
         again, lines = load_recipe(recipe, change), []
         make_teacher(again, load_data(again.data), Reporting(lines.append))

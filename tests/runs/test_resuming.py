@@ -261,6 +261,7 @@ def test_resumed_equals_never_stopped(tiny, tmp_path, method, more, precision):
 
 
 RANDOM_DEPTH = """import random
+import sys
 import numpy as np
 import torch
 class Net(torch.nn.Module):
@@ -282,6 +283,7 @@ def make():
 def test_a_student_that_draws_from_every_generator_goes_on_bit_for_bit(tiny, tmp_path, monkeypatch, precision):
     (tmp_path / "random_depth.py").write_text(RANDOM_DEPTH)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "random_depth", raising=False)
     training = {**tiny["training"], "epochs": 4, "precision": precision}
     recipe = {**tiny, "student": {"name": "python:random_depth:make"}, "training": training}
     whole = limbeck.run(recipe, out=tmp_path / "whole")

@@ -91,7 +91,7 @@ class DataSettings(Settings):
     split_seed: Seed = 0
     augment: AugmentSettings = AugmentSettings()
     normalize: Normalize | None = None
-    workers: Annotated[int, Field(ge=0, le=64)] = 0
+    workers: Annotated[int, Field(ge=0)] = 0
 
 
 def _check_entry(weights: Path | None, entry: str | None) -> None:
