@@ -19,12 +19,16 @@ def weights(kind, rows):
     }[kind]
 
 
-def closed(student, teacher, temperature=4.0, weight=None):
-    return losses.dist_parts(student, teacher, temperature=temperature, weight=weight)
+# No bound, the usual one, and one that binds about half of the rows and columns of random logits.
+SPREADS = (0.0, losses.MIN_SPREAD, 3.0)
 
 
-def plain(student, teacher, temperature=4.0, weight=None):
-    return formula(student, teacher, temperature, False, weight, (1.0, 1.0))[1:]
+def closed(student, teacher, temperature=4.0, weight=None, min_spread=0.0):
+    return losses.dist_parts(student, teacher, temperature=temperature, weight=weight, min_spread=min_spread)
+
+
+def plain(student, teacher, temperature=4.0, weight=None, min_spread=0.0):
+    return formula(student, teacher, temperature, False, weight, (1.0, 1.0), min_spread)[1:]
 
 
 def value_and_gradient(function, student, teacher, shares=(2.0, 1.0), **settings):

@@ -5,9 +5,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from limbeck.losses import CMKDLoss
+from limbeck.losses import MIN_SPREAD, CMKDLoss
 from limbeck.methods.card import Card, Entry
-from limbeck.methods.fields import Temperature, Weight
+from limbeck.methods.fields import MinSpread, Temperature, Weight
 from limbeck.methods.method import Matching, Parts, Term
 from limbeck.validation import Settings
 
@@ -21,6 +21,7 @@ class CMKDSettings(Settings):
     ] = 0.1
     alpha: Annotated[Weight, Field(description="weight of Pearson's distance")] = 16.0
     beta: Annotated[Weight, Field(description="weight of Spearman's distance")] = 16.0
+    min_spread: MinSpread = MIN_SPREAD
     ce_weight: Annotated[Weight, Field(description="weight of the true labels")] = 1.0
 
 

@@ -5,9 +5,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from limbeck.losses import DISTLoss
+from limbeck.losses import MIN_SPREAD, DISTLoss
 from limbeck.methods.card import Card, Entry
-from limbeck.methods.fields import Scale, Temperature, Weight
+from limbeck.methods.fields import MinSpread, Scale, Temperature, Weight
 from limbeck.methods.method import Matching, Parts, Term
 from limbeck.validation import Settings
 
@@ -20,6 +20,7 @@ class DISTSettings(Settings):
     gamma: Annotated[Weight, Field(description="weight of the intra-class term")] = 2.0
     ce_weight: Annotated[Weight, Field(description="weight of the true labels")] = 1.0
     scale: Annotated[Scale, Field(description="'code' multiplies both terms by T^2, 'paper' does not")] = "code"
+    min_spread: MinSpread = MIN_SPREAD
     gather: Annotated[bool, Field(description="use the rows of all processes in the intra-class term")] = False
 
 
