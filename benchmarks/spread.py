@@ -107,7 +107,7 @@ def letters() -> Samples:
     table = np.loadtxt(shared() / "letter" / "letter.csv", delimiter=",", skiprows=1, max_rows=16_000, dtype=str)
     labels = torch.tensor([ord(letter) - ord("A") for letter in table[:, 0]])
     numbers = torch.from_numpy(table[:, 1:].astype(np.float32))
-    return Samples((numbers - numbers.mean(0)) / numbers.std(0), labels, train=3000, validation=3000, epochs=12)
+    return Samples((numbers - numbers.mean(0)) / numbers.std(0), labels, train=3000, validation=3000, epochs=15)
 
 
 def load(name: str, out: Path) -> Samples:
@@ -115,9 +115,9 @@ def load(name: str, out: Path) -> Samples:
     if name == "letters":
         return letters()
     if name == "fashion":
-        return images("fashion_mnist", shared() / "fashion-mnist", 15_000, train=3000, validation=3000, epochs=8)
+        return images("fashion_mnist", shared() / "fashion-mnist", 15_000, train=3000, validation=3000, epochs=11)
     with cifar100_root(None, keep=out / "data") as root:
-        return images("cifar100", root, 28_000, train=6000, validation=3000, epochs=8)
+        return images("cifar100", root, 28_000, train=6000, validation=3000, epochs=11)
 
 
 def network(inputs: Tensor, classes: int, width: int) -> nn.Sequential:
@@ -138,7 +138,7 @@ def optimizer_of(name: str, module: nn.Module, steps: int) -> tuple[torch.optim.
     if name == "sgd":
         made: Any = torch.optim.SGD(module.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
     else:
-        made = torch.optim.Adam(module.parameters(), lr=1e-3)
+        made = torch.optim.Adam(module.parameters(), lr=4e-3)
     return made, torch.optim.lr_scheduler.CosineAnnealingLR(made, steps)
 
 

@@ -2,9 +2,9 @@ r"""How little logits may vary before a relation of them is bounded, so that its
 
 A correlation has the gradient :math:`1 / |a|` of its centered vectors, and so none that is finite where logits are all
 alike. Probabilities near uniform, softened by T, are :math:`1 / C + (z - \bar z) / (C T)`: of logits with the standard
-deviation d, a row's centered norm is :math:`d / (T \sqrt C)`, and a column's of N rows :math:`d \sqrt N / (C T)`. Each
-norm is bounded from below by what it is for a least spread d. Away from uniform d / T becomes :math:`\tanh(d / T)`, which
-is what two classes have, so that no floor exceeds what softened probabilities can reach.
+deviation d, a row's centered norm is :math:`d / (T \sqrt C)`, and a column's of N rows :math:`d \sqrt N / (C T)`.
+Each norm is bounded from below by what it is for a least spread d. Away from uniform d / T becomes
+:math:`\tanh(d / T)`, which is what two classes have, so that no bound exceeds what softened probabilities can reach.
 """
 
 import math
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from limbeck.errors import UserError
 
-# The least spread of logits that a relation follows, unless another is given; measured, see benchmarks/results/spread-*.
+# The least spread of logits that a relation follows, unless another is given; see benchmarks/results/spread-cpu.md.
 MIN_SPREAD = 0.5
 
 

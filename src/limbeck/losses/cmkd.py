@@ -14,8 +14,8 @@ from limbeck.losses._spread import MIN_SPREAD, check_min_spread
 
 # Added to each row's variance, so that a row without any spread has no infinite gradient at ``min_spread=0`` either.
 _LEAST_VARIANCE = 1e-3
-# Standardized rows have norms above these, as they are scaled: of softened values at any temperature, and of soft ranks.
-# Only rows whose standardized spread is below 1, those bounded by ``min_spread``, fall below them.
+# Standardized rows have norms above these, as they are scaled: of softened values at any temperature, and of soft
+# ranks. Only rows whose standardized spread is below 1, those bounded by ``min_spread``, fall below them.
 _LEAST_VALUES_NORM, _LEAST_RANKS_NORM = 1.0, 0.25
 
 
@@ -71,15 +71,17 @@ def cmkd_parts(
         teacher_logits: (N, C) float logits; they receive no gradient.
         temperature: Softens the standardised logits of both sides before Pearson's correlation; greater than 0.
         rank_temperature: How far apart standardised logits must be to have different ranks; greater than 0.
-        min_spread: The least deviation that a row of logits is divided by, so that the gradient is bounded; 0 for none.
+        min_spread: The least deviation that a row of logits is divided by, so that the gradient is bounded; 0 for
+            none.
 
     Returns:
         Pearson's and Spearman's distances and the difficulty. A row of a side whose logits are all alike is at distance
-        1. With two classes the correlations are always 1 or -1, so the gradients vanish.
+        1. With two classes the correlations of rows that vary enough are 1 or -1, without gradient.
 
     Raises:
-        UserError: On wrong shapes or types, a temperature not above 0, a negative ``min_spread``, or a backward with ``create_graph=True``:
-            Pearson's distance has its gradient in closed form, which cannot be differentiated again.
+        UserError: On wrong shapes or types, a temperature not above 0, a negative ``min_spread``, or a backward with
+            ``create_graph=True``: Pearson's distance has its gradient in closed form, which cannot be differentiated
+            again.
 
     References:
         Niu et al.: Efficient and Robust Knowledge Distillation from A Stronger Teacher Based on Correlation Matching,
@@ -134,7 +136,8 @@ def cmkd_loss(
         teacher_logits: (N, C) float logits; they receive no gradient.
         temperature: Softens the standardised logits of both sides before Pearson's correlation; greater than 0.
         rank_temperature: How far apart standardised logits must be to have different ranks; greater than 0.
-        min_spread: The least deviation that a row of logits is divided by, so that the gradient is bounded; 0 for none.
+        min_spread: The least deviation that a row of logits is divided by, so that the gradient is bounded; 0 for
+            none.
         alpha: Weight of Pearson's distance.
         beta: Weight of Spearman's distance.
         weight: (N,) how much each row counts (a boolean mask will do), or None for all alike.
@@ -143,7 +146,8 @@ def cmkd_loss(
         A scalar, 0 where each row of the student is a positive affine map of its teacher's, or no row counts.
 
     Raises:
-        UserError: On wrong shapes or types, a temperature not above 0, a negative ``min_spread``, or a backward with ``create_graph=True``.
+        UserError: On wrong shapes or types, a temperature not above 0, a negative ``min_spread``, or a backward with
+            ``create_graph=True``.
 
     References:
         Niu et al.: Efficient and Robust Knowledge Distillation from A Stronger Teacher Based on Correlation Matching,

@@ -51,7 +51,8 @@ def dist_parts(
         probabilities always correlates fully); with one row the second has none.
 
     Raises:
-        UserError: On wrong shapes or types, a temperature not above 0, a negative ``min_spread``, or a backward with ``create_graph=True``.
+        UserError: On wrong shapes or types, a temperature not above 0, a negative ``min_spread``, or a backward with
+            ``create_graph=True``.
 
     References:
         Huang et al.: Knowledge Distillation from A Stronger Teacher, NeurIPS 2022, arXiv 2205.10536, section 4.

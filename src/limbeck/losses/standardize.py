@@ -16,8 +16,8 @@ def standardize_logits(logits: Tensor, *, min_spread: float = MIN_SPREAD) -> Ten
         \mathrm{std}(z)^2 = \frac{1}{C - 1} \sum_i (z_i - \bar z)^2
 
     A row's shift makes no difference, nor does its scale where its deviation is above the least spread d. Below, it is
-    divided by d [ours]: the published formula, which has d = 0, multiplies the gradient of a nearly constant row by up to
-    10 million. With d = 0 a row that is constant to the last bit becomes zeros and gets no gradient.
+    divided by d [ours]: the published formula, which has d = 0, multiplies the gradient of a nearly constant row by up
+    to 10 million. With d = 0 a row that is constant to the last bit becomes zeros and gets no gradient.
 
     Args:
         logits: (N, C) float logits of student or teacher.
