@@ -1,5 +1,7 @@
 """Losses on logits beside KD and DIST: divergences, DKD, NKD, TTM and WTTM, CMKD, RLD, from their papers' equations."""
 
+from functools import partial
+
 import numpy as np
 from loss_case import LossCase
 from scipy.special import expit, log_softmax, softmax
@@ -72,20 +74,36 @@ def wttm_reference(student, teacher, labels, weight, temperature=5.0):
     return average(total * entropy(probabilities, softmax(student, axis=1), axis=1), weight)
 
 
-def z_score(logits):
-    return (logits - logits.mean(1, keepdims=True)) / np.sqrt(logits.var(1, keepdims=True) + 1e-3)
+def z_score(logits, least):
+    return (logits - logits.mean(1, keepdims=True)) / np.sqrt(np.maximum(logits.var(1, keepdims=True), least**2) + 1e-3)
+
+
+def bounded_correlation(a, b, least):
+    a, b = a - a.mean(), b - b.mean()
+    return a @ b / np.prod([max(np.sqrt(side @ side), least) for side in (a, b)])
 
 
 def ranks(row, temperature):
     return np.array([sum(expit((x - other) / temperature) for other in row) for x in row])
 
 
-def cmkd_reference(student, teacher, labels, weight, temperature=2.0, rank_temperature=0.3, alpha=2.0, beta=3.0):
-    rows = []
-    for s, t, raw in zip(z_score(student), z_score(teacher), teacher, strict=True):
+def cmkd_reference(
+    student,
+    teacher,
+    labels,
+    weight,
+    temperature=2.0,
+    rank_temperature=0.3,
+    alpha=2.0,
+    beta=3.0,
+    least=losses.MIN_SPREAD,
+):
+    rows, classes = [], student.shape[1]
+    for s, t, raw in zip(z_score(student, least), z_score(teacher, least), teacher, strict=True):
         hard = entropy(softmax(raw)) / np.log(len(raw))
-        pearson = np.corrcoef(softmax(s / temperature), softmax(t / temperature))[0, 1]
-        spearman = np.corrcoef(ranks(s, rank_temperature), ranks(t, rank_temperature))[0, 1]
+        of_values, of_ranks = 1 / classes / max(1, temperature), 0.25 * classes / max(1, rank_temperature)
+        pearson = bounded_correlation(softmax(s / temperature), softmax(t / temperature), of_values)
+        spearman = bounded_correlation(ranks(s, rank_temperature), ranks(t, rank_temperature), of_ranks)
         rows.append(alpha * (1 - hard) * (1 - pearson) + beta * hard * (1 - spearman))
     return average(rows, weight)
 
@@ -128,6 +146,18 @@ CASES = (
         losses.CMKDLoss,
         cmkd_reference,
         {"temperature": 2.0, "rank_temperature": 0.3, "alpha": 2.0, "beta": 3.0},
+    ),
+    *(
+        LossCase(
+            f"cmkd from {spread:g}",
+            losses.cmkd_loss,
+            losses.CMKDLoss,
+            partial(cmkd_reference, least=spread),
+            {"temperature": 2.0, "rank_temperature": 0.3, "alpha": 2.0, "beta": 3.0, "min_spread": spread},
+            zero_at_teacher=spread == 0,
+            published=spread == 0,
+        )
+        for spread in (0.0, 4.0)
     ),
     labelled(
         "rld",
