@@ -210,11 +210,11 @@ def train(run: Run, samples: Samples, teacher: Tensor) -> float:
 
 
 def plan(args: argparse.Namespace) -> list[Run]:
-    """List the runs; seeds outside, so that a table that is stopped early holds every row."""
-    rows = product(range(args.seeds), args.methods, args.sets, OPTIMIZERS, HEADS)
+    """List the runs, of a method seed by seed, so that a table that is stopped early compares like with like."""
+    rows = product(args.methods, range(args.seeds), args.sets, OPTIMIZERS, HEADS)
     return [
         Run(data, method, spread, optimizer, head, seed)
-        for seed, method, data, optimizer, head in rows
+        for method, seed, data, optimizer, head in rows
         for spread in SPREADS[method]
     ]
 

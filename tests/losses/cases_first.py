@@ -47,11 +47,15 @@ def revised_reference(teacher, labels, eta):
     return p
 
 
+def huber(distances, furthest):
+    return np.where(distances <= furthest, distances**2, 2 * furthest * distances - furthest**2)
+
+
 def label_revision_reference(student, teacher, labels, weight, eta=0.8):
     right = (teacher.argmax(1) == labels) * weight
     wrong = weight - right
     cross_entropy = -log_softmax(student, axis=1)[np.arange(len(labels)), labels]
-    logits = ((student - teacher) ** 2).mean(1)
+    logits = huber(np.sqrt(((student - teacher) ** 2).mean(1)), 6)
     revised = ((softmax(student, axis=1) - revised_reference(teacher, labels, eta)) ** 2).mean(1)
     mean = lambda values, w: (values * w).sum() / w.sum() if w.sum() else 0.0  # noqa: E731
     return mean(cross_entropy + 4 * logits, right) + mean(revised, wrong)

@@ -3,6 +3,7 @@
 from functools import partial
 
 import numpy as np
+from cases_first import huber
 from loss_case import LossCase
 from scipy.special import expit, log_softmax, softmax
 from scipy.stats import entropy
@@ -31,7 +32,7 @@ def jsd_reference(student, teacher, labels, weight, temperature=4.0, beta=0.3):
 
 
 def logit_mse_reference(student, teacher, labels, weight):
-    return average(((student - teacher) ** 2).mean(axis=1), weight)
+    return average(huber(np.sqrt(((student - teacher) ** 2).mean(axis=1)), 24), weight)
 
 
 def without(row, label):
@@ -87,6 +88,12 @@ def ranks(row, temperature):
     return np.array([sum(expit((x - other) / temperature) for other in row) for x in row])
 
 
+def softened_ranks(logits, z, temperature, least):
+    share = min(1, logits.var() / least**2) if least else 1
+    softest = temperature + (1 - temperature) * (1 - share) if temperature < 1 else temperature
+    return ranks(z, softest)
+
+
 def cmkd_reference(
     student,
     teacher,
@@ -99,11 +106,12 @@ def cmkd_reference(
     least=losses.MIN_SPREAD,
 ):
     rows, classes = [], student.shape[1]
-    for s, t, raw in zip(z_score(student, least), z_score(teacher, least), teacher, strict=True):
+    for s, t, one, raw in zip(z_score(student, least), z_score(teacher, least), student, teacher, strict=True):
         hard = entropy(softmax(raw)) / np.log(len(raw))
         of_values, of_ranks = 1 / classes / max(1, temperature), 0.25 * classes / max(1, rank_temperature)
         pearson = bounded_correlation(softmax(s / temperature), softmax(t / temperature), of_values)
-        spearman = bounded_correlation(ranks(s, rank_temperature), ranks(t, rank_temperature), of_ranks)
+        soft = [softened_ranks(side, z, rank_temperature, least) for side, z in ((one, s), (raw, t))]
+        spearman = bounded_correlation(*soft, of_ranks)
         rows.append(alpha * (1 - hard) * (1 - pearson) + beta * hard * (1 - spearman))
     return average(rows, weight)
 

@@ -51,6 +51,19 @@ def soft_rank(values: Tensor, *, temperature: float = 0.1) -> Tensor:
     return 0.5 + torch.sigmoid((values[:, :, None] - values[:, None, :]) / temperature).sum(dim=2)
 
 
+def _ranks(logits: Tensor, temperature: float, bounds: Bounds) -> Tensor:
+    """Return (N, C) soft ranks of standardized rows, of the same size for any C and temperature.
+
+    A step from rank to rank is as steep as its temperature is low. In a row that varies by less than the least spread
+    the temperature rises, up to 1 where there is no spread at all.
+    """
+    softest, sides = max(1.0, temperature), standardized(logits, bounds)
+    if bounds.spread:
+        share = (logits.var(dim=1, correction=0, keepdim=True) / bounds.spread**2).clamp_max(1)
+        sides = sides * (temperature / (softest - (softest - temperature) * share))
+    return softest / logits.shape[1] * soft_rank(sides, temperature=temperature)
+
+
 def _difficulty(teacher_logits: Tensor) -> Tensor:
     log_teacher = F.log_softmax(teacher_logits, dim=1)
     return -(log_teacher.exp() * log_teacher).sum(dim=1) / math.log(max(2, teacher_logits.shape[1]))
@@ -71,8 +84,8 @@ def cmkd_parts(
         teacher_logits: (N, C) float logits; they receive no gradient.
         temperature: Softens the standardised logits of both sides before Pearson's correlation; greater than 0.
         rank_temperature: How far apart standardised logits must be to have different ranks; greater than 0.
-        min_spread: The least deviation that a row of logits is divided by, so that the gradient is bounded; 0 for
-            none.
+        min_spread: The least deviation that a row of logits is divided by; below it the ranks are softer too, so that
+            the gradient is bounded. 0 for none.
 
     Returns:
         Pearson's and Spearman's distances and the difficulty. A row of a side whose logits are all alike is at distance
@@ -96,15 +109,13 @@ def cmkd_parts(
     check_temperature(temperature)
     check_temperature(rank_temperature, "rank_temperature")
     check_min_spread(min_spread)
-    classes = student_logits.shape[1]
     student, teacher = full(student_logits), full(teacher_logits.detach())
-    # Probabilities shrink with C and T, ranks grow with C and shrink with their temperature; no correlation sees it.
-    scale, rank_scale = classes * max(1.0, temperature), max(1.0, rank_temperature) / classes
+    # Probabilities shrink with C and T; no correlation sees it.
+    scale = student_logits.shape[1] * max(1.0, temperature)
     bounds = Bounds(scale, _LEAST_VARIANCE, _LEAST_VALUES_NORM, min_spread)
     pearson = row_distances(student, teacher, temperature, bounds)
-    sides = [standardized(side, bounds) for side in (student, teacher)]
-    one, other = (rank_scale * soft_rank(side, temperature=rank_temperature) for side in sides)
-    spearman = distance(one, other, _LEAST_RANKS_NORM)
+    ranks = [_ranks(side, rank_temperature, bounds) for side in (student, teacher)]
+    spearman = distance(ranks[0], ranks[1], _LEAST_RANKS_NORM)
     return CMKDParts(pearson, spearman, _difficulty(teacher))
 
 
@@ -136,8 +147,8 @@ def cmkd_loss(
         teacher_logits: (N, C) float logits; they receive no gradient.
         temperature: Softens the standardised logits of both sides before Pearson's correlation; greater than 0.
         rank_temperature: How far apart standardised logits must be to have different ranks; greater than 0.
-        min_spread: The least deviation that a row of logits is divided by, so that the gradient is bounded; 0 for
-            none.
+        min_spread: The least deviation that a row of logits is divided by; below it the ranks are softer too, so that
+            the gradient is bounded. 0 for none.
         alpha: Weight of Pearson's distance.
         beta: Weight of Spearman's distance.
         weight: (N,) how much each row counts (a boolean mask will do), or None for all alike.
@@ -153,7 +164,7 @@ def cmkd_loss(
         Niu et al.: Efficient and Robust Knowledge Distillation from A Stronger Teacher Based on Correlation Matching,
         arXiv 2410.06561. The paper's are the standardised logits, the two correlations and weights that follow a
         sample's difficulty; ours are the teacher's entropy as difficulty, its direction, the pairwise sigmoids as soft
-        ranks, the 1e-3 added to each row's variance, its least value ``min_spread`` squared, and all values.
+        ranks, the 1e-3 added to each row's variance, what ``min_spread`` does, and all values.
 
     Example:
         >>> cmkd_loss(torch.tensor([[2., 1., 0., -1.]]), torch.tensor([[3., .5, .2, -2.]]))

@@ -8,8 +8,12 @@ from torch.nn import functional as F
 
 from limbeck.errors import UserError
 from limbeck.losses._module import LossModule
+from limbeck.losses._reach import row_errors, within_reach
 from limbeck.losses._rows import check_pair, check_temperature, full, row_mean
 from limbeck.losses._target import divergence
+
+# Beyond this root mean squared distance of logits a row's error grows linearly [ours]; trained networks are nearer.
+_FURTHEST = 24.0
 
 
 def _softened(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
@@ -52,7 +56,8 @@ def reverse_kl_loss(
         >>> reverse_kl_loss(torch.tensor([[2., 1., 0.]]), torch.tensor([[3., 0., 0.]]), temperature=1.0)
         tensor(0.2668)
     """
-    log_student, log_teacher = _softened(student_logits, teacher_logits, temperature)
+    check_pair(student_logits, teacher_logits)
+    log_student, log_teacher = _softened(student_logits, within_reach(full(teacher_logits)), temperature)
     return temperature**2 * row_mean(divergence(log_student, log_teacher), weight)
 
 
@@ -128,7 +133,8 @@ def logit_mse_loss(student_logits: Tensor, teacher_logits: Tensor, *, weight: Te
         tensor(0.6667)
     """
     check_pair(student_logits, teacher_logits)
-    return row_mean((full(student_logits) - full(teacher_logits.detach())).square().mean(dim=1), weight)
+    teacher = within_reach(full(teacher_logits.detach()))
+    return row_mean(row_errors(full(student_logits), teacher, _FURTHEST), weight)
 
 
 class ReverseKLLoss(LossModule):
