@@ -205,7 +205,10 @@ class Distiller(nn.Module):
     def _ground_truth(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         if not self.method.ce_weight:
             return {}
-        loss = F.cross_entropy(full(logits), labels, label_smoothing=self.method.label_smoothing)
+        # A mean over no rows is nan; a sum is a zero that is tied to the graph.
+        reduction = "mean" if len(labels) else "sum"
+        smoothing = self.method.label_smoothing
+        loss = F.cross_entropy(full(logits), labels, label_smoothing=smoothing, reduction=reduction)
         return {"ce": self.method.ce_weight * loss}
 
     def teach(

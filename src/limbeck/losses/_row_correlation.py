@@ -70,6 +70,16 @@ def distance_formula(student: Tensor, teacher: Tensor, temperature: float, bound
     return distance(one, other, bounds.norm)
 
 
+def row_variance(logits: Tensor) -> Tensor:
+    """Return (N, 1) variances of the rows of (N, C) logits.
+
+    Example:
+        >>> row_variance(torch.tensor([[-1., 1.]]))
+        tensor([[1.]])
+    """
+    return (logits - logits.mean(dim=1, keepdim=True)).square().mean(dim=1, keepdim=True)
+
+
 def standardized(logits: Tensor, bounds: Bounds) -> Tensor:
     """Bring each row of (N, C) logits to mean 0 and variance 1, but for what the bounds add.
 
@@ -78,9 +88,8 @@ def standardized(logits: Tensor, bounds: Bounds) -> Tensor:
         tensor([[-1.0000,  1.0000],
                 [-0.2000,  0.2000]])
     """
-    centered = logits - logits.mean(dim=1, keepdim=True)
-    variance = centered.square().mean(dim=1, keepdim=True).clamp_min(bounds.spread**2)
-    return centered * torch.rsqrt(variance + bounds.variance)
+    variance = row_variance(logits).clamp_min(bounds.spread**2)
+    return (logits - logits.mean(dim=1, keepdim=True)) * torch.rsqrt(variance + bounds.variance)
 
 
 def distance(one: Tensor, other: Tensor, least_norm: float) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.losses._module import LossModule
-from limbeck.losses._row_correlation import Bounds, distance, row_distances, standardized
+from limbeck.losses._row_correlation import Bounds, distance, row_distances, row_variance, standardized
 from limbeck.losses._rows import check_pair, check_temperature, full, row_mean
 from limbeck.losses._spread import MIN_SPREAD, check_min_spread
 
@@ -59,7 +59,7 @@ def _ranks(logits: Tensor, temperature: float, bounds: Bounds) -> Tensor:
     """
     softest, sides = max(1.0, temperature), standardized(logits, bounds)
     if bounds.spread:
-        share = (logits.var(dim=1, correction=0, keepdim=True) / bounds.spread**2).clamp_max(1)
+        share = (row_variance(logits) / bounds.spread**2).clamp_max(1)
         sides = sides * (temperature / (softest - (softest - temperature) * share))
     return softest / logits.shape[1] * soft_rank(sides, temperature=temperature)
 

@@ -50,6 +50,8 @@ ENTRIES = (
                 " difficulty. Ours are: the teacher's entropy as difficulty; that certain samples use Pearson and"
                 " uncertain ones Spearman; Pearson on probabilities; soft ranks as sums of pairwise sigmoids, with"
                 " time and memory N C^2; 1e-3 added to each row's variance; and every default.",
+                "min_spread d: a row's standard deviation counts as at least d, and below d the soft ranks grow softer,"
+                " up to a rank_temperature of 1, so that rows of all but constant logits have a moderate gradient.",
                 "alpha = beta = 16 is the T^2 by which DIST multiplies its distances on CIFAR-100; no number published"
                 " for CMKD was produced with these settings.",
             ),

@@ -56,10 +56,17 @@ ENTRIES = (
                 "Under data parallelism the authors computed the intra-class term per device; gather: true makes N"
                 " processes equal one.",
             ),
-            ours=("Row weights leave a row out of the column statistics too.",),
+            ours=(
+                "min_spread d: a row's norm counts as at least tanh(d / T) / sqrt(C), a column's as tanh(d / T) sqrt(N)"
+                " / C, what logits of the standard deviation d have near uniform. Without it (d = 0, the published"
+                " formula) a student whose logits are all but constant, such as one with a zero-initialized head, gets"
+                " gradients of 1e6 and more, and with SGD never recovers.",
+                "Row weights leave a row out of the column statistics too.",
+            ),
             cautions=(
                 "A column's relation is one between the samples of a batch: a batch of a few carries little of it."
-                " With two classes only that relation is left, because a row of two always correlates fully.",
+                " With two classes only that relation is left, because a row of two that varies by min_spread always"
+                " correlates fully.",
             ),
         ),
     ),

@@ -55,7 +55,9 @@ ENTRIES = (
                 " to be set there.",
             ),
             ours=(
-                "A constant row becomes zeros without gradient; the formula's gradient would be 1e7 times the loss's.",
+                "min_spread d: a row is divided by at least d, so that the gradient of all but constant logits is not"
+                " enlarged up to 1e7 times. With d = 0, the published formula, a constant row becomes zeros without"
+                " gradient.",
             ),
         ),
     ),

@@ -136,10 +136,10 @@ def test_reviewkd_is_its_figure_written_out():
     student, teacher = batches(STUDENT), batches(TEACHER, seed=1)
     shallow, deep, vector = module.fusions
     bn = lambda maps, norm: maps / np.sqrt(1 + norm.eps)  # noqa: E731 - untrained statistics
-    fused = bn(vector.reduce[0](student[1].mean((2, 3), keepdim=True)), vector.reduce[1])
-    total = hierarchical_context_loss(
-        bn(vector.expand[0](fused), vector.expand[1]), teacher[1].mean((2, 3), keepdim=True)
-    )
+    # The classifier's vectors: the last maps, which lie in front of their ReLU, averaged behind it.
+    one, other = (maps[1].clamp_min(0).mean((2, 3), keepdim=True) for maps in (student, teacher))
+    fused = bn(vector.reduce[0](one), vector.reduce[1])
+    total = hierarchical_context_loss(bn(vector.expand[0](fused), vector.expand[1]), other)
     for fusion, own, other in ((deep, student[1], teacher[1]), (shallow, student[0], teacher[0])):
         mixed = bn(fusion.reduce[0](own), fusion.reduce[1])
         up = fused.repeat_interleave(own.shape[2] // fused.shape[2], 2).repeat_interleave(
