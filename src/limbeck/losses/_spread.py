@@ -14,7 +14,7 @@ from torch import Tensor
 from limbeck.errors import UserError
 
 # The least spread of logits that a relation follows, unless another is given; see benchmarks/results/spread-cpu.md.
-MIN_SPREAD = 0.5
+MIN_SPREAD = 1.0
 
 
 def check_min_spread(min_spread: float) -> None:

@@ -277,16 +277,20 @@ def test_teacher_is_neither_written_to_nor_differentiated(loss):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_compiles_as_one_graph(loss):
+def test_compiles_as_one_graph_with_the_same_gradients(loss):
     module = made(loss, dtype=torch.float32).eval()
     student, teacher = batches(STUDENT, dtype=torch.float32), batches(TEACHER, seed=1, dtype=torch.float32)
+    wanted = [*(feature.requires_grad_(True) for feature in student), *module.parameters()]
     compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
     more = torch.arange(7) % 3, torch.arange(7) % 2 == 0, torch.arange(7)
-    torch.manual_seed(0)
-    value = compiled(student, teacher, *more)
-    if loss is not CRDLoss:  # which draws its negatives
-        torch.testing.assert_close(value, module(student, teacher, *more))
-    assert value.isfinite()
+    found = []
+    for call in (compiled, module):
+        torch.manual_seed(0)
+        value = call(student, teacher, *more)
+        found.append([value, *torch.autograd.grad(value, wanted)])
+    assert all(tensor.isfinite().all() for tensor in found[0])
+    assert any(gradient.any() for gradient in found[0][1:])
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
