@@ -128,7 +128,7 @@ def test_teacher_is_neither_written_to_nor_differentiated(case):
     assert teacher.grad is None
 
 
-@pytest.mark.parametrize("spread", [0.0, 1e-3, 1.0])
+@pytest.mark.parametrize("spread", [0.0, 0.5])
 def test_compiles_as_one_graph_with_the_same_gradient(case, spread):
     student, teacher, labels = rows(dtype=torch.float32)
     student = (spread * student).requires_grad_(True)

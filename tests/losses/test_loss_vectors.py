@@ -23,6 +23,18 @@ def test_dist_vectors(temperature, inter, intra):
     assert parts.intra.item() == pytest.approx(intra, abs=1e-6)
 
 
+def test_the_least_spread_binds_only_what_varies_less():
+    student, teacher, _ = vectors()
+    for temperature, inter in ((1.0, 0.973367), (4.0, 0.867292)):
+        # Each row of both sides has a standard deviation above .7, each column one above .4.
+        parts = losses.dist_parts(student, teacher, temperature=temperature, min_spread=0.4)
+        assert parts.inter.item() == pytest.approx(inter, abs=1e-6)
+    assert losses.dist_parts(student, teacher).inter.item() == pytest.approx(0.973367, abs=1e-6)
+    assert losses.dist_parts(student, teacher).intra.item() < 0.9
+    far = losses.dist_parts(4 * student, 4 * teacher, temperature=4.0)
+    assert far.inter.item() == pytest.approx(0.973367, abs=1e-6)
+
+
 def test_dist_scales():
     student, teacher, _ = vectors()
     code = losses.dist_loss(student, teacher, temperature=4.0, min_spread=0).item()
