@@ -18,8 +18,10 @@ def kd_reference(student, teacher, labels, weight, temperature=4.0):
 def weighted_pearson(a, b, weight, least):
     if weight.sum() == 0:
         return 1.0
-    a, b = a - np.average(a, weights=weight), b - np.average(b, weights=weight)
-    norm = np.prod([max(np.sqrt((weight * side * side).sum()), least) for side in (a, b)])
+    means = [np.average(side, weights=weight) for side in (a, b)]
+    bounds = [least * mean * np.sqrt(weight.sum()) for mean in means]
+    a, b = a - means[0], b - means[1]
+    norm = np.prod(np.maximum([np.sqrt((weight * side * side).sum()) for side in (a, b)], bounds))
     return (weight * a * b).sum() / (norm + 1e-8)
 
 
@@ -29,11 +31,9 @@ def dist_reference(
     if weight.sum() == 0:
         return 0.0
     s, t = softmax(student / temperature, axis=1), softmax(teacher / temperature, axis=1)
-    ones, least = np.ones(s.shape[1]), np.tanh(min_spread / temperature) / s.shape[1]
-    rows = [1 - weighted_pearson(s[i], t[i], ones, least * len(ones) ** 0.5) for i in range(len(s))]
-    of_columns = least * weight.sum() ** 0.5
-    inter = np.average(rows, weights=weight)
-    intra = np.mean([1 - weighted_pearson(s[:, j], t[:, j], weight, of_columns) for j in range(s.shape[1])])
+    ones, least = np.ones(s.shape[1]), np.tanh(min_spread / temperature)
+    inter = np.average([1 - weighted_pearson(s[i], t[i], ones, least) for i in range(len(s))], weights=weight)
+    intra = np.mean([1 - weighted_pearson(s[:, j], t[:, j], weight, least) for j in range(s.shape[1])])
     return temperature**2 * (beta * inter + gamma * intra)
 
 

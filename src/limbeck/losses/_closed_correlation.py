@@ -6,7 +6,8 @@ With :math:`a, b` a row or column of the student's and the teacher's probabiliti
 .. math:: \frac{\partial}{\partial a} \frac{a \cdot b}{D} = \frac{b}{D} - \frac{a \cdot b}{D^2} \frac{|b|}{|a|} a
 
 which has mean 0 itself, so that centring needs no backward of its own. Where a norm is below its bound, the bound takes
-its place, and the second summand is gone for the student's. A row or column thus needs three sums, and the
+its place, and the second summand gives way to the bound's own gradient. A bound is a share of the mean, which for a row
+is always 1 / C. A row or column thus needs three sums, and the
 gradient of both terms with respect to a probability p of the student, whose teacher says q, is in row i and column j
 :math:`p (v_i + B_j) + q (u_i + A_j) - K_j`, up to what is constant along the row and does not pass softmax. Only the
 probabilities are kept between forward and backward.
@@ -24,7 +25,7 @@ from limbeck.losses._correlation import EPS
 from limbeck.losses._correlation_statistics import Columns, merge_processes, statistics
 from limbeck.losses._row_blocks import RowBlocks, cut
 from limbeck.losses._rows import full
-from limbeck.losses._spread import least_column_norm, least_row_norm
+from limbeck.losses._spread import relative_spread
 
 
 def _varies(sums: Tensor, means: Tensor, total: Tensor) -> Tensor:
@@ -48,12 +49,10 @@ def _norms(sums: Tensor, least: Tensor) -> _Norms:
     return _Norms(free, bounded, torch.mul(bounded[0], bounded[1]).add_(EPS))
 
 
-def _least_norms(rows: Tensor, columns: Columns, temperature: float, min_spread: float) -> Tensor:
-    """Return (N + C) bounds of the rows' and the columns' norms."""
-    classes = columns.numbers.shape[1]
-    of_rows = rows.new_full(rows.shape[1:], least_row_norm(min_spread, temperature, classes))
-    of_columns = least_column_norm(min_spread, temperature, classes, columns.total)
-    return torch.cat([of_rows, of_columns.expand(classes)])
+def _least_norms(rows: Tensor, columns: Columns, least: float) -> Tensor:
+    """Return (2, N + C) bounds of the rows' and the columns' norms, by their relative spread."""
+    of_rows = rows.new_full((2, rows.shape[1]), least / columns.numbers.shape[1] ** 0.5)
+    return torch.cat([of_rows, columns.numbers[:2] * (columns.total.sqrt() * least)], dim=1)
 
 
 def _factors(sums: Tensor, norms: _Norms, varies: Tensor) -> Tensor:
@@ -107,12 +106,19 @@ def _gradient(
     return grad
 
 
-def _pulls(sums: Tensor, norms: _Norms, columns: Columns, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+def _with_the_mean(sums: Tensor, norms: _Norms, columns: Columns, least: float) -> Tensor:
+    """Return (C,) what a column's distance gains with each of its probabilities, by the bound that follows its mean."""
+    classes = columns.numbers.shape[1]
+    of_columns = norms.bounded[1] / norms.products.square() * sums[2] * (norms.free[0] < norms.bounded[0])
+    return of_columns[-classes:] * (least * columns.total.clamp_min(1e-30).rsqrt())
+
+
+def _pulls(sums: Tensor, norms: _Norms, columns: Columns, weight: Tensor | None, least: float) -> tuple[Tensor, Tensor]:
     """Return what :func:`_gradient` wants of rows and columns, but for factors that are the same for all of either."""
     means, classes = columns.numbers[:2], columns.numbers.shape[1]
     factors = _factors(sums, norms, _varies(sums, means, columns.total))
     rows, of_columns = factors[:, :-classes], factors[:, -classes:]
-    constant = (of_columns * means).sum(0, keepdim=True).neg_()
+    constant = (of_columns * means).sum(0, keepdim=True).neg_() + _with_the_mean(sums, norms, columns, least)
     return rows if weight is None else rows * weight, torch.cat([of_columns, constant])
 
 
@@ -142,7 +148,8 @@ class _Distances(torch.autograd.Function):
         if gather:
             columns = merge_processes(columns)
         sums = torch.cat([rows, columns.numbers[2:]], dim=1)
-        norms = _norms(sums, _least_norms(rows, columns, temperature, min_spread))
+        least = relative_spread(min_spread, temperature)
+        norms = _norms(sums, _least_norms(rows, columns, least))
         # With no row to learn from there is no relation to match either: both terms are 0, as for every loss.
         some = columns.total > 0
         count = columns.total.where(some, 1)
@@ -150,7 +157,7 @@ class _Distances(torch.autograd.Function):
         inter = _sum(distances[: blocks.rows], weight, gather) / count
         intra = distances[blocks.rows :].mean() * some
         if kept is not None:
-            ctx.save_for_backward(kept, *_pulls(sums, norms, columns, weight), count, weight)
+            ctx.save_for_backward(kept, *_pulls(sums, norms, columns, weight, least), count, weight)
             ctx.blocks, ctx.gather, ctx.temperature, ctx.dtype = blocks, gather, temperature, student.dtype
             ctx.scales = scales
         return torch.add(inter * scales[0], intra, alpha=scales[1]), inter, intra

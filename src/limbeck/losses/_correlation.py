@@ -5,23 +5,27 @@ from torch import Tensor
 
 from limbeck.losses._gather import gather_rows
 from limbeck.losses._rows import full, row_mean
-from limbeck.losses._spread import least_column_norm, least_row_norm
+from limbeck.losses._spread import relative_spread
 
 # Added to the product of two norms, so that a constant row or column has correlation 0 and a finite gradient.
 EPS = 1e-8
 
 
-def _correlation(a: Tensor, b: Tensor, dim: int, least: float | Tensor, count: Tensor | None = None) -> Tensor:
-    if count is None:
-        a, b = a - a.mean(dim, keepdim=True), b - b.mean(dim, keepdim=True)
-    else:
-        # Rows that do not count are left out of a column's mean, then zeroed so that they add nothing to the sums.
-        share = count / torch.where(count.sum() > 0, count.sum(), 1)
-        root = count.sqrt()
-        a, b = (a - (a * share).sum(dim, keepdim=True)) * root, (b - (b * share).sum(dim, keepdim=True)) * root
-    # Where the bound holds, a norm is a constant, without gradient.
-    norms = [torch.linalg.vector_norm(side, dim=dim).clamp_min(least) for side in (a, b)]
-    correlation: Tensor = (a * b).sum(dim) / (norms[0] * norms[1] + EPS)
+def _correlation(a: Tensor, b: Tensor, dim: int, least: float, count: Tensor | None = None) -> Tensor:
+    total = a.new_full((), a.shape[dim]) if count is None else count.sum()
+    norms, sides = [], []
+    for side in (a, b):
+        if count is None:
+            mean = side.mean(dim, keepdim=True)
+            centered = side - mean
+        else:
+            # Rows that do not count are left out of a column's mean, then zeroed so that they add nothing to the sums.
+            mean = (side * (count / torch.where(total > 0, total, 1))).sum(dim, keepdim=True)
+            centered = (side - mean) * count.sqrt()
+        bound = least * torch.where(total > 0, total, 1).sqrt() * mean.squeeze(dim)
+        norms.append(torch.maximum(torch.linalg.vector_norm(centered, dim=dim), bound))
+        sides.append(centered)
+    correlation: Tensor = (sides[0] * sides[1]).sum(dim) / (norms[0] * norms[1] + EPS)
     return correlation
 
 
@@ -50,12 +54,10 @@ def correlation_distances(
     if gather:
         weight = None if weight is None else gather_rows(weight.to(student.dtype))
         student, teacher = gather_rows(student), gather_rows(teacher)
-    rows, classes = student.shape
-    inter = row_mean(1 - _correlation(student, teacher, 1, least_row_norm(min_spread, temperature, classes)), weight)
+    least = relative_spread(min_spread, temperature)
+    inter = row_mean(1 - _correlation(student, teacher, 1, least), weight)
     count = None if weight is None else weight.to(student.dtype)[:, None]
-    total = student.new_full((), rows) if count is None else count.sum()
     # With no row to learn from there is no relation to match either: both terms are 0, as for every loss.
-    counts = total > 0
-    least = least_column_norm(min_spread, temperature, classes, torch.where(counts, total, 1))
+    counts = student.shape[0] > 0 if weight is None else weight.sum() > 0
     intra = (1 - _correlation(student, teacher, 0, least, count)).mean() * counts
     return scales[0] * inter + scales[1] * intra, inter, intra

@@ -57,8 +57,8 @@ ENTRIES = (
                 " processes equal one.",
             ),
             ours=(
-                "min_spread d: a row's norm counts as at least tanh(d / T) / sqrt(C), a column's as tanh(d / T) sqrt(N)"
-                " / C, what logits of the standard deviation d have near uniform. Without it (d = 0, the published"
+                "min_spread d: the norm of a row or column counts as at least tanh(d / T) of its mean times the root of"
+                " its length, which is what logits of the standard deviation d have. Without it (d = 0, the published"
                 " formula) a student whose logits are all but constant, such as one with a zero-initialized head, gets"
                 " gradients of 1e6 and more, and with SGD never recovers.",
                 "Row weights leave a row out of the column statistics too.",
