@@ -156,14 +156,14 @@ def batches(count: int, epochs: int, seed: int) -> Iterator[tuple[int, Tensor]]:
     generator = torch.Generator().manual_seed(seed)
     for epoch in range(epochs):
         order = torch.randperm(count, generator=generator)
-        for positions in order[: count - count % BATCH].split(BATCH):
+        for positions in torch.split(order[: count - count % BATCH], BATCH):
             yield epoch, positions
 
 
 @torch.no_grad()
 def logits_of(model: nn.Module, inputs: Tensor) -> Tensor:
     """Return a network's logits."""
-    return torch.cat([model.eval()(part) for part in inputs.split(500)])
+    return torch.cat([model.eval()(part) for part in torch.split(inputs, 500)])
 
 
 def teacher_logits(name: str, samples: Samples, out: Path) -> Tensor:
@@ -179,7 +179,7 @@ def teacher_logits(name: str, samples: Samples, out: Path) -> Tensor:
     optimizer, schedule = optimizer_of("sgd", model, epochs * (count // BATCH))
     for _, at in batches(count, epochs, 0):
         optimizer.zero_grad()
-        F.cross_entropy(model(samples.inputs[at]), samples.labels[at]).backward()
+        torch.autograd.backward(F.cross_entropy(model(samples.inputs[at]), samples.labels[at]))
         optimizer.step()
         schedule.step()
     made = logits_of(model, samples.inputs)
@@ -211,7 +211,7 @@ def train(run: Run, samples: Samples, teacher: Tensor) -> float:
     optimizer, schedule = optimizer_of(run.optimizer, student, samples.epochs * (samples.train // BATCH))
     for epoch, at in batches(samples.train, samples.epochs, run.seed):
         optimizer.zero_grad()
-        distiller(samples.inputs[at], samples.labels[at], at, epoch).loss.backward()
+        torch.autograd.backward(distiller(samples.inputs[at], samples.labels[at], at, epoch).loss)
         optimizer.step()
         schedule.step()
     held_out = slice(-samples.validation, None)

@@ -188,6 +188,12 @@ def test_wrong_labels_are_named(labels, message):
     ("call_it", "message"),
     [
         (lambda s, t: losses.kd_loss(s, t, reduction="sum"), "reduction: got 'sum', expected 'batchmean' or 'mean'"),
+        (lambda s, t: losses.dist_loss(s, t, min_spread=-1), "min_spread: got -1, expected a number of at least 0"),
+        (lambda s, t: losses.cmkd_loss(s, t, min_spread=-1), "min_spread: got -1, expected a number of at least 0"),
+        (
+            lambda s, t: losses.standardize_logits(s, min_spread=-1),
+            "min_spread: got -1, expected a number of at least 0",
+        ),
         (lambda s, t: losses.dist_loss(s, t, scale="both"), "scale: got 'both', expected 'code' or 'paper'"),
         (lambda s, t: losses.kd_loss(s, t, weight=torch.ones(2)), "weight: got (2,), expected one a row, (3,)"),
     ],

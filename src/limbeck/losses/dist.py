@@ -42,9 +42,9 @@ def dist_parts(
         teacher_logits: (N, C) float logits; they receive no gradient.
         temperature: Softens both sides; greater than 0.
         gather: Compute over the rows of all processes of ``torch.distributed``, so that N processes equal one.
-        min_spread: Rows and columns of logits that vary by less than this standard deviation d are correlated as if they
-            varied by it, so that the gradient is bounded [ours]: the norm of n centered probabilities of mean m is at
-            least :math:`\tanh(d / T) \, m \sqrt n`. 0 is the published formula everywhere.
+        min_spread: Rows and columns of logits that vary by less than this standard deviation d are correlated as if
+            they varied by it, so that the gradient is bounded [ours]: the norm of n centered probabilities of mean m is
+            at least :math:`\tanh(d / T) \, m \sqrt n`. 0 is the published formula everywhere.
         weight: (N,) how much each row counts, in the mean over rows and in the statistics of each column.
 
     Returns:
@@ -114,9 +114,9 @@ def dist_loss(
         gamma: Weight of the intra-class term.
         scale: ``"code"`` multiplies by :math:`T^2`, as the authors' released code does; ``"paper"`` does not.
         gather: Compute over the rows of all processes of ``torch.distributed``, so that N processes equal one.
-        min_spread: Rows and columns of logits that vary by less than this standard deviation d are correlated as if they
-            varied by it, so that the gradient is bounded [ours]: the norm of n centered probabilities of mean m is at
-            least :math:`\tanh(d / T) \, m \sqrt n`. 0 is the published formula everywhere.
+        min_spread: Rows and columns of logits that vary by less than this standard deviation d are correlated as if
+            they varied by it, so that the gradient is bounded [ours]: the norm of n centered probabilities of mean m is
+            at least :math:`\tanh(d / T) \, m \sqrt n`. 0 is the published formula everywhere.
         weight: (N,) how much each row counts.
 
     Returns:
