@@ -251,3 +251,22 @@ def test_auto_stands_beside_the_best_of_four(script, monkeypatch):
         assert measured["auto / best"] >= 1
     chosen = precision.row("x", "student", 0.0, "a", {"a": [3.0, 2.0], "b": [1.0, 4.0]}, steps=1)
     assert (chosen["auto / best"], chosen["noise"], chosen["a (ms)"]) == (2.0, 2.5, 2000.0)
+
+
+def test_the_least_spread_is_measured_row_by_row(script, tmp_path):
+    spread = script("spread")
+    inputs, labels = torch.randn(400, 6, generator=torch.Generator().manual_seed(0)), torch.arange(400) % 2
+    inputs[:, 0] += 4 * labels
+    samples = spread.Samples(inputs, labels, train=200, validation=100, epochs=2)
+    teacher = spread.teacher_logits("tiny", samples, tmp_path)
+    assert torch.equal(spread.teacher_logits("tiny", samples, tmp_path), teacher)
+    assert spread.accuracy(teacher, labels) > 0.9
+    run = spread.Run("tiny", "dist", 1.0, "sgd", "zero", 0)
+    assert spread.train(run, samples, teacher) > 0.9
+    assert not any(parameter.any() for parameter in spread.student_of(run, samples)[-1].parameters())
+    args = spread.arguments(["--sets", "tiny", "--seeds", "2", "--methods", "none,dist"])
+    planned = spread.plan(args)
+    assert len(planned) == len(set(planned)) == 2 * 2 * 2 * (1 + 5)
+    done = {run: 0.5, spread.Run("tiny", "dist", 1.0, "sgd", "zero", 1): 0.6}
+    line = next(row for row in spread.table(done, args) if (row["method"], row["head"]) == ("dist", "zero"))
+    assert (line["optimizer"], line["d = 1"], line["d = 2"]) == ("sgd", "55.0 +- 7.1", "")

@@ -1,5 +1,7 @@
 """The losses that have been here from the start: KD, DIST, and the label-revision port's."""
 
+from functools import partial
+
 import numpy as np
 from loss_case import LossCase
 from scipy.special import log_softmax, softmax
@@ -13,21 +15,25 @@ def kd_reference(student, teacher, labels, weight, temperature=4.0):
     return temperature**2 * (rows * weight).sum() / max(weight.sum(), 1e-300)
 
 
-def weighted_pearson(a, b, weight):
+def weighted_pearson(a, b, weight, least):
     if weight.sum() == 0:
         return 1.0
-    a, b = a - np.average(a, weights=weight), b - np.average(b, weights=weight)
-    norm = np.sqrt((weight * a * a).sum()) * np.sqrt((weight * b * b).sum())
+    means = [np.average(side, weights=weight) for side in (a, b)]
+    bounds = [least * mean * np.sqrt(weight.sum()) for mean in means]
+    a, b = a - means[0], b - means[1]
+    norm = np.prod(np.maximum([np.sqrt((weight * side * side).sum()) for side in (a, b)], bounds))
     return (weight * a * b).sum() / (norm + 1e-8)
 
 
-def dist_reference(student, teacher, labels, weight, temperature=4.0, beta=2.0, gamma=1.0):
+def dist_reference(
+    student, teacher, labels, weight, temperature=4.0, beta=2.0, gamma=1.0, min_spread=losses.MIN_SPREAD
+):
     if weight.sum() == 0:
         return 0.0
     s, t = softmax(student / temperature, axis=1), softmax(teacher / temperature, axis=1)
-    ones = np.ones(s.shape[1])
-    inter = np.average([1 - weighted_pearson(s[i], t[i], ones) for i in range(len(s))], weights=weight)
-    intra = np.mean([1 - weighted_pearson(s[:, j], t[:, j], weight) for j in range(s.shape[1])])
+    ones, least = np.ones(s.shape[1]), np.tanh(min_spread / temperature)
+    inter = np.average([1 - weighted_pearson(s[i], t[i], ones, least) for i in range(len(s))], weights=weight)
+    intra = np.mean([1 - weighted_pearson(s[:, j], t[:, j], weight, least) for j in range(s.shape[1])])
     return temperature**2 * (beta * inter + gamma * intra)
 
 
@@ -41,11 +47,15 @@ def revised_reference(teacher, labels, eta):
     return p
 
 
+def huber(distances, furthest):
+    return np.where(distances <= furthest, distances**2, 2 * furthest * distances - furthest**2)
+
+
 def label_revision_reference(student, teacher, labels, weight, eta=0.8):
     right = (teacher.argmax(1) == labels) * weight
     wrong = weight - right
     cross_entropy = -log_softmax(student, axis=1)[np.arange(len(labels)), labels]
-    logits = ((student - teacher) ** 2).mean(1)
+    logits = huber(np.sqrt(((student - teacher) ** 2).mean(1)), 6)
     revised = ((softmax(student, axis=1) - revised_reference(teacher, labels, eta)) ** 2).mean(1)
     mean = lambda values, w: (values * w).sum() / w.sum() if w.sum() else 0.0  # noqa: E731
     return mean(cross_entropy + 4 * logits, right) + mean(revised, wrong)
@@ -54,6 +64,19 @@ def label_revision_reference(student, teacher, labels, weight, eta=0.8):
 CASES = (
     LossCase("kd", losses.kd_loss, losses.KDLoss, kd_reference),
     LossCase("dist", losses.dist_loss, losses.DISTLoss, dist_reference, {"temperature": 4.0, "beta": 2.0}),
+    # As published, and with a bound that holds for most rows and columns of the tests.
+    *(
+        LossCase(
+            f"dist from {spread:g}",
+            losses.dist_loss,
+            losses.DISTLoss,
+            partial(dist_reference, min_spread=spread),
+            {"temperature": 4.0, "beta": 2.0, "min_spread": spread},
+            zero_at_teacher=spread == 0,
+            published=spread == 0,
+        )
+        for spread in (0.0, 4.0)
+    ),
     LossCase(
         "label_revision",
         losses.label_revision_loss,

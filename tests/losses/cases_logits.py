@@ -1,6 +1,9 @@
 """Losses on logits beside KD and DIST: divergences, DKD, NKD, TTM and WTTM, CMKD, RLD, from their papers' equations."""
 
+from functools import partial
+
 import numpy as np
+from cases_first import huber
 from loss_case import LossCase
 from scipy.special import expit, log_softmax, softmax
 from scipy.stats import entropy
@@ -29,7 +32,7 @@ def jsd_reference(student, teacher, labels, weight, temperature=4.0, beta=0.3):
 
 
 def logit_mse_reference(student, teacher, labels, weight):
-    return average(((student - teacher) ** 2).mean(axis=1), weight)
+    return average(huber(np.sqrt(((student - teacher) ** 2).mean(axis=1)), 24), weight)
 
 
 def without(row, label):
@@ -72,20 +75,43 @@ def wttm_reference(student, teacher, labels, weight, temperature=5.0):
     return average(total * entropy(probabilities, softmax(student, axis=1), axis=1), weight)
 
 
-def z_score(logits):
-    return (logits - logits.mean(1, keepdims=True)) / np.sqrt(logits.var(1, keepdims=True) + 1e-3)
+def z_score(logits, least):
+    return (logits - logits.mean(1, keepdims=True)) / np.sqrt(np.maximum(logits.var(1, keepdims=True), least**2) + 1e-3)
+
+
+def bounded_correlation(a, b, least):
+    a, b = a - a.mean(), b - b.mean()
+    return a @ b / np.prod([max(np.sqrt(side @ side), least) for side in (a, b)])
 
 
 def ranks(row, temperature):
     return np.array([sum(expit((x - other) / temperature) for other in row) for x in row])
 
 
-def cmkd_reference(student, teacher, labels, weight, temperature=2.0, rank_temperature=0.3, alpha=2.0, beta=3.0):
-    rows = []
-    for s, t, raw in zip(z_score(student), z_score(teacher), teacher, strict=True):
+def softened_ranks(logits, z, temperature, least):
+    share = min(1, logits.var() / least**2) if least else 1
+    softest = temperature + (1 - temperature) * (1 - share) if temperature < 1 else temperature
+    return ranks(z, softest)
+
+
+def cmkd_reference(
+    student,
+    teacher,
+    labels,
+    weight,
+    temperature=2.0,
+    rank_temperature=0.3,
+    alpha=2.0,
+    beta=3.0,
+    least=losses.MIN_SPREAD,
+):
+    rows, classes = [], student.shape[1]
+    for s, t, one, raw in zip(z_score(student, least), z_score(teacher, least), student, teacher, strict=True):
         hard = entropy(softmax(raw)) / np.log(len(raw))
-        pearson = np.corrcoef(softmax(s / temperature), softmax(t / temperature))[0, 1]
-        spearman = np.corrcoef(ranks(s, rank_temperature), ranks(t, rank_temperature))[0, 1]
+        of_values, of_ranks = 1 / classes / max(1, temperature), 0.25 * classes / max(1, rank_temperature)
+        pearson = bounded_correlation(softmax(s / temperature), softmax(t / temperature), of_values)
+        soft = [softened_ranks(side, z, rank_temperature, least) for side, z in ((one, s), (raw, t))]
+        spearman = bounded_correlation(*soft, of_ranks)
         rows.append(alpha * (1 - hard) * (1 - pearson) + beta * hard * (1 - spearman))
     return average(rows, weight)
 
@@ -128,6 +154,18 @@ CASES = (
         losses.CMKDLoss,
         cmkd_reference,
         {"temperature": 2.0, "rank_temperature": 0.3, "alpha": 2.0, "beta": 3.0},
+    ),
+    *(
+        LossCase(
+            f"cmkd from {spread:g}",
+            losses.cmkd_loss,
+            losses.CMKDLoss,
+            partial(cmkd_reference, least=spread),
+            {"temperature": 2.0, "rank_temperature": 0.3, "alpha": 2.0, "beta": 3.0, "min_spread": spread},
+            zero_at_teacher=spread == 0,
+            published=spread == 0,
+        )
+        for spread in (0.0, 4.0)
     ),
     labelled(
         "rld",

@@ -23,6 +23,7 @@ class LossCase:
         tempered: Whether it takes ``temperature``.
         zero_at_teacher: Whether a student that equals its teacher has no loss.
         least_classes: The fewest classes that make sense.
+        published: Whether it is a published formula without the bound that keeps a first step's gradient moderate.
     """
 
     name: str
@@ -34,6 +35,7 @@ class LossCase:
     tempered: bool = True
     zero_at_teacher: bool = True
     least_classes: int = 1
+    published: bool = False
 
     def __call__(self, student, teacher, labels, weight=None, **more):
         """Call the function, with labels only if it takes them."""

@@ -128,10 +128,16 @@ def test_teacher_is_neither_written_to_nor_differentiated(case):
     assert teacher.grad is None
 
 
-def test_compiles_as_one_graph(case):
+@pytest.mark.parametrize("spread", [0.0, 0.5])
+def test_compiles_as_one_graph_with_the_same_gradient(case, spread):
     student, teacher, labels = rows(dtype=torch.float32)
+    student = (spread * student).requires_grad_(True)
     compiled = torch.compile(case, fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(student, teacher, labels), case(student, teacher, labels))
+    for weight in (None, torch.arange(7) % 3):
+        ours, theirs = (loss(student, teacher, labels, weight) for loss in (compiled, case))
+        torch.testing.assert_close(ours, theirs)
+        gradients = [torch.autograd.grad(loss, student)[0] for loss in (ours, theirs)]
+        torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5 * (1 + gradients[1].abs().max().item()))
 
 
 @pytest.mark.parametrize("case", [case for case in CASES.values() if case.zero_at_teacher], ids=lambda case: case.name)
@@ -182,6 +188,12 @@ def test_wrong_labels_are_named(labels, message):
     ("call_it", "message"),
     [
         (lambda s, t: losses.kd_loss(s, t, reduction="sum"), "reduction: got 'sum', expected 'batchmean' or 'mean'"),
+        (lambda s, t: losses.dist_loss(s, t, min_spread=-1), "min_spread: got -1, expected a number of at least 0"),
+        (lambda s, t: losses.cmkd_loss(s, t, min_spread=-1), "min_spread: got -1, expected a number of at least 0"),
+        (
+            lambda s, t: losses.standardize_logits(s, min_spread=-1),
+            "min_spread: got -1, expected a number of at least 0",
+        ),
         (lambda s, t: losses.dist_loss(s, t, scale="both"), "scale: got 'both', expected 'code' or 'paper'"),
         (lambda s, t: losses.kd_loss(s, t, weight=torch.ones(2)), "weight: got (2,), expected one a row, (3,)"),
     ],

@@ -1,5 +1,7 @@
 """DIST's gradient in closed form against autograd of the plain formula."""
 
+import math
+
 import pytest
 import torch
 from closed_form import EXTREMES, assert_equal, changed, logits
@@ -19,12 +21,16 @@ def weights(kind, rows):
     }[kind]
 
 
-def closed(student, teacher, temperature=4.0, weight=None):
-    return losses.dist_parts(student, teacher, temperature=temperature, weight=weight)
+# No bound, the usual one, and one that binds about half of the rows and columns of random logits.
+SPREADS = (0.0, losses.MIN_SPREAD, 3.0)
 
 
-def plain(student, teacher, temperature=4.0, weight=None):
-    return formula(student, teacher, temperature, False, weight, (1.0, 1.0))[1:]
+def closed(student, teacher, temperature=4.0, weight=None, min_spread=0.0):
+    return losses.dist_parts(student, teacher, temperature=temperature, weight=weight, min_spread=min_spread)
+
+
+def plain(student, teacher, temperature=4.0, weight=None, min_spread=0.0):
+    return formula(student, teacher, temperature, False, weight, (1.0, 1.0), min_spread)[1:]
 
 
 def value_and_gradient(function, student, teacher, shares=(2.0, 1.0), **settings):
@@ -39,27 +45,32 @@ def value_and_gradient(function, student, teacher, shares=(2.0, 1.0), **settings
 @pytest.mark.parametrize("shape", [(1, 5), (9, 2), (7, 1), (100, 40), (300, 1000), (40, 21841), (9000, 19)])
 def test_single_precision_equals_the_formula_in_double(shape, temperature, kind):
     student, teacher = logits(*shape)
-    settings = {"temperature": temperature, "weight": weights(kind, shape[0])}
+    settings = {"temperature": temperature, "weight": weights(kind, shape[0]), "min_spread": 3.0 * (kind == "real")}
     ours = value_and_gradient(closed, student.float(), teacher.float(), **settings)
     assert_equal(ours, value_and_gradient(plain, student.float().double(), teacher.float().double(), **settings), 1e-5)
 
 
+@pytest.mark.parametrize("min_spread", SPREADS)
 @pytest.mark.parametrize("shares", [(1.0, 0.0), (0.0, 1.0), (-3.0, 0.5)])
 @pytest.mark.parametrize("kind", ["all", "mask", "real", "none"])
 @pytest.mark.parametrize("shape", [(10, 4), (10, 33), (11, 2), (3, 5)])
-def test_blocks_change_nothing(small_blocks, shape, kind, shares):
+def test_blocks_change_nothing(small_blocks, shape, kind, shares, min_spread):
     student, teacher = logits(*shape)
-    settings = {"weight": weights(kind, shape[0]), "shares": shares}
+    settings = {"weight": weights(kind, shape[0]), "shares": shares, "min_spread": min_spread}
     ours = value_and_gradient(closed, student, teacher, **settings)
     assert_equal(ours, value_and_gradient(plain, student, teacher, **settings), 1e-11)
 
 
+@pytest.mark.parametrize("min_spread", SPREADS)
 @pytest.mark.parametrize("classes", [6, 50])
 @pytest.mark.parametrize("whose", ["student", "teacher", "both"])
 @pytest.mark.parametrize("extreme", EXTREMES)
-def test_extremes_equal_the_formula(small_blocks, extreme, whose, classes):
+def test_extremes_equal_the_formula(small_blocks, extreme, whose, classes, min_spread):
     student, teacher = changed(*logits(12, classes), extreme, whose)
-    assert_equal(value_and_gradient(closed, student, teacher), value_and_gradient(plain, student, teacher), 1e-7)
+    ours, theirs = (
+        value_and_gradient(function, student, teacher, min_spread=min_spread) for function in (closed, plain)
+    )
+    assert_equal(ours, theirs, 1e-7)
 
 
 @pytest.mark.parametrize("whose", ["student", "teacher", "both"])
@@ -85,12 +96,39 @@ def test_nearly_constant_columns_of_many_rows_keep_their_digits():
     assert (ours[1] - theirs[1]).norm() < 1e-4 * theirs[1].norm()
 
 
+@pytest.mark.parametrize("min_spread", SPREADS)
 @pytest.mark.parametrize("kind", ["all", "real"])
 @pytest.mark.parametrize("classes", [4, 33])
-def test_gradcheck(small_blocks, classes, kind):
+def test_gradcheck(small_blocks, classes, kind, min_spread):
     student, teacher = logits(7, classes)
-    weight = weights(kind, 7)
-    assert torch.autograd.gradcheck(lambda s: closed(s, teacher, weight=weight), student.requires_grad_(True))
+    settings = {"weight": weights(kind, 7), "min_spread": min_spread}
+    assert torch.autograd.gradcheck(lambda s: closed(s, teacher, **settings), student.requires_grad_(True))
+
+
+def test_a_bound_is_passed_without_a_step():
+    student, teacher = logits(9, 5)
+    values = [losses.dist_loss(scale * student, teacher, temperature=4.0) for scale in torch.linspace(0.05, 1, 400)]
+    steps = torch.stack(values).diff().abs()
+    assert steps.max() < 0.5
+
+
+def test_logits_that_vary_enough_have_the_published_loss():
+    student, teacher = logits(9, 40)
+    ours, published = (value_and_gradient(closed, student, teacher, min_spread=spread) for spread in (0.5, 0.0))
+    assert_equal(ours, published, 0)
+
+
+@pytest.mark.parametrize(("rows", "classes"), [(64, 2), (64, 1000), (1, 10)])
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_the_gradient_of_constant_logits_is_that_of_the_bound(rows, classes, temperature):
+    labels = torch.arange(rows) % classes
+    teacher = 30 * (2 * torch.nn.functional.one_hot(labels, classes).double() - 1)
+    _, gradient = value_and_gradient(
+        losses.dist_parts, torch.zeros_like(teacher), teacher, (1, 1), temperature=temperature, min_spread=1.0
+    )
+    # Both terms together: half of it is that of the columns, which have none with one row.
+    bound = 2 / (temperature * math.tanh(1 / temperature) * classes**0.5)
+    assert 0.3 * bound < rows * gradient.norm(dim=1).max() < 1.5 * bound
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -140,27 +178,23 @@ def test_no_gradient_wanted_gives_the_same_value():
         assert losses.dist_loss(student, teacher).item() == with_graph.item()
 
 
+@pytest.mark.parametrize("min_spread", SPREADS)
 @pytest.mark.parametrize("kind", ["all", "real"])
-def test_compiled_gradient_is_the_same(kind):
+def test_compiled_gradient_is_the_same(kind, min_spread):
     student, teacher = logits(9, 5)
-    weight = weights(kind, 9)
-
-    def compiled(s, t, temperature, weight):
-        return torch.compile(losses.dist_parts, fullgraph=True, backend="aot_eager")(
-            s, t, temperature=temperature, weight=weight
-        )
-
-    ours, theirs = (
-        value_and_gradient(function, student, teacher, temperature=4.0, weight=weight)
-        for function in (closed, compiled)
-    )
+    settings = {"temperature": 4.0, "weight": weights(kind, 9), "min_spread": min_spread}
+    compiled = torch.compile(losses.dist_parts, fullgraph=True, backend="aot_eager")
+    ours, theirs = (value_and_gradient(function, student, teacher, **settings) for function in (closed, compiled))
     assert_equal(ours, theirs, 1e-11)
 
 
 def test_weights_may_want_a_gradient():
     student, teacher = logits(9, 5)
     weight = torch.rand(9, dtype=torch.float64, generator=torch.Generator().manual_seed(2)).requires_grad_(True)
-    assert torch.autograd.gradcheck(lambda w: losses.dist_loss(student, teacher, weight=w), weight)
+    for spread in SPREADS:
+        assert torch.autograd.gradcheck(
+            lambda w, d=spread: losses.dist_loss(student, teacher, weight=w, min_spread=d), weight
+        )
 
 
 def test_no_rows_have_no_loss():

@@ -16,7 +16,10 @@ SPLITS = {
     "one is empty": {1: [24], 2: [24, 0], 3: [20, 0, 4]},
 }
 WEIGHTS = ("all", "real", "mask", "only the first rows", "none")
-CASES = [(split, kind, classes) for split in SPLITS for kind in WEIGHTS for classes in (5, 40)]
+# The second bound holds for about half of the rows and columns.
+CASES = [
+    (split, kind, classes, spread) for split in SPLITS for kind in WEIGHTS for classes, spread in ((5, 0.0), (40, 0.6))
+]
 # Single precision rounds a sum over 24 rows in another order to other last digits.
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 2e-6}
 
@@ -36,17 +39,18 @@ def batch(kind, classes, dtype):
     return inputs.to(dtype), teacher.to(dtype), weight
 
 
-def closed(student, teacher, weight):
-    return losses.dist_loss(student, teacher, temperature=2.0, beta=2.0, gamma=0.5, gather=True, weight=weight)
+def closed(student, teacher, weight, spread):
+    settings = {"temperature": 2.0, "beta": 2.0, "gamma": 0.5, "gather": True, "min_spread": spread}
+    return losses.dist_loss(student, teacher, **settings, weight=weight)
 
 
-def formula(student, teacher, weight):
-    return correlation_distances(student, teacher, 2.0, True, weight, (8.0, 2.0))[0]
+def formula(student, teacher, weight, spread):
+    return correlation_distances(student, teacher, 2.0, True, weight, (8.0, 2.0), spread)[0]
 
 
 def value_and_gradients(loss, case, dtype, rank=0, world=1):
     """Return the loss, the gradient of all rows' logits and, averaged over processes, those of a layer's parameters."""
-    split, kind, classes = case
+    split, kind, classes, spread = case
     sizes = SPLITS[split][world]
     mine = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
     inputs, teacher, weight = batch(kind, classes, dtype)
@@ -54,7 +58,7 @@ def value_and_gradients(loss, case, dtype, rank=0, world=1):
     model = torch.nn.Linear(INPUTS, classes, dtype=dtype)
     logits = model(inputs[mine])
     logits.retain_grad()
-    value = loss(logits, teacher[mine], None if weight is None else weight[mine])
+    value = loss(logits, teacher[mine], None if weight is None else weight[mine], spread)
     value.backward()
     of_logits = torch.zeros(ROWS, classes, dtype=dtype)
     of_logits[mine] = logits.grad

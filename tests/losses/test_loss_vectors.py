@@ -18,31 +18,48 @@ def vectors(dtype=torch.float64):
 @pytest.mark.parametrize(("temperature", "inter", "intra"), [(1.0, 0.973367, 0.927793), (4.0, 0.867292, 0.715654)])
 def test_dist_vectors(temperature, inter, intra):
     student, teacher, _ = vectors()
-    parts = losses.dist_parts(student, teacher, temperature=temperature)
+    parts = losses.dist_parts(student, teacher, temperature=temperature, min_spread=0)
     assert parts.inter.item() == pytest.approx(inter, abs=1e-6)
     assert parts.intra.item() == pytest.approx(intra, abs=1e-6)
 
 
+def test_the_least_spread_binds_only_what_varies_less():
+    student, teacher, _ = vectors()
+    for temperature, inter in ((1.0, 0.973367), (4.0, 0.867292)):
+        # Each row of both sides has a standard deviation above .7.
+        parts = losses.dist_parts(student, teacher, temperature=temperature, min_spread=0.5)
+        assert parts.inter.item() == pytest.approx(inter, abs=1e-6)
+    # At T = 4 no column is bound by .5 either; at T = 1 one column is bound by 1, but no row.
+    assert losses.dist_parts(student, teacher, temperature=4.0, min_spread=0.5).intra.item() == pytest.approx(
+        0.715654, abs=1e-6
+    )
+    assert losses.dist_parts(student, teacher).inter.item() == pytest.approx(0.973367, abs=1e-6)
+    assert losses.dist_parts(student, teacher).intra.item() == pytest.approx(0.913147, abs=1e-6)
+    far = losses.dist_parts(4 * student, 4 * teacher, temperature=4.0)
+    assert far.inter.item() == pytest.approx(0.973367, abs=1e-6)
+
+
 def test_dist_scales():
     student, teacher, _ = vectors()
-    code = losses.dist_loss(student, teacher, temperature=4.0).item()
+    code = losses.dist_loss(student, teacher, temperature=4.0, min_spread=0).item()
     assert code == pytest.approx(25.327133, abs=1e-5)
-    assert losses.dist_loss(student, teacher, temperature=4.0, scale="paper").item() == pytest.approx(code / 16)
+    paper = losses.dist_loss(student, teacher, temperature=4.0, min_spread=0, scale="paper")
+    assert paper.item() == pytest.approx(code / 16)
 
 
 def test_dist_ignores_a_positive_affine_map_of_the_probabilities():
     student, teacher, _ = rows()
     moved = (0.5 * teacher.softmax(1) + 0.1).log()
-    before = losses.dist_parts(student, teacher)
+    before = losses.dist_parts(student, teacher, min_spread=0)
     # The map leaves probabilities that sum to 1 again: .5 * 1 + 5 classes * .1.
-    after = losses.dist_parts(student, moved)
+    after = losses.dist_parts(student, moved, min_spread=0)
     torch.testing.assert_close(after, before, rtol=1e-6, atol=1e-7)
 
 
 def test_dist_inter_has_no_gradient_with_two_classes_and_intra_none_with_one_row():
     two, teacher, _ = rows(6, 2)
     two.requires_grad_(True)
-    losses.dist_parts(two, teacher).inter.backward()
+    losses.dist_parts(two, teacher, min_spread=0).inter.backward()
     assert two.grad.abs().max() < 1e-6
     one, teacher, _ = rows(1, 5)
     one.requires_grad_(True)

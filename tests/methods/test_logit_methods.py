@@ -38,6 +38,14 @@ def test_settings_reach_the_loss(name):
     assert {key: loss.settings[key] for key in given} == given
 
 
+@pytest.mark.parametrize("min_spread", [0.0, 2.0])
+@pytest.mark.parametrize("name", ["dist", "cmkd", "lskd"])
+def test_the_least_spread_reaches_the_loss(name, min_spread):
+    method = methods.create(name, min_spread=min_spread)
+    found = method.modifiers[0]().min_spread if name == "lskd" else method.terms[0].build(10).settings["min_spread"]
+    assert found == min_spread
+
+
 @pytest.mark.parametrize("name", ["ttm", "wttm"])
 def test_weights_of_ttm(name):
     method = methods.create(name, beta=3, ce_weight=0.5)

@@ -35,16 +35,29 @@ def test_gradient():
     assert torch.autograd.gradcheck(standardize_logits, rows().requires_grad_(True))
 
 
-def test_a_constant_row_becomes_zeros_without_gradient_and_leaves_the_others_alone():
+@pytest.mark.parametrize("min_spread", [0.0, 1.0, 4.0])
+def test_a_constant_row_becomes_zeros_and_leaves_the_others_alone(min_spread):
     z = rows()
     z[3] = 0.1
     one, other = z.clone().requires_grad_(True), torch.cat([z[:3], z[4:]]).requires_grad_(True)
     weight = torch.arange(5.0, dtype=torch.float64)
-    (standardize_logits(one) * weight).sum().backward()
-    (standardize_logits(other) * weight).sum().backward()
-    assert standardize_logits(one)[3].tolist() == [0.0] * 5
-    assert one.grad[3].tolist() == [0.0] * 5
+    (standardize_logits(one, min_spread=min_spread) * weight).sum().backward()
+    (standardize_logits(other, min_spread=min_spread) * weight).sum().backward()
+    assert standardize_logits(one, min_spread=min_spread)[3].abs().max() < 1e-15
+    # Without a least spread it has no gradient, with one that of the rows divided by it.
+    own = (weight - weight.mean()) / min_spread if min_spread else torch.zeros(5, dtype=torch.float64)
+    torch.testing.assert_close(one.grad[3], own)
     torch.testing.assert_close(torch.cat([one.grad[:3], one.grad[4:]]), other.grad)
+
+
+def test_rows_that_vary_less_are_divided_by_the_least_spread():
+    z = rows()
+    x = z.numpy()
+    deviation = np.maximum(x.std(axis=1, ddof=1, keepdims=True), 3.0) + 1e-7
+    expected = (x - x.mean(axis=1, keepdims=True)) / deviation
+    np.testing.assert_allclose(standardize_logits(z, min_spread=3.0).numpy(), expected, rtol=1e-12, atol=1e-12)
+    assert 0 < (deviation > 3.1).sum() < len(z)
+    assert torch.autograd.gradcheck(lambda s: standardize_logits(s, min_spread=3.0), z.requires_grad_(True))
 
 
 EXTREMES = {

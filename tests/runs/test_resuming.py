@@ -1,6 +1,7 @@
 """Going on with a run: what may differ, what is named, and that the numbers are those of a run that never stopped."""
 
 import json
+import sys
 
 import pytest
 

@@ -4,6 +4,7 @@ Every loss takes float (N, C) logits, computes in fp32 and gives the teacher no 
 ``loss(student_logits, teacher_logits, labels, weight)``, whether it needs the last two or not.
 """
 
+from limbeck.losses._spread import MIN_SPREAD
 from limbeck.losses.adversarial import AdversarialLoss, Discriminator
 from limbeck.losses.cmkd import CMKDLoss, CMKDParts, cmkd_loss, cmkd_parts
 from limbeck.losses.dist import DISTLoss, DistParts, dist_loss, dist_parts
@@ -17,6 +18,7 @@ from limbeck.losses.standardize import standardize_logits
 from limbeck.losses.ttm import TTMLoss, WTTMLoss, ttm_loss, wttm_loss
 
 __all__ = [
+    "MIN_SPREAD",
     "AdversarialLoss",
     "CMKDLoss",
     "CMKDParts",

@@ -5,13 +5,15 @@ With :math:`a, b` a row or column of the student's and the teacher's probabiliti
 
 .. math:: \frac{\partial}{\partial a} \frac{a \cdot b}{D} = \frac{b}{D} - \frac{a \cdot b}{D^2} \frac{|b|}{|a|} a
 
-which has mean 0 itself, so that centring needs no backward of its own. A row or column thus needs three sums, and the
+which has mean 0 itself, so that centring needs no backward of its own. Where a norm is below its bound, the bound takes
+its place, and the second summand gives way to the bound's own gradient. A bound is a share of the mean, which for a row
+is always 1 / C. A row or column thus needs three sums, and the
 gradient of both terms with respect to a probability p of the student, whose teacher says q, is in row i and column j
 :math:`p (v_i + B_j) + q (u_i + A_j) - K_j`, up to what is constant along the row and does not pass softmax. Only the
 probabilities are kept between forward and backward.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,6 +25,7 @@ from limbeck.losses._correlation import EPS
 from limbeck.losses._correlation_statistics import Columns, merge_processes, statistics
 from limbeck.losses._row_blocks import RowBlocks, cut
 from limbeck.losses._rows import full
+from limbeck.losses._spread import relative_spread
 
 
 def _varies(sums: Tensor, means: Tensor, total: Tensor) -> Tensor:
@@ -32,12 +35,33 @@ def _varies(sums: Tensor, means: Tensor, total: Tensor) -> Tensor:
     return torch.cat([rows_vary, sums[:2, -classes:] > means.square().mul_(total * level)], dim=1)
 
 
-def _factors(sums: Tensor, norms: Tensor, bounded: Tensor, varies: Tensor) -> Tensor:
+class _Norms(NamedTuple):
+    """(2, N + C) norms of student and teacher, the same bounded from below, and (N + C) their bounded products."""
+
+    free: Tensor
+    bounded: Tensor
+    products: Tensor
+
+
+def _norms(sums: Tensor, least: Tensor) -> _Norms:
+    free = sums[:2].sqrt()
+    bounded = torch.maximum(free, least)
+    return _Norms(free, bounded, torch.mul(bounded[0], bounded[1]).add_(EPS))
+
+
+def _least_norms(rows: Tensor, columns: Columns, least: float) -> Tensor:
+    """Return (2, N + C) bounds of the rows' and the columns' norms, by their relative spread."""
+    of_rows = rows.new_full((2, rows.shape[1]), least / columns.numbers.shape[1] ** 0.5)
+    return torch.cat([of_rows, columns.numbers[:2] * (columns.total.sqrt() * least)], dim=1)
+
+
+def _factors(sums: Tensor, norms: _Norms, varies: Tensor) -> Tensor:
     """Return (2, N + C), what the centred student and teacher are multiplied by in the distances' gradient."""
     # What does not vary has no direction to pull in; its rounding would have one, enlarged up to 1 / EPS times.
-    factors = varies / bounded
-    toward = sums[2] * norms[1] / norms[0].clamp_min(torch.finfo(norms.dtype).tiny)
-    factors[0].mul_(toward.div_(bounded))
+    factors = varies / norms.products
+    own = norms.free[0]
+    along = sums[2] * norms.bounded[1] / own.clamp_min(torch.finfo(own.dtype).tiny)
+    factors[0].mul_(along.div_(norms.products).mul_(own >= norms.bounded[0]))
     factors[1].neg_()
     return factors
 
@@ -82,14 +106,19 @@ def _gradient(
     return grad
 
 
-def _pulls(
-    sums: Tensor, norms: Tensor, bounded: Tensor, columns: Columns, weight: Tensor | None
-) -> tuple[Tensor, Tensor]:
+def _with_the_mean(sums: Tensor, norms: _Norms, columns: Columns, least: float) -> Tensor:
+    """Return (C,) what a column's distance gains with each of its probabilities, by the bound that follows its mean."""
+    classes = columns.numbers.shape[1]
+    of_columns = norms.bounded[1] / norms.products.square() * sums[2] * (norms.free[0] < norms.bounded[0])
+    return of_columns[-classes:] * (least * columns.total.clamp_min(1e-30).rsqrt())
+
+
+def _pulls(sums: Tensor, norms: _Norms, columns: Columns, weight: Tensor | None, least: float) -> tuple[Tensor, Tensor]:
     """Return what :func:`_gradient` wants of rows and columns, but for factors that are the same for all of either."""
     means, classes = columns.numbers[:2], columns.numbers.shape[1]
-    factors = _factors(sums, norms, bounded, _varies(sums, means, columns.total))
+    factors = _factors(sums, norms, _varies(sums, means, columns.total))
     rows, of_columns = factors[:, :-classes], factors[:, -classes:]
-    constant = (of_columns * means).sum(0, keepdim=True).neg_()
+    constant = (of_columns * means).sum(0, keepdim=True).neg_() + _with_the_mean(sums, norms, columns, least)
     return rows if weight is None else rows * weight, torch.cat([of_columns, constant])
 
 
@@ -110,6 +139,7 @@ class _Distances(torch.autograd.Function):
         gather: bool,
         weight: Tensor | None,
         scales: tuple[float, float],
+        min_spread: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
         blocks, like = cut(student), full(student[:0])
         weight = None if weight is None else weight.to(like.dtype)
@@ -118,16 +148,16 @@ class _Distances(torch.autograd.Function):
         if gather:
             columns = merge_processes(columns)
         sums = torch.cat([rows, columns.numbers[2:]], dim=1)
-        norms = sums[:2].sqrt()
-        bounded = torch.mul(norms[0], norms[1]).add_(EPS)
+        least = relative_spread(min_spread, temperature)
+        norms = _norms(sums, _least_norms(rows, columns, least))
         # With no row to learn from there is no relation to match either: both terms are 0, as for every loss.
         some = columns.total > 0
         count = columns.total.where(some, 1)
-        distances = 1 - sums[2] / bounded
+        distances = 1 - sums[2] / norms.products
         inter = _sum(distances[: blocks.rows], weight, gather) / count
         intra = distances[blocks.rows :].mean() * some
         if kept is not None:
-            ctx.save_for_backward(kept, *_pulls(sums, norms, bounded, columns, weight), count, weight)
+            ctx.save_for_backward(kept, *_pulls(sums, norms, columns, weight, least), count, weight)
             ctx.blocks, ctx.gather, ctx.temperature, ctx.dtype = blocks, gather, temperature, student.dtype
             ctx.scales = scales
         return torch.add(inter * scales[0], intra, alpha=scales[1]), inter, intra
@@ -144,7 +174,7 @@ class _Distances(torch.autograd.Function):
             dist.all_reduce(intra)
         rows = rows * (inter / (count * ctx.temperature))
         columns = columns * (intra / (ctx.blocks.classes * ctx.temperature))
-        return _gradient(kept, rows, columns, weight, ctx.blocks, ctx.dtype), None, None, None, None, None
+        return _gradient(kept, rows, columns, weight, ctx.blocks, ctx.dtype), None, None, None, None, None, None
 
 
 def closed_distances(
@@ -154,6 +184,7 @@ def closed_distances(
     gather: bool,
     weight: Tensor | None,
     scales: tuple[float, float],
+    min_spread: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the scaled sum of two terms and the terms: the mean distance between rows and that between columns.
 
@@ -161,12 +192,13 @@ def closed_distances(
     scale in the sum. With ``gather``, processes exchange the columns' sums, not rows.
 
     Example:
-        >>> total, inter, intra = closed_distances(torch.eye(3), 2 * torch.eye(3), 1.0, False, None, (1.0, 1.0))
+        >>> logits = torch.eye(3)
+        >>> total, inter, intra = closed_distances(logits, 2 * logits, 1.0, False, None, (1.0, 1.0), 0.0)
         >>> bool(total == inter + intra), bool(total.abs() < 1e-5)
         (True, True)
     """
     gather = gather and dist.is_available() and dist.is_initialized()
     terms: tuple[Tensor, Tensor, Tensor] = _Distances.apply(
-        student_logits, teacher_logits.detach(), temperature, gather, weight, scales
+        student_logits, teacher_logits.detach(), temperature, gather, weight, scales, min_spread
     )
     return terms

@@ -5,21 +5,27 @@ from torch import Tensor
 
 from limbeck.losses._gather import gather_rows
 from limbeck.losses._rows import full, row_mean
+from limbeck.losses._spread import relative_spread
 
 # Added to the product of two norms, so that a constant row or column has correlation 0 and a finite gradient.
 EPS = 1e-8
 
 
-def _correlation(a: Tensor, b: Tensor, dim: int, count: Tensor | None = None) -> Tensor:
-    if count is None:
-        a, b = a - a.mean(dim, keepdim=True), b - b.mean(dim, keepdim=True)
-    else:
-        # Rows that do not count are left out of a column's mean, then zeroed so that they add nothing to the sums.
-        share = count / torch.where(count.sum() > 0, count.sum(), 1)
-        root = count.sqrt()
-        a, b = (a - (a * share).sum(dim, keepdim=True)) * root, (b - (b * share).sum(dim, keepdim=True)) * root
-    norms = torch.linalg.vector_norm(a, dim=dim) * torch.linalg.vector_norm(b, dim=dim)
-    correlation: Tensor = (a * b).sum(dim) / (norms + EPS)
+def _correlation(a: Tensor, b: Tensor, dim: int, least: float, count: Tensor | None = None) -> Tensor:
+    total = a.new_full((), a.shape[dim]) if count is None else count.sum()
+    norms, sides = [], []
+    for side in (a, b):
+        if count is None:
+            mean = side.mean(dim, keepdim=True)
+            centered = side - mean
+        else:
+            # Rows that do not count are left out of a column's mean, then zeroed so that they add nothing to the sums.
+            mean = (side * (count / torch.where(total > 0, total, 1))).sum(dim, keepdim=True)
+            centered = (side - mean) * count.sqrt()
+        bound = least * torch.where(total > 0, total, 1).sqrt() * mean.squeeze(dim)
+        norms.append(torch.maximum(torch.linalg.vector_norm(centered, dim=dim), bound))
+        sides.append(centered)
+    correlation: Tensor = (sides[0] * sides[1]).sum(dim) / (norms[0] * norms[1] + EPS)
     return correlation
 
 
@@ -30,6 +36,7 @@ def correlation_distances(
     gather: bool,
     weight: Tensor | None,
     scales: tuple[float, float],
+    min_spread: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the scaled sum of two terms and the terms: the mean distance between rows and that between columns.
 
@@ -37,7 +44,8 @@ def correlation_distances(
     for ``dist_parts``, checked already, and each term's scale in the sum.
 
     Example:
-        >>> total, inter, intra = correlation_distances(torch.eye(3), 2 * torch.eye(3), 1.0, False, None, (1.0, 1.0))
+        >>> logits = torch.eye(3)
+        >>> total, inter, intra = correlation_distances(logits, 2 * logits, 1.0, False, None, (1.0, 1.0), 0.0)
         >>> bool(total == inter + intra), bool(total.abs() < 1e-5)
         (True, True)
     """
@@ -46,9 +54,10 @@ def correlation_distances(
     if gather:
         weight = None if weight is None else gather_rows(weight.to(student.dtype))
         student, teacher = gather_rows(student), gather_rows(teacher)
-    inter = row_mean(1 - _correlation(student, teacher, dim=1), weight)
+    least = relative_spread(min_spread, temperature)
+    inter = row_mean(1 - _correlation(student, teacher, 1, least), weight)
     count = None if weight is None else weight.to(student.dtype)[:, None]
     # With no row to learn from there is no relation to match either: both terms are 0, as for every loss.
     counts = student.shape[0] > 0 if weight is None else weight.sum() > 0
-    intra = (1 - _correlation(student, teacher, 0, count)).mean() * counts
+    intra = (1 - _correlation(student, teacher, 0, least, count)).mean() * counts
     return scales[0] * inter + scales[1] * intra, inter, intra

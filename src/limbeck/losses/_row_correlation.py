@@ -30,11 +30,13 @@ class Bounds(NamedTuple):
         scale: s, what centred probabilities are multiplied by; a correlation does not see it, ``norm`` does.
         variance: Added to the variance of each row of logits.
         norm: epsilon, the least norm.
+        spread: The least deviation of each row of logits; the variance that is added comes on top of its square.
     """
 
     scale: float
     variance: float
     norm: float
+    spread: float = 0.0
 
 
 def row_distances(student: Tensor, teacher: Tensor, temperature: float, bounds: Bounds) -> Tensor:
@@ -63,9 +65,31 @@ def distance_formula(student: Tensor, teacher: Tensor, temperature: float, bound
         >>> distance_formula(logits, -logits, 1.0, Bounds(scale=3, variance=1e-3, norm=0.1))
         tensor([1.8195])
     """
-    sides = [F.layer_norm(full(side), side.shape[1:], eps=bounds.variance) for side in (student, teacher)]
+    sides = [standardized(full(side), bounds) for side in (student, teacher)]
     one, other = (bounds.scale * F.softmax(side / temperature, dim=1) for side in sides)
     return distance(one, other, bounds.norm)
+
+
+def row_variance(logits: Tensor) -> Tensor:
+    """Return (N, 1) variances of the rows of (N, C) logits.
+
+    Example:
+        >>> row_variance(torch.tensor([[-1., 1.]]))
+        tensor([[1.]])
+    """
+    return (logits - logits.mean(dim=1, keepdim=True)).square().mean(dim=1, keepdim=True)
+
+
+def standardized(logits: Tensor, bounds: Bounds) -> Tensor:
+    """Bring each row of (N, C) logits to mean 0 and variance 1, but for what the bounds add.
+
+    Example:
+        >>> standardized(torch.tensor([[-1., 1.], [-.1, .1]]), Bounds(1.0, variance=0.0, norm=0.0, spread=0.5))
+        tensor([[-1.0000,  1.0000],
+                [-0.2000,  0.2000]])
+    """
+    variance = row_variance(logits).clamp_min(bounds.spread**2)
+    return (logits - logits.mean(dim=1, keepdim=True)) * torch.rsqrt(variance + bounds.variance)
 
 
 def distance(one: Tensor, other: Tensor, least_norm: float) -> Tensor:
@@ -82,13 +106,19 @@ def distance(one: Tensor, other: Tensor, least_norm: float) -> Tensor:
 
 
 def _soften(
-    logits: Tensor, temperature: float, least_variance: float, axis: int, centred: Tensor, spare: Tensor, out: Tensor
-) -> Tensor:
-    """Write a block's logits less their mean, and the softmax of these standardised; return inverse deviations."""
+    logits: Tensor, temperature: float, bounds: Bounds, axis: int, centred: Tensor, spare: Tensor, out: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Write a block's logits less their mean, and the softmax of these standardised.
+
+    Returns:
+        The inverse deviations, and which of them depend on the logits.
+    """
     torch.sub(logits, logits.mean(axis, keepdim=True), out=centred)
-    inverse = torch.mul(centred, centred, out=spare).mean(axis, keepdim=True).add_(least_variance).rsqrt_()
+    variance = torch.mul(centred, centred, out=spare).mean(axis, keepdim=True)
+    free = variance >= bounds.spread**2
+    inverse = variance.clamp_min_(bounds.spread**2).add_(bounds.variance).rsqrt_()
     soften(centred, inverse / temperature, axis, out, largest=logits.shape[axis] ** 0.5 / temperature)
-    return inverse
+    return inverse, free
 
 
 def _pulls(sums: Tensor, bounds: Bounds) -> tuple[Tensor, Tensor, Tensor]:
@@ -107,7 +137,7 @@ def _block(
     """Return a block's distances, and write their gradient to ``out`` if there is one; ``memory`` is six tensors."""
     centred, pair, spare = memory[0], memory[1:3], memory[3:]
     for side, soft in ((1, pair[1]), (0, pair[0])):
-        inverse = _soften(sides[side], temperature, bounds.variance, axis, centred, spare[0], soft)
+        inverse, free = _soften(sides[side], temperature, bounds, axis, centred, spare[0], soft)
     sums = pair.new_empty(3, pair.shape[2 - axis])
     row_sums(pair, 1 + axis, spare, sums)
     correlation, along, across = _pulls(sums.unsqueeze(1 + axis), bounds)
@@ -117,7 +147,7 @@ def _block(
         slope = torch.mul(pair[0], along, out=spare[0]).addcmul_(pair[1], across)
         gradient = through_softmax(slope, pair[0], axis, spare[1])
         # Standardising lets nothing pass that is constant along a row, and softmax has left no such thing.
-        inner = torch.mul(gradient, centred, out=spare[2]).mean(axis, keepdim=True).mul_(inverse.square())
+        inner = torch.mul(gradient, centred, out=spare[2]).mean(axis, keepdim=True).mul_(inverse.square()).mul_(free)
         torch.addcmul(gradient, centred, inner, value=-1, out=out)
     return 1 - correlation.squeeze(axis)
 

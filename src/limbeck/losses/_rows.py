@@ -38,7 +38,9 @@ def check_pair(student_logits: Tensor, teacher_logits: Tensor) -> None:
 
 
 def check_labels(labels: Tensor | None, logits: Tensor) -> Tensor:
-    """Return ``labels`` if they are whole numbers of ``[0, C)``, one a row of ``logits``; else raise ``UserError``.
+    """Return ``labels`` as int64 if they are whole numbers of ``[0, C)``, one a row of ``logits``.
+
+    Anything else raises ``UserError``.
 
     The range is looked at only where that costs no device synchronisation: on CPU, outside ``torch.compile``.
 
@@ -55,7 +57,7 @@ def check_labels(labels: Tensor | None, logits: Tensor) -> Tensor:
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high >= classes:
             raise UserError(f"labels: got values from {low} to {high}, expected 0 to {classes - 1} ({classes} classes)")
-    return labels
+    return labels.long()
 
 
 def check_temperature(temperature: Tensor | float, name: str = "temperature") -> None:

@@ -119,6 +119,7 @@ class AdversarialLoss(nn.Module):
         self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, weight: Tensor | None = None
     ) -> Tensor:
         """Return D's binary cross-entropy between the teacher's rows and the student's; no gradient reaches those."""
+        labels = check_labels(labels, student_logits)
         with torch.autocast(student_logits.device.type, enabled=False):
             real = self.discriminator(self._probabilities(teacher_logits.detach()), labels)
             fake = self.discriminator(self._probabilities(student_logits.detach()), labels)

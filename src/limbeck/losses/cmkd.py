@@ -8,14 +8,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.losses._module import LossModule
-from limbeck.losses._row_correlation import Bounds, distance, row_distances
+from limbeck.losses._row_correlation import Bounds, distance, row_distances, row_variance, standardized
 from limbeck.losses._rows import check_pair, check_temperature, full, row_mean
+from limbeck.losses._spread import MIN_SPREAD, check_min_spread
 
-# Rows all but constant, such as an untrained head's, have no correlation: a floor of the variance of logits and one of
-# the norm of centred rows give them distance 1 and a moderate gradient. Trained logits are far above the first, and
-# both kinds of rows that are correlated are scaled to be above the second.
+# Added to each row's variance, so that a row without any spread has no infinite gradient at ``min_spread=0`` either.
 _LEAST_VARIANCE = 1e-3
-_LEAST_NORM = 0.1
+# Standardized rows have norms above these, as they are scaled: of softened values at any temperature, and of soft
+# ranks. Only rows whose standardized spread is below 1, those bounded by ``min_spread``, fall below them.
+_LEAST_VALUES_NORM, _LEAST_RANKS_NORM = 1.0, 0.25
 
 
 class CMKDParts(NamedTuple):
@@ -50,13 +51,31 @@ def soft_rank(values: Tensor, *, temperature: float = 0.1) -> Tensor:
     return 0.5 + torch.sigmoid((values[:, :, None] - values[:, None, :]) / temperature).sum(dim=2)
 
 
+def _ranks(logits: Tensor, temperature: float, bounds: Bounds) -> Tensor:
+    """Return (N, C) soft ranks of standardized rows, of the same size for any C and temperature.
+
+    A step from rank to rank is as steep as its temperature is low. In a row that varies by less than the least spread
+    the temperature rises, up to 1 where there is no spread at all.
+    """
+    softest, sides = max(1.0, temperature), standardized(logits, bounds)
+    if bounds.spread:
+        share = (row_variance(logits) / bounds.spread**2).clamp_max(1)
+        sides = sides * (temperature / (softest - (softest - temperature) * share))
+    return softest / logits.shape[1] * soft_rank(sides, temperature=temperature)
+
+
 def _difficulty(teacher_logits: Tensor) -> Tensor:
     log_teacher = F.log_softmax(teacher_logits, dim=1)
     return -(log_teacher.exp() * log_teacher).sum(dim=1) / math.log(max(2, teacher_logits.shape[1]))
 
 
 def cmkd_parts(
-    student_logits: Tensor, teacher_logits: Tensor, *, temperature: float = 4.0, rank_temperature: float = 0.1
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    *,
+    temperature: float = 4.0,
+    rank_temperature: float = 0.1,
+    min_spread: float = MIN_SPREAD,
 ) -> CMKDParts:
     """Compute what :func:`cmkd_loss` adds up, for each row.
 
@@ -65,14 +84,17 @@ def cmkd_parts(
         teacher_logits: (N, C) float logits; they receive no gradient.
         temperature: Softens the standardised logits of both sides before Pearson's correlation; greater than 0.
         rank_temperature: How far apart standardised logits must be to have different ranks; greater than 0.
+        min_spread: The least deviation that a row of logits is divided by; below it the ranks are softer too, so that
+            the gradient is bounded. 0 for none.
 
     Returns:
         Pearson's and Spearman's distances and the difficulty. A row of a side whose logits are all alike is at distance
-        1. With two classes the correlations are always 1 or -1, so the gradients vanish.
+        1. With two classes the correlations of rows that vary enough are 1 or -1, without gradient.
 
     Raises:
-        UserError: On wrong shapes or types, a temperature not above 0, or a backward with ``create_graph=True``:
-            Pearson's distance has its gradient in closed form, which cannot be differentiated again.
+        UserError: On wrong shapes or types, a temperature not above 0, a negative ``min_spread``, or a backward with
+            ``create_graph=True``: Pearson's distance has its gradient in closed form, which cannot be differentiated
+            again.
 
     References:
         Niu et al.: Efficient and Robust Knowledge Distillation from A Stronger Teacher Based on Correlation Matching,
@@ -86,14 +108,14 @@ def cmkd_parts(
     check_pair(student_logits, teacher_logits)
     check_temperature(temperature)
     check_temperature(rank_temperature, "rank_temperature")
-    classes = student_logits.shape[1]
+    check_min_spread(min_spread)
     student, teacher = full(student_logits), full(teacher_logits.detach())
-    # Probabilities shrink with C and T, ranks grow with C and shrink with their temperature; no correlation sees it.
-    scale, rank_scale = classes * max(1.0, temperature), max(1.0, rank_temperature) / classes
-    pearson = row_distances(student, teacher, temperature, Bounds(scale, _LEAST_VARIANCE, _LEAST_NORM))
-    sides = [F.layer_norm(side, (classes,), eps=_LEAST_VARIANCE) for side in (student, teacher)]
-    one, other = (rank_scale * soft_rank(side, temperature=rank_temperature) for side in sides)
-    spearman = distance(one, other, _LEAST_NORM)
+    # Probabilities shrink with C and T; no correlation sees it.
+    scale = student_logits.shape[1] * max(1.0, temperature)
+    bounds = Bounds(scale, _LEAST_VARIANCE, _LEAST_VALUES_NORM, min_spread)
+    pearson = row_distances(student, teacher, temperature, bounds)
+    ranks = [_ranks(side, rank_temperature, bounds) for side in (student, teacher)]
+    spearman = distance(ranks[0], ranks[1], _LEAST_RANKS_NORM)
     return CMKDParts(pearson, spearman, _difficulty(teacher))
 
 
@@ -105,6 +127,7 @@ def cmkd_loss(
     rank_temperature: float = 0.1,
     alpha: float = 1.0,
     beta: float = 1.0,
+    min_spread: float = MIN_SPREAD,
     weight: Tensor | None = None,
 ) -> Tensor:
     r"""Match values where the teacher is certain, and the ranking of classes where it is not.
@@ -124,6 +147,8 @@ def cmkd_loss(
         teacher_logits: (N, C) float logits; they receive no gradient.
         temperature: Softens the standardised logits of both sides before Pearson's correlation; greater than 0.
         rank_temperature: How far apart standardised logits must be to have different ranks; greater than 0.
+        min_spread: The least deviation that a row of logits is divided by; below it the ranks are softer too, so that
+            the gradient is bounded. 0 for none.
         alpha: Weight of Pearson's distance.
         beta: Weight of Spearman's distance.
         weight: (N,) how much each row counts (a boolean mask will do), or None for all alike.
@@ -132,19 +157,21 @@ def cmkd_loss(
         A scalar, 0 where each row of the student is a positive affine map of its teacher's, or no row counts.
 
     Raises:
-        UserError: On wrong shapes or types, a temperature not above 0, or a backward with ``create_graph=True``.
+        UserError: On wrong shapes or types, a temperature not above 0, a negative ``min_spread``, or a backward with
+            ``create_graph=True``.
 
     References:
         Niu et al.: Efficient and Robust Knowledge Distillation from A Stronger Teacher Based on Correlation Matching,
         arXiv 2410.06561. The paper's are the standardised logits, the two correlations and weights that follow a
         sample's difficulty; ours are the teacher's entropy as difficulty, its direction, the pairwise sigmoids as soft
-        ranks, the 1e-3 added to each row's variance, and all values.
+        ranks, the 1e-3 added to each row's variance, what ``min_spread`` does, and all values.
 
     Example:
         >>> cmkd_loss(torch.tensor([[2., 1., 0., -1.]]), torch.tensor([[3., .5, .2, -2.]]))
         tensor(0.0240)
     """
-    parts = cmkd_parts(student_logits, teacher_logits, temperature=temperature, rank_temperature=rank_temperature)
+    temperatures = {"temperature": temperature, "rank_temperature": rank_temperature}
+    parts = cmkd_parts(student_logits, teacher_logits, **temperatures, min_spread=min_spread)
     rows = alpha * (1 - parts.difficulty) * parts.pearson + beta * parts.difficulty * parts.spearman
     return row_mean(rows, weight)
 
@@ -158,8 +185,16 @@ class CMKDLoss(LossModule):
     """
 
     def __init__(
-        self, *, temperature: float = 4.0, rank_temperature: float = 0.1, alpha: float = 1.0, beta: float = 1.0
+        self,
+        *,
+        temperature: float = 4.0,
+        rank_temperature: float = 0.1,
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        min_spread: float = MIN_SPREAD,
     ) -> None:
         check_temperature(temperature)
         check_temperature(rank_temperature, "rank_temperature")
-        super().__init__(cmkd_loss, temperature=temperature, rank_temperature=rank_temperature, alpha=alpha, beta=beta)
+        check_min_spread(min_spread)
+        temperatures = {"temperature": temperature, "rank_temperature": rank_temperature}
+        super().__init__(cmkd_loss, **temperatures, alpha=alpha, beta=beta, min_spread=min_spread)

@@ -10,6 +10,7 @@ from limbeck.losses._closed_correlation import closed_distances
 from limbeck.losses._correlation import correlation_distances
 from limbeck.losses._module import LossModule
 from limbeck.losses._rows import check_pair, check_temperature
+from limbeck.losses._spread import MIN_SPREAD, check_min_spread
 
 Scale = Literal["code", "paper"]
 
@@ -27,6 +28,7 @@ def dist_parts(
     *,
     temperature: float = 1.0,
     gather: bool = False,
+    min_spread: float = MIN_SPREAD,
     weight: Tensor | None = None,
 ) -> DistParts:
     r"""Compute DIST's two terms, :math:`1 - \rho` between rows (inter-class) and between columns (intra-class).
@@ -40,6 +42,9 @@ def dist_parts(
         teacher_logits: (N, C) float logits; they receive no gradient.
         temperature: Softens both sides; greater than 0.
         gather: Compute over the rows of all processes of ``torch.distributed``, so that N processes equal one.
+        min_spread: Rows and columns of logits that vary by less than this standard deviation d are correlated as if
+            they varied by it, so that the gradient is bounded [ours]: the norm of n centered probabilities of mean m is
+            at least :math:`\tanh(d / T) \, m \sqrt n`. 0 is the published formula everywhere.
         weight: (N,) how much each row counts, in the mean over rows and in the statistics of each column.
 
     Returns:
@@ -47,7 +52,8 @@ def dist_parts(
         probabilities always correlates fully); with one row the second has none.
 
     Raises:
-        UserError: On wrong shapes or types, a temperature not above 0, or a backward with ``create_graph=True``.
+        UserError: On wrong shapes or types, a temperature not above 0, a negative ``min_spread``, or a backward with
+            ``create_graph=True``.
 
     References:
         Huang et al.: Knowledge Distillation from A Stronger Teacher, NeurIPS 2022, arXiv 2205.10536, section 4.
@@ -55,11 +61,14 @@ def dist_parts(
     Example:
         >>> student = torch.tensor([[2., 1., 0., -1.], [.5, 0., 1.5, -.5], [0., 3., 1., 2.]])
         >>> teacher = torch.tensor([[3., .5, .2, -2.], [1., -1., 0., 2.], [0., 1., 4., 2.]])
-        >>> inter, intra = dist_parts(student, teacher)
+        >>> inter, intra = dist_parts(student, teacher, min_spread=0)
         >>> f"{inter:.5f} {intra:.5f}"
         '0.97337 0.92779'
+        >>> inter, intra = dist_parts(student, teacher)  # one column varies by less than 1
+        >>> f"{inter:.5f} {intra:.5f}"
+        '0.97337 0.91315'
     """
-    return DistParts(*_terms(student_logits, teacher_logits, temperature, gather, weight)[1:])
+    return DistParts(*_terms(student_logits, teacher_logits, temperature, gather, weight, min_spread)[1:])
 
 
 def _terms(
@@ -68,17 +77,19 @@ def _terms(
     temperature: float,
     gather: bool,
     weight: Tensor | None,
+    min_spread: float,
     scales: tuple[float, float] = (1.0, 1.0),
 ) -> tuple[Tensor, Tensor, Tensor]:
     check_pair(student_logits, teacher_logits)
     check_temperature(temperature)
+    check_min_spread(min_spread)
     rows = student_logits.shape[:1]
     if weight is not None and weight.shape != rows:
         raise UserError(f"weight: got {tuple(weight.shape)}, expected one a row, {tuple(rows)}")
     # A compiler fuses the formula itself, and the closed form knows no gradient with respect to weights.
     plain = torch.compiler.is_compiling() or (weight is not None and weight.requires_grad)
     distances = correlation_distances if plain else closed_distances
-    return distances(student_logits, teacher_logits, temperature, gather, weight, scales)
+    return distances(student_logits, teacher_logits, temperature, gather, weight, scales, min_spread)
 
 
 def dist_loss(
@@ -90,6 +101,7 @@ def dist_loss(
     gamma: float = 1.0,
     scale: Scale = "code",
     gather: bool = False,
+    min_spread: float = MIN_SPREAD,
     weight: Tensor | None = None,
 ) -> Tensor:
     r"""Match the teacher's relations: :math:`T^2 (\beta \, d_\mathrm{inter} + \gamma \, d_\mathrm{intra})`.
@@ -102,13 +114,16 @@ def dist_loss(
         gamma: Weight of the intra-class term.
         scale: ``"code"`` multiplies by :math:`T^2`, as the authors' released code does; ``"paper"`` does not.
         gather: Compute over the rows of all processes of ``torch.distributed``, so that N processes equal one.
+        min_spread: Rows and columns of logits that vary by less than this standard deviation d are correlated as if
+            they varied by it, so that the gradient is bounded [ours]: the norm of n centered probabilities of mean m is
+            at least :math:`\tanh(d / T) \, m \sqrt n`. 0 is the published formula everywhere.
         weight: (N,) how much each row counts.
 
     Returns:
         A scalar, without the cross-entropy that a method adds.
 
     Raises:
-        UserError: On wrong shapes or types, a temperature not above 0, or an unknown scale.
+        UserError: On wrong shapes or types, a temperature not above 0, a negative ``min_spread``, or an unknown scale.
 
     References:
         Huang et al.: Knowledge Distillation from A Stronger Teacher, NeurIPS 2022, arXiv 2205.10536, equation 10.
@@ -116,21 +131,21 @@ def dist_loss(
     Example:
         >>> student = torch.tensor([[2., 1., 0., -1.], [.5, 0., 1.5, -.5], [0., 3., 1., 2.]])
         >>> teacher = torch.tensor([[3., .5, .2, -2.], [1., -1., 0., 2.], [0., 1., 4., 2.]])
-        >>> dist_loss(student, teacher, temperature=4.0)
+        >>> dist_loss(student, teacher, temperature=4.0, min_spread=0)
         tensor(25.3271)
     """
     if scale not in ("code", "paper"):
         raise UserError(f"scale: got {scale!r}, expected 'code' or 'paper'")
     factor = temperature**2 if scale == "code" else 1.0
     scales = (factor * beta, factor * gamma)
-    return _terms(student_logits, teacher_logits, temperature, gather, weight, scales)[0]
+    return _terms(student_logits, teacher_logits, temperature, gather, weight, min_spread, scales)[0]
 
 
 class DISTLoss(LossModule):
     """The module twin of :func:`dist_loss`.
 
     Example:
-        >>> DISTLoss()(torch.eye(3), torch.eye(3)).abs() < 1e-5
+        >>> DISTLoss()(4 * torch.eye(3), 4 * torch.eye(3)).abs() < 1e-5
         tensor(True)
     """
 
@@ -142,6 +157,9 @@ class DISTLoss(LossModule):
         gamma: float = 1.0,
         scale: Scale = "code",
         gather: bool = False,
+        min_spread: float = MIN_SPREAD,
     ) -> None:
         check_temperature(temperature)
-        super().__init__(dist_loss, temperature=temperature, beta=beta, gamma=gamma, scale=scale, gather=gather)
+        check_min_spread(min_spread)
+        relations = {"temperature": temperature, "gather": gather, "min_spread": min_spread}
+        super().__init__(dist_loss, beta=beta, gamma=gamma, scale=scale, **relations)

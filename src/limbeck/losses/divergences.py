@@ -8,8 +8,12 @@ from torch.nn import functional as F
 
 from limbeck.errors import UserError
 from limbeck.losses._module import LossModule
+from limbeck.losses._reach import row_errors, within_reach
 from limbeck.losses._rows import check_pair, check_temperature, full, row_mean
 from limbeck.losses._target import divergence
+
+# Beyond this root mean squared distance of logits a row's error grows linearly [ours]; trained networks are nearer.
+_FURTHEST = 24.0
 
 
 def _softened(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
@@ -39,7 +43,8 @@ def reverse_kl_loss(
 
     Returns:
         A scalar, 0 where both sides agree or no row counts. The factor T^2 is ours, as in :func:`kd_loss`; language
-        models use T = 1, where it makes no difference.
+        models use T = 1, where it makes no difference. The teacher's logits count as at most 90 below the largest of
+        their row [ours], so that a class which a target has dropped does not outweigh all else.
 
     Raises:
         UserError: On wrong shapes or types, or a temperature not above 0.
@@ -52,7 +57,8 @@ def reverse_kl_loss(
         >>> reverse_kl_loss(torch.tensor([[2., 1., 0.]]), torch.tensor([[3., 0., 0.]]), temperature=1.0)
         tensor(0.2668)
     """
-    log_student, log_teacher = _softened(student_logits, teacher_logits, temperature)
+    check_pair(student_logits, teacher_logits)
+    log_student, log_teacher = _softened(student_logits, within_reach(full(teacher_logits)), temperature)
     return temperature**2 * row_mean(divergence(log_student, log_teacher), weight)
 
 
@@ -106,6 +112,8 @@ def logit_mse_loss(student_logits: Tensor, teacher_logits: Tensor, *, weight: Te
     r"""Match the logits themselves: :math:`\frac{1}{N C} \sum_{i, j} (z^s_{ij} - z^t_{ij})^2`.
 
     Where every row of both sides has mean 0, it is twice the limit of :func:`kd_loss` for an infinite temperature.
+    A row whose root mean squared error r is above 24 has the loss :math:`48 r - 576`, Huber's, and the teacher's logits
+    count as at most 90 below the largest of their row: both bound the gradient, and are ours.
 
     Args:
         student_logits: (N, C) float logits.
@@ -128,7 +136,8 @@ def logit_mse_loss(student_logits: Tensor, teacher_logits: Tensor, *, weight: Te
         tensor(0.6667)
     """
     check_pair(student_logits, teacher_logits)
-    return row_mean((full(student_logits) - full(teacher_logits.detach())).square().mean(dim=1), weight)
+    teacher = within_reach(full(teacher_logits.detach()))
+    return row_mean(row_errors(full(student_logits), teacher, _FURTHEST), weight)
 
 
 class ReverseKLLoss(LossModule):

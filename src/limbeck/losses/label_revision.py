@@ -5,8 +5,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.losses._module import LabelledLossModule
+from limbeck.losses._reach import row_errors, within_reach
 from limbeck.losses._rows import check_labels, check_pair, full, row_mean
 from limbeck.targets.revise import revise_labels
+
+# Beyond this root mean squared distance of logits a row's error grows linearly [ours]; trained networks are nearer.
+_FURTHEST = 6.0
 
 
 def label_revision_loss(
@@ -24,7 +28,8 @@ def label_revision_loss(
     .. math:: \mathrm{CE}_R + \lambda_1 \mathrm{MSE}_R(z^s, z^t) + \lambda_2 \mathrm{MSE}_W(\sigma(z^s), p')
 
     R are the rows that the teacher gets right, W the others, p' its revised labels. Each mean runs over its own
-    subset (times the classes); an empty subset gives 0. Wrong rows get no cross-entropy.
+    subset (times the classes); an empty subset gives 0. Wrong rows get no cross-entropy. The logits' error of a row
+    whose root r is above 6 is :math:`12 r - 36`, so that certain teachers cannot enlarge a gradient without end [ours].
 
     Args:
         student_logits: (N, C) float logits.
@@ -58,7 +63,7 @@ def label_revision_loss(
     right = (teacher.argmax(dim=1) == labels) * counted
     wrong = counted - right
     cross_entropy = F.cross_entropy(student, labels, reduction="none")
-    logit_error = (student - teacher).square().mean(dim=1)
+    logit_error = row_errors(student, within_reach(teacher), _FURTHEST)
     revised_error = (student.softmax(dim=1) - revise_labels(teacher, labels, eta=eta)).square().mean(dim=1)
     return row_mean(cross_entropy + lambda1 * logit_error, right) + lambda2 * row_mean(revised_error, wrong)
 

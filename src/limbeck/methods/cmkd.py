@@ -5,9 +5,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from limbeck.losses import CMKDLoss
+from limbeck.losses import MIN_SPREAD, CMKDLoss
 from limbeck.methods.card import Card, Entry
-from limbeck.methods.fields import Temperature, Weight
+from limbeck.methods.fields import MinSpread, Temperature, Weight
 from limbeck.methods.method import Matching, Parts, Term
 from limbeck.validation import Settings
 
@@ -21,6 +21,7 @@ class CMKDSettings(Settings):
     ] = 0.1
     alpha: Annotated[Weight, Field(description="weight of Pearson's distance")] = 16.0
     beta: Annotated[Weight, Field(description="weight of Spearman's distance")] = 16.0
+    min_spread: MinSpread = MIN_SPREAD
     ce_weight: Annotated[Weight, Field(description="weight of the true labels")] = 1.0
 
 
@@ -51,6 +52,8 @@ ENTRIES = (
                 " difficulty. Ours are: the teacher's entropy as difficulty; that certain samples use Pearson and"
                 " uncertain ones Spearman; Pearson on probabilities; soft ranks as sums of pairwise sigmoids, with"
                 " time and memory N C^2; 1e-3 added to each row's variance; and every default.",
+                "min_spread d: a row's standard deviation counts as at least d, and below d the soft ranks grow softer,"
+                " up to a rank_temperature of 1, so that rows of all but constant logits have a moderate gradient.",
                 "alpha = beta = 16 is the T^2 by which DIST multiplies its distances on CIFAR-100; no number published"
                 " for CMKD was produced with these settings.",
             ),

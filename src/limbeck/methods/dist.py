@@ -5,9 +5,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from limbeck.losses import DISTLoss
+from limbeck.losses import MIN_SPREAD, DISTLoss
 from limbeck.methods.card import Card, Entry
-from limbeck.methods.fields import Scale, Temperature, Weight
+from limbeck.methods.fields import MinSpread, Scale, Temperature, Weight
 from limbeck.methods.method import Matching, Parts, Term
 from limbeck.validation import Settings
 
@@ -20,6 +20,7 @@ class DISTSettings(Settings):
     gamma: Annotated[Weight, Field(description="weight of the intra-class term")] = 2.0
     ce_weight: Annotated[Weight, Field(description="weight of the true labels")] = 1.0
     scale: Annotated[Scale, Field(description="'code' multiplies both terms by T^2, 'paper' does not")] = "code"
+    min_spread: MinSpread = MIN_SPREAD
     gather: Annotated[bool, Field(description="use the rows of all processes in the intra-class term")] = False
 
 
@@ -56,10 +57,17 @@ ENTRIES = (
                 "Under data parallelism the authors computed the intra-class term per device; gather: true makes N"
                 " processes equal one.",
             ),
-            ours=("Row weights leave a row out of the column statistics too.",),
+            ours=(
+                "min_spread d: the norm of a row or column counts as at least tanh(d / T) of its mean times the root of"
+                " its length, which is what logits of the standard deviation d have. Without it (d = 0, the published"
+                " formula) a student whose logits are all but constant, such as one with a zero-initialized head, gets"
+                " gradients of 1e6 and more, and with SGD never recovers.",
+                "Row weights leave a row out of the column statistics too.",
+            ),
             cautions=(
                 "A column's relation is one between the samples of a batch: a batch of a few carries little of it."
-                " With two classes only that relation is left, because a row of two always correlates fully.",
+                " With two classes only that relation is left, because a row of two that varies by min_spread always"
+                " correlates fully.",
             ),
         ),
     ),

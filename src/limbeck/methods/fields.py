@@ -10,3 +10,6 @@ Weight = Annotated[float, Field(ge=0)]
 Warmup = Annotated[int, Field(ge=0, description="epochs over which this loss rises to its full weight")]
 Eta = Annotated[float, Field(gt=0, lt=1, description="how much of the teacher a revised label keeps")]
 Scale = Literal["paper", "code"]
+MinSpread = Annotated[
+    float, Field(ge=0, description="least spread of logits that a relation follows; 0 is the published formula")
+]

@@ -106,7 +106,8 @@ _REVISION = "p' = b p^t + (1 - b) onehot(y), b = eta / (p^t_max - p^t_y + 1), wh
 _OURS_LOSS = (
     "The default loss, CE on all rows + T^2 KL (T = 4) to the revised teacher, is ours: the paper says that revision"
     " combines with other methods. loss: port computes a public port's squared errors instead, which leave rows that"
-    " the teacher gets wrong without cross-entropy."
+    " the teacher gets wrong without cross-entropy; there a row of logits further than 6 from the teacher's counts"
+    " linearly."
 )
 _OURS_SELECTION = (
     "The paper's influence score, its direction, ratio and refreshing are not known to us. Ours: the decrease of the"

@@ -5,9 +5,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from limbeck.losses import KDLoss
+from limbeck.losses import MIN_SPREAD, KDLoss
 from limbeck.methods.card import Card, Entry
-from limbeck.methods.fields import Temperature, Weight
+from limbeck.methods.fields import MinSpread, Temperature, Weight
 from limbeck.methods.method import Matching, Parts, Term
 from limbeck.modifiers import StandardizeLogits
 from limbeck.validation import Settings
@@ -18,13 +18,16 @@ class LSKDSettings(Settings):
 
     temperature: Temperature = 2.0
     kd_weight: Annotated[Weight, Field(description="weight of the KL")] = 9.0
+    min_spread: MinSpread = MIN_SPREAD
     ce_weight: Annotated[Weight, Field(description="weight of the true labels")] = 1.0
 
 
 def _lskd(settings: LSKDSettings) -> Parts:
     term = Term("kd", settings.kd_weight, partial(KDLoss, temperature=settings.temperature))
     matching = Matching(settings.ce_weight, (term,), replaceable=True)
-    return Parts(matching=matching, modifiers=(StandardizeLogits,), teacher="any")
+    return Parts(
+        matching=matching, modifiers=(partial(StandardizeLogits, min_spread=settings.min_spread),), teacher="any"
+    )
 
 
 ENTRIES = (
@@ -52,7 +55,9 @@ ENTRIES = (
                 " to be set there.",
             ),
             ours=(
-                "A constant row becomes zeros without gradient; the formula's gradient would be 1e7 times the loss's.",
+                "min_spread d: a row is divided by at least d, so that the gradient of all but constant logits is not"
+                " enlarged up to 1e7 times. With d = 0, the published formula, a constant row becomes zeros without"
+                " gradient.",
             ),
         ),
     ),

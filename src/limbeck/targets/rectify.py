@@ -33,7 +33,7 @@ def rectify_logits(teacher_logits: Tensor, labels: Tensor) -> Tensor:
     if teacher_logits.ndim != 2 or labels.shape != teacher_logits.shape[:1]:
         got = f"{tuple(teacher_logits.shape)} and {tuple(labels.shape)}"
         raise UserError(f"teacher_logits and labels: got {got}, expected (N, C) and (N,)")
-    true = labels[:, None]
+    true = labels.long()[:, None]
     top, best = teacher_logits.max(dim=1, keepdim=True)
     true_logit = teacher_logits.gather(1, true)
     # Where the true class ties for the maximum, writing it back to itself makes the exchange a no-op.

@@ -46,7 +46,7 @@ def revise_logits(teacher_logits: Tensor, labels: Tensor, *, eta: float = 0.8) -
     """
     _check(teacher_logits, labels, eta)
     logits = teacher_logits if teacher_logits.dtype == torch.float64 else teacher_logits.float()
-    log_p, true = F.log_softmax(logits, dim=1), labels[:, None]
+    log_p, true = F.log_softmax(logits, dim=1), labels.long()[:, None]
     p_true, p_max = log_p.gather(1, true).exp(), log_p.max(dim=1, keepdim=True).values.exp()
     kept = eta / (p_max - p_true + 1)
     revised = (log_p + kept.log()).scatter(1, true, (kept * p_true + 1 - kept).log())

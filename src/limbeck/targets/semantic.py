@@ -80,6 +80,7 @@ def semantic_smoothing(labels: Tensor, prior: Tensor, *, alpha: float = 0.1) -> 
 
 
 def _mixed(labels: Tensor, prior: Tensor, alpha: float) -> Tensor:
+    labels = labels.long()
     rows = alpha * prior[labels]
     return rows.scatter_add(1, labels[:, None], torch.full_like(rows[:, :1], 1 - alpha))
 

@@ -32,7 +32,7 @@ def virtual_probabilities(labels: Tensor, num_classes: int, *, correct: float = 
     if not 0 < correct < 1:
         raise UserError(f"correct: got {correct}, expected a number between 0 and 1, both excluded")
     others = torch.full((len(labels), num_classes), (1 - correct) / (num_classes - 1), device=labels.device)
-    return others.scatter(1, labels[:, None], correct)
+    return others.scatter(1, labels.long()[:, None], correct)
 
 
 def virtual_logits(labels: Tensor, num_classes: int, *, correct: float = 0.99) -> Tensor:

@@ -56,7 +56,7 @@ def sp(student, teacher, weight):
     return ((one - other) ** 2).sum() / len(student) ** 2
 
 
-def rkd(student, teacher, weight, distance=25, angle=50):
+def rkd(student, teacher, weight, distance=25, angle=50, nearest=1.0):
     n = len(student)
     student, teacher = student.reshape(n, -1), teacher.reshape(n, -1)
     total = weight.sum()
@@ -67,12 +67,11 @@ def rkd(student, teacher, weight, distance=25, angle=50):
         d = np.array([[np.linalg.norm(a - b) for b in x] for a in x])
         others = np.outer(weight, weight) * (1 - np.eye(n))
         mean = (others * d).sum() / others.sum() if others.sum() else 0
-        return d / mean if mean else d
+        return d / max(mean, nearest)
 
     def cosine(x, i, j, k):
         a, b = x[j] - x[i], x[k] - x[i]
-        size = np.linalg.norm(a) * np.linalg.norm(b)
-        return a @ b / size if size else 0.0
+        return a @ b / max(np.linalg.norm(a), nearest) / max(np.linalg.norm(b), nearest)
 
     by_distance = (np.outer(weight, weight) * huber(distances(student) - distances(teacher))).sum() / total**2
     by_angle = sum(

@@ -57,6 +57,11 @@ FUNCTIONS = {
     "at p=1": (lambda s, t, **k: at_loss(s, t, power=1, **k), lambda s, t, w: reference.at(s, t, w, 1), (6, 3, 7)),
     "sp": (sp_loss, reference.sp, (6, 3, 7)),
     "rkd": (rkd_loss, reference.rkd, (2, 3)),
+    "rkd of samples far apart": (
+        lambda s, t, **k: rkd_loss(50 * s, 50 * t, **k),
+        lambda s, t, w: reference.rkd(s, t, w, nearest=1e-9),
+        (2, 3),
+    ),
     "rkd other weights": (
         lambda s, t, **k: rkd_loss(s, t, distance=1, angle=2, **k),
         lambda s, t, w: reference.rkd(s, t, w, 1, 2),
@@ -131,10 +136,10 @@ def test_reviewkd_is_its_figure_written_out():
     student, teacher = batches(STUDENT), batches(TEACHER, seed=1)
     shallow, deep, vector = module.fusions
     bn = lambda maps, norm: maps / np.sqrt(1 + norm.eps)  # noqa: E731 - untrained statistics
-    fused = bn(vector.reduce[0](student[1].mean((2, 3), keepdim=True)), vector.reduce[1])
-    total = hierarchical_context_loss(
-        bn(vector.expand[0](fused), vector.expand[1]), teacher[1].mean((2, 3), keepdim=True)
-    )
+    # The classifier's vectors: the last maps, which lie in front of their ReLU, averaged behind it.
+    one, other = (maps[1].clamp_min(0).mean((2, 3), keepdim=True) for maps in (student, teacher))
+    fused = bn(vector.reduce[0](one), vector.reduce[1])
+    total = hierarchical_context_loss(bn(vector.expand[0](fused), vector.expand[1]), other)
     for fusion, own, other in ((deep, student[1], teacher[1]), (shallow, student[0], teacher[0])):
         mixed = bn(fusion.reduce[0](own), fusion.reduce[1])
         up = fused.repeat_interleave(own.shape[2] // fused.shape[2], 2).repeat_interleave(
@@ -272,16 +277,20 @@ def test_teacher_is_neither_written_to_nor_differentiated(loss):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_compiles_as_one_graph(loss):
+def test_compiles_as_one_graph_with_the_same_gradients(loss):
     module = made(loss, dtype=torch.float32).eval()
     student, teacher = batches(STUDENT, dtype=torch.float32), batches(TEACHER, seed=1, dtype=torch.float32)
+    wanted = [*(feature.requires_grad_(True) for feature in student), *module.parameters()]
     compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
     more = torch.arange(7) % 3, torch.arange(7) % 2 == 0, torch.arange(7)
-    torch.manual_seed(0)
-    value = compiled(student, teacher, *more)
-    if loss is not CRDLoss:  # which draws its negatives
-        torch.testing.assert_close(value, module(student, teacher, *more))
-    assert value.isfinite()
+    found = []
+    for call in (compiled, module):
+        torch.manual_seed(0)
+        value = call(student, teacher, *more)
+        found.append([value, *torch.autograd.grad(value, wanted)])
+    assert all(tensor.isfinite().all() for tensor in found[0])
+    assert any(gradient.any() for gradient in found[0][1:])
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -309,7 +318,8 @@ def test_a_student_that_equals_its_teacher_has_no_loss(loss):
     ],
 )
 def test_what_a_relation_does_not_see(loss, change):
-    module, student, teacher = made(loss), batches(STUDENT), batches(TEACHER, seed=1)
+    # Far above what counts as next to nothing.
+    module, student, teacher = made(loss), [10 * f for f in batches(STUDENT)], batches(TEACHER, seed=1)
     torch.testing.assert_close(module([change(f) for f in student], teacher), module(student, teacher))
 
 

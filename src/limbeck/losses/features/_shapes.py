@@ -159,20 +159,29 @@ def safe(total: Tensor) -> Tensor:
     return torch.where(total > 0, total, 1)
 
 
-def unit(values: Tensor, dim: int = -1) -> Tensor:
+def unit(values: Tensor, dim: int = -1, *, least: Tensor | float = 0.0) -> Tensor:
     """Scale to Euclidean length 1 along ``dim``; what is zero stays zero, and has no gradient.
 
     The largest entry is divided out first, so that no square over- or underflows; the result does not depend on it.
+
+    Args:
+        values: Vectors along ``dim``.
+        dim: Where they lie.
+        least: What is shorter is divided by this instead of its length, so that its gradient is bounded; a number, or
+            a tensor that broadcasts with ``dim`` kept.
 
     Example:
         >>> unit(torch.tensor([[3., 4.], [0., 0.]]))
         tensor([[0.6000, 0.8000],
                 [0.0000, 0.0000]])
+        >>> unit(torch.tensor([[.3, .4]]), least=1.0)
+        tensor([[0.3000, 0.4000]])
     """
     if not values.numel():
         return values
     largest = values.detach().abs().amax(dim, keepdim=True)
     counts = largest > _NOTHING
-    values = torch.where(counts, values / torch.where(counts, largest, 1), 0)
-    squares = values.square().sum(dim, keepdim=True)
-    return values * torch.rsqrt(torch.where(counts, squares, 1))
+    largest = torch.where(counts, largest, 1)
+    values = torch.where(counts, values / largest, 0)
+    lengths = torch.where(counts, values.square().sum(dim, keepdim=True), 1).sqrt()
+    return values / torch.maximum(lengths, (least / largest).expand_as(lengths))

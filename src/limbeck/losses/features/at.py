@@ -9,12 +9,16 @@ from limbeck.losses._rows import full, row_mean
 from limbeck.losses.features._shapes import check_pair, kind, same_size, unit
 from limbeck.losses.features.base import PairLoss
 
+# Activations below this count as if they had this size, so that no direction of next to nothing is followed [ours].
+_LEAST = 0.01
+
 
 def _attention(feature: Tensor, power: float) -> Tensor:
     # The map's scale cancels when it is normalised: dividing it out first keeps the powers in range.
     largest = feature.detach().abs().flatten(1).amax(1).clamp_min(1e-20)
     scaled = feature / largest.view(-1, *[1] * (feature.ndim - 1))
-    return unit(scaled.abs().pow(power).mean(1 if feature.ndim == 4 else 2).flatten(1))
+    attention = scaled.abs().pow(power).mean(1 if feature.ndim == 4 else 2).flatten(1)
+    return unit(attention, least=(_LEAST / largest[:, None]).pow(power))
 
 
 def at_loss(student: Tensor, teacher: Tensor, *, power: float = 2.0, weight: Tensor | None = None) -> Tensor:

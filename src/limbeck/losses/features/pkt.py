@@ -7,10 +7,12 @@ from limbeck.losses.features._shapes import check_pair, pooled, row_weights, saf
 from limbeck.losses.features.base import PairLoss
 
 _EPS = 1e-7
+# Vectors shorter than this count as if they had this length, so that no direction of nothing is followed [ours].
+_LEAST = 0.05
 
 
 def _neighbours(feature: Tensor, weight: Tensor) -> Tensor:
-    vectors = unit(feature.flatten(1))
+    vectors = unit(feature.flatten(1), least=_LEAST)
     kernel = ((vectors @ vectors.T + 1) / 2).clamp_min(0)
     return kernel / safe((kernel * weight).sum(1, keepdim=True))
 

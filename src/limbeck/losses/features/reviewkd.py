@@ -106,7 +106,8 @@ class ReviewKDLoss(FeatureLoss):
         student_shapes: Shapes of the student's maps, shallow to deep.
         teacher_shapes: Shapes of the teacher's maps, shallow to deep.
         num_samples: Not needed.
-        embedding: Whether the average of the deepest map is one more layer, the deepest, as in the released code.
+        embedding: Whether the average of the deepest map after its ReLU, the vector that a classifier sees, is one more
+            layer, the deepest, as in the released code. Of a map in front of its ReLU the negative values are left out.
 
     Raises:
         UserError: If a feature is no map.
@@ -153,4 +154,4 @@ class ReviewKDLoss(FeatureLoss):
         return torch.stack(losses).sum()
 
     def _levels(self, maps: list[Tensor]) -> list[Tensor]:
-        return [*maps, pooled(maps[-1])[..., None, None]] if self.embedding else maps
+        return [*maps, pooled(F.relu(maps[-1]))[..., None, None]] if self.embedding else maps

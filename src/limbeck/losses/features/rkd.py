@@ -1,6 +1,7 @@
 """Relational knowledge distillation: distances between two samples, and angles between three."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,32 +11,46 @@ from limbeck.losses._rows import full
 from limbeck.losses.features._shapes import check_pair, pooled, row_weights, safe, unit
 from limbeck.losses.features.base import PairLoss
 
+# Samples nearer to each other than this count as if they were this far apart, so that rows which are all but identical
+# have a moderate gradient [ours].
+_NEAREST = 1.0
 
-def _offsets(feature: Tensor) -> Tensor:
-    """(N, N, D): from each sample to each other, by one common factor so that no square overflows."""
+
+class _Offsets(NamedTuple):
+    """(N, N, D): from each sample to each other, by one common factor so that no square overflows.
+
+    ``nearest`` is the least distance, by the same factor.
+    """
+
+    values: Tensor
+    nearest: Tensor
+
+
+def _offsets(feature: Tensor) -> _Offsets:
     flat = feature.flatten(1)
-    offsets = flat[None] - flat[:, None]
-    return offsets / offsets.detach().abs().amax().clamp_min(1e-20) if offsets.numel() else offsets
+    values = flat[None] - flat[:, None]
+    largest = values.detach().abs().amax().clamp_min(1e-20) if values.numel() else values.new_ones(())
+    return _Offsets(values / largest, _NEAREST / largest)
 
 
-def _distances(offsets: Tensor, pairs: Tensor) -> Tensor:
-    squares = offsets.square().sum(2)
+def _distances(offsets: _Offsets, pairs: Tensor) -> Tensor:
+    squares = offsets.values.square().sum(2)
     apart = squares > 0
     distances = torch.where(apart, torch.where(apart, squares, 1).sqrt(), 0)
     others = pairs * (1 - torch.eye(len(pairs), dtype=pairs.dtype, device=pairs.device))
     mean = (others * distances).sum() / safe(others.sum())
-    return distances / safe(mean)
+    return distances / torch.maximum(mean, offsets.nearest)
 
 
-def _by_distance(student: Tensor, teacher: Tensor, weight: Tensor) -> Tensor:
+def _by_distance(student: _Offsets, teacher: _Offsets, weight: Tensor) -> Tensor:
     pairs = weight[:, None] * weight
     errors = F.smooth_l1_loss(_distances(student, pairs), _distances(teacher, pairs), reduction="none")
     return (pairs * errors).sum() / safe(weight.sum() ** 2)
 
 
-def _by_angle(student: Tensor, teacher: Tensor, weight: Tensor) -> Tensor:
-    student, teacher = unit(student), unit(teacher)
-    errors = F.smooth_l1_loss(student @ student.mT, teacher @ teacher.mT, reduction="none")
+def _by_angle(student: _Offsets, teacher: _Offsets, weight: Tensor) -> Tensor:
+    one, other = (unit(side.values, least=side.nearest) for side in (student, teacher))
+    errors = F.smooth_l1_loss(one @ one.mT, other @ other.mT, reduction="none")
     return torch.einsum("i,j,k,ijk->", weight, weight, weight, errors) / safe(weight.sum() ** 3)
 
 

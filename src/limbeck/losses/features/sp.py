@@ -6,12 +6,18 @@ from limbeck.losses._rows import full
 from limbeck.losses.features._shapes import check_pair, row_weights, safe, unit
 from limbeck.losses.features.base import PairLoss
 
+# Activations below this count as if they had this size, so that no direction of next to nothing is followed [ours].
+_LEAST = 0.05
+
 
 def _similarities(feature: Tensor, weight: Tensor) -> Tensor:
     flat = feature.flatten(1)
+    if not flat.numel():
+        return flat @ flat.T
     # One factor for all rows cancels when the similarities' rows are normalised.
-    flat = flat / flat.detach().abs().amax().clamp_min(1e-20) if flat.numel() else flat
-    return unit((flat @ flat.T) * weight.sqrt())
+    largest = flat.detach().abs().amax().clamp_min(1e-20)
+    flat = flat / largest
+    return unit((flat @ flat.T) * weight.sqrt(), least=(_LEAST / largest).square())
 
 
 def sp_loss(student: Tensor, teacher: Tensor, *, weight: Tensor | None = None) -> Tensor:
