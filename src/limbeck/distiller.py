@@ -13,6 +13,7 @@ from limbeck.beside import Beside
 from limbeck.errors import RunError, UserError
 from limbeck.featuring import Featuring, Sources
 from limbeck.losses import AdversarialLoss
+from limbeck.losses._module import LossModule
 from limbeck.losses._rows import check_labels, check_logits, full
 from limbeck.methods import Method, Term
 from limbeck.methods.method import free_name
@@ -286,7 +287,7 @@ class Distiller(nn.Module):
         for modifier in self.modifiers:
             if modifier.follows_epochs and self.epochs is None:
                 raise UserError(f"method {self.method.name!r}: follows the epochs, pass epochs= to Distiller")
-            before = Modified(rows.student, rows.teacher) if modifier.ignores_scale else rows
+            before = Modified(*rows.undivided) if modifier.ignores_scale else rows
             after = modifier(before.student, before.teacher, labels, epoch / (self.epochs or 1))
             factor, temperature = before.factor * after.factor, before.temperature * after.temperature
             rows = Modified(after.student, after.teacher, factor, temperature)
@@ -358,7 +359,9 @@ def _compared(
     """Return a loss of logits, and what it is multiplied by for the temperature in front of it."""
     if term.takes_temperature:
         return loss(*rows.undivided, labels, weight, rows.temperature), 1.0
-    return loss(rows.student, rows.teacher, labels, weight), rows.factor if term.scales_with_temperature else 1.0
+    divided = {"divided_by": rows.temperature} if isinstance(loss, LossModule) else {}
+    value = loss(rows.student, rows.teacher, labels, weight, **divided)
+    return value, rows.factor if term.scales_with_temperature else 1.0
 
 
 def _check_finite(logits: Tensor, whose: str) -> None:

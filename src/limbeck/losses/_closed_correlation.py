@@ -49,9 +49,9 @@ def _norms(sums: Tensor, least: Tensor) -> _Norms:
     return _Norms(free, bounded, torch.mul(bounded[0], bounded[1]).add_(EPS))
 
 
-def _least_norms(rows: Tensor, columns: Columns, least: float) -> Tensor:
+def _least_norms(rows: Tensor, columns: Columns, least: Tensor | float) -> Tensor:
     """Return (2, N + C) bounds of the rows' and the columns' norms, by their relative spread."""
-    of_rows = rows.new_full((2, rows.shape[1]), least / columns.numbers.shape[1] ** 0.5)
+    of_rows = rows.new_ones(2, rows.shape[1]) * (least / columns.numbers.shape[1] ** 0.5)
     return torch.cat([of_rows, columns.numbers[:2] * (columns.total.sqrt() * least)], dim=1)
 
 
@@ -106,14 +106,16 @@ def _gradient(
     return grad
 
 
-def _with_the_mean(sums: Tensor, norms: _Norms, columns: Columns, least: float) -> Tensor:
+def _with_the_mean(sums: Tensor, norms: _Norms, columns: Columns, least: Tensor | float) -> Tensor:
     """Return (C,) what a column's distance gains with each of its probabilities, by the bound that follows its mean."""
     classes = columns.numbers.shape[1]
     of_columns = norms.bounded[1] / norms.products.square() * sums[2] * (norms.free[0] < norms.bounded[0])
     return of_columns[-classes:] * (least * columns.total.clamp_min(1e-30).rsqrt())
 
 
-def _pulls(sums: Tensor, norms: _Norms, columns: Columns, weight: Tensor | None, least: float) -> tuple[Tensor, Tensor]:
+def _pulls(
+    sums: Tensor, norms: _Norms, columns: Columns, weight: Tensor | None, least: Tensor | float
+) -> tuple[Tensor, Tensor]:
     """Return what :func:`_gradient` wants of rows and columns, but for factors that are the same for all of either."""
     means, classes = columns.numbers[:2], columns.numbers.shape[1]
     factors = _factors(sums, norms, _varies(sums, means, columns.total))
@@ -139,7 +141,7 @@ class _Distances(torch.autograd.Function):
         gather: bool,
         weight: Tensor | None,
         scales: tuple[float, float],
-        min_spread: float,
+        min_spread: Tensor | float,
     ) -> tuple[Tensor, Tensor, Tensor]:
         blocks, like = cut(student), full(student[:0])
         weight = None if weight is None else weight.to(like.dtype)
@@ -184,7 +186,7 @@ def closed_distances(
     gather: bool,
     weight: Tensor | None,
     scales: tuple[float, float],
-    min_spread: float,
+    min_spread: Tensor | float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the scaled sum of two terms and the terms: the mean distance between rows and that between columns.
 

@@ -11,7 +11,7 @@ from limbeck.losses._spread import relative_spread
 EPS = 1e-8
 
 
-def _correlation(a: Tensor, b: Tensor, dim: int, least: float, count: Tensor | None = None) -> Tensor:
+def _correlation(a: Tensor, b: Tensor, dim: int, least: Tensor | float, count: Tensor | None = None) -> Tensor:
     total = a.new_full((), a.shape[dim]) if count is None else count.sum()
     norms, sides = [], []
     for side in (a, b):
@@ -36,7 +36,7 @@ def correlation_distances(
     gather: bool,
     weight: Tensor | None,
     scales: tuple[float, float],
-    min_spread: float,
+    min_spread: Tensor | float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the scaled sum of two terms and the terms: the mean distance between rows and that between columns.
 

@@ -34,17 +34,23 @@ class LossModule(nn.Module):
         labels: Tensor | None = None,
         weight: Tensor | None = None,
         temperature: Tensor | float = 1.0,
+        divided_by: Tensor | float = 1.0,
     ) -> Tensor:
         """Compute the loss; ``labels`` are accepted like in every loss module, and not needed here.
 
-        A ``temperature`` that stands in front of the loss multiplies the loss's own, if it has one.
+        A ``temperature`` that stands in front of the loss multiplies the loss's own, if it has one. Logits that were
+        ``divided_by`` one already vary less by that, and so does the least spread of a loss that has one.
         """
-        return self._loss(student_logits, teacher_logits, weight=weight, **self._settings_at(temperature))
+        settings = self._settings_at(temperature, divided_by)
+        return self._loss(student_logits, teacher_logits, weight=weight, **settings)
 
-    def _settings_at(self, temperature: Tensor | float) -> dict[str, Any]:
-        if "temperature" not in self.settings:
-            return self.settings
-        return {**self.settings, "temperature": self.settings["temperature"] * temperature}
+    def _settings_at(self, temperature: Tensor | float, divided_by: Tensor | float) -> dict[str, Any]:
+        settings = dict(self.settings)
+        if "temperature" in settings:
+            settings["temperature"] = settings["temperature"] * temperature
+        if settings.get("min_spread"):
+            settings["min_spread"] /= divided_by.detach() if isinstance(divided_by, Tensor) else divided_by
+        return settings
 
     def extra_repr(self) -> str:
         """Describe the settings."""
@@ -68,6 +74,8 @@ class LabelledLossModule(LossModule):
         labels: Tensor | None = None,
         weight: Tensor | None = None,
         temperature: Tensor | float = 1.0,
+        divided_by: Tensor | float = 1.0,
     ) -> Tensor:
-        """Compute the loss; ``labels`` are needed here, and ``temperature`` is as in :class:`LossModule`."""
-        return self._loss(student_logits, teacher_logits, labels, weight=weight, **self._settings_at(temperature))
+        """Compute the loss; ``labels`` are needed here, and the temperatures are as in :class:`LossModule`."""
+        settings = self._settings_at(temperature, divided_by)
+        return self._loss(student_logits, teacher_logits, labels, weight=weight, **settings)

@@ -36,7 +36,7 @@ class Bounds(NamedTuple):
     scale: float
     variance: float
     norm: float
-    spread: float = 0.0
+    spread: Tensor | float = 0.0
 
 
 def row_distances(student: Tensor, teacher: Tensor, temperature: float, bounds: Bounds) -> Tensor:

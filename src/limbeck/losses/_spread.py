@@ -10,29 +10,36 @@ temperature, so that no bound exceeds what softened probabilities can reach.
 
 import math
 
+import torch
+from torch import Tensor
+
 from limbeck.errors import UserError
 
 # The least spread of logits that a relation follows, unless another is given; see benchmarks/results/spread-cpu.md.
 MIN_SPREAD = 1.0
 
 
-def check_min_spread(min_spread: float) -> None:
+def check_min_spread(min_spread: Tensor | float) -> None:
     """Raise ``UserError`` unless the least spread is a finite number of at least 0.
+
+    One that was divided by a modifier's temperature is a tensor; its value is not looked at, which would wait for the
+    device.
 
     Example:
         >>> check_min_spread(-1)
         Traceback (most recent call last):
         limbeck.errors.UserError: min_spread: got -1, expected a number of at least 0
     """
-    if not 0 <= min_spread < float("inf"):
+    if not isinstance(min_spread, Tensor) and not 0 <= min_spread < float("inf"):
         raise UserError(f"min_spread: got {min_spread}, expected a number of at least 0")
 
 
-def relative_spread(min_spread: float, temperature: float) -> float:
+def relative_spread(min_spread: Tensor | float, temperature: float) -> Tensor | float:
     """Return the least standard deviation of softened probabilities, as a share of their mean.
 
     Example:
         >>> round(relative_spread(0.5, 4.0), 4)
         0.1244
     """
-    return math.tanh(min_spread / temperature)
+    share = min_spread / temperature
+    return torch.tanh(share) if isinstance(share, Tensor) else math.tanh(share)

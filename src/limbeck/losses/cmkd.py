@@ -58,7 +58,7 @@ def _ranks(logits: Tensor, temperature: float, bounds: Bounds) -> Tensor:
     the temperature rises, up to 1 where there is no spread at all.
     """
     softest, sides = max(1.0, temperature), standardized(logits, bounds)
-    if bounds.spread:
+    if isinstance(bounds.spread, Tensor) or bounds.spread:
         share = (row_variance(logits) / bounds.spread**2).clamp_max(1)
         sides = sides * (temperature / (softest - (softest - temperature) * share))
     return softest / logits.shape[1] * soft_rank(sides, temperature=temperature)
@@ -75,7 +75,7 @@ def cmkd_parts(
     *,
     temperature: float = 4.0,
     rank_temperature: float = 0.1,
-    min_spread: float = MIN_SPREAD,
+    min_spread: Tensor | float = MIN_SPREAD,
 ) -> CMKDParts:
     """Compute what :func:`cmkd_loss` adds up, for each row.
 
@@ -127,7 +127,7 @@ def cmkd_loss(
     rank_temperature: float = 0.1,
     alpha: float = 1.0,
     beta: float = 1.0,
-    min_spread: float = MIN_SPREAD,
+    min_spread: Tensor | float = MIN_SPREAD,
     weight: Tensor | None = None,
 ) -> Tensor:
     r"""Match values where the teacher is certain, and the ranking of classes where it is not.
@@ -191,7 +191,7 @@ class CMKDLoss(LossModule):
         rank_temperature: float = 0.1,
         alpha: float = 1.0,
         beta: float = 1.0,
-        min_spread: float = MIN_SPREAD,
+        min_spread: Tensor | float = MIN_SPREAD,
     ) -> None:
         check_temperature(temperature)
         check_temperature(rank_temperature, "rank_temperature")

@@ -28,7 +28,7 @@ def dist_parts(
     *,
     temperature: float = 1.0,
     gather: bool = False,
-    min_spread: float = MIN_SPREAD,
+    min_spread: Tensor | float = MIN_SPREAD,
     weight: Tensor | None = None,
 ) -> DistParts:
     r"""Compute DIST's two terms, :math:`1 - \rho` between rows (inter-class) and between columns (intra-class).
@@ -77,7 +77,7 @@ def _terms(
     temperature: float,
     gather: bool,
     weight: Tensor | None,
-    min_spread: float,
+    min_spread: Tensor | float,
     scales: tuple[float, float] = (1.0, 1.0),
 ) -> tuple[Tensor, Tensor, Tensor]:
     check_pair(student_logits, teacher_logits)
@@ -101,7 +101,7 @@ def dist_loss(
     gamma: float = 1.0,
     scale: Scale = "code",
     gather: bool = False,
-    min_spread: float = MIN_SPREAD,
+    min_spread: Tensor | float = MIN_SPREAD,
     weight: Tensor | None = None,
 ) -> Tensor:
     r"""Match the teacher's relations: :math:`T^2 (\beta \, d_\mathrm{inter} + \gamma \, d_\mathrm{intra})`.
@@ -157,7 +157,7 @@ class DISTLoss(LossModule):
         gamma: float = 1.0,
         scale: Scale = "code",
         gather: bool = False,
-        min_spread: float = MIN_SPREAD,
+        min_spread: Tensor | float = MIN_SPREAD,
     ) -> None:
         check_temperature(temperature)
         check_min_spread(min_spread)
