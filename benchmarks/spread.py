@@ -1,6 +1,8 @@
 """The default of ``min_spread``: what a bound of nearly constant logits' gradients does to a student.
 
-    OMP_NUM_THREADS=1 python benchmarks/spread.py                       # 50 core minutes
+    OMP_NUM_THREADS=1 python benchmarks/spread.py --methods none,dist    # 15 core minutes
+    OMP_NUM_THREADS=1 python benchmarks/spread.py --methods lskd,cmkd --seeds 2 --out runs/spread-rows \\
+        --name spread-rows-cpu    # 10 core minutes
     OMP_NUM_THREADS=1 python benchmarks/spread.py --sets letters --seeds 1 --limit 5
 
 Each method that has the setting trains a small student at several values of it, with SGD and with Adam, from PyTorch's
@@ -269,7 +271,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> None:
-    """Train what is not done, and write the table after each data set's first run and at the end."""
+    """Train what is not done, and write the table after each run."""
     args = arguments()
     args.out.mkdir(parents=True, exist_ok=True)
     path, runs = args.out / "runs.jsonl", plan(args)[: args.limit]
