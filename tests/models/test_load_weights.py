@@ -121,6 +121,8 @@ def without(key: str) -> dict[str, Tensor]:
     return {name: value for name, value in source_state().items() if name != key}
 
 
+# torch itself remarks that it looks at a sparse tensor once more.
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor")
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
