@@ -118,8 +118,9 @@ def run(
     folder.check_place()
     with terminates_as_interrupt(), generators_kept():
         if resume and folder.finished and check_same(folder, recipe).training.epochs == recipe.training.epochs:
+            complete = _complete(folder, recipe)
             reporting.say(f"{folder.path}: is complete already")
-            return _complete(folder, recipe)
+            return complete
         with folder.held() as former:
             start = decide_start(folder, recipe, resume=resume, overwrite=overwrite)
             if former:
