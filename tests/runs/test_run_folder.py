@@ -188,6 +188,21 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(tiny, tmp_path, monkeyp
     assert limbeck.run(tiny, out=tmp_path / "run", resume=True).summary["epoch"] == 2
 
 
+def test_a_disk_that_is_full_from_the_start_leaves_a_folder_that_blocks_nothing(tiny, tmp_path, monkeypatch):
+    replace = os.fsync
+
+    def full(file):
+        if "recipe.yaml" in str(Path(f"/proc/self/fd/{file}").readlink()):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(file)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(RunError, match=r"recipe\.yaml: cannot be written"):
+            limbeck.run(tiny, out=tmp_path / "run")
+    assert limbeck.run(tiny, out=tmp_path / "run").summary["epoch"] == 2
+
+
 def test_files_have_the_permissions_of_the_umask(tiny, tmp_path):
     before = os.umask(0o022)
     try:

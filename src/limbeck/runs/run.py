@@ -138,6 +138,10 @@ def _train(recipe: Recipe, folder: RunFolder, start: Start, reporting: Reporting
         folder.abandon()
         raise
     except (RunError, KeyboardInterrupt) as error:
+        # What is left of a folder without its recipe, as where the disk is full, is no run to go on with.
+        if not (folder.path / "recipe.yaml").is_file():
+            folder.abandon()
+            raise
         with suppress(RunError):
             folder.log(f"failed: {error}" if isinstance(error, RunError) else "stopped")
         raise
