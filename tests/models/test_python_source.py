@@ -126,6 +126,7 @@ def test_mistakes(name: str, options: dict[str, object], expected: str) -> None:
         ("def f(:\n", "SyntaxError: "),
         ("1 / 0\n", "ZeroDivisionError: "),
         ("import limbeck_absent\n", "'limbeck_absent'"),
+        ("raise SystemExit(0)\n", "SystemExit: 0"),
     ],
 )
 def test_a_module_that_cannot_be_imported(folder: Path, source: str, expected: str) -> None:

@@ -164,6 +164,15 @@ def test_overwrite_deletes_the_comparison_and_nothing_else(tiny, tmp_path):
         limbeck.compare(tiny, out=tmp_path / "mine", jobs=1, overwrite=True)
 
 
+@pytest.mark.parametrize("how", ["resume", "overwrite"])
+def test_the_folder_of_a_run_is_not_turned_into_that_of_a_comparison(tiny, tmp_path, how):
+    limbeck.run(tiny, out=tmp_path / "run")
+    before = (tmp_path / "run" / "recipe.yaml").read_bytes()
+    with pytest.raises(UserError, match="holds a single run, expected the folder of a comparison"):
+        limbeck.compare(tiny, overrides={"compare.methods": "none"}, out=tmp_path / "run", jobs=1, **{how: True})
+    assert (tmp_path / "run" / "recipe.yaml").read_bytes() == before
+
+
 def test_one_process_works_in_a_comparisons_folder(tiny, tmp_path):
     (tmp_path / "c").mkdir()
     with (
@@ -237,6 +246,9 @@ def test_one_method_with_several_settings(recipe, tmp_path):
         ),
         ({"compare.methods": "none,dits"}, "compare: unknown method 'dits'"),
         ({"compare.seeds": 0}, "compare.seeds: got 0"),
+        ({"compare.seeds": 10**11}, "compare.seeds: got 100000000000"),
+        ({"compare.seeds": 2, "seed": 2**32 - 1}, "compare.seeds: got 2 from seed 4294967295 on, expected seeds below"),
+        ({"compare.methods": "kd,@x"}, "compare.methods: got '@x', expected a method's name in front of the @"),
         ({"compare.settings": {"kd": {"temperature": 0}}}, "kd.temperature: got 0"),
         ({"teacher": {"name": "resnet8"}}, "teacher resnet8: has no weights"),
         ({"training.batch_size": 100}, "training.batch_size: got 100"),

@@ -9,7 +9,7 @@ import limbeck
 from limbeck.errors import UserError
 from limbeck.runs import RunFolder, load_recipe
 from limbeck.runs.resuming import decide_start, meaning
-from limbeck.training import Engine
+from limbeck.training import Engine, resolve_precision
 from stopped_runs import assert_same_run, log, metrics, stopping
 
 
@@ -142,6 +142,24 @@ def test_a_lost_provenance_is_a_warning(stopped, tmp_path):
     (tmp_path / "run" / "provenance.json").unlink()
     stopped()
     assert "no provenance.json there" in log(tmp_path / "run")
+
+
+@pytest.mark.parametrize("content", ['{"data": 3}', "[]", "{}"])
+def test_a_provenance_of_something_else_counts_as_lost(stopped, tmp_path, content):
+    (tmp_path / "run" / "provenance.json").write_text(content)
+    stopped()
+    assert "no provenance.json there" in log(tmp_path / "run")
+
+
+@pytest.mark.skipif(resolve_precision("auto", "cpu") != "bf16", reason="this CPU has no bf16 that pays")
+def test_the_precision_in_which_the_teacher_answers_is_compared(tiny, tmp_path):
+    """A depthwise student trains in fp32 with `auto` too; the teacher's `auto` follows what is written."""
+    recipe = {**tiny, "method": "kd", "student": "timm:mobilenetv3_small_050"}
+    recipe["training"] = {**tiny["training"], "precision": "auto", "epochs": 1}
+    limbeck.run(recipe, out=tmp_path / "run")
+    changes = {"training.precision": "fp32", "training.epochs": 2}
+    with pytest.raises(UserError, match=r"^teacher\.precision: the run in \S+ has bf16, got fp32; expected the same"):
+        limbeck.run(recipe, overrides=changes, out=tmp_path / "run", resume=True)
 
 
 def test_a_complete_run_is_compared_too(tiny, tmp_path):

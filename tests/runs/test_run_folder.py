@@ -137,7 +137,7 @@ def test_a_run_that_failed_later_is_replaced_on_purpose_only(tiny, tmp_path):
     assert limbeck.run(tiny, out=tmp_path / "run", overwrite=True).summary["epoch"] == 2
 
 
-@pytest.mark.parametrize("content", ["", '{"epoch": 2, "test.acc', "[1]"])
+@pytest.mark.parametrize("content", ["", '{"epoch": 2, "test.acc', "[1]", '{"epoch": 2}'])
 def test_a_damaged_summary_is_written_again(tiny, tmp_path, content):
     before = limbeck.run(tiny, out=tmp_path / "run").summary
     (tmp_path / "run" / "summary.json").write_text(content)
@@ -188,6 +188,21 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_file(tiny, tmp_path, monkeyp
     assert limbeck.run(tiny, out=tmp_path / "run", resume=True).summary["epoch"] == 2
 
 
+def test_a_disk_that_is_full_from_the_start_leaves_a_folder_that_blocks_nothing(tiny, tmp_path, monkeypatch):
+    replace = os.fsync
+
+    def full(file):
+        if "recipe.yaml" in str(Path(f"/proc/self/fd/{file}").readlink()):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(file)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(RunError, match=r"recipe\.yaml: cannot be written"):
+            limbeck.run(tiny, out=tmp_path / "run")
+    assert limbeck.run(tiny, out=tmp_path / "run").summary["epoch"] == 2
+
+
 def test_files_have_the_permissions_of_the_umask(tiny, tmp_path):
     before = os.umask(0o022)
     try:
@@ -218,6 +233,27 @@ def test_tensors_that_cannot_be_stored_are_refused_before_the_training(tiny, tmp
     with pytest.raises(UserError, match="student resnet8: 'odd' is a .*expected one that can be stored") as error:
         limbeck.run(tiny, out=tmp_path / "run")
     one_line(error)
+    assert not (tmp_path / "run").exists()
+
+
+class WithExtraState(Odd):
+    """A student whose state holds something else than tensors."""
+
+    def get_extra_state(self):
+        return {"steps": 1}
+
+
+def test_a_state_that_is_no_tensor_is_refused(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("limbeck.runs.setting.models.create", lambda *_, **__: WithExtraState(torch.eye(2)))
+    with pytest.raises(UserError, match="student resnet8: '_extra_state' is a dict, expected a tensor"):
+        limbeck.run(tiny, out=tmp_path / "run")
+
+
+def test_a_student_with_lazy_layers_is_refused(tiny, tmp_path, monkeypatch):
+    lazy = nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
+    monkeypatch.setattr("limbeck.runs.setting.models.create", lambda *_, **__: lazy)
+    with pytest.raises(UserError, match="student resnet8: '1.weight' has no size yet, expected"):
+        limbeck.run(tiny, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -60,6 +60,16 @@ def test_a_damaged_kept_teacher_is_one_line(tiny, tmp_path, content):
     assert "\n" not in str(error.value)
 
 
+def test_changed_weights_of_a_kept_teacher_are_noticed(tiny, tmp_path):
+    recipe = {**tiny, "method": "kd"}
+    limbeck.run(recipe, out=tmp_path / "run")
+    path = teachers(tmp_path)[0] / "teacher.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(UserError, match=r"is damaged, expected a kept teacher; delete it"):
+        limbeck.run(recipe, out=tmp_path / "other")
+
+
 def test_another_process_that_makes_the_same_is_waited_for(tmp_path):
     made, heard, started, ready = [], [], threading.Event(), threading.Event()
 

@@ -36,7 +36,7 @@ def _import(label: str, module: str) -> ModuleType:
             raise UserError(f"model {label!r}: importing {module!r} failed: {one_line(error)}") from error
         places = f"looked in the working folder {Path.cwd()} and in the installed packages"
         raise UserError(f"model {label!r}: importing {module!r} failed: {one_line(error)}; {places}") from error
-    except Exception as error:  # a user's module may raise anything while it is imported
+    except (Exception, SystemExit) as error:  # a user's module may raise anything while it is imported
         raise UserError(f"model {label!r}: importing {module!r} failed: {one_line(error)}") from error
 
 
@@ -170,5 +170,5 @@ def python_model(name: str, *, num_classes: int, in_channels: int, options: Mapp
 def _call(label: str, builder: Callable[..., Any], arguments: Mapping[str, object]) -> object:
     try:
         return builder(**arguments)
-    except Exception as error:  # a user's function may raise anything; its traceback stays chained
+    except (Exception, SystemExit) as error:  # a user's function may raise anything; its traceback stays chained
         raise UserError(f"model {label!r} could not be built: {one_line(error)}") from error

@@ -143,9 +143,12 @@ def _check(plans: Sequence[Planned], data: Data, *, resume: bool) -> None:
 
 
 def _plan(recipe: Recipe, folder: Path) -> list[Planned]:
+    seeds = recipe.compare.seeds
+    if recipe.seed + seeds > 2**32:
+        raise UserError(f"compare.seeds: got {seeds} from seed {recipe.seed} on, expected seeds below {2**32}")
     planned = []
     # Seeds outside, so that a comparison that is stopped early holds every method.
-    for seed in range(recipe.seed, recipe.seed + recipe.compare.seeds):
+    for seed in range(recipe.seed, recipe.seed + seeds):
         for name in recipe.compare.methods:
             # A run does not depend on what it is compared with, which may change when the comparison is resumed.
             changes = {"method": _method(recipe, name), "seed": seed, "compare": CompareSettings()}

@@ -42,6 +42,8 @@ class ComparisonFolder:
             return
         if not (self.path / "recipe.yaml").is_file():
             raise UserError(f"{self.path}: is not empty and holds no comparison, expected another --out")
+        if RunFolder(self.path).begun:
+            raise UserError(f"{self.path}: holds a single run, expected the folder of a comparison, or another --out")
         if not self.resume and not self.overwrite:
             ways = "--resume to go on with it, or --overwrite to replace it"
             raise UserError(f"{self.path}: holds a comparison, expected another --out, or {ways}")

@@ -35,6 +35,9 @@ _FILES = (
     "recipe.yaml",
 )
 
+# What a summary cannot be without.
+_FIGURES = {"epoch", "test.accuracy", "test.ece", "test.loss", "training.seconds"}
+
 
 def save_network(path: Path, network: nn.Module, about: Mapping[str, Any]) -> None:
     """Write a network's weights as safetensors, with ``about`` as JSON in the metadata.
@@ -71,6 +74,8 @@ def check_storable(network: nn.Module, role: str) -> None:
         limbeck.errors.UserError: student: 'weight' is a tensor without values (meta), expected one that can be stored
     """
     for name, tensor in network.state_dict().items():
+        if not isinstance(tensor, Tensor):
+            raise UserError(f"{role}: {name!r} is a {type(tensor).__name__}, expected a tensor")
         kind = "a tensor without values (meta)" if tensor.is_meta else f"a {tensor.layout} tensor"
         if tensor.is_meta or tensor.layout != torch.strided:
             raise UserError(f"{role}: {name!r} is {kind}, expected one that can be stored")
@@ -139,7 +144,11 @@ class RunFolder:
     @property
     def finished(self) -> bool:
         """Whether the folder holds a run that came to its end."""
-        return _read_json(self.path / "summary.json") is not None
+        return self._summary() is not None
+
+    def _summary(self) -> dict[str, Any] | None:
+        summary = _read_json(self.path / "summary.json")
+        return summary if summary is not None and summary.keys() >= _FIGURES else None
 
     @property
     def resumable(self) -> bool:
@@ -286,7 +295,8 @@ class RunFolder:
 
     def read_provenance(self) -> dict[str, Any] | None:
         """Read ``provenance.json``; None if it is not there, or damaged."""
-        return _read_json(self.path / "provenance.json")
+        groups = _read_json(self.path / "provenance.json")
+        return groups if groups and all(isinstance(group, dict) for group in groups.values()) else None
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write ``summary.json``; its presence says that the run is complete, so it is written last."""
@@ -299,7 +309,7 @@ class RunFolder:
             UserError: If the run is not complete.
         """
         path = self.path / "summary.json"
-        summary = _read_json(path)
+        summary = self._summary()
         if summary is None and path.exists():
             raise UserError(f"{path}: is damaged, expected the summary of a complete run; --resume writes it again")
         if summary is None:

@@ -14,6 +14,7 @@ from limbeck.data import Data, fingerprint
 from limbeck.errors import UserError
 from limbeck.runs.code import code_hash
 from limbeck.runs.recipe import Recipe
+from limbeck.runs.teachers import teacher_precisions
 from limbeck.training import decide
 
 # What is compared, and what the line of an error calls it; what is not listed here only brings a warning.
@@ -22,6 +23,7 @@ _DECIDES = {
     "code": "the code of the {name} is not that",
     "files": "the content of {name} is not that",
     "training": "{name} is not that",
+    "teacher": "{name} is not that",
 }
 
 
@@ -70,9 +72,17 @@ def provenance(recipe: Recipe, data: Data, networks: Mapping[str, nn.Module]) ->
         "code": {role: code_hash(net, str(_settings(recipe, role).name)) for role, net in networks.items()},
         "files": dict(_files(recipe, networks)),
         "training": training.model_dump(mode="json", include={"device", "precision", "channels_last"}),
+        "teacher": _teacher(recipe),
         "versions": versions(),
         "threads": {"number": torch.get_num_threads()},
     }
+
+
+def _teacher(recipe: Recipe) -> dict[str, str]:
+    if recipe.source() not in ("live", "self"):
+        return {}
+    # With `auto` it follows training.precision as it is written, not as it is resolved for the student.
+    return {"precision": "/".join(teacher_precisions(recipe))}
 
 
 def _settings(recipe: Recipe, role: str) -> Any:
@@ -146,6 +156,6 @@ def check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any], folder: P
 def _refusal(change: Change, folder: Path) -> str:
     what = _DECIDES[change.group].format(name=change.name)
     line = f"{change.group}: {what} with which the run in {folder} began"
-    if change.group == "training":
-        line = f"training.{change.name}: the run in {folder} has {change.before}, got {change.now}"
+    if change.group in ("training", "teacher"):
+        line = f"{change.group}.{change.name}: the run in {folder} has {change.before}, got {change.now}"
     return f"{line}; expected the same to go on, or --overwrite to begin again"

@@ -14,6 +14,7 @@ from limbeck.validation import Settings, validated
 
 # Method, seed and what marks a temporary file stand in the same name, of which most file systems take 255 bytes.
 _LONGEST_NAME = 100
+_MOST_SEEDS = 10_000
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 # Of one pixel alone no crop, scale or spread can be taken.
@@ -271,7 +272,7 @@ class CompareSettings(Settings):
     """
 
     methods: tuple[str, ...] = ("none", "kd", "dist")
-    seeds: Count = 1
+    seeds: Annotated[int, Field(ge=1, le=_MOST_SEEDS)] = 1
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     @field_validator("methods", mode="before")
@@ -293,7 +294,9 @@ class CompareSettings(Settings):
         return self
 
     def _check_label(self, name: str) -> None:
-        _, at, label = name.partition("@")
+        base, at, label = name.partition("@")
+        if at and not base:
+            raise UserError(f"methods: got {shortened(name)}, expected a method's name in front of the @")
         if at and not re.fullmatch(r"[\w-]{1,50}", label):
             raise UserError(
                 f"methods: got {shortened(name)}, expected letters, digits, _ and - behind the @ (up to 50)"

@@ -118,8 +118,9 @@ def run(
     folder.check_place()
     with terminates_as_interrupt(), generators_kept():
         if resume and folder.finished and check_same(folder, recipe).training.epochs == recipe.training.epochs:
+            complete = _complete(folder, recipe)
             reporting.say(f"{folder.path}: is complete already")
-            return _complete(folder, recipe)
+            return complete
         with folder.held() as former:
             start = decide_start(folder, recipe, resume=resume, overwrite=overwrite)
             if former:
@@ -137,6 +138,10 @@ def _train(recipe: Recipe, folder: RunFolder, start: Start, reporting: Reporting
         folder.abandon()
         raise
     except (RunError, KeyboardInterrupt) as error:
+        # What is left of a folder without its recipe, as where the disk is full, is no run to go on with.
+        if not (folder.path / "recipe.yaml").is_file():
+            folder.abandon()
+            raise
         with suppress(RunError):
             folder.log(f"failed: {error}" if isinstance(error, RunError) else "stopped")
         raise

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
 from limbeck import data as datasets
 from limbeck import models
@@ -253,4 +254,9 @@ def student_network(recipe: Recipe, data: Data, say: Callable[[str], None] = lam
     Raises:
         UserError: If it cannot be made.
     """
-    return create_network(recipe.student, data, role="student", seed=recipe.seed, say=say)
+    student = create_network(recipe.student, data, role="student", seed=recipe.seed, say=say)
+    for name, parameter in student.named_parameters():
+        if isinstance(parameter, UninitializedParameter):
+            got = f"student {recipe.student.name}: {name!r} has no size yet"
+            raise UserError(f"{got}, expected a network without lazy layers")
+    return student

@@ -52,7 +52,8 @@ def _write(state: dict[str, Any], path: Path) -> None:
         torch.save(state, path)
     except RuntimeError as error:
         # What torch raises where a write fails.
-        raise OSError(str(error).partition("\n")[0][:200]) from error
+        reason = str(error).partition("\n")[0][:200]
+        raise OSError(f"writing ended early, as on a full disk: {reason}") from error
     _seal(path)
 
 
