@@ -8,7 +8,9 @@ import pytest
 import limbeck
 from limbeck.errors import UserError
 from limbeck.runs import RunFolder, load_recipe
+from limbeck.runs.provenance import changes, provenance
 from limbeck.runs.resuming import decide_start, meaning
+from limbeck.runs.setting import load_data, student_network
 from limbeck.training import Engine
 from stopped_runs import assert_same_run, log, metrics, stopping
 
@@ -136,6 +138,41 @@ def test_another_version_or_number_of_threads_is_a_warning(stopped, tmp_path):
     stopped()
     assert "versions.limbeck: the run in" in log(tmp_path / "run")
     assert "began with 99, goes on with" in log(tmp_path / "run")
+
+
+def test_the_teachers_precision_counts_as_what_it_comes_to(stopped, tmp_path):
+    refused(stopped, r"^teacher\.precision: the run in \S+run has fp32, got bf16; expected the same",
+            teacher__precision="bf16")  # fmt: skip
+    assert stopped(teacher__precision="fp32").summary["epoch"] == 2
+
+
+def test_a_self_teachers_precision_counts(tiny, tmp_path):
+    recipe = {**tiny, "method": "kd", "teacher": {"source": "self"}}
+    limbeck.run(recipe, out=tmp_path / "run")
+    with pytest.raises(UserError, match=r"^teacher\.precision: the run in \S+run has fp32, got bf16"):
+        limbeck.run(recipe, overrides={"teacher.precision": "bf16"}, out=tmp_path / "run", resume=True)
+
+
+def test_a_precision_that_changes_the_teachers_alone_is_named(tiny, tmp_path, monkeypatch):
+    # A depthwise student is trained in fp32 either way; its teacher answers in bf16 with auto.
+    monkeypatch.setattr("limbeck.training.device._has_fast_bf16", lambda _: True)
+    training = {**tiny["training"], "precision": "auto", "epochs": 1}
+    short = {**tiny["data"], "train_limit": 20}
+    recipe = {**tiny, "data": short, "method": "kd", "student": "mobilenetv2", "training": training}
+    limbeck.run(recipe, out=tmp_path / "run")
+    with pytest.raises(UserError, match=r"^teacher\.precision: the run in \S+run has bf16, got fp32"):
+        limbeck.run(recipe, overrides={"training.precision": "fp32"}, out=tmp_path / "run", resume=True)
+
+
+def test_each_of_several_teachers_has_its_own_precision(tiny):
+    def of_members(*precisions):
+        members = [{**tiny["teacher"], "seed": n, "precision": each} for n, each in enumerate(precisions)]
+        recipe = load_recipe({**tiny, "method": "kd", "teacher": {"members": members}})
+        data = load_data(recipe.data)
+        return provenance(recipe, data, {"student": student_network(recipe, data)})
+
+    (change,) = changes(of_members("fp32", "bf16", "bf16"), of_members("fp32", "bf16", "fp32"))
+    assert change == ("precision", "teacher.members.2.precision", "bf16", "fp32")
 
 
 def test_a_lost_provenance_is_a_warning(stopped, tmp_path):

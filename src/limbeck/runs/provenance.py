@@ -14,6 +14,7 @@ from limbeck.data import Data, fingerprint
 from limbeck.errors import UserError
 from limbeck.runs.code import code_hash
 from limbeck.runs.recipe import Recipe
+from limbeck.runs.teachers import precision_by_network
 from limbeck.training import decide
 
 # What is compared, and what the line of an error calls it; what is not listed here only brings a warning.
@@ -22,6 +23,7 @@ _DECIDES = {
     "code": "the code of the {name} is not that",
     "files": "the content of {name} is not that",
     "training": "{name} is not that",
+    "precision": "{name} is not that",
 }
 
 
@@ -70,6 +72,7 @@ def provenance(recipe: Recipe, data: Data, networks: Mapping[str, nn.Module]) ->
         "code": {role: code_hash(net, str(_settings(recipe, role).name)) for role, net in networks.items()},
         "files": dict(_files(recipe, networks)),
         "training": training.model_dump(mode="json", include={"device", "precision", "channels_last"}),
+        "precision": {f"{role}.precision": precision for role, precision in precision_by_network(recipe).items()},
         "versions": versions(),
         "threads": {"number": torch.get_num_threads()},
     }
@@ -128,7 +131,7 @@ def check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any], folder: P
         A line for each change that may alter the numbers a little, such as another version of a package.
 
     Raises:
-        UserError: If data, code, a file, the device, the precision or the memory format changed.
+        UserError: If data, code, a file, the device, a precision or the memory format changed.
 
     Example:
         >>> check_unchanged({"threads": {"number": 1}}, {"threads": {"number": 2}}, Path("runs/kd"))
@@ -146,6 +149,7 @@ def check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any], folder: P
 def _refusal(change: Change, folder: Path) -> str:
     what = _DECIDES[change.group].format(name=change.name)
     line = f"{change.group}: {what} with which the run in {folder} began"
-    if change.group == "training":
-        line = f"training.{change.name}: the run in {folder} has {change.before}, got {change.now}"
+    if change.group in ("training", "precision"):
+        key = change.name if change.group == "precision" else f"training.{change.name}"
+        line = f"{key}: the run in {folder} has {change.before}, got {change.now}"
     return f"{line}; expected the same to go on, or --overwrite to begin again"

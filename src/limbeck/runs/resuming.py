@@ -26,6 +26,7 @@ _ASIDE = frozenset(
         "data.workers",
         "student.weights",
         "teacher.weights",
+        "teacher.precision",
         "teacher.cache",
         "teacher.cache_limit_gb",
         "training.device",

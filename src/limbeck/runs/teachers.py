@@ -125,8 +125,7 @@ def check_teacher(recipe: Recipe, data: Data) -> dict[str, nn.Module]:
     Raises:
         UserError: If it cannot be made, or does not fit the data.
     """
-    if recipe.source() in ("live", "self"):
-        teacher_precisions(recipe)
+    precision_by_network(recipe)
     match recipe.source():
         case "live":
             return {where: _network(settings, data, where) for where, settings in _networks(recipe)}
@@ -157,6 +156,25 @@ def _answers_in(recipe: Recipe, settings: NetworkTeacherSettings, where: str) ->
     return resolve_precision(wanted, resolve_device(recipe.training.device), key=key)
 
 
+def precision_by_network(recipe: Recipe) -> dict[str, Precision]:
+    """Return the precision that each network of a recipe's live or self-teacher computes its logits in, by its key.
+
+    Empty for other sources of logits.
+
+    Raises:
+        UserError: If the device lacks one of them.
+
+    Example:
+        >>> from limbeck.runs import load_recipe
+        >>> precision_by_network(load_recipe("quickstart", {"teacher.precision": "fp32"}))
+        {'teacher': 'fp32'}
+    """
+    if recipe.source() not in ("live", "self"):
+        return {}
+    networks = [("teacher", recipe.teacher)] if recipe.source() == "self" else _networks(recipe)
+    return {where: _answers_in(recipe, settings, where) for where, settings in networks}
+
+
 def teacher_precisions(recipe: Recipe) -> list[Precision]:
     """List the precisions that the networks of a recipe's live or self-teacher answer in, each once.
 
@@ -168,8 +186,7 @@ def teacher_precisions(recipe: Recipe) -> list[Precision]:
         >>> teacher_precisions(load_recipe("quickstart", {"teacher.precision": "fp32"}))
         ['fp32']
     """
-    networks = [("teacher", recipe.teacher)] if recipe.source() == "self" else _networks(recipe)
-    return list(dict.fromkeys(_answers_in(recipe, settings, where) for where, settings in networks))
+    return list(dict.fromkeys(precision_by_network(recipe).values()))
 
 
 def _networks(recipe: Recipe) -> list[tuple[str, TeacherSettings]]:
