@@ -1,6 +1,7 @@
 """Going on with a run: what may differ, what is named, and that the numbers are those of a run that never stopped."""
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -202,6 +203,16 @@ def test_more_epochs_may_be_asked_for_and_fewer_not(tiny, tmp_path):
     assert "going on after epoch 2 of 4\n" in lines
     with pytest.raises(UserError, match=r"^training\.epochs: the run in \S+ has 4, got 3; expected at least as many"):
         limbeck.run(recipe, overrides={"training.epochs": 3}, out=tmp_path / "run", resume=True)
+
+
+def test_a_run_without_checkpoints_begins_again_and_the_log_says_so(tiny, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    limbeck.run(tiny, out=folder.path)
+    shutil.rmtree(folder.path / "checkpoints")
+    more = limbeck.run(tiny, overrides={"training.epochs": 3}, out=folder.path, resume=True)
+    assert "no checkpoint is there, so the run begins again" in log(folder.path)
+    assert "instead of" not in log(folder.path)
+    assert_same_run(more.folder, limbeck.run({**tiny, "training": {**tiny["training"], "epochs": 3}}).folder)
 
 
 def test_what_more_epochs_mean_for_the_schedule_is_logged(tiny, tmp_path):

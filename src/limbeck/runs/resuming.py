@@ -94,7 +94,9 @@ def decide_start(folder: RunFolder, recipe: Recipe, *, resume: bool, overwrite: 
             " to replace it"
         )
     stored = check_same(folder, recipe)
-    return Start(resume=folder.resumable, notes=_epochs_note(stored, recipe))
+    if not folder.resumable:
+        return Start(notes=("no checkpoint is there, so the run begins again",))
+    return Start(resume=True, notes=_epochs_note(stored, recipe))
 
 
 def check_same(folder: RunFolder, recipe: Recipe) -> Recipe:
