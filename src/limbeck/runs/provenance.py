@@ -1,6 +1,5 @@
 """What a run began with beside its recipe: data, code, files and versions, so that a resumed run notices a change."""
 
-import hashlib
 import platform
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
@@ -12,6 +11,7 @@ from torch import nn
 
 from limbeck.data import Data, fingerprint
 from limbeck.errors import UserError
+from limbeck.files import file_digest
 from limbeck.runs.code import code_hash
 from limbeck.runs.recipe import Recipe
 from limbeck.runs.teachers import precision_by_network
@@ -98,10 +98,7 @@ def _files(recipe: Recipe, roles: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 def _digest(path: Path) -> str:
     # What is no file is a name, such as that of published weights.
-    if not path.is_file():
-        return str(path)
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_digest(path) if path.is_file() else str(path)
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:

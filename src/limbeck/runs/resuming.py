@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from limbeck.errors import UserError
+from limbeck.errors import UserError, shortened
 from limbeck.runs.folder import RunFolder
 from limbeck.runs.recipe import Recipe
 from limbeck.training.checkpoint import has_checkpoint, load_checkpoint
@@ -113,7 +113,7 @@ def check_same(folder: RunFolder, recipe: Recipe) -> Recipe:
         key, (before, now) = next(iter(differing.items()))
         more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
         expected = "expected the same to resume, another --out, or --overwrite to replace it"
-        raise UserError(f"{key}: the run in {folder.path} has {_short(before)}, got {_short(now)}{more}; {expected}")
+        raise UserError(f"{key}: the run in {folder.path} has {_shown(before)}, got {_shown(now)}{more}; {expected}")
     _check_epochs(stored, recipe, folder.path)
     return stored
 
@@ -221,9 +221,8 @@ def _epochs_note(stored: Recipe, recipe: Recipe) -> tuple[str, ...]:
     return (line,)
 
 
-def _short(value: Any) -> str:
-    text = "nothing" if value is None else str(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else shortened(value, _SHOWN, quoted=False)
 
 
 def usable_checkpoint(folder: Path, say: Callable[[str], None]) -> bool:

@@ -1,14 +1,12 @@
 """Trained teachers are kept by what made them, so that no later run or method trains the same one again."""
 
 import hashlib
-import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -38,17 +36,6 @@ def cache_folder(wanted: Path | None = None) -> Path:
     if chosen := os.environ.get("LIMBECK_CACHE"):
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "limbeck"
-
-
-def content_key(material: Mapping[str, Any]) -> str:
-    """Hash what a teacher is made from to 20 hexadecimal digits.
-
-    Example:
-        >>> content_key({"a": 1, "b": 2}) == content_key({"b": 2, "a": 1})
-        True
-    """
-    text = json.dumps(material, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 def source_hash(network: nn.Module, name: str = "") -> str:

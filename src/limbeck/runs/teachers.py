@@ -1,6 +1,5 @@
 """Make the teacher that a recipe asks for: load it, train it once, or take it from the store."""
 
-import hashlib
 import json
 import shutil
 import warnings
@@ -14,10 +13,11 @@ import torch
 from torch import nn
 
 from limbeck import models
+from limbeck.cache.key import digest_of
 from limbeck.data import Data
 from limbeck.distiller import Distiller
 from limbeck.errors import RunError, UserError
-from limbeck.files import replacing, write_atomically
+from limbeck.files import file_digest, replacing, write_atomically
 from limbeck.precision import Precision
 from limbeck.replay import derived_seed
 from limbeck.runs.folder import save_network, to_csv
@@ -33,7 +33,7 @@ from limbeck.runs.setting import (
     load_data,
     parameter_count,
 )
-from limbeck.runs.store import cache_folder, content_key, kept, source_hash
+from limbeck.runs.store import cache_folder, kept, source_hash
 from limbeck.seeding import seed_everything
 from limbeck.teachers import (
     EnsembleTeacher,
@@ -257,7 +257,7 @@ def _home(recipe: Recipe, settings: TeacherSettings, network: nn.Module, data: D
     assert settings.training is not None
     if settings.train_limit:
         data = load_data(recipe.data, train_limit=settings.train_limit)
-    key = content_key(_material(recipe, settings, settings.training, network, data))
+    key = digest_of(_material(recipe, settings, settings.training, network, data))
     return cache_folder(recipe.output.cache) / "teachers" / key, data
 
 
@@ -320,7 +320,7 @@ def _content(settings: TeacherSettings) -> str | None:
     """Name the weights that a teacher's training begins with, by what is in them."""
     if settings.weights is None or library_weights(settings):
         return library_weights(settings)
-    return hashlib.sha256(settings.weights.read_bytes()).hexdigest()
+    return file_digest(settings.weights)
 
 
 def _train(
@@ -360,7 +360,7 @@ def _lightweight(recipe: Recipe, data: Data, reporting: Reporting) -> Made:
     settings, seed = recipe.teacher.lightweight, recipe.teacher.seed
     made_from = settings.model_dump(exclude={"class_mean"})
     material = {**made_from, "source": source_digest(settings.source)}
-    key = content_key({"format": _FORMAT, "classes": len(data.classes), "seed": seed, **material})
+    key = digest_of({"format": _FORMAT, "classes": len(data.classes), "seed": seed, **material})
     folder = cache_folder(recipe.output.cache) / "lightweight" / key
 
     def train(path: Path) -> None:
