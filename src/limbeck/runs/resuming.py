@@ -64,7 +64,7 @@ class Start:
 
 
 def decide_start(folder: RunFolder, recipe: Recipe, *, resume: bool, overwrite: bool) -> Start:
-    """Decide how a run begins in a folder that nobody else uses.
+    """Decide how a run begins in a folder that no other process uses.
 
     Args:
         folder: The folder.
@@ -228,7 +228,7 @@ def _shown(value: Any) -> str:
 def usable_checkpoint(folder: Path, say: Callable[[str], None]) -> bool:
     """Tell whether there is a checkpoint to go on with; a damaged one is reported and deleted.
 
-    For trainings that nobody asked to resume, such as a teacher's, which then begin again.
+    For trainings that are continued without a request, such as a teacher's; without a usable one they begin again.
 
     Args:
         folder: The checkpoint's folder.
