@@ -1,5 +1,6 @@
-"""Write files so that nothing half-written is ever read, whatever stops the process or the machine."""
+"""Files: written so that nothing half-written is ever read, whatever stops the process; and their content as a hash."""
 
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -76,6 +77,20 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """
     with replacing(path) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's content, 64 hexadecimal digits, without holding the file in memory.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "note.txt"
+        >>> path.touch()
+        >>> file_digest(path)[:8]
+        'e3b0c442'
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -26,8 +26,8 @@ class LockedError(UserError):
 def locked(path: Path, what: str, *, timeout: float = 0.0) -> Iterator[str | None]:
     """Hold the lock file at ``path`` until the block, or the process, ends.
 
-    The operating system releases the lock of a process that dies, however it dies, so that a stale lock file is never
-    in anybody's way. Beside it, ``NAME.owner`` holds the owner's process number and host.
+    The operating system releases the lock of a process that dies, however it dies, so that a stale lock file
+    blocks nothing. Beside it, ``NAME.owner`` holds the owner's process number and host.
 
     Args:
         path: The lock file; its folder exists.

@@ -116,6 +116,16 @@ def test_a_student_of_ones_own_as_teacher_brings_its_normalization(tiny, tmp_pat
         assert not [line for line in lines if "records" in line]
 
 
+def test_a_recorded_normalization_is_not_reported_as_the_students(tiny, tmp_path):
+    net = network(10)
+    own_file(tmp_path / "own.safetensors", net, mean=[0.5], std=[0.5])
+    teacher = {"name": "resnet8", "options": {"width": 0.5}, "weights": str(tmp_path / "own.safetensors")}
+    lines = []
+    limbeck.run({**tiny, "method": "kd", "teacher": teacher}, reporting=Reporting(lines.append))
+    (warning,) = (line for line in lines if line.startswith("warning: the teacher is near chance"))
+    assert "as the student's" not in warning
+
+
 def own_file(path, net, **about):
     import json
 

@@ -1,6 +1,7 @@
 """Going on with a run: what may differ, what is named, and that the numbers are those of a run that never stopped."""
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -8,7 +9,9 @@ import pytest
 import limbeck
 from limbeck.errors import UserError
 from limbeck.runs import RunFolder, load_recipe
+from limbeck.runs.provenance import changes, provenance
 from limbeck.runs.resuming import decide_start, meaning
+from limbeck.runs.setting import load_data, student_network
 from limbeck.training import Engine, resolve_precision
 from stopped_runs import assert_same_run, log, metrics, stopping
 
@@ -138,6 +141,41 @@ def test_another_version_or_number_of_threads_is_a_warning(stopped, tmp_path):
     assert "began with 99, goes on with" in log(tmp_path / "run")
 
 
+def test_the_teachers_precision_counts_as_what_it_comes_to(stopped, tmp_path):
+    refused(stopped, r"^teacher\.precision: the run in \S+run has fp32, got bf16; expected the same",
+            teacher__precision="bf16")  # fmt: skip
+    assert stopped(teacher__precision="fp32").summary["epoch"] == 2
+
+
+def test_a_self_teachers_precision_counts(tiny, tmp_path):
+    recipe = {**tiny, "method": "kd", "teacher": {"source": "self"}}
+    limbeck.run(recipe, out=tmp_path / "run")
+    with pytest.raises(UserError, match=r"^teacher\.precision: the run in \S+run has fp32, got bf16"):
+        limbeck.run(recipe, overrides={"teacher.precision": "bf16"}, out=tmp_path / "run", resume=True)
+
+
+def test_a_precision_that_changes_the_teachers_alone_is_named(tiny, tmp_path, monkeypatch):
+    # A depthwise student is trained in fp32 either way; its teacher answers in bf16 with auto.
+    monkeypatch.setattr("limbeck.training.device._has_fast_bf16", lambda _: True)
+    training = {**tiny["training"], "precision": "auto", "epochs": 1}
+    short = {**tiny["data"], "train_limit": 20}
+    recipe = {**tiny, "data": short, "method": "kd", "student": "mobilenetv2", "training": training}
+    limbeck.run(recipe, out=tmp_path / "run")
+    with pytest.raises(UserError, match=r"^teacher\.precision: the run in \S+run has bf16, got fp32"):
+        limbeck.run(recipe, overrides={"training.precision": "fp32"}, out=tmp_path / "run", resume=True)
+
+
+def test_each_of_several_teachers_has_its_own_precision(tiny):
+    def of_members(*precisions):
+        members = [{**tiny["teacher"], "seed": n, "precision": each} for n, each in enumerate(precisions)]
+        recipe = load_recipe({**tiny, "method": "kd", "teacher": {"members": members}})
+        data = load_data(recipe.data)
+        return provenance(recipe, data, {"student": student_network(recipe, data)})
+
+    (change,) = changes(of_members("fp32", "bf16", "bf16"), of_members("fp32", "bf16", "fp32"))
+    assert change == ("precision", "teacher.members.2.precision", "bf16", "fp32")
+
+
 def test_a_lost_provenance_is_a_warning(stopped, tmp_path):
     (tmp_path / "run" / "provenance.json").unlink()
     stopped()
@@ -183,6 +221,16 @@ def test_more_epochs_may_be_asked_for_and_fewer_not(tiny, tmp_path):
     assert "going on after epoch 2 of 4\n" in lines
     with pytest.raises(UserError, match=r"^training\.epochs: the run in \S+ has 4, got 3; expected at least as many"):
         limbeck.run(recipe, overrides={"training.epochs": 3}, out=tmp_path / "run", resume=True)
+
+
+def test_a_run_without_checkpoints_begins_again_and_the_log_says_so(tiny, tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    limbeck.run(tiny, out=folder.path)
+    shutil.rmtree(folder.path / "checkpoints")
+    more = limbeck.run(tiny, overrides={"training.epochs": 3}, out=folder.path, resume=True)
+    assert "no checkpoint is there, so the run begins again" in log(folder.path)
+    assert "instead of" not in log(folder.path)
+    assert_same_run(more.folder, limbeck.run({**tiny, "training": {**tiny["training"], "epochs": 3}}).folder)
 
 
 def test_what_more_epochs_mean_for_the_schedule_is_logged(tiny, tmp_path):

@@ -143,7 +143,6 @@ def engine(folder, *, epochs=4, stop=None, told=None, method="none", **more):
         splits={"test": list(views_of(fabric).epoch(0))},
         num_classes=CLASSES,
         checkpoint=folder,
-        about={"data": "abc"},
         before_epoch=before_epoch,
         say=(lambda line: None) if told is None else told.append,
     )
@@ -168,7 +167,7 @@ def test_a_student_that_draws_from_every_generator_resumes_bit_for_bit(tmp_path,
     resumed.fit(resume=True)
     assert torch.equal(weights(resumed), weights(whole))
     assert told[-1] == f"going on after epoch {1 if hurt else 2} of 4"
-    assert load_checkpoint(tmp_path / "last")["about"] == {"data": "abc"}
+    assert load_checkpoint(tmp_path / "last")["record"] == resumed.record
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "one_cycle", {"name": "multi_step", "milestones": [1, 3]}])

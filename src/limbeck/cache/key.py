@@ -101,13 +101,13 @@ def _bytes(tensor: Tensor) -> memoryview:
 
 
 def digest_of(material: Mapping[str, Any]) -> str:
-    """Hash what can be written as JSON to 20 hexadecimal digits.
+    """Hash what can be written as JSON to 20 hexadecimal digits; a path or the like counts as its text.
 
     Example:
         >>> digest_of({"a": 1, "b": (2,)}) == digest_of({"b": [2], "a": 1})
         True
     """
-    return hashlib.sha256(json.dumps(material, sort_keys=True).encode()).hexdigest()[:20]
+    return hashlib.sha256(json.dumps(material, sort_keys=True, default=str).encode()).hexdigest()[:20]
 
 
 def differing(expected: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:

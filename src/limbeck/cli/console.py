@@ -163,7 +163,7 @@ class Overall:
 
 
 def duration(seconds: float) -> str:
-    """Write a time as people say it.
+    """Write a time in its usual units.
 
     Example:
         >>> [duration(seconds) for seconds in (5, 130, 7300)]

@@ -1,4 +1,4 @@
-"""Read YAML that anybody may have written: bounded in size and depth, no key twice, every problem in one line."""
+"""Read YAML of any origin: bounded in size and depth, no key twice, every problem in one line."""
 
 import re
 from collections.abc import Mapping

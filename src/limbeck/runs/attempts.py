@@ -42,7 +42,7 @@ class Planned:
 
     @property
     def label(self) -> str:
-        """Method and seed, for what is said."""
+        """Method and seed, for messages."""
         return f"{self.name}, seed {self.recipe.seed}"
 
     @property
@@ -137,7 +137,7 @@ def attempt(recipe: Recipe | Mapping[str, Any], folder: Path, reporting: Reporti
     Args:
         recipe: The run's recipe.
         folder: The run's folder.
-        reporting: Who is told what happens.
+        reporting: Where lines and progress go.
     """
     try:
         # What its recipe names was checked with the comparison's.

@@ -64,10 +64,10 @@ def build_cache(
         (100, 0)
     """
     reporting, stored = reporting or Reporting(), 0
-    asked = _asked(recipe, overrides, trust=trust)
-    data = load_data(asked.data)
-    check_cache(asked, data)
-    for one in _by_seed(asked, seeds):
+    wanted = _cached_recipe(recipe, overrides, trust=trust)
+    data = load_data(wanted.data)
+    check_cache(wanted, data)
+    for one in _by_seed(wanted, seeds):
         cache, start = _opened(one, data, reporting), time.perf_counter()
         todo = len(missing(cache.store))
         reporting.say(f"signal cache: {cache.store}; {todo:,} rows to store")
@@ -95,8 +95,8 @@ def check_cache_files(
         UserError: If anything given cannot be used.
         RunError: If rows were damaged, or differ from the teacher.
     """
-    asked = _asked(recipe, overrides, trust=trust)
-    for one, folder, data in _existing(asked, seeds, say):
+    wanted = _cached_recipe(recipe, overrides, trust=trust)
+    for one, folder, data in _existing(wanted, seeds, say):
         cache = _opened(one, data, Reporting(say))
         damaged = cache.store.verify()
         with cache.fabric.autocast():
@@ -145,13 +145,13 @@ def clear_caches(recipe: Source | None, *, overrides: Overrides = None, seeds: i
         say(f"deleted: {line}")
 
 
-def _asked(recipe: Source, overrides: Overrides, *, trust: bool = False) -> Recipe:
-    asked = load_recipe(recipe, overrides, trust=trust)
-    if asked.teacher.cache == "off":
+def _cached_recipe(recipe: Source, overrides: Overrides, *, trust: bool = False) -> Recipe:
+    wanted = load_recipe(recipe, overrides, trust=trust)
+    if wanted.teacher.cache == "off":
         raise UserError("teacher.cache: got 'off', expected views or epochs, such as teacher.cache=views")
-    if not is_cached(asked):
-        raise UserError(f"teacher.cache: nothing to store, as {why_uncached(asked)}")
-    return asked
+    if not is_cached(wanted):
+        raise UserError(f"teacher.cache: nothing to store, as {why_uncached(wanted)}")
+    return wanted
 
 
 def _by_seed(recipe: Recipe, seeds: int) -> list[Recipe]:
@@ -184,9 +184,10 @@ def _existing(recipe: Recipe, seeds: int, say: Say) -> Iterator[tuple[Recipe, Pa
 def _folders(recipe: Source | None, overrides: Overrides, seeds: int, say: Say) -> Iterator[Path]:
     """Yield the caches of a recipe, or all there are, and say so where there are none."""
     if recipe is not None:
-        asked = _asked(recipe, overrides)
-        check_imports_nothing(asked, "cache info and clear")
-        yield from (folder for _, folder, _ in _existing(asked, seeds, say))
+        # Nothing that it names is imported, so that no trust is needed.
+        wanted = _cached_recipe(recipe, overrides, trust=True)
+        check_imports_nothing(wanted, "cache info and clear")
+        yield from (folder for _, folder, _ in _existing(wanted, seeds, say))
         return
     parent = cache_folder() / "signals"
     folders = sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from limbeck.cache import teacher_hash
+from limbeck.cache.key import digest_of
 from limbeck.data import Batch, Data, Split, fingerprint
 from limbeck.errors import RunError
 from limbeck.replay import random_bits
 from limbeck.runs.measured_store import read_measured, write_measured
 from limbeck.runs.recipe import Recipe
 from limbeck.runs.setting import Feed
-from limbeck.runs.store import cache_folder, content_key, source_hash
+from limbeck.runs.store import cache_folder, source_hash
 from limbeck.runs.teacher_warnings import percent, teacher_warnings
 from limbeck.teachers import Teacher
 from limbeck.training import Measured, make_fabric, measure, uses_channels_last
@@ -190,7 +191,7 @@ class _Measurement:
         return {name: found[name] for name in splits}, time.perf_counter() - start
 
     def _path(self, split: Split) -> Path:
-        return self.folder / f"{content_key({**self.material, 'split': fingerprint(split)})}.safetensors"
+        return self.folder / f"{digest_of({**self.material, 'split': fingerprint(split)})}.safetensors"
 
     def _place(self) -> None:
         self.teacher.to(self.fabric.device)

@@ -1,6 +1,5 @@
 """What a run began with beside its recipe: data, code, files and versions, so that a resumed run notices a change."""
 
-import hashlib
 import platform
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
@@ -12,9 +11,10 @@ from torch import nn
 
 from limbeck.data import Data, fingerprint
 from limbeck.errors import UserError
+from limbeck.files import file_digest
 from limbeck.runs.code import code_hash
 from limbeck.runs.recipe import Recipe
-from limbeck.runs.teachers import teacher_precisions
+from limbeck.runs.teachers import precision_by_network
 from limbeck.training import decide
 
 # What is compared, and what the line of an error calls it; what is not listed here only brings a warning.
@@ -23,7 +23,7 @@ _DECIDES = {
     "code": "the code of the {name} is not that",
     "files": "the content of {name} is not that",
     "training": "{name} is not that",
-    "teacher": "{name} is not that",
+    "precision": "{name} is not that",
 }
 
 
@@ -72,17 +72,10 @@ def provenance(recipe: Recipe, data: Data, networks: Mapping[str, nn.Module]) ->
         "code": {role: code_hash(net, str(_settings(recipe, role).name)) for role, net in networks.items()},
         "files": dict(_files(recipe, networks)),
         "training": training.model_dump(mode="json", include={"device", "precision", "channels_last"}),
-        "teacher": _teacher(recipe),
+        "precision": {f"{role}.precision": precision for role, precision in precision_by_network(recipe).items()},
         "versions": versions(),
         "threads": {"number": torch.get_num_threads()},
     }
-
-
-def _teacher(recipe: Recipe) -> dict[str, str]:
-    if recipe.source() not in ("live", "self"):
-        return {}
-    # With `auto` it follows training.precision as it is written, not as it is resolved for the student.
-    return {"precision": "/".join(teacher_precisions(recipe))}
 
 
 def _settings(recipe: Recipe, role: str) -> Any:
@@ -105,10 +98,7 @@ def _files(recipe: Recipe, roles: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 def _digest(path: Path) -> str:
     # What is no file is a name, such as that of published weights.
-    if not path.is_file():
-        return str(path)
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_digest(path) if path.is_file() else str(path)
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
@@ -138,7 +128,7 @@ def check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any], folder: P
         A line for each change that may alter the numbers a little, such as another version of a package.
 
     Raises:
-        UserError: If data, code, a file, the device, the precision or the memory format changed.
+        UserError: If data, code, a file, the device, a precision or the memory format changed.
 
     Example:
         >>> check_unchanged({"threads": {"number": 1}}, {"threads": {"number": 2}}, Path("runs/kd"))
@@ -156,6 +146,7 @@ def check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any], folder: P
 def _refusal(change: Change, folder: Path) -> str:
     what = _DECIDES[change.group].format(name=change.name)
     line = f"{change.group}: {what} with which the run in {folder} began"
-    if change.group in ("training", "teacher"):
-        line = f"{change.group}.{change.name}: the run in {folder} has {change.before}, got {change.now}"
+    if change.group in ("training", "precision"):
+        key = change.name if change.group == "precision" else f"training.{change.name}"
+        line = f"{key}: the run in {folder} has {change.before}, got {change.now}"
     return f"{line}; expected the same to go on, or --overwrite to begin again"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from limbeck.errors import UserError
+from limbeck.errors import UserError, shortened
 from limbeck.runs.folder import RunFolder
 from limbeck.runs.recipe import Recipe
 from limbeck.training.checkpoint import has_checkpoint, load_checkpoint
@@ -26,6 +26,7 @@ _ASIDE = frozenset(
         "data.workers",
         "student.weights",
         "teacher.weights",
+        "teacher.precision",
         "teacher.cache",
         "teacher.cache_limit_gb",
         "training.device",
@@ -63,7 +64,7 @@ class Start:
 
 
 def decide_start(folder: RunFolder, recipe: Recipe, *, resume: bool, overwrite: bool) -> Start:
-    """Decide how a run begins in a folder that nobody else uses.
+    """Decide how a run begins in a folder that no other process uses.
 
     Args:
         folder: The folder.
@@ -93,7 +94,9 @@ def decide_start(folder: RunFolder, recipe: Recipe, *, resume: bool, overwrite: 
             " to replace it"
         )
     stored = check_same(folder, recipe)
-    return Start(resume=folder.resumable, notes=_epochs_note(stored, recipe))
+    if not folder.resumable:
+        return Start(notes=("no checkpoint is there, so the run begins again",))
+    return Start(resume=True, notes=_epochs_note(stored, recipe))
 
 
 def check_same(folder: RunFolder, recipe: Recipe) -> Recipe:
@@ -110,7 +113,7 @@ def check_same(folder: RunFolder, recipe: Recipe) -> Recipe:
         key, (before, now) = next(iter(differing.items()))
         more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
         expected = "expected the same to resume, another --out, or --overwrite to replace it"
-        raise UserError(f"{key}: the run in {folder.path} has {_short(before)}, got {_short(now)}{more}; {expected}")
+        raise UserError(f"{key}: the run in {folder.path} has {_shown(before)}, got {_shown(now)}{more}; {expected}")
     _check_epochs(stored, recipe, folder.path)
     return stored
 
@@ -218,15 +221,14 @@ def _epochs_note(stored: Recipe, recipe: Recipe) -> tuple[str, ...]:
     return (line,)
 
 
-def _short(value: Any) -> str:
-    text = "nothing" if value is None else str(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else shortened(value, _SHOWN, quoted=False)
 
 
 def usable_checkpoint(folder: Path, say: Callable[[str], None]) -> bool:
     """Tell whether there is a checkpoint to go on with; a damaged one is reported and deleted.
 
-    For trainings that nobody asked to resume, such as a teacher's, which then begin again.
+    For trainings that are continued without a request, such as a teacher's; without a usable one they begin again.
 
     Args:
         folder: The checkpoint's folder.

@@ -252,9 +252,8 @@ class _Session:
         training, device = self.training, self.fabric.device.type
         layout = uses_channels_last(training, device)
         computing = f"student {in_words(training.precision, channels_last=layout)}"
-        if self.recipe.source() in ("live", "self"):
-            answering = in_words("/".join(teacher_precisions(self.recipe)), channels_last=layout)
-            computing += f", teacher {answering}"
+        if precisions := teacher_precisions(self.recipe):
+            computing += f", teacher {in_words('/'.join(precisions), channels_last=layout)}"
         return (
             f"{self.recipe.method.name}: {self.recipe.student.name} ({parameter_count(self.student):,} parameters) on"
             f" {self.data.name}, {len(self.data.train):,} training and {len(self.data.test):,} test images,"

@@ -1,14 +1,12 @@
 """Trained teachers are kept by what made them, so that no later run or method trains the same one again."""
 
 import hashlib
-import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -18,7 +16,7 @@ from limbeck.files import remove_leftovers
 from limbeck.locking import LockedError, locked
 from limbeck.runs.code import code_hash
 
-# A training that nobody went on with for so long is taken for given up.
+# A training that was not continued for so long is taken for given up.
 _ABANDONED_SECONDS = 30 * 24 * 3600
 
 
@@ -40,17 +38,6 @@ def cache_folder(wanted: Path | None = None) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "limbeck"
 
 
-def content_key(material: Mapping[str, Any]) -> str:
-    """Hash what a teacher is made from to 20 hexadecimal digits.
-
-    Example:
-        >>> content_key({"a": 1, "b": 2}) == content_key({"b": 2, "a": 1})
-        True
-    """
-    text = json.dumps(material, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
-
-
 def source_hash(network: nn.Module, name: str = "") -> str:
     """Hash a network's structure and the user's own files that define it, so that an edited one is another teacher.
 
@@ -70,7 +57,7 @@ def source_hash(network: nn.Module, name: str = "") -> str:
 def kept(folder: Path, make: Callable[[Path], None], say: Callable[[str], None] = lambda _: None) -> Path:
     """Return ``folder``, made by ``make`` if it is not there yet.
 
-    ``make`` fills a folder beside it, ``NAME.partial``, which is then moved into place: nobody sees a half-made one.
+    ``make`` fills a folder beside it, ``NAME.partial``, which is then moved into place: a half-made one is never used.
     What it leaves there when it is stopped is there again for the next attempt. A process that wants a folder which
     another one is making waits for it.
 
@@ -133,7 +120,7 @@ def _fill(folder: Path, make: Callable[[Path], None]) -> None:
 
 
 def _clear_abandoned(folder: Path) -> None:
-    """Delete what earlier attempts left: of this folder in the former layout, of others that nobody goes on with."""
+    """Delete what earlier attempts left: of this folder in the former layout, of others that are not continued."""
     for leftover in folder.parent.glob("*.partial*"):
         own = leftover.name.startswith(f"{folder.name}.partial")
         if leftover.name != f"{folder.name}.partial" and (own or _age(leftover) > _ABANDONED_SECONDS):

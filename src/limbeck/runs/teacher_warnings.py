@@ -5,6 +5,7 @@ import math
 from torch import Tensor
 
 from limbeck.data import Data
+from limbeck.runs.given_weights import recorded_normalize
 from limbeck.runs.recipe import NetworkTeacherSettings, Recipe
 from limbeck.training import Measured
 
@@ -103,7 +104,7 @@ def _advice(recipe: Recipe, data: Data) -> str:
     if not given:
         return f"train it for longer or with another learning rate ({key}.training)"
     advice = f"check its weights, the order of its classes, {key}.normalize and {key}.size"
-    if any(one.normalize is None for one in given):
+    if any(one.normalize is None and recorded_normalize(one, data) is None for one in given):
         advice += f"; without {key}.normalize its inputs are normalized as the student's, {_normalization(data)}"
     return advice
 

@@ -1,6 +1,5 @@
 """Make the teacher that a recipe asks for: load it, train it once, or take it from the store."""
 
-import hashlib
 import json
 import shutil
 import warnings
@@ -14,10 +13,11 @@ import torch
 from torch import nn
 
 from limbeck import models
+from limbeck.cache.key import digest_of
 from limbeck.data import Data
 from limbeck.distiller import Distiller
 from limbeck.errors import RunError, UserError
-from limbeck.files import replacing, write_atomically
+from limbeck.files import file_digest, replacing, write_atomically
 from limbeck.precision import Precision
 from limbeck.replay import derived_seed
 from limbeck.runs.folder import save_network, to_csv
@@ -33,7 +33,7 @@ from limbeck.runs.setting import (
     load_data,
     parameter_count,
 )
-from limbeck.runs.store import cache_folder, content_key, kept, source_hash
+from limbeck.runs.store import cache_folder, kept, source_hash
 from limbeck.seeding import seed_everything
 from limbeck.teachers import (
     EnsembleTeacher,
@@ -125,8 +125,7 @@ def check_teacher(recipe: Recipe, data: Data) -> dict[str, nn.Module]:
     Raises:
         UserError: If it cannot be made, or does not fit the data.
     """
-    if recipe.source() in ("live", "self"):
-        teacher_precisions(recipe)
+    precision_by_network(recipe)
     match recipe.source():
         case "live":
             return {where: _network(settings, data, where) for where, settings in _networks(recipe)}
@@ -157,6 +156,25 @@ def _answers_in(recipe: Recipe, settings: NetworkTeacherSettings, where: str) ->
     return resolve_precision(wanted, resolve_device(recipe.training.device), key=key)
 
 
+def precision_by_network(recipe: Recipe) -> dict[str, Precision]:
+    """Return the precision that each network of a recipe's live or self-teacher computes its logits in, by its key.
+
+    Empty for other sources of logits.
+
+    Raises:
+        UserError: If the device lacks one of them.
+
+    Example:
+        >>> from limbeck.runs import load_recipe
+        >>> precision_by_network(load_recipe("quickstart", {"teacher.precision": "fp32"}))
+        {'teacher': 'fp32'}
+    """
+    if recipe.source() not in ("live", "self"):
+        return {}
+    networks = [("teacher", recipe.teacher)] if recipe.source() == "self" else _networks(recipe)
+    return {where: _answers_in(recipe, settings, where) for where, settings in networks}
+
+
 def teacher_precisions(recipe: Recipe) -> list[Precision]:
     """List the precisions that the networks of a recipe's live or self-teacher answer in, each once.
 
@@ -168,8 +186,7 @@ def teacher_precisions(recipe: Recipe) -> list[Precision]:
         >>> teacher_precisions(load_recipe("quickstart", {"teacher.precision": "fp32"}))
         ['fp32']
     """
-    networks = [("teacher", recipe.teacher)] if recipe.source() == "self" else _networks(recipe)
-    return list(dict.fromkeys(_answers_in(recipe, settings, where) for where, settings in networks))
+    return list(dict.fromkeys(precision_by_network(recipe).values()))
 
 
 def _networks(recipe: Recipe) -> list[tuple[str, TeacherSettings]]:
@@ -240,7 +257,7 @@ def _home(recipe: Recipe, settings: TeacherSettings, network: nn.Module, data: D
     assert settings.training is not None
     if settings.train_limit:
         data = load_data(recipe.data, train_limit=settings.train_limit)
-    key = content_key(_material(recipe, settings, settings.training, network, data))
+    key = digest_of(_material(recipe, settings, settings.training, network, data))
     return cache_folder(recipe.output.cache) / "teachers" / key, data
 
 
@@ -310,7 +327,7 @@ def _content(settings: TeacherSettings) -> str | None:
     """Name the weights that a teacher's training begins with, by what is in them."""
     if settings.weights is None or library_weights(settings):
         return library_weights(settings)
-    return hashlib.sha256(settings.weights.read_bytes()).hexdigest()
+    return file_digest(settings.weights)
 
 
 def _train(
@@ -351,7 +368,7 @@ def _lightweight(recipe: Recipe, data: Data, reporting: Reporting) -> Made:
     settings, seed = recipe.teacher.lightweight, recipe.teacher.seed
     made_from = settings.model_dump(exclude={"class_mean"})
     material = {**made_from, "source": source_digest(settings.source)}
-    key = content_key({"format": _FORMAT, "classes": len(data.classes), "seed": seed, **material})
+    key = digest_of({"format": _FORMAT, "classes": len(data.classes), "seed": seed, **material})
     folder = cache_folder(recipe.output.cache) / "lightweight" / key
 
     def train(path: Path) -> None:

@@ -49,7 +49,6 @@ class Engine:
         splits: Views of the splits to measure, by name, such as ``"test"``.
         num_classes: Number of classes.
         checkpoint: Folder of the checkpoints; None keeps none.
-        about: What the training is made of, as plain values; kept with every checkpoint as its ``"about"``.
         progress: Told of every step and epoch.
         before_epoch: Called with every epoch's number (from 0) before it begins, such as to make a selection.
         after_epoch: Called with the record so far after every epoch.
@@ -73,7 +72,6 @@ class Engine:
         splits: Mapping[str, Iterable[Batch] | Views],
         num_classes: int,
         checkpoint: Path | None = None,
-        about: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
         before_epoch: Callable[[int], None] | None = None,
         after_epoch: Callable[[list[Row]], None] | None = None,
@@ -81,7 +79,6 @@ class Engine:
     ) -> None:
         self.distiller, self.views, self.settings, self.fabric = distiller, views, settings, fabric
         self.splits, self.num_classes, self.checkpoint = splits, num_classes, checkpoint
-        self._about = dict(about or {})
         self.progress: Progress = progress or Silent()
         self.before_epoch, self.after_epoch, self._say = before_epoch, after_epoch, say
         self._said: set[str] = set()
@@ -274,7 +271,6 @@ class Engine:
 
     def _state(self) -> dict[str, Any]:
         return {
-            "about": self._about,
             "record": self.record,
             "distiller": self.distiller.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self._raw],
