@@ -11,6 +11,8 @@ _PR_SET_PDEATHSIG = 1
 def end_with_parent(parent: int) -> None:
     """End this process when its parent dies, by the operating system where it can do that (Linux).
 
+    To Linux the parent is the thread that started this process: it should live as long as the process is needed.
+
     Args:
         parent: The parent's process number; if it is not that any more, this process ends now.
 

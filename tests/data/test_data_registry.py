@@ -3,7 +3,7 @@ import torch
 import torchvision.datasets
 
 from data_layouts import write_mnist
-from limbeck.data import load, names
+from limbeck.data import fingerprint, load, names
 from limbeck.data.split import limit
 from limbeck.errors import UserError
 
@@ -43,6 +43,15 @@ def test_the_seed_decides_the_cut_and_the_fingerprint():
     assert first.fingerprint != other.fingerprint
     assert first.fingerprint != load(SAMPLE, train_limit=101).fingerprint
     assert load(SAMPLE, seed=0).fingerprint == load(SAMPLE, seed=1).fingerprint
+
+
+def test_every_split_has_a_fingerprint_and_is_hashed_once():
+    data = load(SAMPLE, train_limit=100, validation=0.1)
+    assert data.fingerprints.keys() == {"train", "validation", "test"}
+    assert data.fingerprints["train"] == data.fingerprint
+    assert data.fingerprints["test"] == fingerprint(data.test)
+    assert data.fingerprints is data.fingerprints
+    assert load(SAMPLE, train_limit=100).fingerprints.keys() == {"train", "test"}
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,9 @@ def test_a_resumed_comparison_notices_other_data_and_goes_on_to_more_epochs(tiny
     more = limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1, resume=True)
     assert more.results[0].nll != first.results[0].nll
     assert limbeck.runs.read_run(tmp_path / "c" / "none" / "seed-0")["epoch"] == 2
+    assert limbeck.runs.read_run(tmp_path / "c" / "none" / "seed-0")["training.extended_from"] == [1]
+    assert "none, seed 0: extended from 1 epochs, not trained for all at once" in more.notes
+    assert "extended" not in " ".join(first.notes)
     write_mnist(tmp_path / "mnist", train=60, test=20)
     with pytest.raises(UserError, match="data: the test images are not those"):
         limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1, resume=True)

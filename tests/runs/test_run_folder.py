@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 from torch import nn
 
 import limbeck
@@ -148,13 +149,39 @@ def test_a_damaged_summary_is_written_again(tiny, tmp_path, content):
     assert after["test.accuracy"] == before["test.accuracy"]
 
 
-@pytest.mark.parametrize("name", ["recipe.yaml", "student.safetensors", "predictions.safetensors"])
-def test_files_of_no_length_are_one_line(tiny, tmp_path, name):
+def test_a_recipe_of_no_length_is_one_line(tiny, tmp_path):
     limbeck.run(tiny, out=tmp_path / "run")
-    (tmp_path / "run" / name).write_bytes(b"")
-    predictions = RunFolder(tmp_path / "run").read_predictions
-    with pytest.raises(UserError, match=name) as error:
-        predictions() if name.startswith("pred") else limbeck.run(tiny, out=tmp_path / "run", resume=True)
+    (tmp_path / "run" / "recipe.yaml").write_bytes(b"")
+    with pytest.raises(UserError, match=r"recipe\.yaml") as error:
+        limbeck.run(tiny, out=tmp_path / "run", resume=True)
+    one_line(error)
+
+
+@pytest.mark.parametrize("name", ["student.safetensors", "predictions.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"half a file", None])
+def test_damaged_results_are_written_again_from_the_checkpoint(tiny, tmp_path, name, content):
+    before = limbeck.run(tiny, out=tmp_path / "run").summary
+    path = tmp_path / "run" / name
+    # Copies: tensors that were loaded lie in the file, which is shortened below.
+    whole = {key: tensor.clone() for key, tensor in load_file(path).items()}
+    path.unlink() if content is None else path.write_bytes(content)
+    assert not RunFolder(tmp_path / "run").finished
+    after = limbeck.run(tiny, out=tmp_path / "run", resume=True)
+    assert after.summary["test.accuracy"] == before["test.accuracy"]
+    again = load_file(path)
+    assert all(torch.equal(again[key], whole[key]) for key in whole)
+
+
+def test_damaged_results_without_a_checkpoint_are_one_line(tiny, tmp_path):
+    limbeck.run(tiny, out=tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    for name in ("predictions.safetensors", "student.safetensors"):
+        (tmp_path / "run" / name).write_bytes(b"")
+    with pytest.raises(UserError, match=r"predictions\.safetensors") as error:
+        RunFolder(tmp_path / "run").read_predictions()
+    one_line(error)
+    with pytest.raises(UserError, match=r"student\.safetensors") as error:
+        limbeck.run(tiny, out=tmp_path / "run", resume=True)
     one_line(error)
 
 

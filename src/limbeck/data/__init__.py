@@ -1,8 +1,9 @@
 """Classification image data by name, in replayable views."""
 
 from limbeck.data.augment import Augment, Placement
+from limbeck.data.data import Data
 from limbeck.data.fingerprint import fingerprint
-from limbeck.data.images import Batch, Data, FolderSet, ImageSet, Split
+from limbeck.data.images import Batch, FolderSet, ImageSet, Split
 from limbeck.data.registry import load, names
 from limbeck.data.views import Views, kept_workers
 

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Literal
 
 from limbeck.data.cifar import read_cifar10, read_cifar100
+from limbeck.data.data import Data
 from limbeck.data.download import download as download_files
 from limbeck.data.files import MissingFilesError
 from limbeck.data.fingerprint import fingerprint
 from limbeck.data.folder import read_image_folder
-from limbeck.data.images import Data, Split, Splits
+from limbeck.data.images import Split, Splits
 from limbeck.data.mnist import read_fashion_mnist, read_mnist
 from limbeck.data.printing import printable
 from limbeck.data.sample import read_sample

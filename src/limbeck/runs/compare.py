@@ -195,7 +195,7 @@ def _collect(
         folder,
         results=tuple(_result(name, several, failed, predictions) for name, several in by_name.items()),
         title=_title(recipe, data),
-        notes=(*_notes(made, measured, data), *_own_settings(recipe)),
+        notes=(*_notes(made, measured, data), *_own_settings(recipe), *_extended(plans)),
         teacher_accuracy=live.splits["test"].accuracy if live else None,
         teachers=tuple(_teacher_result(one) for one in measured.values() if one),
         failures=tuple(f"{label} failed: {reason}" for label, reason in failed.items()),
@@ -256,6 +256,16 @@ def _own_settings(recipe: Recipe) -> list[str]:
         own = [f"{key} {value}" for one in chosen for key, value in chosen[one].items() if value != usual[one][key]]
         told += [f"{name}: {', '.join(own)}"] if own else []
     return told
+
+
+def _extended(plans: Sequence[Planned]) -> list[str]:
+    """List the complete runs that were first trained for fewer epochs, which a row of the table does not show."""
+    found = {plan.label: plan.folder.extended_from() for plan in plans if plan.folder.finished}
+    return [
+        f"{label}: extended from {' and '.join(map(str, epochs))} epochs, not trained for all at once"
+        for label, epochs in found.items()
+        if epochs
+    ]
 
 
 def _write(comparison: Comparison) -> None:

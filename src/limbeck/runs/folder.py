@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import yaml
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -143,8 +143,16 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the folder holds a run that came to its end."""
-        return self._summary() is not None
+        """Whether the folder holds a run that came to its end, or at least nothing that could be done about it."""
+        return self._summary() is not None and (self._has_results() or not self.resumable)
+
+    def _has_results(self) -> bool:
+        try:
+            self.read_predictions()
+            with safe_open(self.path / "student.safetensors", "pt"):
+                return True
+        except (OSError, SafetensorError, UserError):
+            return False
 
     def _summary(self) -> dict[str, Any] | None:
         summary = _read_json(self.path / "summary.json")
@@ -297,6 +305,16 @@ class RunFolder:
         """Read ``provenance.json``; None if it is not there, or damaged."""
         groups = _read_json(self.path / "provenance.json")
         return groups if groups and all(isinstance(group, dict) for group in groups.values()) else None
+
+    def note_extension(self, epochs: int) -> None:
+        """Add to ``provenance.json`` that the run was to have ``epochs`` epochs before more were asked for."""
+        stored = self.read_provenance() or {}
+        self.write_provenance({**stored, "extended": {"from": [*self.extended_from(), epochs]}})
+
+    def extended_from(self) -> list[int]:
+        """Return how many epochs the run was to have before more were asked for, each time that this was done."""
+        found = (self.read_provenance() or {}).get("extended", {}).get("from", [])
+        return [int(epochs) for epochs in found]
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write ``summary.json``; its presence says that the run is complete, so it is written last."""

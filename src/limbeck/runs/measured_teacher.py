@@ -175,7 +175,7 @@ class _Measurement:
 
     def figures(self, splits: dict[str, Split]) -> tuple[dict[str, Measured], float]:
         """Return the figures by split, and for how many seconds the teacher ran."""
-        paths = {} if self.hash is None else {name: self._path(split) for name, split in splits.items()}
+        paths = {} if self.hash is None else {name: self._path(name, split) for name, split in splits.items()}
         found = {name: measured for name, path in paths.items() if (measured := read_measured(path)) is not None}
         missing = {name: split for name, split in splits.items() if name not in found}
         if not missing:
@@ -190,8 +190,9 @@ class _Measurement:
                 self._keep(paths[name], found[name])
         return {name: found[name] for name in splits}, time.perf_counter() - start
 
-    def _path(self, split: Split) -> Path:
-        return self.folder / f"{digest_of({**self.material, 'split': fingerprint(split)})}.safetensors"
+    def _path(self, name: str, split: Split) -> Path:
+        of_split = fingerprint(split) if name == "train" else self.data.fingerprints[name]
+        return self.folder / f"{digest_of({**self.material, 'split': of_split})}.safetensors"
 
     def _place(self) -> None:
         self.teacher.to(self.fabric.device)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from limbeck.data import Data, fingerprint
+from limbeck.data import Data
 from limbeck.errors import UserError
 from limbeck.files import file_digest
 from limbeck.runs.code import code_hash
@@ -66,9 +66,8 @@ def provenance(recipe: Recipe, data: Data, networks: Mapping[str, nn.Module]) ->
         Groups of values, which JSON can hold.
     """
     training = decide(recipe.training, networks["student"], data.shape)
-    splits = {"validation": data.validation, "test": data.test}
     return {
-        "data": {"train": data.fingerprint, **{name: fingerprint(split) for name, split in splits.items() if split}},
+        "data": dict(data.fingerprints),
         "code": {role: code_hash(net, str(_settings(recipe, role).name)) for role, net in networks.items()},
         "files": dict(_files(recipe, networks)),
         "training": training.model_dump(mode="json", include={"device", "precision", "channels_last"}),

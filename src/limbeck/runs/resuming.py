@@ -47,6 +47,7 @@ class Start:
     Attributes:
         resume: From the checkpoint there, not from the first epoch.
         clear: What is in the folder is deleted first.
+        extends: How many epochs the run there was to have, if more are asked for now.
         notes: Lines for the log.
 
     Example:
@@ -56,6 +57,7 @@ class Start:
 
     resume: bool = False
     clear: bool = False
+    extends: int | None = None
     notes: tuple[str, ...] = ()
 
     def noting(self, line: str) -> "Start":
@@ -79,7 +81,7 @@ def decide_start(folder: RunFolder, recipe: Recipe, *, resume: bool, overwrite: 
     Example:
         >>> from limbeck.runs import load_recipe
         >>> decide_start(RunFolder("nowhere"), load_recipe("quickstart"), resume=True, overwrite=False)
-        Start(resume=False, clear=True, notes=())
+        Start(resume=False, clear=True, extends=None, notes=())
     """
     if not folder.begun or overwrite:
         folder.check_no_foreign_files()
@@ -96,7 +98,8 @@ def decide_start(folder: RunFolder, recipe: Recipe, *, resume: bool, overwrite: 
     stored = check_same(folder, recipe)
     if not folder.resumable:
         return Start(notes=("no checkpoint is there, so the run begins again",))
-    return Start(resume=True, notes=_epochs_note(stored, recipe))
+    notes = _epochs_note(stored, recipe)
+    return Start(resume=True, extends=stored.training.epochs if notes else None, notes=notes)
 
 
 def check_same(folder: RunFolder, recipe: Recipe) -> Recipe:

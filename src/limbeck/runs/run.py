@@ -241,6 +241,8 @@ class _Session:
         self.folder.open(self.recipe)
         if not start.resume:
             self.folder.write_provenance(self.provenance)
+        elif start.extends is not None:
+            self.folder.note_extension(start.extends)
         for line in (*start.notes, *warnings, self._headline(), *self.data.description, *self.about_student):
             self.say(line)
 
@@ -314,6 +316,7 @@ class _Session:
         summary["student.parameters"] = parameter_count(self.student)
         summary["teacher"] = self.recipe.source() or "none"
         summary |= self.measured_teacher.summary() if self.measured_teacher else {}
+        summary |= {"training.extended_from": epochs} if (epochs := self.folder.extended_from()) else {}
         summary["seconds"] = seconds
         summary["training.seconds"] = sum(row["seconds"] for row in engine.record)
         summary["threads"] = torch.get_num_threads()

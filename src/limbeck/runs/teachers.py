@@ -291,18 +291,13 @@ def _trained(
 def _read_summary(folder: Path) -> dict[str, float]:
     try:
         summary = json.loads((folder / "summary.json").read_bytes())
-        if summary.get("sha256", digest := _digest(folder / "teacher.safetensors")) != digest:
+        if summary.get("sha256", digest := file_digest(folder / "teacher.safetensors")) != digest:
             raise ValueError("the weights are not those that were written")
         return {key: summary[key] for key in ("seconds", "test.accuracy")}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
             f"{folder}: is damaged, expected a kept teacher; delete it to train the teacher again"
         ) from None
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _material(
@@ -357,7 +352,7 @@ def _train(
     )
     rows = engine.fit(resume=resume)
     save_network(folder / "teacher.safetensors", engine.network, describe(settings, data))
-    seconds, digest = sum(row["seconds"] for row in rows), _digest(folder / "teacher.safetensors")
+    seconds, digest = sum(row["seconds"] for row in rows), file_digest(folder / "teacher.safetensors")
     summary = {**rows[-1], "parameters": parameter_count(network), "seconds": seconds, "sha256": digest}
     write_atomically(folder / "metrics.csv", to_csv(rows))
     write_atomically(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
