@@ -9,7 +9,7 @@ from torch import distributed as dist
 
 
 def are_several() -> bool:
-    """Tell whether this is one of several processes of ``torch.distributed``.
+    """Return whether this is one of several processes of ``torch.distributed``.
 
     Example:
         >>> are_several()

@@ -68,7 +68,7 @@ def create(
 
 
 def named_weights(name: str, weights: str | Path) -> bool:
-    """Tell whether weights are a name that timm or torchvision gives them, not a file.
+    """Return whether weights are a name that timm or torchvision gives them, not a file.
 
     Args:
         name: The model's name.

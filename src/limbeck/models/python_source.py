@@ -41,7 +41,7 @@ def _import(label: str, module: str) -> ModuleType:
 
 
 def in_working_folder(name: str) -> bool:
-    """Tell whether a ``python:MODULE:FUNCTION`` is code of the current working folder: ``./MODULE.py``.
+    """Return whether a ``python:MODULE:FUNCTION`` is code of the current working folder: ``./MODULE.py``.
 
     The packages that hold the module must lie there too. An installed module is not the folder's, also where the
     environment that it is installed in lies below the folder. Nothing is imported.
@@ -62,7 +62,7 @@ def in_working_folder(name: str) -> bool:
 
 
 def _is_found_here(module: str) -> bool:
-    """Tell whether importing a module or package of the first level would take that of the working folder."""
+    """Return whether importing a module or package of the first level would take that of the working folder."""
     if module in sys.modules:
         return True
     with _folder_importable():

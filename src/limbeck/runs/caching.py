@@ -61,7 +61,7 @@ def why_uncached(recipe: Recipe) -> str | None:
 
 
 def is_cached(recipe: Recipe) -> bool:
-    """Tell whether a run has a signal cache.
+    """Return whether a run has a signal cache.
 
     Example:
         >>> from limbeck.runs import load_recipe

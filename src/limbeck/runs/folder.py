@@ -99,7 +99,7 @@ def to_csv(rows: Sequence[Mapping[str, float]]) -> str:
 
 
 def is_occupied(path: Path, what: str) -> bool:
-    """Tell whether a folder for results has anything in it; a lock, and what killed processes left, do not count.
+    """Return whether a folder for results has anything in it; a lock, and what killed processes left, do not count.
 
     Raises:
         UserError: If there is a file in its place or on the way to it, or the path cannot be looked at.

@@ -17,7 +17,7 @@ Given = ModelSettings | NetworkTeacherSettings
 
 
 def is_trained_here(settings: Given) -> bool:
-    """Tell whether a network goes on to be trained: every student, and teachers with ``training``.
+    """Return whether a network goes on to be trained: every student, and teachers with ``training``.
 
     Example:
         >>> is_trained_here(NetworkTeacherSettings(name="resnet8", weights="a.pt"))
@@ -82,7 +82,7 @@ def recorded_normalize(settings: NetworkTeacherSettings, data: Data) -> Normaliz
 
 
 def _same_classes(about: Mapping[str, Any], data: Data, *, trained: bool) -> bool:
-    """Tell whether a file's head is for the data's classes; it must be unless a new head can be trained."""
+    """Return whether a file's head is for the data's classes; it must be unless a new head can be trained."""
     recorded, wanted = about.get("classes"), list(data.classes)
     if not isinstance(recorded, list) or not recorded or recorded == wanted:
         return True

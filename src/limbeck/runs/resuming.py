@@ -229,7 +229,7 @@ def _shown(value: Any) -> str:
 
 
 def usable_checkpoint(folder: Path, say: Callable[[str], None]) -> bool:
-    """Tell whether there is a checkpoint to go on with; a damaged one is reported and deleted.
+    """Return whether there is a checkpoint to go on with; a damaged one is reported and deleted.
 
     For trainings that are continued without a request, such as a teacher's; without a usable one they begin again.
 

@@ -262,7 +262,7 @@ def _home(recipe: Recipe, settings: TeacherSettings, network: nn.Module, data: D
 
 
 def is_trained(recipe: Recipe, data: Data) -> bool:
-    """Tell whether a run's live or self-teacher can be had without training a network.
+    """Return whether a run's live or self-teacher can be had without training a network.
 
     Raises:
         UserError: If it cannot be made, or does not fit the data.

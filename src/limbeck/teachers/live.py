@@ -148,7 +148,7 @@ def _with_more(part: Tensor, rows: int) -> Tensor:
 
 
 def _are_rows(inputs: Any, rows: int) -> bool:
-    """Tell whether inputs are tensors with one row a sample; the tensors of a list are samples."""
+    """Return whether inputs are tensors with one row a sample; the tensors of a list are samples."""
     if isinstance(inputs, list):
         return False
     parts = pytree.tree_leaves(inputs)

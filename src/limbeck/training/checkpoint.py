@@ -58,7 +58,7 @@ def _write(state: dict[str, Any], path: Path) -> None:
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Tell whether ``folder`` holds a checkpoint.
+    """Return whether ``folder`` holds a checkpoint.
 
     Example:
         >>> has_checkpoint(Path("nowhere"))

@@ -85,7 +85,7 @@ def make_fabric(settings: TrainingSettings) -> Fabric:
 
 
 def uses_channels_last(settings: TrainingSettings, device: str) -> bool:
-    """Tell whether networks and images are laid out channels-last: as the settings say, by default on CPU and CUDA.
+    """Return whether networks and images are laid out channels-last: as the settings say, by default on CPU and CUDA.
 
     There it is the faster format for networks of all kinds, in either precision (benchmarks/results/precision-cpu.md).
 
