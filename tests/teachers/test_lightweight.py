@@ -109,6 +109,16 @@ def test_bank_round_trip(tmp_path, dtype):
     assert (loaded.accuracy, loaded.seed) == (0.98765432109, -7)
 
 
+def test_one_changed_bit_of_a_bank_is_noticed(tmp_path):
+    path = tmp_path / "bank.safetensors"
+    LightweightBank(torch.zeros(3, 4, 3), accuracy=0.99).save(path)
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(UserError, match=r"bank\.safetensors: is damaged, its logits are not those that were written"):
+        LightweightBank.load(path)
+
+
 def test_bank_refuses_files(tmp_path):
     with pytest.raises(UserError, match=r"gone\.safetensors: cannot be read"):
         LightweightBank.load(tmp_path / "gone.safetensors")

@@ -6,6 +6,7 @@ and its outputs there are the soft targets. The paper's outline ends here; the s
 of logits and the way a sample draws from it are this library's own.
 """
 
+import hashlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,7 +136,8 @@ class LightweightBank:
         """
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         metadata = {"format": _FORMAT, "accuracy": repr(float(self.accuracy)), "seed": str(self.seed)}
-        save_file({"logits": self.logits.contiguous()}, path, metadata)
+        logits = self.logits.contiguous()
+        save_file({"logits": logits}, path, {**metadata, "sha256": _digest(logits)})
 
     @classmethod
     def load(cls, path: str | Path) -> "LightweightBank":
@@ -148,7 +150,7 @@ class LightweightBank:
             The bank, on the CPU.
 
         Raises:
-            UserError: If there is no such file, or it is no lightweight bank.
+            UserError: If there is no such file, or it is no lightweight bank, or a damaged one.
         """
         try:
             with safe_open(path, framework="pt") as file:
@@ -156,9 +158,17 @@ class LightweightBank:
                 if metadata.get("format") != _FORMAT:
                     found = metadata.get("format", "none")
                     raise UserError(f"{path}: got format {found}, expected a lightweight bank ({_FORMAT})")
-                return cls(file.get_tensor("logits"), float(metadata["accuracy"]), int(metadata["seed"]))
+                logits = file.get_tensor("logits")
         except (OSError, SafetensorError) as error:
             raise UserError(f"{path}: cannot be read ({error}), expected a lightweight bank") from error
+        # A bank of before has no checksum.
+        if metadata.get("sha256", digest := _digest(logits)) != digest:
+            raise UserError(f"{path}: is damaged, its logits are not those that were written; delete it")
+        return cls(logits, float(metadata["accuracy"]), int(metadata["seed"]))
+
+
+def _digest(logits: Tensor) -> str:
+    return hashlib.sha256(logits.cpu().view(-1).view(torch.uint8).numpy().data).hexdigest()
 
 
 def train_lightweight(
