@@ -74,7 +74,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     if image.mode not in _WIDE_MODES:
         return image
     pixels = np.asarray(image, dtype=np.float64)
-    if image.mode == "F" or pixels.min(initial=0) < 0 or pixels.max(initial=0) > 65535:
+    if image.mode == "F" or bool(((pixels < 0) | (pixels > 65535)).any()):
         raise ValueError(f"pixels of mode {image.mode}, expected 8 or 16 bits")
     return Image.fromarray((pixels / 257).round().astype(np.uint8))
 
