@@ -265,7 +265,7 @@ class Distiller(nn.Module):
         said, corrected, known = self._asked(inputs, labels, indices, epoch)
         if self.check_finite:
             _check_finite(said, "the teacher's logits")
-        weight = self._listening(logits, said, labels, indices, epoch)
+        weight = self._selection_weight(logits, said, labels, indices, epoch)
         share = self._share(weight, full(logits[:0]).dtype)
         rows = self._modified(logits, corrected, labels, epoch)
         parts: dict[str, Tensor] = {}
@@ -300,7 +300,7 @@ class Distiller(nn.Module):
             return 1.0
         return weight.to(dtype).sum() / max(len(weight), 1)
 
-    def _listening(
+    def _selection_weight(
         self, logits: Tensor, said: Tensor, labels: Tensor, indices: Tensor | None, epoch: int
     ) -> Tensor | None:
         selection = self.method.selection

@@ -189,6 +189,14 @@ def test_a_provenance_of_something_else_counts_as_lost(stopped, tmp_path, conten
     assert "no provenance.json there" in log(tmp_path / "run")
 
 
+def test_a_run_that_is_extended_without_its_provenance_can_be_extended_again(tiny, tmp_path):
+    limbeck.run(tiny, out=tmp_path / "run")
+    (tmp_path / "run" / "provenance.json").unlink()
+    for epochs in (3, 4):
+        done = limbeck.run(tiny, overrides={"training.epochs": epochs}, out=tmp_path / "run", resume=True)
+    assert done.summary["training.extended_from"] == [2, 3]
+
+
 @pytest.mark.skipif(resolve_precision("auto", "cpu") != "bf16", reason="this CPU has no bf16 that pays")
 def test_the_precision_in_which_the_teacher_answers_is_compared(tiny, tmp_path):
     """A depthwise student trains in fp32 with `auto` too; the teacher's `auto` follows what is written."""

@@ -306,9 +306,12 @@ class RunFolder:
         groups = _read_json(self.path / "provenance.json")
         return groups if groups and all(isinstance(group, dict) for group in groups.values()) else None
 
-    def note_extension(self, epochs: int) -> None:
-        """Add to ``provenance.json`` that the run was to have ``epochs`` epochs before more were asked for."""
-        stored = self.read_provenance() or {}
+    def note_extension(self, epochs: int, present: Mapping[str, Any]) -> None:
+        """Add to ``provenance.json`` that the run was to have ``epochs`` epochs before more were asked for.
+
+        Where that file was lost, ``present``, what the run goes on with, takes its place.
+        """
+        stored = self.read_provenance() or present
         self.write_provenance({**stored, "extended": {"from": [*self.extended_from(), epochs]}})
 
     def extended_from(self) -> list[int]:

@@ -242,7 +242,7 @@ class _Session:
         if not start.resume:
             self.folder.write_provenance(self.provenance)
         elif start.extends is not None:
-            self.folder.note_extension(start.extends)
+            self.folder.note_extension(start.extends, self.provenance)
         for line in (*start.notes, *warnings, self._headline(), *self.data.description, *self.about_student):
             self.say(line)
 
