@@ -28,12 +28,12 @@ import torch
 
 import limbeck
 from harness import cifar100_root, cores, shared_data, trimmed, with_spread
+from limbeck.build.measured_teacher import measure_teacher
+from limbeck.build.networks import load_data
+from limbeck.build.teachers import make_teacher
 from limbeck.errors import UserError
+from limbeck.recipes.schema import unlabelled
 from limbeck.runs import Recipe, Reporting, RunFolder, load_recipe, parse_overrides
-from limbeck.runs.measured_teacher import measure_teacher
-from limbeck.runs.recipe import unlabelled
-from limbeck.runs.setting import load_data
-from limbeck.runs.teachers import make_teacher
 from published import PUBLISHED, TEACHERS, source
 from record import record
 

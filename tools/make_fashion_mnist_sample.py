@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-import limbeck.data
-from limbeck.data.files import Bytes
-from limbeck.data.mnist import FASHION, read_idx
-from limbeck.data.sample import FILE, TEST_PER_CLASS, TRAIN_PER_CLASS, pack
+import limbeck.data.images
+from limbeck.data.images.files import Bytes
+from limbeck.data.images.mnist import FASHION, read_idx
+from limbeck.data.images.sample import FILE, TEST_PER_CLASS, TRAIN_PER_CLASS, pack
 
 
 def first_of_each_class(labels: Bytes, count: int) -> npt.NDArray[np.int64]:
@@ -30,7 +30,7 @@ def main(folder: Path) -> None:
     train = chosen(folder, "train", TRAIN_PER_CLASS)
     test = chosen(folder, "t10k", TEST_PER_CLASS)
     content = pack(np.concatenate([train[0], test[0]]), np.concatenate([train[1], test[1]]))
-    path = Path(limbeck.data.__file__).parent / "samples" / FILE
+    path = Path(limbeck.data.images.__file__).parent / "samples" / FILE
     path.write_bytes(content)
     print(f"{path}: {len(train[1])} + {len(test[1])} images, {len(content)} bytes")
 

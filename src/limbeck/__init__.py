@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from limbeck import data, losses, methods, models, modifiers, selection, targets, teachers, training
     from limbeck.distiller import Distiller, Output
     from limbeck.errors import RunError, UserError
+    from limbeck.randomness.seeding import seed_everything
     from limbeck.runs.compare import Comparison, compare
     from limbeck.runs.run import Run, run
-    from limbeck.seeding import seed_everything
 
 __version__ = version("limbeck")
 # Whoever uses the library decides where its reports go; the command line prints them.
@@ -59,7 +59,7 @@ _HOMES = {
     "UserError": "errors",
     "compare": "runs.compare",
     "run": "runs.run",
-    "seed_everything": "seeding",
+    "seed_everything": "randomness.seeding",
 }
 
 

@@ -91,7 +91,7 @@ def test_damage_is_found_and_made_good(limbeck, recipe, tmp_path):
 
 
 def test_rows_of_another_teacher_are_found(limbeck, recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr("limbeck.runs.caching.teacher_hash", lambda teacher: "one for all")
+    monkeypatch.setattr("limbeck.build.caching.teacher_hash", lambda teacher: "one for all")
     limbeck("cache", "build", recipe, "teacher.cache=views")
     limbeck("run", recipe, "teacher.seed=1", "--out", tmp_path / "live")
     code, _, err = limbeck("cache", "check", recipe, "teacher.cache=views", "teacher.seed=1")

@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import load_file
 
 import limbeck
-import limbeck.seeding
+import limbeck.randomness.seeding
 from limbeck.errors import RunError, UserError
 from limbeck.runs import Reporting, compare, dump_recipe, load_recipe
-from limbeck.runs.ahead import shared_caches
 from limbeck.runs.cache_commands import build_cache
+from limbeck.runs.prefill import shared_caches
 from limbeck.teachers import LiveTeacher
 
 TIMES = ("seconds", "images_per_second")
@@ -204,11 +204,11 @@ def test_a_teacher_made_again_disturbs_no_draws(precise, tmp_path):
 
 
 def test_making_a_network_leaves_the_generators_as_they_were():
-    limbeck.seeding.seed_everything(1)
+    limbeck.randomness.seeding.seed_everything(1)
     expected = torch.rand(1), np.random.rand(), random.random()
-    limbeck.seeding.seed_everything(1)
-    with limbeck.seeding.generators_kept():
-        limbeck.seeding.seed_everything(7)
+    limbeck.randomness.seeding.seed_everything(1)
+    with limbeck.randomness.seeding.generators_kept():
+        limbeck.randomness.seeding.seed_everything(7)
     assert (torch.rand(1), np.random.rand(), random.random()) == expected
 
 
@@ -295,7 +295,7 @@ def test_a_comparison_beside_another_builder_goes_on(tiny, tmp_path, monkeypatch
     def taken(store):
         raise RunError("process 7 is filling it already")
 
-    monkeypatch.setattr("limbeck.runs.ahead.building", taken)
+    monkeypatch.setattr("limbeck.runs.prefill.building", taken)
     recipe = cached(tiny, compare={"methods": ["kd", "dist"]})
     compare(recipe, out=tmp_path / "c", jobs=1, reporting=Reporting(heard.append))
     assert "process 7 is filling it already" in heard

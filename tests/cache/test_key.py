@@ -11,10 +11,10 @@ import torch
 from cache_parts import SAMPLES, network_of, signals_of
 from torch import nn
 
+from limbeck.build.teacher_store import source_hash
 from limbeck.cache import RowFormat, Signals, teacher_hash
 from limbeck.data import Augment
 from limbeck.errors import UserError
-from limbeck.runs.store import source_hash
 from limbeck.teachers import EnsembleTeacher, InputAdapter, LiveTeacher
 
 

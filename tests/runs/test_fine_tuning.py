@@ -5,11 +5,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import limbeck
+from limbeck.build.networks import load_data
+from limbeck.build.teachers import make_teacher
 from limbeck.errors import UserError
 from limbeck.models import freeze, hold_frozen_norms
 from limbeck.runs import Reporting, load_recipe
-from limbeck.runs.setting import load_data
-from limbeck.runs.teachers import make_teacher
 
 FROZEN = ["conv1", "bn1", "layer1"]
 

@@ -9,9 +9,9 @@ from safetensors.torch import load_file
 
 import limbeck
 from data_layouts import write_image
+from limbeck.build.teachers import Reporting
 from limbeck.errors import UserError
 from limbeck.runs.folder import RunFolder
-from limbeck.runs.teachers import Reporting
 
 
 @pytest.fixture

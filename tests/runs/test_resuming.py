@@ -7,11 +7,11 @@ import sys
 import pytest
 
 import limbeck
+from limbeck.build.networks import load_data, student_network
 from limbeck.errors import UserError
 from limbeck.runs import RunFolder, load_recipe
 from limbeck.runs.provenance import changes, provenance
 from limbeck.runs.resuming import decide_start, meaning
-from limbeck.runs.setting import load_data, student_network
 from limbeck.training import Engine, resolve_precision
 from stopped_runs import assert_same_run, log, metrics, stopping
 

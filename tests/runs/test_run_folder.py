@@ -256,7 +256,7 @@ class Odd(nn.Module):
 
 @pytest.mark.parametrize("odd", [torch.eye(2).to_sparse(), torch.empty(2, device="meta")], ids=["sparse", "meta"])
 def test_tensors_that_cannot_be_stored_are_refused_before_the_training(tiny, tmp_path, monkeypatch, odd):
-    monkeypatch.setattr("limbeck.runs.setting.models.create", lambda *_, **__: Odd(odd))
+    monkeypatch.setattr("limbeck.build.networks.models.create", lambda *_, **__: Odd(odd))
     with pytest.raises(UserError, match="student resnet8: 'odd' is a .*expected one that can be stored") as error:
         limbeck.run(tiny, out=tmp_path / "run")
     one_line(error)
@@ -271,14 +271,14 @@ class WithExtraState(Odd):
 
 
 def test_a_state_that_is_no_tensor_is_refused(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr("limbeck.runs.setting.models.create", lambda *_, **__: WithExtraState(torch.eye(2)))
+    monkeypatch.setattr("limbeck.build.networks.models.create", lambda *_, **__: WithExtraState(torch.eye(2)))
     with pytest.raises(UserError, match="student resnet8: '_extra_state' is a dict, expected a tensor"):
         limbeck.run(tiny, out=tmp_path / "run")
 
 
 def test_a_student_with_lazy_layers_is_refused(tiny, tmp_path, monkeypatch):
     lazy = nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
-    monkeypatch.setattr("limbeck.runs.setting.models.create", lambda *_, **__: lazy)
+    monkeypatch.setattr("limbeck.build.networks.models.create", lambda *_, **__: lazy)
     with pytest.raises(UserError, match="student resnet8: '1.weight' has no size yet, expected"):
         limbeck.run(tiny, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -3,9 +3,9 @@
 import pytest
 
 import limbeck
+from limbeck.build.teachers import teacher_precisions
 from limbeck.errors import UserError
 from limbeck.runs import Reporting, load_recipe
-from limbeck.runs.teachers import teacher_precisions
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from torch import nn
 
 from limbeck import Distiller
 from limbeck.errors import RunError, UserError
-from limbeck.seeding import seed_everything
+from limbeck.randomness.seeding import seed_everything
 from limbeck.training import Engine, TrainingSettings, make_fabric
 from limbeck.training.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from limbeck.cache.key import differing
-from limbeck.cache.signals import Signals
+from limbeck.cache.spec import Signals
 from limbeck.errors import UserError
 from limbeck.files import write_atomically
 

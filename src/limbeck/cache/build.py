@@ -9,7 +9,7 @@ from torch import Tensor
 
 from limbeck.cache.lock import building
 from limbeck.cache.replay import Replay
-from limbeck.cache.signals import Signals, every
+from limbeck.cache.spec import Signals, every
 from limbeck.cache.store import SignalStore
 from limbeck.cache.teacher import apart
 from limbeck.errors import RunError

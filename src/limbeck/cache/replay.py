@@ -7,12 +7,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from limbeck.cache.signals import Signals
+from limbeck.cache.spec import Signals
 from limbeck.data import Augment, FolderSet, ImageSet, Split
-from limbeck.data.file_view import view_of_file
-from limbeck.data.folder_views import FileImages
-from limbeck.data.memory import ResidentImages, resident
-from limbeck.data.normalise import Normaliser, normaliser
+from limbeck.data.images.file_view import view_of_file
+from limbeck.data.images.folder_views import FileImages
+from limbeck.data.images.memory import ResidentImages, resident
+from limbeck.data.images.normalize import Normaliser, normaliser
 from limbeck.data.schedule import EpochPlan
 
 # How many images of a folder are decoded at a time, to make all their views.

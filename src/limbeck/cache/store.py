@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from limbeck.cache.about import check_about, write_about
 from limbeck.cache.checksum import checksums
-from limbeck.cache.signals import Signals
+from limbeck.cache.spec import Signals
 from limbeck.errors import UserError
 
 Slots = npt.NDArray[np.int64]

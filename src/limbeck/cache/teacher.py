@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from limbeck.cache.signals import every
+from limbeck.cache.spec import every
 from limbeck.cache.store import SignalStore
 from limbeck.errors import UserError
 from limbeck.teachers import LiveTeacher, Teacher

@@ -1,11 +1,11 @@
 """Classification image data by name, in replayable views."""
 
-from limbeck.data.augment import Augment, Placement
-from limbeck.data.data import Data
-from limbeck.data.fingerprint import fingerprint
-from limbeck.data.images import Batch, FolderSet, ImageSet, Split
+from limbeck.data.images.augment import Augment, Placement
+from limbeck.data.images.data import Data
+from limbeck.data.images.fingerprint import fingerprint
+from limbeck.data.images.splits import Batch, FolderSet, ImageSet, Split
+from limbeck.data.images.views import Views, kept_workers
 from limbeck.data.registry import load, names
-from limbeck.data.views import Views, kept_workers
 
 __all__ = [
     "Augment",

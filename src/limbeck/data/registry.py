@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from limbeck.data.cifar import read_cifar10, read_cifar100
-from limbeck.data.data import Data
 from limbeck.data.download import download as download_files
-from limbeck.data.files import MissingFilesError
-from limbeck.data.fingerprint import fingerprint
-from limbeck.data.folder import read_image_folder
-from limbeck.data.images import Split, Splits
-from limbeck.data.mnist import read_fashion_mnist, read_mnist
+from limbeck.data.images.cifar import read_cifar10, read_cifar100
+from limbeck.data.images.data import Data
+from limbeck.data.images.files import MissingFilesError
+from limbeck.data.images.fingerprint import fingerprint
+from limbeck.data.images.folder import read_image_folder
+from limbeck.data.images.mnist import read_fashion_mnist, read_mnist
+from limbeck.data.images.sample import read_sample
+from limbeck.data.images.splits import Split, Splits
+from limbeck.data.images.tiny_imagenet import read_tiny_imagenet
 from limbeck.data.printing import printable
-from limbeck.data.sample import read_sample
 from limbeck.data.split import hold_out, limit
-from limbeck.data.tiny_imagenet import read_tiny_imagenet
 from limbeck.errors import UserError, unknown_name
 
 SAMPLE = "fashion_mnist_sample"

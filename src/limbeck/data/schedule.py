@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import UserError
-from limbeck.replay import random_bits
+from limbeck.randomness.hashing import random_bits
 
 _ORDER_STREAM = 202
 

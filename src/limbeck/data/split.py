@@ -5,7 +5,7 @@ from torch import Tensor
 
 from limbeck.data.printing import printable
 from limbeck.errors import UserError
-from limbeck.replay import random_bits
+from limbeck.randomness.hashing import random_bits
 
 _HOLD_OUT_STREAM = 301
 _LIMIT_STREAM = 302

@@ -24,8 +24,8 @@ from limbeck.losses._block_softmax import through_softmax
 from limbeck.losses._correlation import EPS
 from limbeck.losses._correlation_statistics import Columns, merge_processes, statistics
 from limbeck.losses._row_blocks import RowBlocks, cut
-from limbeck.losses._rows import full
 from limbeck.losses._spread import relative_spread
+from limbeck.rows import full
 
 
 def _varies(sums: Tensor, means: Tensor, total: Tensor) -> Tensor:

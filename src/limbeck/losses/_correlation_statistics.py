@@ -8,7 +8,7 @@ from torch import distributed as dist
 
 from limbeck.losses._block_softmax import soften
 from limbeck.losses._row_blocks import RowBlocks
-from limbeck.losses._rows import full
+from limbeck.rows import full
 
 
 class Columns(NamedTuple):

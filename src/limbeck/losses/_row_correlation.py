@@ -20,7 +20,7 @@ from limbeck.errors import UserError
 from limbeck.losses._block_softmax import soften, through_softmax
 from limbeck.losses._correlation_statistics import row_sums
 from limbeck.losses._row_blocks import cut
-from limbeck.losses._rows import full
+from limbeck.rows import full
 
 
 class Bounds(NamedTuple):

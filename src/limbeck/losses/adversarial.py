@@ -9,7 +9,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from limbeck.losses._rows import check_labels, check_pair, check_temperature, full, row_mean
+from limbeck.rows import check_labels, check_pair, check_temperature, full, row_mean
 
 
 class Discriminator(nn.Module):

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from limbeck.losses._module import LossModule
 from limbeck.losses._row_correlation import Bounds, distance, row_distances, row_variance, standardized
-from limbeck.losses._rows import check_pair, check_temperature, full, row_mean
 from limbeck.losses._spread import MIN_SPREAD, check_min_spread
+from limbeck.rows import check_pair, check_temperature, full, row_mean
 
 # Added to each row's variance, so that a row without any spread has no infinite gradient at ``min_spread=0`` either.
 _LEAST_VARIANCE = 1e-3

@@ -9,8 +9,8 @@ from limbeck.errors import UserError
 from limbeck.losses._closed_correlation import closed_distances
 from limbeck.losses._correlation import correlation_distances
 from limbeck.losses._module import LossModule
-from limbeck.losses._rows import check_pair, check_temperature
 from limbeck.losses._spread import MIN_SPREAD, check_min_spread
+from limbeck.rows import check_pair, check_temperature
 
 Scale = Literal["code", "paper"]
 

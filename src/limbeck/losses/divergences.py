@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from limbeck.errors import UserError
 from limbeck.losses._module import LossModule
 from limbeck.losses._reach import row_errors, within_reach
-from limbeck.losses._rows import check_pair, check_temperature, full, row_mean
 from limbeck.losses._target import divergence
+from limbeck.rows import check_pair, check_temperature, full, row_mean
 
 # Beyond this root mean squared distance of logits a row's error grows linearly [ours]; trained networks are nearer.
 _FURTHEST = 24.0

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from limbeck.losses._module import LabelledLossModule
 from limbeck.losses._reach import row_errors, within_reach
-from limbeck.losses._rows import check_labels, check_pair, full, row_mean
+from limbeck.rows import check_labels, check_pair, full, row_mean
 from limbeck.targets.revise import revise_labels
 
 # Beyond this root mean squared distance of logits a row's error grows linearly [ours]; trained networks are nearer.

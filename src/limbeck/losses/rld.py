@@ -5,8 +5,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.losses._module import LabelledLossModule
-from limbeck.losses._rows import check_labels, check_pair, check_temperature, full, row_mean
 from limbeck.losses._target import binary_log_probabilities, check_others, divergence, split
+from limbeck.rows import check_labels, check_pair, check_temperature, full, row_mean
 
 
 def _confidence(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:

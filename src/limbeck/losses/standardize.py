@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from limbeck.losses._rows import check_logits, full
 from limbeck.losses._spread import MIN_SPREAD, check_min_spread
+from limbeck.rows import check_logits, full
 
 _EPS = 1e-7
 

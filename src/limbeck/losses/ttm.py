@@ -5,8 +5,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.losses._module import LossModule
-from limbeck.losses._rows import check_pair, check_temperature, full, row_mean
 from limbeck.losses._target import divergence
+from limbeck.rows import check_pair, check_temperature, full, row_mean
 
 
 def _transformed_divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: Tensor | float) -> Tensor:

@@ -7,11 +7,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limbeck.losses._rows import check_pair, full, row_mean
 from limbeck.methods.card import TEMPERED, Card, Entry
 from limbeck.methods.fields import Alpha
 from limbeck.methods.method import Matching, Parts, Term
 from limbeck.modifiers import LearnedTemperature
+from limbeck.rows import check_pair, full, row_mean
 from limbeck.validation import Settings
 
 

@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from limbeck.errors import unknown_name
 from limbeck.methods import (
+    baselines,
     cmkd,
     ctkd,
     dist,
@@ -17,7 +18,6 @@ from limbeck.methods import (
     lskd,
     lw_kd,
     nkd,
-    plain,
     rld,
     self_kd,
     semantic,
@@ -30,7 +30,7 @@ _ENTRIES: Mapping[str, Entry] = MappingProxyType(
     {
         entry.name: entry
         for module in (
-            plain,
+            baselines,
             kd,
             dist,
             dkd,

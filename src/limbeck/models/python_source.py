@@ -134,8 +134,8 @@ def python_model(name: str, *, num_classes: int, in_channels: int, options: Mapp
 
     The function is called with the options, and with ``num_classes`` and ``in_channels`` as far as its signature takes
     them, so a function such as ``load(path=...)`` serves as it is. This runs the module's code, on purpose: what a
-    recipe may name is decided before, see :func:`limbeck.runs.trust.check_trust`. Only a Python function or a class of
-    ``nn.Module`` that the module's own package defines is ever called.
+    recipe may name is decided before, see :func:`limbeck.recipes.trust.check_trust`. Only a Python function or a class
+    of ``nn.Module`` that the module's own package defines is ever called.
 
     Args:
         name: ``MODULE:FUNCTION``, the module dotted.

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import UserError
-from limbeck.losses._rows import check_temperature, full
 from limbeck.modifiers.base import Modified, Modifier
+from limbeck.rows import check_temperature, full
 
 
 class LearnedTemperature(Modifier):

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from limbeck.errors import UserError
 from limbeck.losses._gather import gather_rows
-from limbeck.losses._rows import check_temperature, full
 from limbeck.modifiers.base import Modified, Modifier
+from limbeck.rows import check_temperature, full
 
 
 class ScheduledTemperature(Modifier):

@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from limbeck.losses._rows import check_temperature, full
 from limbeck.modifiers.base import Modified, Modifier
+from limbeck.rows import check_temperature, full
 
 
 class Temperature(Modifier):

@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from limbeck.build.teachers import Made, Reporting
 from limbeck.data import Data
 from limbeck.errors import RunError, UserError, shortened
-from limbeck.runs.ahead import fill_ahead, shared_caches
+from limbeck.recipes.schema import Recipe
 from limbeck.runs.folder import RunFolder
+from limbeck.runs.prefill import fill_ahead, shared_caches
 from limbeck.runs.provenance import check_unchanged, provenance
-from limbeck.runs.recipe import Recipe
 from limbeck.runs.resuming import check_same
 from limbeck.runs.run import run
-from limbeck.runs.teachers import Made, Reporting
 from limbeck.runs.workers import Workers
 
 Tick = Callable[[int, int], None]

@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from limbeck.build.caching import RunCache, Say, check_cache, expected_signals, is_cached, signals_folder, why_uncached
+from limbeck.build.networks import load_data
+from limbeck.build.teacher_store import cache_folder
+from limbeck.build.teachers import Reporting, is_trained, make_teacher
 from limbeck.cache import compare, fill, holding, missing, require_room
 from limbeck.cache.about import read_about
-from limbeck.cache.signals import size
+from limbeck.cache.spec import size
 from limbeck.data import Data
 from limbeck.errors import RunError, UserError
-from limbeck.runs.caching import RunCache, Say, check_cache, expected_signals, is_cached, signals_folder, why_uncached
-from limbeck.runs.loading import load_recipe
-from limbeck.runs.recipe import Recipe
-from limbeck.runs.setting import load_data
-from limbeck.runs.store import cache_folder
-from limbeck.runs.teachers import Reporting, is_trained, make_teacher
-from limbeck.runs.trust import check_imports_nothing
+from limbeck.recipes.loading import load_recipe
+from limbeck.recipes.schema import Recipe
+from limbeck.recipes.trust import check_imports_nothing
 
 Source = str | Path | Mapping[str, Any] | Recipe
 Overrides = Mapping[str, Any] | None
@@ -46,7 +46,7 @@ def build_cache(
         seeds: For how many seeds, with ``epochs``.
         reporting: Who is told what happens; nobody by default.
         tick: Told how many rows of how many are stored.
-        trust: Whether the recipe may name any ``python:`` function, see :func:`limbeck.runs.trust.check_trust`.
+        trust: Whether the recipe may name any ``python:`` function, see :func:`limbeck.recipes.trust.check_trust`.
 
     Returns:
         How many rows were stored now.

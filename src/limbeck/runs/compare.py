@@ -8,23 +8,23 @@ from typing import Any
 import torch
 
 from limbeck import methods
+from limbeck.build.measured_teacher import MeasuredTeacher, measure_teacher
+from limbeck.build.networks import load_data
+from limbeck.build.teachers import Made, Reporting, make_teacher
 from limbeck.data import Data
 from limbeck.errors import UserError
 from limbeck.files import write_atomically
+from limbeck.randomness.seeding import generators_kept
+from limbeck.recipes.loading import load_recipe
+from limbeck.recipes.schema import CompareSettings, MethodSettings, Recipe, unlabelled
 from limbeck.report.plot import save_comparison_plot
 from limbeck.report.table import MethodResult, TeacherResult, comparison_rows, to_csv, to_markdown
 from limbeck.runs.attempts import Planned, Tick, run_all
 from limbeck.runs.comparison_folder import ComparisonFolder
 from limbeck.runs.folder import RunFolder
-from limbeck.runs.loading import load_recipe
-from limbeck.runs.measured_teacher import MeasuredTeacher, measure_teacher
-from limbeck.runs.recipe import CompareSettings, MethodSettings, Recipe, unlabelled
 from limbeck.runs.run import check_run
-from limbeck.runs.setting import load_data
 from limbeck.runs.signals import terminates_as_interrupt
-from limbeck.runs.teachers import Made, Reporting, make_teacher
 from limbeck.runs.workers import cores
-from limbeck.seeding import generators_kept
 from limbeck.training import resolve_device
 
 
@@ -90,7 +90,7 @@ def compare(
             one on a GPU.
         reporting: Who is told what happens; nobody by default.
         tick: Called with how many epochs of how many are done, about twice a second; with one job after each run.
-        trust: Whether the recipe may name any ``python:`` function, see :func:`limbeck.runs.trust.check_trust`.
+        trust: Whether the recipe may name any ``python:`` function, see :func:`limbeck.recipes.trust.check_trust`.
 
     Returns:
         The comparison; its files are in ``folder``.

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from limbeck.errors import RunError, UserError
 from limbeck.files import write_atomically
+from limbeck.recipes.loading import dump_recipe
+from limbeck.recipes.schema import Recipe
 from limbeck.runs.folder import RunFolder, is_occupied
-from limbeck.runs.loading import dump_recipe
-from limbeck.runs.recipe import Recipe
 
 _FILES = ("table.md", "table.csv", "plot.png", "plot.svg", "recipe.yaml")
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from limbeck.errors import RunError, UserError
 from limbeck.files import remove_leftovers, replacing, write_atomically
 from limbeck.locking import locked
-from limbeck.runs.loading import dump_recipe
-from limbeck.runs.recipe import Recipe
+from limbeck.recipes.loading import dump_recipe
+from limbeck.recipes.schema import Recipe
 from limbeck.training.checkpoint import has_checkpoint
 
 LOCK = ".lock"

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from limbeck.build.code import code_hash
+from limbeck.build.teachers import precision_by_network
 from limbeck.data import Data
 from limbeck.errors import UserError
 from limbeck.files import file_digest
-from limbeck.runs.code import code_hash
-from limbeck.runs.recipe import Recipe
-from limbeck.runs.teachers import precision_by_network
+from limbeck.recipes.schema import Recipe
 from limbeck.training import decide
 
 # What is compared, and what the line of an error calls it; what is not listed here only brings a warning.

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.errors import UserError, shortened
+from limbeck.recipes.schema import Recipe
 from limbeck.runs.folder import RunFolder
-from limbeck.runs.recipe import Recipe
 from limbeck.training.checkpoint import has_checkpoint, load_checkpoint
 from limbeck.validation import validated
 

@@ -12,19 +12,10 @@ import torch
 from torch import nn
 
 from limbeck import models
-from limbeck.data import Data
-from limbeck.distiller import Distiller
-from limbeck.errors import RunError, UserError
-from limbeck.runs.caching import check_cache, with_cache
-from limbeck.runs.choosing import chooser
-from limbeck.runs.features import check_features, feature_arguments
-from limbeck.runs.folder import RunFolder, check_storable, save_network
-from limbeck.runs.loading import load_recipe
-from limbeck.runs.measured_teacher import MeasuredTeacher, measure_teacher
-from limbeck.runs.provenance import check_unchanged, provenance, versions
-from limbeck.runs.recipe import Recipe
-from limbeck.runs.resuming import Start, check_same, decide_start
-from limbeck.runs.setting import (
+from limbeck.build.caching import check_cache, with_cache
+from limbeck.build.features import check_features, feature_arguments
+from limbeck.build.measured_teacher import MeasuredTeacher, measure_teacher
+from limbeck.build.networks import (
     Feed,
     check_network,
     check_trains,
@@ -33,9 +24,18 @@ from limbeck.runs.setting import (
     parameter_count,
     student_network,
 )
+from limbeck.build.selection import chooser
+from limbeck.build.teachers import Reporting, check_teacher, make_teacher, teacher_precisions
+from limbeck.data import Data
+from limbeck.distiller import Distiller
+from limbeck.errors import RunError, UserError
+from limbeck.randomness.seeding import generators_kept, seed_everything
+from limbeck.recipes.loading import load_recipe
+from limbeck.recipes.schema import Recipe
+from limbeck.runs.folder import RunFolder, check_storable, save_network
+from limbeck.runs.provenance import check_unchanged, provenance, versions
+from limbeck.runs.resuming import Start, check_same, decide_start
 from limbeck.runs.signals import terminates_as_interrupt
-from limbeck.runs.teachers import Reporting, check_teacher, make_teacher, teacher_precisions
-from limbeck.seeding import generators_kept, seed_everything
 from limbeck.training import (
     Engine,
     Position,
@@ -92,7 +92,7 @@ def run(
             as many epochs is only read. Settings, data and code have to be the same, as far as they decide numbers.
         overwrite: Replace a run that is in the folder.
         reporting: Who is told what happens; nobody by default.
-        trust: Whether the recipe may name any ``python:`` function, see :func:`limbeck.runs.trust.check_trust`.
+        trust: Whether the recipe may name any ``python:`` function, see :func:`limbeck.recipes.trust.check_trust`.
 
     Returns:
         The complete run.

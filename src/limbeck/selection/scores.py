@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from limbeck.replay import random_bits
+from limbeck.randomness.hashing import random_bits
 from limbeck.selection import _checks
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import UserError
-from limbeck.losses._rows import check_logits, full
+from limbeck.rows import check_logits, full
 
 Rest = Literal["spread", "drop"]
 # A logit this far below the rest of its row has the probability 0 in fp32 at every temperature up to 90.

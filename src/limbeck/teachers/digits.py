@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from limbeck.errors import UserError
-from limbeck.replay import derived_seed
+from limbeck.randomness.hashing import derived_seed
 
 IMAGE_SIZE = 32
 MAX_CLASSES = 1000

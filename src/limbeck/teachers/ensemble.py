@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limbeck.errors import UserError, unknown_name
-from limbeck.losses._rows import check_logits, full
+from limbeck.rows import check_logits, full
 from limbeck.teachers.base import Teacher
 from limbeck.teachers.live import LiveTeacher
 

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from limbeck.errors import UserError
-from limbeck.replay import derived_seed, random_integers
+from limbeck.randomness.hashing import derived_seed, random_integers
 from limbeck.teachers.base import Teacher
 from limbeck.teachers.digits import check_num_classes, synthesize
 

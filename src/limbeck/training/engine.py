@@ -18,17 +18,17 @@ from limbeck.data import Batch, Views, kept_workers
 from limbeck.distiller import Distiller
 from limbeck.errors import RunError, UserError
 from limbeck.models import hold_frozen_norms
-from limbeck.seeding import generator_states, set_generator_states
+from limbeck.randomness.seeding import generator_states, set_generator_states
 from limbeck.training.checkpoint import load_checkpoint, save_checkpoint
 from limbeck.training.compiling import compile_network
 from limbeck.training.device import resolve_precision
 from limbeck.training.evaluate import Measured, measure
 from limbeck.training.graphs import CudaRecorder, GraphedSteps, why_not_graphed
+from limbeck.training.meter import Tally
 from limbeck.training.mixed import end_step
 from limbeck.training.optimizers import build_optimizer, build_schedule
 from limbeck.training.progress import Position, Progress, Silent
 from limbeck.training.settings import OptimizerSettings, TrainingSettings
-from limbeck.training.tally import Tally
 
 Row = dict[str, float]
 # LW-KD's discriminator has an Adam of its own; its rate and momentum are ours.

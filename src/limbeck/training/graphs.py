@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from limbeck.data import Batch
+from limbeck.training.meter import Tally
 from limbeck.training.settings import TrainingSettings
-from limbeck.training.tally import Tally
 
 # Optimizers create their state, and libraries choose their algorithms, in the first steps.
 WARM_STEPS = 3

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple, Protocol
 
-from limbeck.training.tally import Tally
+from limbeck.training.meter import Tally
 
 
 class Position(NamedTuple):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limbeck.errors import UserError
-from limbeck.losses._rows import full
+from limbeck.rows import full
 
 Shape = tuple[int, ...]
 _KINDS = {1: "a vector", 2: "tokens", 3: "a map"}

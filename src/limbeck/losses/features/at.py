@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from limbeck.errors import UserError
-from limbeck.losses._rows import full, row_mean
 from limbeck.losses.features._shapes import check_pair, kind, same_size, unit
 from limbeck.losses.features.base import PairLoss
+from limbeck.rows import full, row_mean
 
 # Activations below this count as if they had this size, so that no direction of next to nothing is followed [ours].
 _LEAST = 0.01

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import UserError
-from limbeck.losses._rows import full
 from limbeck.losses.features._shapes import Shape, channels, check_pair, check_shapes
+from limbeck.rows import full
 
 
 class Rows(NamedTuple):

@@ -9,9 +9,9 @@ from torch.nn import functional as F
 
 from limbeck.errors import UserError
 from limbeck.losses._gather import are_several, broadcast_first, gather_rows
-from limbeck.losses._rows import row_mean
 from limbeck.losses.features._shapes import applied, channels, pooled, unit
 from limbeck.losses.features.base import FeatureLoss, Rows
+from limbeck.rows import row_mean
 
 _EPS = 1e-7
 

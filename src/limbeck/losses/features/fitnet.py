@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from limbeck.errors import UserError
-from limbeck.losses._rows import full, row_mean
 from limbeck.losses.features._shapes import applied, channels, check_pair, kind, pointwise, same_size
 from limbeck.losses.features.base import PairLoss
+from limbeck.rows import full, row_mean
 
 
 def mimic_loss(student: Tensor, teacher: Tensor, *, weight: Tensor | None = None) -> Tensor:

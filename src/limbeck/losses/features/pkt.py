@@ -2,9 +2,9 @@
 
 from torch import Tensor
 
-from limbeck.losses._rows import full
 from limbeck.losses.features._shapes import check_pair, pooled, row_weights, safe, unit
 from limbeck.losses.features.base import PairLoss
+from limbeck.rows import full
 
 _EPS = 1e-7
 # Vectors shorter than this count as if they had this length, so that no direction of nothing is followed [ours].

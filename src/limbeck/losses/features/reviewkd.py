@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limbeck.errors import UserError
-from limbeck.losses._rows import full, row_mean
 from limbeck.losses.features._shapes import check_pair, kind, pooled
 from limbeck.losses.features.base import FeatureLoss, Rows
+from limbeck.rows import full, row_mean
 
 _WIDEST = 512
 _POOLED_TO = (4, 2, 1)

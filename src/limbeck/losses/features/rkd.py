@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from limbeck.losses._rows import full
 from limbeck.losses.features._shapes import check_pair, pooled, row_weights, safe, unit
 from limbeck.losses.features.base import PairLoss
+from limbeck.rows import full
 
 # Samples nearer to each other than this count as if they were this far apart, so that rows which are all but identical
 # have a moderate gradient [ours].

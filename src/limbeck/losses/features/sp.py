@@ -2,9 +2,9 @@
 
 from torch import Tensor
 
-from limbeck.losses._rows import full
 from limbeck.losses.features._shapes import check_pair, row_weights, safe, unit
 from limbeck.losses.features.base import PairLoss
+from limbeck.rows import full
 
 # Activations below this count as if they had this size, so that no direction of next to nothing is followed [ours].
 _LEAST = 0.05

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limbeck.errors import UserError
-from limbeck.losses._rows import full, row_mean
 from limbeck.losses.features._shapes import Shape, applied, channels, kind, pointwise, same_size
 from limbeck.losses.features.base import PairLoss
+from limbeck.rows import full, row_mean
 
 _EPS = 1e-5
 

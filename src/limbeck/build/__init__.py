@@ -1,0 +1,1 @@
+"""What a recipe names, built: data loaders, networks, teachers, logit caches, selections."""

@@ -1,0 +1,228 @@
+"""A run's signal cache: whether it has one, whose it is, and a teacher that answers from it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+
+from limbeck.build.teacher_store import cache_folder
+from limbeck.build.teachers import Reporting, make_teacher, teacher_precisions
+from limbeck.cache import (
+    CachedTeacher,
+    Replay,
+    RowFormat,
+    Signals,
+    SignalStore,
+    missing,
+    require_room,
+    teacher_hash,
+    wanted,
+)
+from limbeck.cache.teacher import TOLERANCE
+from limbeck.data import Augment, Data
+from limbeck.errors import UserError
+from limbeck.randomness.seeding import generators_kept
+from limbeck.recipes.schema import Recipe
+from limbeck.teachers import Teacher
+from limbeck.training import make_fabric, resolve_device, uses_channels_last
+
+Say = Callable[[str], None]
+
+
+def signals_folder(recipe: Recipe) -> Path:
+    """Return the folder of all signal caches.
+
+    Example:
+        >>> from limbeck.recipes.loading import load_recipe
+        >>> signals_folder(load_recipe("quickstart", {"output.cache": "here"})).as_posix()
+        'here/signals'
+    """
+    return cache_folder(recipe.output.cache) / "signals"
+
+
+def why_uncached(recipe: Recipe) -> str | None:
+    """Say why a run has no signal cache although its recipe asks for one; None if it has one.
+
+    Example:
+        >>> from limbeck.recipes.loading import load_recipe
+        >>> why_uncached(load_recipe("quickstart", {"method": "lw_kd"}))
+        "a lightweight teacher's logits are a table already"
+    """
+    source = recipe.source()
+    if source == "lightweight":
+        return "a lightweight teacher's logits are a table already"
+    if source not in ("live", "self"):
+        return f"method {recipe.method.name!r} asks no network"
+    if any(term.features for term in recipe.method.create().terms):
+        return f"method {recipe.method.name!r} compares features, which are not stored"
+    return None
+
+
+def is_cached(recipe: Recipe) -> bool:
+    """Return whether a run has a signal cache.
+
+    Example:
+        >>> from limbeck.recipes.loading import load_recipe
+        >>> is_cached(load_recipe("quickstart")), is_cached(load_recipe("quickstart", {"teacher.cache": "views"}))
+        (False, True)
+    """
+    return recipe.teacher.cache != "off" and why_uncached(recipe) is None
+
+
+def expected_signals(recipe: Recipe, data: Data, teacher: Teacher | None) -> Signals:
+    """Say what a run's cache holds.
+
+    Args:
+        recipe: The run's recipe; it has a cache.
+        data: Its data.
+        teacher: Its live teacher; without one all is right but the key.
+
+    Raises:
+        UserError: If such a cache is not possible.
+    """
+    mode, training = recipe.teacher.cache, recipe.training
+    assert mode != "off"
+    device = resolve_device(training.device)
+    rows = RowFormat(len(data.classes), recipe.teacher.cache_dtype, recipe.teacher.cache_top_k)
+    source = {
+        "teacher": teacher_hash(teacher) if teacher else "",
+        "data": data.fingerprint,
+        "normalisation": [list(data.mean), list(data.std)],
+        "precision": [device, teacher_precisions(recipe), uses_channels_last(training, device)],
+    }
+    augment, epochs = Augment(**recipe.data.augment.model_dump()), training.epochs if mode == "epochs" else 0
+    network = recipe.student if recipe.source() == "self" else recipe.teacher
+    label = f"{network.name or 'several teachers'} on {data.name}"
+    return Signals(mode, len(data.train), rows, augment, seed=recipe.seed, epochs=epochs, source=source, label=label)
+
+
+def check_cache(recipe: Recipe, data: Data) -> None:
+    """Look whether the recipe's cache is possible and fits its limit and the disk; nothing is made.
+
+    Raises:
+        UserError: If it is not, or does not.
+    """
+    if not is_cached(recipe):
+        return
+    if recipe.teacher.train_mode and recipe.source() == "live":
+        got = f"teacher.cache: got {recipe.teacher.cache!r} with teacher.train_mode"
+        raise UserError(f"{got}, whose logits change with the batch; expected 'off'")
+    if any(one.train_mode for one in recipe.teacher.members):
+        raise UserError("teacher.cache: got it with train_mode, whose logits change with the batch; expected 'off'")
+    signals = expected_signals(recipe, data, None)
+    require_room(signals_folder(recipe), signals, 0, limit_gb=recipe.teacher.cache_limit_gb)
+
+
+@dataclass(frozen=True, eq=False)
+class RunCache:
+    """The cache of a run, and what it takes to fill it.
+
+    Attributes:
+        recipe: The run's recipe.
+        data: Its data.
+        fabric: Its device and precision.
+        teacher: The live teacher, where it is to run.
+        store: The cache.
+        say: Told what happens.
+    """
+
+    recipe: Recipe
+    data: Data
+    fabric: Fabric
+    teacher: Teacher
+    store: SignalStore
+    say: Say
+
+    @classmethod
+    def open(cls, recipe: Recipe, data: Data, teacher: Teacher, say: Say) -> "RunCache":
+        """Open the cache of a run, made if it is not there yet.
+
+        Raises:
+            UserError: If it is too large, or cannot be opened.
+        """
+        fabric = make_fabric(recipe.training)
+        signals = expected_signals(recipe, data, teacher)
+        store = SignalStore.open(signals_folder(recipe), signals, say=say)
+        return cls(recipe, data, fabric, _placed(teacher, recipe, fabric), store, say)
+
+    @property
+    def precision(self) -> str:
+        """The precision in which the teacher answers; of several the one that rounds most."""
+        return max(teacher_precisions(self.recipe), key=TOLERANCE.__getitem__)
+
+    @property
+    def tolerance(self) -> float:
+        """How far a stored row may be from the teacher's, as a share of the largest logit."""
+        return TOLERANCE[self.precision]
+
+    @property
+    def replay(self) -> Replay:
+        """What makes the inputs of any row again."""
+        return Replay(
+            self.data.train,
+            self.store.signals,
+            self.data.mean,
+            self.data.std,
+            device=self.fabric.device,
+            channels_last=uses_channels_last(self.recipe.training, self.fabric.device.type),
+            workers=self.recipe.data.workers,
+        )
+
+    def needed(self, seeds: Sequence[int]) -> torch.Tensor:
+        """Tell which rows the trainings of these seeds read, bool (slots,)."""
+        return wanted(self.store.signals, seeds, self.recipe.training.epochs)
+
+    def cached(self) -> CachedTeacher:
+        """Return a teacher that answers from the cache, and lets go of the live one where all is stored."""
+        first = [self.teacher]
+
+        def live() -> Teacher:
+            return first.pop() if first else _again(self.recipe, self.data, self.fabric)
+
+        return CachedTeacher(live, self.store, seed=self.recipe.seed, precision=self.precision, say=self.say)
+
+
+def _placed(teacher: Teacher, recipe: Recipe, fabric: Fabric) -> Teacher:
+    teacher.to(fabric.device)
+    if uses_channels_last(recipe.training, fabric.device.type):
+        teacher.to(memory_format=torch.channels_last)
+    return teacher
+
+
+def _again(recipe: Recipe, data: Data, fabric: Fabric) -> Teacher:
+    # In the middle of a training, whose draws must not change by it.
+    with generators_kept():
+        teacher = make_teacher(recipe, data, Reporting()).teacher
+    assert teacher is not None
+    return _placed(teacher, recipe, fabric)
+
+
+def with_cache(recipe: Recipe, data: Data, teacher: Teacher | None, say: Say) -> Teacher | None:
+    """Put the recipe's signal cache in front of a run's teacher, if it asks for one.
+
+    Args:
+        recipe: The run's recipe.
+        data: Its data.
+        teacher: Its teacher, None for methods without one.
+        say: Told about the cache, in a line.
+
+    Returns:
+        The teacher to train with.
+
+    Raises:
+        UserError: If the cache is too large, or cannot be opened.
+    """
+    if recipe.teacher.cache == "off" or teacher is None:
+        return teacher
+    if not is_cached(recipe):
+        say(f"teacher.cache: is not used, as {why_uncached(recipe)}")
+        return teacher
+    cache = RunCache.open(recipe, data, teacher, say)
+    needed = cache.needed([recipe.seed])
+    todo = len(missing(cache.store, needed))
+    require_room(signals_folder(recipe), cache.store.signals, todo, limit_gb=recipe.teacher.cache_limit_gb)
+    share = 1 - todo / int(needed.sum())
+    say(f"signal cache: {cache.store}; {share:.1%} of what this run reads")
+    return cache.cached()

@@ -1,0 +1,103 @@
+"""Weights that a recipe names: into a network, checked against what their file records about itself."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from limbeck import models
+from limbeck.data import Data
+from limbeck.errors import UserError, shortened
+from limbeck.models.checkpoints import read_about
+from limbeck.models.factory import named_weights
+from limbeck.recipes.schema import ModelSettings, NetworkTeacherSettings, Normalize
+from limbeck.validation import validated
+
+Given = ModelSettings | NetworkTeacherSettings
+
+
+def is_trained_here(settings: Given) -> bool:
+    """Return whether a network goes on to be trained: every student, and teachers with ``training``.
+
+    Example:
+        >>> is_trained_here(NetworkTeacherSettings(name="resnet8", weights="a.pt"))
+        False
+    """
+    return isinstance(settings, ModelSettings) or settings.training is not None
+
+
+def library_weights(settings: Given) -> str | None:
+    """Return the name of timm's or torchvision's own weights, if that is what the recipe gives.
+
+    Example:
+        >>> library_weights(ModelSettings(name="timm:resnet18", weights="DEFAULT"))
+        'DEFAULT'
+    """
+    if settings.weights is None or not named_weights(str(settings.name), settings.weights):
+        return None
+    return str(settings.weights)
+
+
+def load_given(network: nn.Module, settings: Given, data: Data) -> tuple[str, ...]:
+    """Load the file that a recipe names into a network.
+
+    Args:
+        network: The network, changed in place.
+        settings: Its settings, with ``weights``.
+        data: The data that it will see.
+
+    Returns:
+        What should be known about it, in lines.
+
+    Raises:
+        UserError: If the file cannot be read, is of another network, or its classes are others than the data's.
+    """
+    assert settings.weights is not None
+    about, name, entry = read_about(settings.weights), str(settings.name), settings.weights_entry
+    trained = is_trained_here(settings)
+    same = _same_classes(about, data, trained=trained)
+    try:
+        if not trained:
+            return models.load_weights(network, settings.weights, name=name, entry=entry)
+        classes = len(data.classes)
+        return models.load_body(network, settings.weights, num_classes=classes, name=name, entry=entry, keep_head=same)
+    except UserError as error:
+        raise UserError(f"{error}{_other_network(about, settings)}") from None
+
+
+def recorded_normalize(settings: NetworkTeacherSettings, data: Data) -> Normalize | None:
+    """Return the normalization that a teacher's file records, where the recipe gives none and the data's is another.
+
+    Raises:
+        UserError: If what is recorded is no normalization.
+    """
+    if settings.normalize is not None or settings.training is not None or settings.weights is None:
+        return None
+    about = read_about(settings.weights)
+    if not about.get("mean") or not about.get("std"):
+        return None
+    values = {key: about[key] for key in ("mean", "std")}
+    recorded = validated(Normalize, values, f"{shortened(str(settings.weights))}: its metadata")
+    return None if (recorded.mean, recorded.std) == (tuple(data.mean), tuple(data.std)) else recorded
+
+
+def _same_classes(about: Mapping[str, Any], data: Data, *, trained: bool) -> bool:
+    """Return whether a file's head is for the data's classes; it must be unless a new head can be trained."""
+    recorded, wanted = about.get("classes"), list(data.classes)
+    if not isinstance(recorded, list) or not recorded or recorded == wanted:
+        return True
+    if trained and sorted(map(str, recorded)) != sorted(wanted):
+        return False
+    first = next((pair for pair in zip(recorded, wanted, strict=False) if pair[0] != pair[1]), None)
+    where = f", the first other one {shortened(first[0])} for {shortened(first[1])}" if first else ""
+    expected = f"expected the {len(wanted)} of {data.name} in their order"
+    raise UserError(f"weights: the file is for {len(recorded)} classes{where}; {expected}")
+
+
+def _other_network(about: Mapping[str, Any], settings: Given) -> str:
+    recorded = about.get("name")
+    if not isinstance(recorded, str):
+        return ""
+    same = recorded.lower() == str(settings.name).lower() and about.get("options", {}) == settings.options
+    options = f" with the options {shortened(about['options'])}" if about.get("options") else ""
+    return "" if same else f"; the file is of {shortened(recorded)}{options}"

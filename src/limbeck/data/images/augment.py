@@ -1,0 +1,142 @@
+"""Random views of an image as a pure function of (seed, epoch, sample index)."""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from limbeck.errors import UserError
+from limbeck.randomness.hashing import random_bits, random_integers
+
+_VIEW_STREAM = 201
+_ANGLE_STREAM = 204
+
+
+class Placement(NamedTuple):
+    """Where the views of a batch lie in their padded images.
+
+    Attributes:
+        top: The first row, int64 (N,), in [0, 2 * crop].
+        left: The first column, int64 (N,), in [0, 2 * crop].
+        flip: Whether the view is mirrored left to right afterwards, bool (N,).
+
+    Example:
+        >>> Augment(crop=1, flip=True).place(torch.tensor([17])).flip
+        tensor([True])
+    """
+
+    top: Tensor
+    left: Tensor
+    flip: Tensor
+
+
+@dataclass(frozen=True)
+class Augment:
+    """How training images are varied.
+
+    With ``crop`` and ``flip`` alone an image has few distinct views, so that a view is one number and what a teacher
+    says about all of them can be stored. ``scale``, which is for image folders, and ``rotation`` make the views
+    countless.
+
+    Args:
+        crop: Zero padding in pixels on each side, out of which a window of the image's own size is cut.
+        flip: Whether half of the views are mirrored left to right.
+        scale: The range of the share of the image's area that is cut out and resized, such as ``(0.08, 1.0)``, with
+            torchvision's range of aspect ratios (3/4 to 4/3); None for the centre of the image.
+        rotation: The largest angle in degrees, from 0 to 180: after crop and flip a view is rotated by an angle uniform
+            in [-rotation, rotation], bilinearly and with zeros from outside
+            (see :func:`limbeck.data.images.rotation.rotate`).
+
+    Raises:
+        UserError: If a setting is out of range, or both ``crop`` and ``scale`` are given.
+
+    Example:
+        >>> Augment(crop=4, flip=True).views
+        162
+    """
+
+    crop: int = 0
+    flip: bool = False
+    scale: tuple[float, float] | None = None
+    rotation: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.crop < 0:
+            raise UserError(f"augment.crop: got {self.crop}, expected a whole number of pixels of at least 0")
+        if not 0 <= self.rotation <= 180:
+            raise UserError(f"augment.rotation: got {self.rotation}, expected degrees from 0 to 180")
+        if self.scale is None:
+            return
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] <= 1:
+            raise UserError(f"augment.scale: got {self.scale}, expected two shares of the area, 0 < low <= high <= 1")
+        if self.crop:
+            raise UserError(f"augment.crop: got {self.crop} beside a scale, expected only one of the two")
+
+    @property
+    def views(self) -> int | None:
+        """The number of distinct views of an image, or None when ``scale`` or ``rotation`` makes them countless."""
+        return None if self.scale is not None or self.rotation else (2 * self.crop + 1) ** 2 * (2 if self.flip else 1)
+
+    def draw(self, indices: Tensor, *, seed: int, epoch: int) -> Tensor:
+        """Draw the number of the view of each sample.
+
+        Args:
+            indices: Positions of the samples in their split, int64 (N,).
+            seed: The run's seed.
+            epoch: The epoch, from 0.
+
+        Returns:
+            int64 (N,) in [0, views), on the device of ``indices``.
+
+        Raises:
+            UserError: If the views are countless.
+
+        Example:
+            >>> numbers = Augment(crop=4).draw(torch.arange(1000), seed=0, epoch=0)
+            >>> int(numbers.min()) >= 0 and int(numbers.max()) < 81
+            True
+        """
+        if self.views is None:
+            name = "rotation" if self.scale is None else "scale"
+            expected = "but only crop and flip give views that can be numbered"
+            raise UserError(f"augment.{name}: got {getattr(self, name)}, {expected}")
+        return random_integers(indices, self.views, seed=seed, epoch=epoch, stream=_VIEW_STREAM)
+
+    def place(self, views: Tensor) -> Placement:
+        """Return where the views of these numbers (int64 (N,)) lie.
+
+        Example:
+            >>> Augment(crop=1).place(torch.tensor([0, 4, 8]))
+            Placement(top=tensor([0, 1, 2]), left=tensor([0, 1, 2]), flip=tensor([False, False, False]))
+        """
+        cells, flip = (views // 2, views % 2 == 1) if self.flip else (views, torch.zeros_like(views, dtype=torch.bool))
+        side = 2 * self.crop + 1
+        return Placement(cells // side, cells % side, flip)
+
+    def placements(self, indices: Tensor, *, seed: int, epoch: int) -> Placement:
+        """Draw where the view of each sample lies, before any rotation; the arguments are those of :meth:`draw`.
+
+        Raises:
+            UserError: If there is a ``scale``.
+
+        Example:
+            >>> Augment(rotation=15).placements(torch.tensor([0, 1]), seed=0, epoch=0).top
+            tensor([0, 0])
+        """
+        upright = replace(self, rotation=0.0)
+        return upright.place(upright.draw(indices, seed=seed, epoch=epoch))
+
+    def angles(self, indices: Tensor, *, seed: int, epoch: int) -> Tensor:
+        """Draw the angle by which the view of each sample is rotated; the arguments are those of :meth:`draw`.
+
+        Returns:
+            Degrees, float64 (N,), uniform in [-rotation, rotation], on the device of ``indices``.
+
+        Example:
+            >>> angles = Augment(rotation=15).angles(torch.arange(1000), seed=0, epoch=0)
+            >>> bool(angles.min() < -14) and bool(angles.max() > 14) and bool(angles.abs().max() <= 15)
+            True
+        """
+        bits = random_bits(indices, seed=seed, epoch=epoch, stream=_ANGLE_STREAM)
+        return (bits.double() / 2**62 - 1) * self.rotation

@@ -1,0 +1,188 @@
+"""Decoding image files with Pillow, and inspecting them before a run starts."""
+
+import struct
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from limbeck.data.images.files import first_line
+from limbeck.data.images.splits import Color
+from limbeck.data.threads import map_in_threads
+from limbeck.errors import UserError
+
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+_WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "F")
+_GREY_MODES = ("1", "L", "LA", "La", *_WIDE_MODES)
+_ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
+_BACKGROUND = "white"
+_SIDEWAYS = 5  # EXIF orientations from here on exchange width and height
+_JPEG_END = b"\xff\xd9"
+_TAIL = 4096
+
+
+def decode(path: Path, color: Color) -> Tensor:
+    """Decode one image file: upright as its EXIF orientation says, transparent pixels on white.
+
+    Args:
+        path: The file, in any format that Pillow reads; of several images in it, the first.
+        color: ``"rgb"`` for 3 channels, ``"grey"`` for 1.
+
+    Returns:
+        The pixels, uint8 (C, H, W).
+
+    Raises:
+        UserError: If the file is missing, truncated or no image.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "image.png")
+        >>> Image.new("RGB", (4, 2), "red").save(path)
+        >>> decode(path, "rgb").shape, decode(path, "grey").unique()
+        (torch.Size([3, 2, 4]), tensor([76], dtype=torch.uint8))
+    """
+    try:
+        with Image.open(path) as image:
+            pixels = np.array(_opaque(_eight_bit(_upright(image))).convert("RGB" if color == "rgb" else "L"))
+    except _DAMAGE as error:
+        raise _damaged(path, error) from error
+    return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1).contiguous()
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    image.load()
+    # The pixels are there; metadata that cannot be read are no reason to lose the image.
+    with suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
+    return image
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    if image.mode not in _ALPHA_MODES and "transparency" not in image.info:
+        return image
+    layer = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, _BACKGROUND), layer)
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    # Pillow cuts wider pixels off at 255, which would make nearly all of a 16-bit image white.
+    if image.mode not in _WIDE_MODES:
+        return image
+    pixels = np.asarray(image, dtype=np.float64)
+    if image.mode == "F" or bool(((pixels < 0) | (pixels > 65535)).any()):
+        raise ValueError(f"pixels of mode {image.mode}, expected 8 or 16 bits")
+    return Image.fromarray((pixels / 257).round().astype(np.uint8))
+
+
+def decode_all(paths: Sequence[Path], color: Color, size: int) -> Tensor:
+    """Decode images of one size into memory with a pool of threads.
+
+    Returns:
+        The pixels, uint8 (N, C, size, size).
+
+    Raises:
+        UserError: If an image is damaged or has another size.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "image.png")
+        >>> Image.new("L", (8, 8)).save(path)
+        >>> decode_all([path, path], "rgb", 8).shape
+        torch.Size([2, 3, 8, 8])
+    """
+    images = torch.empty(len(paths), 3 if color == "rgb" else 1, size, size, dtype=torch.uint8)
+
+    def fill(row: int) -> None:
+        image = decode(paths[row], color)
+        if image.shape[1:] != (size, size):
+            got = f"{image.shape[2]}x{image.shape[1]}"
+            raise UserError(f"data.root: {paths[row]} is {got} pixels, expected {size}x{size}")
+        images[row] = image
+
+    map_in_threads(fill, range(len(paths)))
+    return images
+
+
+class Inspected(NamedTuple):
+    """What an image file holds, found without decoding where that is possible.
+
+    Attributes:
+        width: Width in pixels, upright; that of a PNG as it is stored.
+        height: Height in pixels.
+        grey: Whether it is stored without color.
+
+    Example:
+        >>> Inspected(30, 20, False).shorter
+        20
+    """
+
+    width: int
+    height: int
+    grey: bool
+
+    @property
+    def shorter(self) -> int:
+        """The shorter side in pixels."""
+        return min(self.width, self.height)
+
+
+def inspect_all(paths: Sequence[Path]) -> list[Inspected | str]:
+    """Look with a pool of threads whether every image opens and is not truncated, mostly without decoding it.
+
+    A JPEG is taken as whole when its end-of-image marker is near the end of the file and a PNG when its checksums are
+    right; whatever cannot be judged like this is decoded.
+
+    Returns:
+        For each file what it holds, or in a few words why it cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "image.png")
+        >>> _ = path.write_bytes(b"no image")
+        >>> inspect_all([path])
+        ['is no image']
+    """
+    return map_in_threads(_inspect, paths)
+
+
+def _inspect(path: Path) -> Inspected | str:
+    try:
+        with Image.open(path) as image:
+            mode, (width, height) = image.mode, image.size
+            if image.format == "PNG":
+                image.verify()
+            elif image.format != "JPEG" or not _has_jpeg_end(path):
+                _eight_bit(_upright(image))
+                width, height = image.size
+            elif _is_sideways(image):
+                width, height = height, width
+    except _DAMAGE as error:
+        return _reason(error)
+    return Inspected(width, height, mode in _GREY_MODES)
+
+
+def _is_sideways(image: Image.Image) -> bool:
+    with suppress(Exception):
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1)) >= _SIDEWAYS
+    return False
+
+
+def _has_jpeg_end(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL))
+        return _JPEG_END in file.read()
+
+
+def _damaged(path: Path, error: BaseException) -> UserError:
+    return UserError(f"data.root: {path} cannot be read as an image: {_reason(error)}")
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "is no image"
+    return (error.strerror if isinstance(error, OSError) else None) or first_line(error)

@@ -1,0 +1,134 @@
+"""Replayable views of a split, batch by batch."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Self
+
+import torch
+
+from limbeck.data.images.augment import Augment
+from limbeck.data.images.file_loader import check_workers
+from limbeck.data.images.folder_views import FileImages
+from limbeck.data.images.memory import ResidentImages, resident
+from limbeck.data.images.normalize import Normaliser, normaliser
+from limbeck.data.images.splits import Batch, FolderSet, Split
+from limbeck.data.schedule import Schedule
+from limbeck.errors import UserError
+
+
+class Views:
+    """Batches of normalised, augmented images; what sample i looks like at epoch e depends on (seed, e, i) alone.
+
+    So the batch size, the order, the number of workers and that of processes change nothing about a view, and an epoch
+    can be gone through again. Images in memory live on ``device`` (zero-padded once) and are cut and normalised there,
+    a whole batch at a time; images in files are decoded by a DataLoader, whose workers start anew with every epoch, or
+    live on between the epochs within ``with views:``.
+
+    Args:
+        split: The images.
+        batch_size: How many views a batch holds, in each process.
+        mean: The mean of each channel, of pixels in [0, 1].
+        std: The standard deviation of each channel, of pixels in [0, 1].
+        augment: How the images are varied; None for not at all.
+        shuffle: Whether every epoch has its own order, drawn from (seed, epoch).
+        seed: The run's seed.
+        drop_last: Whether a last batch of fewer views is left out.
+        device: Where the batches are.
+        workers: How many processes decode the images of a folder; 0 for this one. Images in memory need none.
+        channels_last: Whether the inputs are in that memory format.
+        rank: Which of the data-parallel processes this is.
+        world_size: How many there are. Each takes every ``world_size``-th sample of the order; with ``shuffle`` the
+            order is continued from its start until all have equally many.
+
+    Raises:
+        UserError: If a setting is out of range or does not fit the split.
+
+    Example:
+        >>> from limbeck.data import load
+        >>> data = load("fashion_mnist_sample", train_limit=100)
+        >>> views = Views(data.train, batch_size=64, mean=data.mean, std=data.std, augment=Augment(crop=2))
+        >>> [tuple(batch.inputs.shape) for batch in views.epoch(0)]
+        [(64, 1, 28, 28), (36, 1, 28, 28)]
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        *,
+        batch_size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        augment: Augment | None = None,
+        shuffle: bool = False,
+        seed: int = 0,
+        drop_last: bool = False,
+        device: torch.device | str = "cpu",
+        workers: int = 0,
+        channels_last: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        check_workers(workers)
+        self._schedule = Schedule(len(split), batch_size, shuffle, seed, drop_last, rank, world_size)
+        normalise = normaliser(split.shape, mean, std, device=device, channels_last=channels_last)
+        self._source = _source(split, normalise, augment or Augment(), workers, channels_last=channels_last)
+
+    def __enter__(self) -> Self:
+        """Keep the worker processes between epochs from now on."""
+        if isinstance(self._source, FileImages):
+            self._source.loader.keep()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the worker processes."""
+        if isinstance(self._source, FileImages):
+            self._source.loader.close()
+
+    def __len__(self) -> int:
+        """Return the number of batches of an epoch, in this process."""
+        return len(self._schedule.bounds) - 1
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """Return the batches of an epoch.
+
+        Args:
+            epoch: The epoch, from 0.
+
+        Returns:
+            An iterator of :class:`limbeck.data.Batch`, all of whose tensors are on the views' device.
+
+        Raises:
+            UserError: While iterating, if an image of a folder cannot be read.
+
+        Example:
+            >>> from limbeck.data import ImageSet
+            >>> split = ImageSet(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.tensor([2, 0, 1]))
+            >>> next(Views(split, batch_size=2, mean=[0], std=[1]).epoch(0)).labels
+            tensor([2, 0])
+        """
+        return self._source.batches(self._schedule.plan(epoch, device=self._source.order_device))
+
+
+@contextmanager
+def kept_workers(*several: Iterable[Batch] | Views) -> Iterator[None]:
+    """Keep the worker processes of those that are views between epochs, and end them all when the block ends.
+
+    Example:
+        >>> with kept_workers([]):
+        ...     pass
+    """
+    with ExitStack() as stack:
+        for views in several:
+            if isinstance(views, Views):
+                stack.enter_context(views)
+        yield
+
+
+def _source(
+    split: Split, normalise: Normaliser, augment: Augment, workers: int, *, channels_last: bool
+) -> ResidentImages | FileImages:
+    if isinstance(split, FolderSet):
+        return FileImages(split, normalise, augment, workers, channels_last)
+    if augment.scale is not None:
+        raise UserError(f"augment.scale: got {augment.scale}, but only image folders take it; expected crop and flip")
+    return resident(split, normalise, augment, channels_last=channels_last)

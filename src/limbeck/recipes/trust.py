@@ -1,0 +1,76 @@
+"""Which code a recipe may name: ``python:`` runs it, so a recipe from elsewhere must not choose it."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from limbeck.errors import UserError, shortened
+from limbeck.models.python_source import in_working_folder
+from limbeck.recipes.packaged import recipe_file
+from limbeck.recipes.schema import Recipe
+
+_PREFIX = "python:"
+
+
+def check_trust(recipe: Recipe, source: object, overrides: Mapping[str, Any]) -> None:
+    """Refuse every ``python:`` name that is not the user's own code, chosen by the user; nothing is imported.
+
+    Such a name is allowed where its module lies in the current working folder, and it was chosen there too: by a recipe
+    file in that folder or below it, by a mapping given from Python, or by an override.
+
+    Args:
+        recipe: The recipe, overrides included.
+        source: What it was read from: a file, the name of a packaged one, a mapping or a recipe.
+        overrides: What the user set beside it.
+
+    Raises:
+        UserError: If it names other code.
+
+    Example:
+        >>> recipe = {"data": "mnist", "student": "python:os:system"}
+        >>> check_trust(Recipe.model_validate(recipe), recipe, {})
+        Traceback (most recent call last):
+        limbeck.errors.UserError: student.name: got 'python:os:system', but the working folder ... has no module ...
+    """
+    chosen_here, typed = _is_own(source), {name for _, name in _names(dict(overrides))}
+    for key, name in _names(recipe.model_dump(mode="json")):
+        how = "expected --trust (in Python trust=True) if you trust the recipe and the code"
+        module = name.removeprefix(_PREFIX).partition(":")[0]
+        if not in_working_folder(name.removeprefix(_PREFIX)):
+            here = f"the working folder {Path.cwd()} has no module {shortened(module)}"
+            raise UserError(f"{key}: got {shortened(name)}, but {here}; {how}")
+        if not chosen_here and name not in typed:
+            raise UserError(f"{key}: got {shortened(name)}, but the recipe lies outside the working folder; {how}")
+
+
+def check_imports_nothing(recipe: Recipe, command: str) -> None:
+    """Refuse a recipe whose teacher is a ``python:`` function, for a command that only looks.
+
+    Raises:
+        UserError: If the teacher could not be made without importing the user's code.
+
+    Example:
+        >>> check_imports_nothing(Recipe.model_validate({"data": "mnist", "student": "resnet8"}), "cache info")
+    """
+    group = "student" if recipe.source() == "self" else "teacher"
+    for key, name in _names(recipe.model_dump(mode="json", include={group})):
+        got = f"{command}: {key}: got {shortened(name)}"
+        raise UserError(f"{got}, which this never imports; expected no recipe, which covers all caches")
+
+
+def _is_own(source: object) -> bool:
+    if not isinstance(source, str | Path):
+        return True
+    file = recipe_file(source)
+    return file is None or file.resolve().is_relative_to(Path.cwd().resolve())
+
+
+def _names(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, str) and value.startswith(_PREFIX):
+        yield key, value
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _names(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list | tuple):
+        for number, inner in enumerate(value):
+            yield from _names(inner, f"{key}.{number}")
