@@ -30,9 +30,9 @@ import limbeck
 from harness import cifar100_root, cores, shared_data, trimmed, with_spread
 from limbeck.build.measured_teacher import measure_teacher
 from limbeck.build.networks import load_data
-from limbeck.build.teachers import make_teacher
+from limbeck.build.teachers import build_teacher
 from limbeck.errors import UserError
-from limbeck.recipes.schema import unlabelled
+from limbeck.recipes.schema import without_label
 from limbeck.runs import Recipe, Reporting, RunFolder, load_recipe, parse_overrides
 from published import PUBLISHED, TEACHERS, source
 from record import record
@@ -172,7 +172,7 @@ def recipe_of(pair: str, method: str, seed: int, root: Path, args: argparse.Name
         "data": {"name": "cifar100", "root": str(root), "augment": {"crop": 4, "flip": True}},
         "teacher": teacher_of(budget, pair, args),
         "student": {"name": student, "options": {"width": WIDTHS[student]} if student in WIDTHS else {}},
-        "method": {"name": unlabelled(method), **settings},
+        "method": {"name": without_label(method), **settings},
         "training": training_of(budget, student, paper=budget.comparable),
         "output": {"cache": str(args.out / "cache")},
         "seed": seed,
@@ -195,11 +195,11 @@ def plan(root: Path, args: argparse.Namespace) -> list[Row]:
 
 def beside(pair: str, method: str, args: argparse.Namespace) -> dict[str, Any]:
     """Return the published number for a row, and where it stands; nothing if there is none for this teacher."""
-    told = PUBLISHED.get(pair, {}).get(method)
-    if told is None or (args.teacher == "micronet" and method != "none"):
+    lines = PUBLISHED.get(pair, {}).get(method)
+    if lines is None or (args.teacher == "micronet" and method != "none"):
         return {"published (%)": "", "source": ""}
     mark = "" if BUDGETS[args.budget].comparable else " (not comparable)"
-    return {"published (%)": f"{told}{mark}", "source": source(pair, method)}
+    return {"published (%)": f"{lines}{mark}", "source": source(pair, method)}
 
 
 def table(rows: Sequence[Row], args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -228,13 +228,13 @@ def table_line(pair: str, method: str, values: Sequence[float], args: argparse.N
     }
 
 
-def write(rows: Sequence[Row], args: argparse.Namespace, told: Sequence[str]) -> None:
+def write(rows: Sequence[Row], args: argparse.Namespace, lines: Sequence[str]) -> None:
     """Write the table of what is finished, and print it when everything is."""
     budget, done = BUDGETS[args.budget], sum(row.folder.finished for row in rows)
     notes = [
         budget.label + (f"; {' '.join(args.overrides)}" if args.overrides else ""),
         f"{done} of {len(rows)} runs are finished.",
-        *told,
+        *lines,
         f"Ours: last epoch, {budget.test_limit:,} test images, mean and standard deviation over seeds.",
         "Published: the epoch that was best on all 10,000 test images.",
         f"dkd with {DKD_WARMUP if budget.comparable else 0} epochs of warm-up; dr_kd as its paper's ResNet-18.",
@@ -253,11 +253,11 @@ def teachers(rows: Sequence[Row], args: argparse.Namespace) -> Iterator[str]:
     wanted = {(row.pair, row.recipe.source()): row.recipe for row in rows}
     for (pair, kind), recipe in wanted.items():
         data = load_data(recipe.data)
-        made = make_teacher(recipe, data, Reporting(print))
+        made = build_teacher(recipe, data, Reporting(print))
         measured = measure_teacher(recipe, data, made.teacher, print, test=True)
-        told = TEACHERS.get(str(recipe.teacher.name)) if kind == "live" else None
+        lines = TEACHERS.get(str(recipe.teacher.name)) if kind == "live" else None
         if made.about:
-            beside = f"; published {told} %" if told else ""
+            beside = f"; published {lines} %" if lines else ""
             figures = f"; {measured.line}" if measured else ""
             yield f"{shown(pair, args)}, {kind}: {made.about.partition(' (kept')[0]}{figures}{beside}"
 
@@ -275,9 +275,9 @@ def prepare(path: list[str], threads: int) -> None:
 
 def run_all(rows: Sequence[Row], args: argparse.Namespace) -> None:
     """Run what is not finished, and write the table after each."""
-    told = list(teachers(rows, args))
+    lines = list(teachers(rows, args))
     waiting = [row for row in rows if not row.folder.finished]
-    write(rows, args, told)
+    write(rows, args, lines)
     threads = max(1, min(torch.get_num_threads(), cores() // args.jobs))
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(args.jobs, context, initializer=prepare, initargs=(sys.path, threads)) as pool:
@@ -285,7 +285,7 @@ def run_all(rows: Sequence[Row], args: argparse.Namespace) -> None:
         for future in as_completed(futures):
             row = futures[future]
             print(f"{row.pair}, {row.method}, seed {row.seed}: {future.result():.2%}", flush=True)
-            write(rows, args, told)
+            write(rows, args, lines)
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:

@@ -1,4 +1,4 @@
-"""What the signal cache saves a comparison: five methods and two seeds, the building of the cache included.
+"""What the logit cache saves a comparison: five methods and two seeds, the building of the cache included.
 
     OMP_NUM_THREADS=1 python benchmarks/compare.py               # needs LIMBECK_SHARED, or --root FOLDER with CIFAR-100
     OMP_NUM_THREADS=1 python benchmarks/compare.py --jobs 2      # says nothing unless both cores are free
@@ -119,7 +119,7 @@ def rows_of(args: argparse.Namespace, cached: float, live: float | None, hand: f
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="What the signal cache saves a comparison.")
+    parser = argparse.ArgumentParser(description="What the logit cache saves a comparison.")
     parser.add_argument("--pair", type=lambda word: tuple(word.split(",")), default=("resnet56", "resnet20"))
     parser.add_argument("--methods", default=METHODS, help="those that hear a live teacher")
     parser.add_argument("--seeds", type=int, default=2)
@@ -153,7 +153,7 @@ def main() -> None:
         rows = measured(args, few, Path(folder))
     runs = f"{args.methods} x {args.seeds} seeds, {args.train_limit:,} images, {args.epochs} epochs"
     notes = (
-        "The teacher has random weights: nothing trains it. lr_ds trains its scout in every run, cached or not.",
+        "The teacher has random weights: nothing trains it. lr_ds trains its proxy in every run, cached or not.",
         f"Every run measures {args.test_limit:,} test images once. The ways come one after another, not in turns.",
         "Methods with the same seed see the same views, so the teacher is asked once for all of them.",
     )

@@ -1,4 +1,4 @@
-"""What the benchmarks share: loops that take turns, networks, a filled signal cache, real images."""
+"""What the benchmarks share: loops that take turns, networks, a filled logit cache, real images."""
 
 import os
 import statistics
@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import limbeck
-from limbeck.cache import CachedTeacher, Replay, RowFormat, Signals, SignalStore, fill, wanted
+from limbeck.cache import CachedTeacher, CacheSpec, LogitStore, Replay, RowFormat, fill, wanted
 from limbeck.data import Augment, ImageSet, Views
 from limbeck.errors import UserError
 from limbeck.methods import Method
@@ -162,7 +162,7 @@ class Bench:
         self.placed(distiller)
         classes = self.classes
         engine = Engine(
-            distiller, self.views, self.settings, fabric=self.fabric, splits={}, num_classes=classes, say=print
+            distiller, self.views, self.settings, fabric=self.fabric, splits={}, num_classes=classes, log=print
         )
         return lambda epoch: engine.train_epoch(epoch).means()
 
@@ -171,18 +171,18 @@ class Bench:
         """The precision that is computed in."""
         return resolve_precision(self.precision, self.fabric.device.type)
 
-    def store(self, folder: Path) -> SignalStore:
+    def store(self, folder: Path) -> LogitStore:
         """Open the cache of all views below a folder, which is to be one teacher's."""
         source = {"precision": self.precision_name, "channels_last": self.is_channels_last}
-        signals = Signals("views", len(self.split), RowFormat(self.classes), self.augment, source=source)
-        return SignalStore.open(folder, signals)
+        spec = CacheSpec("views", len(self.split), RowFormat(self.classes), self.augment, source=source)
+        return LogitStore.open(folder, spec)
 
-    def fill(self, teacher: LiveTeacher, store: SignalStore, epochs: int) -> None:
+    def fill(self, teacher: LiveTeacher, store: LogitStore, epochs: int) -> None:
         """Store what the teacher says about the first epochs."""
         channels, layout = self.split.shape[0], self.is_channels_last
         statistics = self.mean[:channels], self.std[:channels]
-        replay = Replay(self.split, store.signals, *statistics, device=self.fabric.device, channels_last=layout)
-        slots = wanted(store.signals, [0], epochs)
+        replay = Replay(self.split, store.spec, *statistics, device=self.fabric.device, channels_last=layout)
+        slots = wanted(store.spec, [0], epochs)
         fill(store, teacher, replay, slots=slots, precision=self.fabric.autocast)
 
     def cached(self, teacher: nn.Module, folder: Path, epochs: int) -> CachedTeacher:

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from harness import Bench, Loop, in_turns, middle, network, random_images, ratios, settled
 from limbeck import losses
-from limbeck.cache import CachedTeacher, RowFormat, Signals, SignalStore
+from limbeck.cache import CachedTeacher, CacheSpec, LogitStore, RowFormat
 from limbeck.teachers import LiveTeacher, Teacher
 from record import record
 
@@ -109,14 +109,14 @@ class Table(Teacher):
 
 def read_table(folder: Path, samples: int, classes: int) -> dict[str, float]:
     """Store the rows of an epoch, and time how they are read back."""
-    signals = Signals("epochs", samples, RowFormat(classes), epochs=2)
+    spec = CacheSpec("epochs", samples, RowFormat(classes), epochs=2)
     # One row for all samples: thousands of their own would be memory that is none of the cache's.
     logits, store = (
         torch.randn(1, classes, generator=torch.Generator().manual_seed(0)),
-        SignalStore.open(folder, signals),
+        LogitStore.open(folder, spec),
     )
     for part in torch.split(torch.arange(2 * samples), 1024):
-        store.write(part.numpy(), signals.rows.encode(logits.expand(len(part), -1)).numpy())
+        store.write(part.numpy(), spec.rows.encode(logits.expand(len(part), -1)).numpy())
     teacher, before = CachedTeacher(Table(logits.half().float()), store), peak()
     batch = torch.zeros(64, 1), torch.zeros(64, dtype=torch.int64), torch.arange(64)
     times = []
@@ -125,7 +125,7 @@ def read_table(folder: Path, samples: int, classes: int) -> dict[str, float]:
         teacher(*batch, epoch)
         times.append(time.perf_counter() - start)
     return {
-        "cache (MB)": signals.bytes / 1e6,
+        "cache (MB)": spec.bytes / 1e6,
         "epoch (s)": times[1],
         "batch (us)": 1e6 * times[2],
         "MB": peak() - before,
@@ -232,7 +232,7 @@ def tables(args: argparse.Namespace) -> dict[str, tuple[str, Callable[[], list[d
             lambda: [step_row(size, batch, steps, rounds) for size, batch in SIZES_AND_BATCHES[:last]],
         ),
         "table": (
-            "Reading a signal cache",
+            "Reading a logit cache",
             lambda: [table_row(n, classes) for n, classes in SAMPLES_AND_CLASSES[:last]],
         ),
         "memory": (

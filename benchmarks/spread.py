@@ -289,8 +289,8 @@ def main() -> None:
         with path.open("a") as file:
             file.write(json.dumps({"run": asdict(run), "accuracy": done[run]}) + "\n")
         print(f"{len(done)}/{len(runs)} {run}: {done[run]:.2%}", flush=True)
-        told = [*notes, f"{len(done)} of {len(runs)} runs; validation accuracy in percent over {args.seeds} seeds"]
-        record(args.name, "The least spread of logits that a relation follows", table(done, args), told, show=False)
+        lines = [*notes, f"{len(done)} of {len(runs)} runs; validation accuracy in percent over {args.seeds} seeds"]
+        record(args.name, "The least spread of logits that a relation follows", table(done, args), lines, show=False)
 
 
 if __name__ == "__main__":

@@ -198,12 +198,12 @@ def main() -> None:
     """Compare on each data set, and write the table after each."""
     args = arguments()
     rows: list[dict[str, Any]] = []
-    told: list[str] = []
+    lines: list[str] = []
     with ExitStack() as stack:
         for name in args.sets:
             own, notes = compared(name, root_of(name, stack, args), args)
-            rows, told = rows + own, told + notes
-            record(args.name, STUDIES[args.study].title, rows, told, show=name == args.sets[-1])
+            rows, lines = rows + own, lines + notes
+            record(args.name, STUDIES[args.study].title, rows, lines, show=name == args.sets[-1])
 
 
 if __name__ == "__main__":

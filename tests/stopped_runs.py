@@ -21,7 +21,7 @@ class StopAfter:
     def __init__(self, epoch, of=None):
         self.after, self.of = epoch, of
 
-    def step(self, position, tally):
+    def step(self, position, meter):
         pass
 
     def epoch(self, row, epochs):
@@ -29,8 +29,8 @@ class StopAfter:
             raise KeyboardInterrupt
 
 
-def stopping(epoch, of=None, say=lambda _: None):
-    return Reporting(say, StopAfter(epoch, of))
+def stopping(epoch, of=None, log=lambda _: None):
+    return Reporting(log, StopAfter(epoch, of))
 
 
 def metrics(folder):

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from itertools import chain
-from typing import Any, TypeVar, get_args
+from typing import Any, ClassVar, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
 
 from limbeck.errors import UserError, shortened, unknown_name
 
@@ -17,6 +17,10 @@ def _kinds(annotation: Any) -> list[Any]:
 class Settings(BaseModel):
     """Base of every validated group of settings: immutable, and no unknown key passes.
 
+    Attributes:
+        former_keys: Keys of earlier versions that are still read, each with its present name.
+        former_values: Values of earlier versions that are still read, by key, each with its present form.
+
     Example:
         >>> class Crop(Settings):
         ...     padding: int = 4
@@ -25,6 +29,19 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    former_keys: ClassVar[Mapping[str, str]] = {}
+    former_values: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _present_names(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or not (cls.former_keys.keys() | cls.former_values.keys()) & values.keys():
+            return values
+        present = {cls.former_keys.get(key, key): value for key, value in values.items()}
+        for key, forms in cls.former_values.items():
+            if isinstance(present.get(key), str):
+                present[key] = forms.get(present[key], present[key])
+        return present
 
     @field_validator("*", mode="before")
     @classmethod

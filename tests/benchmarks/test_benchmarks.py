@@ -114,8 +114,8 @@ def test_torchdistill_is_configured_for_the_same_loss(script, method):
     importlib.import_module("torchdistill.core.distillation")
     make = importlib.import_module("torchdistill.losses.registry").get_high_level_loss
     criterion = make(peers.box_settings(method, 16, 0)["criterion"])
-    said = {"student": {".": {"output": student}}, "teacher": {".": {"output": teacher}}}
-    torch.testing.assert_close(criterion(said, {}, labels), peers.plain_loss(method, student, teacher, labels))
+    logged = {"student": {".": {"output": student}}, "teacher": {".": {"output": teacher}}}
+    torch.testing.assert_close(criterion(logged, {}, labels), peers.plain_loss(method, student, teacher, labels))
 
 
 def test_everybody_trains_in_the_comparison_with_peers(script, tmp_path):

@@ -14,7 +14,7 @@ import limbeck
 from data_layouts import write_mnist
 from limbeck.build.measured_teacher import measure_teacher
 from limbeck.build.networks import load_data
-from limbeck.build.teachers import make_teacher
+from limbeck.build.teachers import build_teacher
 from limbeck.data import Views
 from limbeck.runs import Reporting, load_recipe
 from limbeck.teachers import LiveTeacher
@@ -40,10 +40,10 @@ def given(tiny, tmp_path, net=None, **more):
     return {**tiny, "method": "kd", "teacher": teacher}
 
 
-def measured(recipe, say=lambda _: None, overrides=None, **more):
+def measured(recipe, log=lambda _: None, overrides=None, **more):
     recipe = load_recipe(recipe, overrides)
     data = load_data(recipe.data)
-    return measure_teacher(recipe, data, make_teacher(recipe, data, Reporting()).teacher, say, **more)
+    return measure_teacher(recipe, data, build_teacher(recipe, data, Reporting()).teacher, log, **more)
 
 
 def by_hand(net, tiny, split, *, precision="fp32", adapt=lambda x: x):
@@ -113,9 +113,9 @@ def test_an_ensemble_is_measured_as_one_and_one_that_sees_the_labels_is_not(tiny
     expected, _ = by_hand(lambda inputs: (one(inputs) + other(inputs)) / 2, tiny, "test")
     assert found.splits["test"].loss == pytest.approx(expected["loss"], abs=1e-5)
     assert found.label == "2 teachers averaged by logits"
-    heard, told = [], {"members": members, "average": "confidence"}
-    assert measured({**tiny, "method": "kd", "teacher": told}, heard.append) is None
-    assert heard == ["2 teachers averaged by confidence: is not measured, as its logits depend on the labels"]
+    logged, teacher = [], {"members": members, "average": "confidence"}
+    assert measured({**tiny, "method": "kd", "teacher": teacher}, logged.append) is None
+    assert logged == ["2 teachers averaged by confidence: is not measured, as its logits depend on the labels"]
 
 
 @pytest.mark.parametrize("method", ["none", "label_smoothing", "tf_kd_reg", "lw_kd"])
@@ -126,18 +126,18 @@ def test_no_teacher_and_one_that_is_no_network_are_not_measured(tiny, asked, met
 
 
 def test_a_teacher_is_measured_once_whatever_the_method_and_seed(tiny, tmp_path, asked):
-    recipe, heard = given(tiny, tmp_path), []
-    first = measured(recipe, heard.append)
+    recipe, logged = given(tiny, tmp_path), []
+    first = measured(recipe, logged.append)
     assert sum(asked) == 60 + 30
-    assert heard[0] == "measuring teacher resnet8 on 60 training and 30 test images"
-    again = measured({**recipe, "method": "dist", "seed": 3}, heard.append)
+    assert logged[0] == "measuring teacher resnet8 on 60 training and 30 test images"
+    again = measured({**recipe, "method": "dist", "seed": 3}, logged.append)
     assert sum(asked) == 60 + 30
     assert {name: one.numbers() for name, one in again.splits.items()} == {
         name: one.numbers() for name, one in first.splits.items()
     }
     assert torch.equal(again.splits["test"].predictions, first.splits["test"].predictions)
-    assert any("(measured in " in line for line in heard[:2])
-    assert any(line.endswith("(measured before)") for line in heard[2:])
+    assert any("(measured in " in line for line in logged[:2])
+    assert any(line.endswith("(measured before)") for line in logged[2:])
 
 
 @pytest.mark.parametrize(
@@ -210,9 +210,9 @@ def test_a_damaged_file_is_measured_anew(tiny, tmp_path, asked, damage):
 def test_figures_that_cannot_be_kept_stop_no_run(tiny, tmp_path):
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "measured").touch()
-    heard = []
-    assert measured(given(tiny, tmp_path), heard.append).splits["test"].accuracy >= 0
-    assert sum("its figures are not kept for later runs" in line for line in heard) == 2
+    logged = []
+    assert measured(given(tiny, tmp_path), logged.append).splits["test"].accuracy >= 0
+    assert sum("its figures are not kept for later runs" in line for line in logged) == 2
 
 
 def test_the_validation_split_is_measured_instead_of_the_test_split(tiny, tmp_path):
@@ -257,15 +257,15 @@ def test_a_cached_teacher_is_measured_as_the_live_one(tiny, tmp_path):
 
 
 def test_a_teacher_that_cannot_be_hashed_is_measured_every_time(tiny, tmp_path, asked):
-    recipe, heard = load_recipe(given(tiny, tmp_path)), []
+    recipe, logged = load_recipe(given(tiny, tmp_path)), []
     data = load_data(recipe.data)
     for seed in (0, 1):
         net = network(seed)
         net.register_buffer("sparse", torch.eye(2).to_sparse())
-        found = measure_teacher(recipe, data, LiveTeacher(net), heard.append)
+        found = measure_teacher(recipe, data, LiveTeacher(net), logged.append)
         assert found.splits["test"].loss == pytest.approx(by_hand(network(seed), tiny, "test")[0]["loss"], abs=1e-5)
     assert sum(asked) == 2 * 90
-    assert sum("its figures are not kept for later runs, as it cannot be hashed" in line for line in heard) == 2
+    assert sum("its figures are not kept for later runs, as it cannot be hashed" in line for line in logged) == 2
 
 
 def test_a_teacher_in_train_mode_gets_batches_of_all_classes(tiny, tmp_path, monkeypatch):
@@ -279,7 +279,7 @@ def test_a_teacher_in_train_mode_gets_batches_of_all_classes(tiny, tmp_path, mon
     recipe = load_recipe(given(tiny, tmp_path, train_mode=True))
     data = load_data(recipe.data)
     by_class = data.test.select(data.test.labels.argsort(stable=True))
-    teacher = make_teacher(recipe, data, Reporting()).teacher
+    teacher = build_teacher(recipe, data, Reporting()).teacher
     found = measure_teacher(recipe, replace(data, test=by_class), teacher, lambda _: None)
     # 60 training images make three batches; the test split's order is another than its classes'.
     test = seen[3:]
@@ -292,9 +292,9 @@ def test_a_teacher_in_train_mode_gets_batches_of_all_classes(tiny, tmp_path, mon
 
 def test_a_long_measurement_says_how_far_it_is(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr("limbeck.build.measured_teacher._QUIET_SECONDS", -1)
-    heard = []
-    measured(given(tiny, tmp_path), heard.append)
-    assert "teacher resnet8: 40 of 60 images measured" in heard
+    logged = []
+    measured(given(tiny, tmp_path), logged.append)
+    assert "teacher resnet8: 40 of 60 images measured" in logged
 
 
 def test_a_teacher_of_ones_own_and_a_self_teacher(tiny, tmp_path, monkeypatch):
@@ -341,23 +341,23 @@ def spoiled():
     ],
 )
 def test_a_teacher_that_knows_nothing_is_called_out_before_the_first_epoch(tiny, tmp_path, net, message):
-    heard = []
+    logged = []
     recipe = given(tiny, tmp_path, net())
-    done = limbeck.run(recipe, out=tmp_path / "run", reporting=Reporting(heard.append, Epochs(heard)))
-    for lines in (heard, (done.folder / "log.txt").read_text().splitlines()):
+    done = limbeck.run(recipe, out=tmp_path / "run", reporting=Reporting(logged.append, Epochs(logged)))
+    for lines in (logged, (done.folder / "log.txt").read_text().splitlines()):
         warned = next(i for i, line in enumerate(lines) if line.startswith(message))
         assert warned < next(i for i, line in enumerate(lines) if line.startswith("epoch 1/"))
         assert "check its weights, the order of its classes, teacher.normalize and teacher.size" in lines[warned]
         assert "its inputs are normalized as the student's, with mean 0.1307 and std 0.3081" in lines[warned]
     assert [f"warning: {line}" for line in done.summary["teacher.warnings"]] == [
-        line for line in heard if line.startswith("warning")
+        line for line in logged if line.startswith("warning")
     ]
 
 
 def test_a_teacher_with_nan_is_called_out(tiny, tmp_path):
-    heard = []
-    measured(given(tiny, tmp_path, spoiled()), heard.append)
-    assert any(line.startswith("warning: the teacher's logits are nan or inf on some images; check") for line in heard)
+    logged = []
+    measured(given(tiny, tmp_path, spoiled()), logged.append)
+    assert any(line.startswith("warning: the teacher's logits are nan or inf on some images; check") for line in logged)
 
 
 class Epochs:
@@ -366,7 +366,7 @@ class Epochs:
     def __init__(self, lines):
         self.lines = lines
 
-    def step(self, position, tally):
+    def step(self, position, meter):
         pass
 
     def epoch(self, row, epochs):
@@ -374,14 +374,14 @@ class Epochs:
 
 
 def test_a_comparison_measures_first_and_asks_no_second_time(tiny, tmp_path, asked):
-    heard = []
+    logged = []
     recipe = {**given(tiny, tmp_path), "compare": {"methods": ["none", "kd", "dr_kd"]}}
-    found = limbeck.compare(recipe, out=tmp_path / "c", jobs=1, reporting=Reporting(heard.append, Epochs(heard)))
+    found = limbeck.compare(recipe, out=tmp_path / "c", jobs=1, reporting=Reporting(logged.append, Epochs(logged)))
     # The self-teacher's own training comes before; the student's epochs are those of two.
-    first = next(i for i, line in enumerate(heard) if line.startswith("none: resnet8"))
+    first = next(i for i, line in enumerate(logged) if line.startswith("none: resnet8"))
     for label in ("teacher resnet8: test accuracy", "self-teacher resnet8: test accuracy"):
-        assert next(i for i, line in enumerate(heard) if line.startswith(label)) < first
-    assert sum(line.startswith("measuring ") for line in heard) == 2
+        assert next(i for i, line in enumerate(logged) if line.startswith(label)) < first
+    assert sum(line.startswith("measuring ") for line in logged) == 2
     # Two measurements, and two trainings of two epochs with a teacher.
     assert sum(asked) == 2 * 90 + 2 * 2 * 60
     expected, predictions = by_hand(network(), tiny, "test")

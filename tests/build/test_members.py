@@ -7,7 +7,7 @@ from torch import nn
 
 import limbeck
 from limbeck.build.networks import load_data
-from limbeck.build.teachers import make_teacher
+from limbeck.build.teachers import build_teacher
 from limbeck.data import Views
 from limbeck.errors import RunError, UserError
 from limbeck.runs import Reporting, dump_recipe, load_recipe
@@ -20,20 +20,20 @@ def with_members(tiny, *changes, **more):
 
 
 def test_members_are_trained_once_kept_and_averaged(tiny, tmp_path):
-    heard = []
+    logged = []
     recipe = with_members(tiny, {"seed": 1}, {"seed": 2}, average="probabilities")
-    done = limbeck.run(recipe, out=tmp_path / "run", reporting=Reporting(heard.append))
+    done = limbeck.run(recipe, out=tmp_path / "run", reporting=Reporting(logged.append))
     assert done.summary["teacher"] == "live"
-    assert sum("training resnet8 as teacher" in line for line in heard) == 2
-    assert any("2 teachers averaged by probabilities: teacher.members.0 resnet8: trained" in line for line in heard)
-    assert any("2 teachers averaged by probabilities: test accuracy" in line for line in heard)
+    assert sum("training resnet8 as teacher" in line for line in logged) == 2
+    assert any("2 teachers averaged by probabilities: teacher.members.0 resnet8: trained" in line for line in logged)
+    assert any("2 teachers averaged by probabilities: test accuracy" in line for line in logged)
     kept = sorted((tmp_path / "cache" / "teachers").glob("*/teacher.safetensors"))
     assert len(kept) == 2
 
     recipe, data = load_recipe(recipe), load_data(load_recipe(recipe).data)
-    heard.clear()
-    teacher = make_teacher(recipe, data, Reporting(heard.append)).teacher
-    assert not any("training resnet8" in line for line in heard)
+    logged.clear()
+    teacher = build_teacher(recipe, data, Reporting(logged.append)).teacher
+    assert not any("training resnet8" in line for line in logged)
     assert isinstance(teacher, EnsembleTeacher)
     batch = next(Views(data.test, batch_size=30, mean=data.mean, std=data.std).epoch(0))
     expected = torch.zeros(30, 10)

@@ -7,7 +7,7 @@ import time
 import pytest
 
 import limbeck
-from limbeck.build.teacher_store import kept
+from limbeck.build.teacher_store import made_once
 from limbeck.errors import RunError, UserError
 from limbeck.runs import Reporting
 from stopped_runs import assert_same_files, stopping
@@ -22,13 +22,13 @@ def teachers(tmp_path):
 
 
 def test_a_stopped_teacher_goes_on_bit_for_bit(tiny, tmp_path, monkeypatch):
-    recipe, heard = with_long_teacher(tiny), []
+    recipe, logged = with_long_teacher(tiny), []
     with pytest.raises(KeyboardInterrupt):
         limbeck.run(recipe, out=tmp_path / "run", reporting=stopping(2, of=4))
     (partial,) = teachers(tmp_path)
     assert partial.name.endswith(".partial")
-    limbeck.run(recipe, out=tmp_path / "run", resume=True, reporting=Reporting(heard.append))
-    assert "teacher: going on after epoch 2 of 4" in heard
+    limbeck.run(recipe, out=tmp_path / "run", resume=True, reporting=Reporting(logged.append))
+    assert "teacher: going on after epoch 2 of 4" in logged
     (resumed,) = teachers(tmp_path)
     assert {path.name for path in resumed.iterdir()} == {"teacher.safetensors", "metrics.csv", "summary.json"}
     monkeypatch.setenv("LIMBECK_CACHE", str(tmp_path / "other" / "cache"))
@@ -39,15 +39,15 @@ def test_a_stopped_teacher_goes_on_bit_for_bit(tiny, tmp_path, monkeypatch):
 
 
 def test_a_damaged_checkpoint_of_a_teacher_is_reported_and_the_training_begins_again(tiny, tmp_path):
-    recipe, heard = with_long_teacher(tiny), []
+    recipe, logged = with_long_teacher(tiny), []
     with pytest.raises(KeyboardInterrupt):
         limbeck.run(recipe, out=tmp_path / "run", reporting=stopping(1, of=4))
     (partial,) = teachers(tmp_path)
     for path in (partial / "checkpoints").rglob("*"):
         if path.is_file():
             path.write_bytes(b"half")
-    limbeck.run(recipe, out=tmp_path / "run", resume=True, reporting=Reporting(heard.append))
-    assert any("the training begins again" in line for line in heard)
+    limbeck.run(recipe, out=tmp_path / "run", resume=True, reporting=Reporting(logged.append))
+    assert any("the training begins again" in line for line in logged)
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"seconds": 1'])
@@ -71,7 +71,7 @@ def test_changed_weights_of_a_kept_teacher_are_noticed(tiny, tmp_path):
 
 
 def test_another_process_that_makes_the_same_is_waited_for(tmp_path):
-    made, heard, started, ready = [], [], threading.Event(), threading.Event()
+    made, logged, started, ready = [], [], threading.Event(), threading.Event()
 
     def make_slowly(path):
         started.set()
@@ -79,19 +79,19 @@ def test_another_process_that_makes_the_same_is_waited_for(tmp_path):
         made.append(path)
         (path / "a").touch()
 
-    first = threading.Thread(target=kept, args=(tmp_path / "teacher", make_slowly))
+    first = threading.Thread(target=made_once, args=(tmp_path / "teacher", make_slowly))
     first.start()
     started.wait(10)
 
-    def say(line):
-        heard.append(line)
+    def log(line):
+        logged.append(line)
         ready.set()
 
-    assert kept(tmp_path / "teacher", made.append, say) == tmp_path / "teacher"
+    assert made_once(tmp_path / "teacher", made.append, log) == tmp_path / "teacher"
     first.join()
     assert [path.name for path in made] == ["teacher.partial"]
-    assert heard[0].endswith("is working on it; waiting for it")
-    assert f"process {os.getpid()} on " in heard[0]
+    assert logged[0].endswith("is working on it; waiting for it")
+    assert f"process {os.getpid()} on " in logged[0]
     assert [path.name for path in tmp_path.iterdir()] == ["teacher"]
 
 
@@ -103,7 +103,7 @@ def test_what_stopped_attempts_left_is_cleared(tmp_path):
     long_ago = time.time() - 40 * 24 * 3600
     for path in (old / "file", old):
         os.utime(path, (long_ago, long_ago))
-    kept(tmp_path / "teacher", lambda path: (path / "a").touch())
+    made_once(tmp_path / "teacher", lambda path: (path / "a").touch())
     assert {path.name for path in tmp_path.iterdir()} == {"teacher", "recent.partial"}
 
 
@@ -112,7 +112,7 @@ def test_a_failed_attempt_with_nothing_to_go_on_with_leaves_nothing(tmp_path):
         raise UserError("no")
 
     with pytest.raises(UserError, match="no"):
-        kept(tmp_path / "teacher", fail)
+        made_once(tmp_path / "teacher", fail)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -121,4 +121,4 @@ def test_a_full_disk_is_one_line(tmp_path):
         raise OSError(28, "No space left on device")
 
     with pytest.raises(RunError, match="teacher: cannot be written .No space left on device"):
-        kept(tmp_path / "teacher", fail)
+        made_once(tmp_path / "teacher", fail)

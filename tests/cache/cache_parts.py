@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from limbeck.cache import Replay, RowFormat, Signals, SignalStore
+from limbeck.cache import CacheSpec, LogitStore, Replay, RowFormat
 from limbeck.data import Augment, ImageSet, Views
 from limbeck.teachers import LiveTeacher
 
@@ -26,23 +26,23 @@ def network_of(seed=0, scale=1.0):
     return net.eval()
 
 
-def signals_of(mode="views", dtype="float32", augment=SOME, **more):
+def spec_of(mode="views", dtype="float32", augment=SOME, **more):
     epochs = more.pop("epochs", 3) if mode == "epochs" else 0
-    return Signals(mode, SAMPLES, RowFormat(CLASSES, dtype, more.pop("top_k", None)), augment, epochs=epochs, **more)
+    return CacheSpec(mode, SAMPLES, RowFormat(CLASSES, dtype, more.pop("top_k", None)), augment, epochs=epochs, **more)
 
 
-def store_of(tmp_path, signals=None, **more):
-    return SignalStore.open(tmp_path / "signals", signals or signals_of(), **more)
+def store_of(tmp_path, spec=None, **more):
+    return LogitStore.open(tmp_path / "logits", spec or spec_of(), **more)
 
 
-def views_of(signals, seed=0, batch_size=16, **more):
+def views_of(spec, seed=0, batch_size=16, **more):
     return Views(
-        split_of(), batch_size=batch_size, mean=MEAN, std=STD, augment=signals.augment, shuffle=True, seed=seed, **more
+        split_of(), batch_size=batch_size, mean=MEAN, std=STD, augment=spec.augment, shuffle=True, seed=seed, **more
     )
 
 
-def replay_of(signals):
-    return Replay(split_of(), signals, MEAN, STD)
+def replay_of(spec):
+    return Replay(split_of(), spec, MEAN, STD)
 
 
 class Counting(LiveTeacher):

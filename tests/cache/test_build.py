@@ -8,14 +8,14 @@ import time
 
 import pytest
 import torch
-from cache_parts import MEAN, SAMPLES, STD, Counting, network_of, replay_of, signals_of, split_of, store_of, views_of
+from cache_parts import MEAN, SAMPLES, STD, Counting, network_of, replay_of, spec_of, split_of, store_of, views_of
 
 from limbeck.cache import (
     CachedTeacher,
+    CacheSpec,
+    LogitStore,
     Replay,
     RowFormat,
-    Signals,
-    SignalStore,
     building,
     compare,
     fill,
@@ -29,31 +29,31 @@ from limbeck.teachers import LiveTeacher
 
 @pytest.mark.parametrize("mode", ["views", "epochs"])
 def test_a_training_finds_everything_and_bit_for_bit(tmp_path, mode):
-    signals, live = signals_of(mode), LiveTeacher(network_of())
-    store, ticks = store_of(tmp_path, signals), []
-    assert fill(store, live, replay_of(signals), tick=lambda *at: ticks.append(at), batch_size=64) == signals.slots
-    assert ticks[-1] == (signals.slots, signals.slots)
+    spec, live = spec_of(mode), LiveTeacher(network_of())
+    store, ticks = store_of(tmp_path, spec), []
+    assert fill(store, live, replay_of(spec), tick=lambda *at: ticks.append(at), batch_size=64) == spec.slots
+    assert ticks[-1] == (spec.slots, spec.slots)
     asked = Counting(network_of())
-    teacher = CachedTeacher(asked, store_of(tmp_path, signals))
+    teacher = CachedTeacher(asked, store_of(tmp_path, spec))
     for epoch in range(3):
-        for inputs, labels, indices in views_of(signals).epoch(epoch):
+        for inputs, labels, indices in views_of(spec).epoch(epoch):
             assert torch.equal(teacher(inputs, labels, indices, epoch), live(inputs, labels))
     assert asked.asked == 8
-    assert fill(store, live, replay_of(signals)) == 0
+    assert fill(store, live, replay_of(spec)) == 0
 
 
 @pytest.mark.parametrize("mode", ["views", "epochs"])
 def test_only_what_is_wanted(tmp_path, mode):
-    signals = signals_of(mode)
-    flags = wanted(signals, [0], epochs=2)
-    store = store_of(tmp_path, signals)
-    assert fill(store, LiveTeacher(network_of()), replay_of(signals), slots=flags) == int(flags.sum())
+    spec = spec_of(mode)
+    flags = wanted(spec, [0], epochs=2)
+    store = store_of(tmp_path, spec)
+    assert fill(store, LiveTeacher(network_of()), replay_of(spec), slots=flags) == int(flags.sum())
     assert torch.equal(torch.from_numpy(store.filled), flags)
     assert len(missing(store, flags)) == 0
     asked = Counting(network_of())
     teacher = CachedTeacher(asked, store)
     for epoch in range(2):
-        for batch in views_of(signals).epoch(epoch):
+        for batch in views_of(spec).epoch(epoch):
             teacher(*batch, epoch)
     assert asked.asked == 8
 
@@ -65,7 +65,7 @@ def folder_of_images(tmp_path, split):
     for number, image in enumerate(split.images):
         paths.append(tmp_path / f"{number}.png")
         Image.fromarray(image[0].numpy()).save(paths[-1])
-    return FolderSet(tmp_path, tuple(paths), split.labels, "grey", 8)
+    return FolderSet(tmp_path, tuple(paths), split.labels, "gray", 8)
 
 
 @pytest.mark.parametrize(
@@ -74,9 +74,9 @@ def folder_of_images(tmp_path, split):
 def test_the_views_of_a_folder(tmp_path, monkeypatch, mode, augment):
     monkeypatch.setattr("limbeck.cache.replay._DECODED", 4)
     split = folder_of_images(tmp_path, split_of(10))
-    signals = Signals(mode, 10, RowFormat(7, "float32"), augment, epochs=2 if mode == "epochs" else 0)
-    live, store = LiveTeacher(network_of()), store_of(tmp_path, signals)
-    fill(store, live, Replay(split, signals, MEAN, STD))
+    spec = CacheSpec(mode, 10, RowFormat(7, "float32"), augment, epochs=2 if mode == "epochs" else 0)
+    live, store = LiveTeacher(network_of()), store_of(tmp_path, spec)
+    fill(store, live, Replay(split, spec, MEAN, STD))
     asked = Counting(network_of())
     teacher = CachedTeacher(asked, store)
     views = Views(split, batch_size=4, mean=MEAN, std=STD, augment=augment, shuffle=True)
@@ -95,8 +95,8 @@ def _build_slowly(tmp_path, ready):
             return super().logits(inputs, labels, indices, epoch)
 
     torch.set_num_threads(1)
-    signals = signals_of()
-    fill(store_of(tmp_path, signals), Slow(network_of()), replay_of(signals), batch_size=32)
+    spec = spec_of()
+    fill(store_of(tmp_path, spec), Slow(network_of()), replay_of(spec), batch_size=32)
 
 
 def test_a_killed_build_is_gone_on_with_and_never_two_at_once(tmp_path):
@@ -105,25 +105,25 @@ def test_a_killed_build_is_gone_on_with_and_never_two_at_once(tmp_path):
     builder = context.Process(target=_build_slowly, args=(tmp_path, ready))
     builder.start()
     assert ready.wait(20)
-    signals, live = signals_of(), LiveTeacher(network_of())
-    store = store_of(tmp_path, signals)
+    spec, live = spec_of(), LiveTeacher(network_of())
+    store = store_of(tmp_path, spec)
     stored = len(store)
-    assert 0 < stored < signals.slots
+    assert 0 < stored < spec.slots
     with pytest.raises(RunError, match=f"process {builder.pid} on .* is working on it; wait for it"):
-        fill(store, live, replay_of(signals))
+        fill(store, live, replay_of(spec))
     os.kill(builder.pid, signal.SIGKILL)
     builder.join()
     assert store.verify() == 0
-    assert fill(store, live, replay_of(signals)) == signals.slots - stored
-    whole = SignalStore.open(tmp_path / "never-stopped", signals)
-    fill(whole, live, replay_of(signals))
+    assert fill(store, live, replay_of(spec)) == spec.slots - stored
+    whole = LogitStore.open(tmp_path / "never-stopped", spec)
+    fill(whole, live, replay_of(spec))
     for name in ("logits.bin", "checks.bin"):
         assert (store.folder / name).read_bytes() == (whole.folder / name).read_bytes()
 
 
 def test_a_full_disk_ends_a_build_in_one_line(tmp_path, monkeypatch):
-    signals, live = signals_of(), LiveTeacher(network_of())
-    store, calls = store_of(tmp_path, signals), []
+    spec, live = spec_of(), LiveTeacher(network_of())
+    store, calls = store_of(tmp_path, spec), []
 
     def pwrite(file, content, offset, real=os.pwrite):
         calls.append(offset)
@@ -134,9 +134,9 @@ def test_a_full_disk_ends_a_build_in_one_line(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(os, "pwrite", pwrite)
         with pytest.raises(RunError, match="No space left on device; the 64 rows that are stored are kept") as error:
-            fill(store, live, replay_of(signals), batch_size=32)
+            fill(store, live, replay_of(spec), batch_size=32)
     assert "\n" not in str(error.value)
-    assert fill(store, live, replay_of(signals)) == signals.slots - 64
+    assert fill(store, live, replay_of(spec)) == spec.slots - 64
     assert store.verify() == 0
 
 
@@ -147,21 +147,21 @@ def test_a_lock_is_free_again_afterwards(tmp_path):
 
 
 def test_a_build_that_cannot_write(tmp_path, monkeypatch):
-    signals = signals_of()
-    store_of(tmp_path, signals)
+    spec = spec_of()
+    store_of(tmp_path, spec)
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(RunError, match="cannot be written, so it cannot be filled"):
-        fill(store_of(tmp_path, signals), LiveTeacher(network_of()), replay_of(signals))
+        fill(store_of(tmp_path, spec), LiveTeacher(network_of()), replay_of(spec))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 @pytest.mark.parametrize("mode", ["views", "epochs"])
 def test_compare_with_the_teacher(tmp_path, mode, dtype):
-    signals = signals_of(mode, dtype)
-    store, live = store_of(tmp_path, signals), LiveTeacher(network_of())
-    assert compare(store, live, replay_of(signals)).rows == 0
-    fill(store, live, replay_of(signals), slots=wanted(signals, [0], 2))
-    same = compare(store, live, replay_of(signals), rows=20)
+    spec = spec_of(mode, dtype)
+    store, live = store_of(tmp_path, spec), LiveTeacher(network_of())
+    assert compare(store, live, replay_of(spec)).rows == 0
+    fill(store, live, replay_of(spec), slots=wanted(spec, [0], 2))
+    same = compare(store, live, replay_of(spec), rows=20)
     assert (same.rows, same.difference, same.same) == (20, 0.0, True)
-    other = compare(store, LiveTeacher(network_of(1)), replay_of(signals))
+    other = compare(store, LiveTeacher(network_of(1)), replay_of(spec))
     assert not other.same

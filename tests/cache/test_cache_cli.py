@@ -16,13 +16,13 @@ def recipe(tiny, tmp_path):
 
 
 def folders(tmp_path):
-    return list((tmp_path / "cache" / "signals").glob("*"))
+    return list((tmp_path / "cache" / "logits").glob("*"))
 
 
 def test_a_cache_is_not_deleted_beneath_a_build(limbeck, recipe, tmp_path):
     views = (recipe, "teacher.cache=views")
     assert limbeck("cache", "build", *views)[0] == 0
-    (folder,) = (tmp_path / "cache" / "signals").iterdir()
+    (folder,) = (tmp_path / "cache" / "logits").iterdir()
     with holding(folder):
         code, _, err = limbeck("cache", "clear", *views)
     assert code == 1
@@ -63,7 +63,7 @@ def test_build_check_info_clear(limbeck, recipe, tmp_path):
     assert folders(tmp_path) == []
     code, out, _ = limbeck("cache", "clear", *views)
     assert (code, "not there yet" in out) == (0, True)
-    assert "no signal caches in" in limbeck("cache", "info")[1]
+    assert "no logit caches in" in limbeck("cache", "info")[1]
 
 
 def test_epochs_of_several_seeds(limbeck, recipe, tmp_path):

@@ -83,7 +83,7 @@ def test_a_teacher_of_other_inputs_is_the_same_live_cold_and_built(foreign, tmp_
     limbeck.run(foreign, out=tmp_path / "live")
     limbeck.run({**foreign, "teacher": teacher}, out=tmp_path / "cold")
     assert same(tmp_path / "live", tmp_path / "cold")
-    shutil.rmtree(tmp_path / "cache" / "signals")
+    shutil.rmtree(tmp_path / "cache" / "logits")
     build_cache({**foreign, "teacher": teacher})
     limbeck.run({**foreign, "teacher": teacher}, out=tmp_path / "built")
     assert same(tmp_path / "live", tmp_path / "built")
@@ -130,20 +130,20 @@ def test_a_stopped_and_resumed_run_is_one_that_never_stopped(precise, tmp_path, 
 
 
 def test_a_second_method_asks_nothing_but_the_recheck(tiny, tmp_path, asked):
-    heard = []
-    limbeck.run(cached(tiny, "epochs"), out=tmp_path / "one", reporting=Reporting(heard.append))
+    logged = []
+    limbeck.run(cached(tiny, "epochs"), out=tmp_path / "one", reporting=Reporting(logged.append))
     # The 60 training and 30 test images as they are, on which it is measured, and two epochs' views.
     assert sum(asked) == 60 + 30 + 2 * 60
     asked.clear()
-    limbeck.run(cached(tiny, "epochs", method="dist"), out=tmp_path / "two", reporting=Reporting(heard.append))
+    limbeck.run(cached(tiny, "epochs", method="dist"), out=tmp_path / "two", reporting=Reporting(logged.append))
     assert sum(asked) == 8
-    lines = [line for line in heard if line.startswith("signal cache")]
+    lines = [line for line in logged if line.startswith("logit cache")]
     assert "60 images x 2 epochs x 10 classes x float32 = 4.8 kB" in lines[0]
     assert "0.0% of what this run reads" in lines[0]
     assert "100.0% of what this run reads" in lines[1]
 
 
-def test_another_training_set_normalisation_or_teacher_has_a_cache_of_its_own(tiny, tmp_path):
+def test_another_training_set_normalization_or_teacher_has_a_cache_of_its_own(tiny, tmp_path):
     changes = [
         {},
         {"teacher.seed": 1},
@@ -160,22 +160,22 @@ def test_another_training_set_normalisation_or_teacher_has_a_cache_of_its_own(ti
     ]
     for number, change in enumerate(changes):
         limbeck.run(cached(tiny), overrides=change, out=tmp_path / str(number))
-        assert len(list((tmp_path / "cache" / "signals").iterdir())) == number + 1
+        assert len(list((tmp_path / "cache" / "logits").iterdir())) == number + 1
 
 
 @pytest.mark.parametrize(("cache", "jobs"), [("views", 1), ("epochs", 1), ("views", 2)])
 def test_a_comparison_asks_ahead_what_its_runs_read(tiny, tmp_path, cache, jobs, asked):
-    heard = []
+    logged = []
     more = {"compare": {"methods": ["none", "kd", "dist"], "seeds": 2}}
-    compare(cached(tiny, cache, **more), out=tmp_path / "c", jobs=jobs, reporting=Reporting(heard.append))
-    rows = [line for line in heard if "rows for" in line]
+    compare(cached(tiny, cache, **more), out=tmp_path / "c", jobs=jobs, reporting=Reporting(logged.append))
+    rows = [line for line in logged if "rows for" in line]
     assert len(rows) == (1 if cache == "views" else 2)
     if jobs == 1:
         ahead = sum(int(line.split("; ")[1].split()[0]) for line in rows)
         # Eight rows of each of four runs are compared again; the teacher is measured on 60 training and 30 test images.
         assert sum(asked) == ahead + 4 * 8 + 60 + 30
-    assert len(list((tmp_path / "cache" / "signals").iterdir())) == len(rows)
-    stored = {path: path.read_bytes() for path in (tmp_path / "cache" / "signals").glob("*/*.bin")}
+    assert len(list((tmp_path / "cache" / "logits").iterdir())) == len(rows)
+    stored = {path: path.read_bytes() for path in (tmp_path / "cache" / "logits").glob("*/*.bin")}
     for method in ("kd", "dist"):
         limbeck.run({**tiny, "method": method, "seed": 1}, out=tmp_path / method)
         assert same(tmp_path / method, tmp_path / "c" / method / "seed-1")
@@ -190,17 +190,17 @@ def test_a_teacher_made_again_disturbs_no_draws(precise, tmp_path):
             pass
 
         def epoch(self, row, epochs):
-            (file,) = (tmp_path / "cache" / "signals").glob("*/logits.bin")
+            (file,) = (tmp_path / "cache" / "logits").glob("*/logits.bin")
             file.write_bytes(bytes(file.stat().st_size))
 
-    heard = []
+    logged = []
     for method in ("kd", "ctkd"):
         limbeck.run({**precise, "method": method}, out=tmp_path / method)
         recipe = cached(precise, "epochs", method=method)
         limbeck.run(recipe, out=tmp_path / f"{method}-before")
-        limbeck.run(recipe, out=tmp_path / f"{method}-hurt", reporting=Reporting(heard.append, Damage()))
+        limbeck.run(recipe, out=tmp_path / f"{method}-hurt", reporting=Reporting(logged.append, Damage()))
         assert same(tmp_path / method, tmp_path / f"{method}-hurt")
-    assert sum("60 stored rows are damaged and made again" in line for line in heard) == 2
+    assert sum("60 stored rows are damaged and made again" in line for line in logged) == 2
 
 
 def test_making_a_network_leaves_the_generators_as_they_were():
@@ -227,17 +227,17 @@ def test_which_caches_are_shared():
 
 
 def test_methods_without_a_network_to_ask_say_so(tiny, tmp_path):
-    heard = []
+    logged = []
     bank = {"lightweight": {"per_class": 40, "epochs": 1}}
     recipe = cached(tiny, method="lw_kd")
     recipe["teacher"] = {**recipe["teacher"], **bank}
-    limbeck.run(recipe, out=tmp_path / "lw", reporting=Reporting(heard.append))
-    assert "teacher.cache: is not used, as a lightweight teacher's logits are a table already" in heard
-    limbeck.run(cached(tiny, method="fitnet"), out=tmp_path / "f", reporting=Reporting(heard.append))
-    assert "teacher.cache: is not used, as method 'fitnet' compares features, which are not stored" in heard
+    limbeck.run(recipe, out=tmp_path / "lw", reporting=Reporting(logged.append))
+    assert "teacher.cache: is not used, as a lightweight teacher's logits are a table already" in logged
+    limbeck.run(cached(tiny, method="fitnet"), out=tmp_path / "f", reporting=Reporting(logged.append))
+    assert "teacher.cache: is not used, as method 'fitnet' compares features, which are not stored" in logged
     for method in ("none", "tf_kd_reg"):
         limbeck.run(cached(tiny, method=method), out=tmp_path / method)
-    assert not (tmp_path / "cache" / "signals").exists()
+    assert not (tmp_path / "cache" / "logits").exists()
 
 
 def test_several_teachers_share_one_cache(precise, tmp_path, asked):
@@ -271,7 +271,7 @@ def test_mistakes_are_one_line_and_nothing_is_written(tiny, tmp_path, change, me
         assert message in str(error.value)
         assert "\n" not in str(error.value)
         assert not (tmp_path / "run").exists()
-    assert not (tmp_path / "cache" / "signals").exists()
+    assert not (tmp_path / "cache" / "logits").exists()
 
 
 def test_a_full_disk_is_told_before_anything_is_stored(tiny, tmp_path, monkeypatch):
@@ -290,13 +290,13 @@ def test_off_in_yaml_is_off(tiny):
 
 
 def test_a_comparison_beside_another_builder_goes_on(tiny, tmp_path, monkeypatch):
-    heard = []
+    logged = []
 
     def taken(store):
         raise RunError("process 7 is filling it already")
 
     monkeypatch.setattr("limbeck.runs.prefill.building", taken)
     recipe = cached(tiny, compare={"methods": ["kd", "dist"]})
-    compare(recipe, out=tmp_path / "c", jobs=1, reporting=Reporting(heard.append))
-    assert "process 7 is filling it already" in heard
-    assert not any("rows stored in" in line for line in heard)
+    compare(recipe, out=tmp_path / "c", jobs=1, reporting=Reporting(logged.append))
+    assert "process 7 is filling it already" in logged
+    assert not any("rows stored in" in line for line in logged)

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 import torch
-from cache_parts import CLASSES, MEAN, SAMPLES, STD, Counting, network_of, signals_of, split_of, store_of, views_of
+from cache_parts import CLASSES, MEAN, SAMPLES, STD, Counting, network_of, spec_of, split_of, store_of, views_of
 
 import limbeck
 from limbeck.cache import CachedTeacher
@@ -25,32 +25,32 @@ MODES = [
 @pytest.mark.parametrize(("mode", "augment"), MODES)
 @pytest.mark.parametrize("batch_size", [16, 7, 49])
 def test_float32_is_the_live_teacher_bit_for_bit(tmp_path, mode, augment, batch_size):
-    signals = signals_of(mode, augment=augment)
-    live, views = LiveTeacher(network_of()), views_of(signals, batch_size=batch_size)
+    spec = spec_of(mode, augment=augment)
+    live, views = LiveTeacher(network_of()), views_of(spec, batch_size=batch_size)
     for _ in range(2):
-        teacher = CachedTeacher(LiveTeacher(network_of()), store_of(tmp_path, signals))
+        teacher = CachedTeacher(LiveTeacher(network_of()), store_of(tmp_path, spec))
         for epoch in (0, 1, 2, 1):
             for inputs, labels, indices in views.epoch(epoch):
                 assert torch.equal(teacher(inputs, labels, indices, epoch), live(inputs, labels))
 
 
 def test_what_is_stored_is_not_asked_again(tmp_path):
-    signals = signals_of("epochs")
+    spec = spec_of("epochs")
     first, second = Counting(network_of()), Counting(network_of())
     for live, share in ((first, 1.0), (second, 0.0)):
-        teacher = CachedTeacher(live, store_of(tmp_path, signals))
+        teacher = CachedTeacher(live, store_of(tmp_path, spec))
         for epoch in range(3):
-            for inputs, labels, indices in views_of(signals).epoch(epoch):
+            for inputs, labels, indices in views_of(spec).epoch(epoch):
                 teacher(inputs, labels, indices, epoch)
         assert live.asked == share * 3 * SAMPLES + (0 if share else 8)
 
 
 def test_two_readers_see_what_either_stores(tmp_path):
-    signals = signals_of()
-    one, two = (CachedTeacher(Counting(network_of()), store_of(tmp_path, signals)) for _ in range(2))
+    spec = spec_of()
+    one, two = (CachedTeacher(Counting(network_of()), store_of(tmp_path, spec)) for _ in range(2))
     for epoch in range(2):
         for teacher in (one, two):
-            for inputs, labels, indices in views_of(signals).epoch(epoch):
+            for inputs, labels, indices in views_of(spec).epoch(epoch):
                 teacher(inputs, labels, indices, epoch)
     assert one.live.asked + two.live.asked <= 2 * SAMPLES + 2 * 8 + SAMPLES
 
@@ -58,50 +58,50 @@ def test_two_readers_see_what_either_stores(tmp_path):
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 @pytest.mark.parametrize("top_k", [None, 3])
 def test_a_cold_and_a_warm_cache_give_the_same(tmp_path, dtype, top_k):
-    signals = signals_of(dtype=dtype, top_k=top_k)
+    spec = spec_of(dtype=dtype, top_k=top_k)
     given = []
     for _ in range(2):
-        teacher = CachedTeacher(LiveTeacher(network_of()), store_of(tmp_path, signals))
-        given.append(torch.cat([teacher(*batch, 0) for batch in views_of(signals).epoch(0)]))
+        teacher = CachedTeacher(LiveTeacher(network_of()), store_of(tmp_path, spec))
+        given.append(torch.cat([teacher(*batch, 0) for batch in views_of(spec).epoch(0)]))
     assert torch.equal(*given)
 
 
 def test_float16_is_within_its_rounding(tmp_path):
-    signals = signals_of(dtype="float16")
+    spec = spec_of(dtype="float16")
     live = LiveTeacher(network_of(scale=10))
-    teacher = CachedTeacher(live, store_of(tmp_path, signals))
+    teacher = CachedTeacher(live, store_of(tmp_path, spec))
     for _ in range(2):
-        for inputs, labels, indices in views_of(signals).epoch(0):
-            said, kept = live(inputs, labels), teacher(inputs, labels, indices, 0)
-            assert ((kept - said).abs() <= 2.0**-11 * said.abs().clamp(min=2.0**-14)).all()
-            assert np.array_equal(kept.numpy(), said.numpy().astype(np.float16).astype(np.float32))
+        for inputs, labels, indices in views_of(spec).epoch(0):
+            logged, kept = live(inputs, labels), teacher(inputs, labels, indices, 0)
+            assert ((kept - logged).abs() <= 2.0**-11 * logged.abs().clamp(min=2.0**-14)).all()
+            assert np.array_equal(kept.numpy(), logged.numpy().astype(np.float16).astype(np.float32))
 
 
 def test_a_large_epoch_is_read_batch_by_batch(tmp_path, monkeypatch):
     monkeypatch.setattr("limbeck.cache.teacher._TABLE_BYTES", 10)
-    signals, live = signals_of(), LiveTeacher(network_of())
+    spec, live = spec_of(), LiveTeacher(network_of())
     for _ in range(2):
-        teacher = CachedTeacher(live, store_of(tmp_path, signals))
+        teacher = CachedTeacher(live, store_of(tmp_path, spec))
         for epoch in range(2):
-            for inputs, labels, indices in views_of(signals).epoch(epoch):
+            for inputs, labels, indices in views_of(spec).epoch(epoch):
                 assert torch.equal(teacher(inputs, labels, indices, epoch), live(inputs, labels))
         assert teacher._table is None
 
 
 def test_a_lone_row_is_the_same_as_in_a_batch():
-    live, signals = LiveTeacher(network_of()), signals_of()
-    batch = next(iter(views_of(signals).epoch(0)))
-    said = live(batch.inputs, batch.labels)
+    live, spec = LiveTeacher(network_of()), spec_of()
+    batch = next(iter(views_of(spec).epoch(0)))
+    logged = live(batch.inputs, batch.labels)
     alone = torch.cat([live(batch.inputs[i : i + 1], batch.labels[i : i + 1]) for i in range(16)])
-    assert torch.equal(alone, said)
+    assert torch.equal(alone, logged)
 
 
 def test_the_plain_view_is_not_taken_for_a_training_view(tmp_path):
     for mode in ("views", "epochs"):
-        signals = signals_of(mode)
+        spec = spec_of(mode)
         live = Counting(network_of())
-        teacher = CachedTeacher(live, store_of(tmp_path, signals))
-        for inputs, labels, indices in views_of(signals).epoch(0):
+        teacher = CachedTeacher(live, store_of(tmp_path, spec))
+        for inputs, labels, indices in views_of(spec).epoch(0):
             teacher(inputs, labels, indices, 0)
         plain = Views(split_of(), batch_size=SAMPLES, mean=MEAN, std=STD)
         batch = next(iter(plain.epoch(0)))
@@ -113,29 +113,29 @@ def test_the_plain_view_is_not_taken_for_a_training_view(tmp_path):
 
 
 def test_a_selection_over_the_training_set_hears_the_plain_teacher(tmp_path):
-    signals, network = signals_of(), network_of(scale=20)
+    spec, network = spec_of(), network_of(scale=20)
     batches = list(Views(split_of(), batch_size=20, mean=MEAN, std=STD).epoch(0))
     masks = []
-    for teacher in (LiveTeacher(network), CachedTeacher(LiveTeacher(network), store_of(tmp_path, signals))):
+    for teacher in (LiveTeacher(network), CachedTeacher(LiveTeacher(network), store_of(tmp_path, spec))):
         method = limbeck.methods.create("select+kd", scorer="confidence", ratio=0.5)
         distiller = limbeck.Distiller(network_of(3), teacher, method)
-        for batch in views_of(signals).epoch(0):
-            distiller.teach(*batch, 0)
+        for batch in views_of(spec).epoch(0):
+            distiller.teacher_targets(*batch, 0)
         masks.append(distiller.select(batches))
     assert torch.equal(*masks)
 
 
 def test_a_live_teacher_that_can_be_made_again_is_let_go_of(tmp_path):
-    signals, made = signals_of(), []
+    spec, made = spec_of(), []
 
     def make():
         made.append(Counting(network_of()))
         return made[-1]
 
     for expected in (1, 2):
-        teacher = CachedTeacher(make, store_of(tmp_path, signals))
+        teacher = CachedTeacher(make, store_of(tmp_path, spec))
         for epoch in range(2):
-            for inputs, labels, indices in views_of(signals).epoch(epoch):
+            for inputs, labels, indices in views_of(spec).epoch(epoch):
                 teacher(inputs, labels, indices, epoch)
         assert len(made) == expected
     assert teacher.live is None
@@ -143,75 +143,75 @@ def test_a_live_teacher_that_can_be_made_again_is_let_go_of(tmp_path):
 
 
 def test_another_teacher_behind_the_key_is_found_at_the_start(tmp_path):
-    signals = signals_of()
-    batch = next(iter(views_of(signals).epoch(0)))
-    CachedTeacher(LiveTeacher(network_of()), store_of(tmp_path, signals))(*batch, 0)
-    teacher = CachedTeacher(LiveTeacher(network_of(1)), store_of(tmp_path, signals))
+    spec = spec_of()
+    batch = next(iter(views_of(spec).epoch(0)))
+    CachedTeacher(LiveTeacher(network_of()), store_of(tmp_path, spec))(*batch, 0)
+    teacher = CachedTeacher(LiveTeacher(network_of(1)), store_of(tmp_path, spec))
     with pytest.raises(UserError, match="stored logits differ from the live teacher's by .*limbeck cache clear"):
         teacher(*batch, 0)
 
 
 def test_other_inputs_than_the_stored_ones_are_found_at_the_start(tmp_path):
-    signals = signals_of()
-    batch = next(iter(views_of(signals).epoch(0)))
-    CachedTeacher(LiveTeacher(network_of()), store_of(tmp_path, signals))(*batch, 0)
+    spec = spec_of()
+    batch = next(iter(views_of(spec).epoch(0)))
+    CachedTeacher(LiveTeacher(network_of()), store_of(tmp_path, spec))(*batch, 0)
     with pytest.raises(UserError, match="stored logits differ"):
-        CachedTeacher(LiveTeacher(network_of()), store_of(tmp_path, signals))(batch.inputs + 1, *batch[1:], 0)
+        CachedTeacher(LiveTeacher(network_of()), store_of(tmp_path, spec))(batch.inputs + 1, *batch[1:], 0)
 
 
 def test_damaged_rows_are_told_of_and_made_again(tmp_path):
-    signals, heard = signals_of(), []
-    batches = list(views_of(signals).epoch(0))
+    spec, logged = spec_of(), []
+    batches = list(views_of(spec).epoch(0))
     live = LiveTeacher(network_of())
-    teacher = CachedTeacher(live, store_of(tmp_path, signals))
+    teacher = CachedTeacher(live, store_of(tmp_path, spec))
     expected = [teacher(*batch, 0) for batch in batches]
-    slot = int(signals.place(batches[0].indices, seed=0, epoch=0)[0])
+    slot = int(spec.place(batches[0].indices, seed=0, epoch=0)[0])
     with (teacher.store.folder / "logits.bin").open("r+b") as file:
-        file.seek(slot * signals.rows.bytes)
+        file.seek(slot * spec.rows.bytes)
         file.write(b"x")
-    again = CachedTeacher(live, store_of(tmp_path, signals), say=heard.append)
+    again = CachedTeacher(live, store_of(tmp_path, spec), log=logged.append)
     assert all(torch.equal(again(*batch, 0), one) for batch, one in zip(batches, expected, strict=True))
-    assert len(heard) == 1
-    assert "1 stored rows are damaged and made again" in heard[0]
+    assert len(logged) == 1
+    assert "1 stored rows are damaged and made again" in logged[0]
     assert again.store.verify() == 0
 
 
 def test_a_full_disk_is_told_once_and_the_training_goes_on(tmp_path, monkeypatch):
-    signals, heard = signals_of(), []
+    spec, logged = spec_of(), []
 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     live = LiveTeacher(network_of())
-    teacher = CachedTeacher(live, store_of(tmp_path, signals), say=heard.append)
+    teacher = CachedTeacher(live, store_of(tmp_path, spec), log=logged.append)
     monkeypatch.setattr(os, "pwrite", full)
-    for inputs, labels, indices in views_of(signals).epoch(0):
+    for inputs, labels, indices in views_of(spec).epoch(0):
         assert torch.equal(teacher(inputs, labels, indices, 0), live(inputs, labels))
-    assert len(heard) == 1
-    assert "No space left on device; going on without storing more" in heard[0]
+    assert len(logged) == 1
+    assert "No space left on device; going on without storing more" in logged[0]
 
 
 def test_mistakes(tmp_path):
-    signals = signals_of()
-    batch = next(iter(views_of(signals).epoch(0)))
+    spec = spec_of()
+    batch = next(iter(views_of(spec).epoch(0)))
     with pytest.raises(UserError, match="indices: got None, expected each sample's position"):
-        CachedTeacher(network_of(), store_of(tmp_path, signals))(batch.inputs, batch.labels)
+        CachedTeacher(network_of(), store_of(tmp_path, spec))(batch.inputs, batch.labels)
     other = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, CLASSES + 1))
     with pytest.raises(UserError, match=r"the teacher's output: got \(16, 8\), expected \(16, 7\)"):
-        CachedTeacher(other, store_of(tmp_path, signals))(*batch, 0)
+        CachedTeacher(other, store_of(tmp_path, spec))(*batch, 0)
     with pytest.raises(UserError, match="got epoch 3, expected 0 to 2"):
-        CachedTeacher(network_of(), store_of(tmp_path, signals_of("epochs")))(*batch, 3)
+        CachedTeacher(network_of(), store_of(tmp_path, spec_of("epochs")))(*batch, 3)
 
 
 @pytest.mark.gpu
 def test_on_a_gpu_a_full_cache_waits_for_nothing(tmp_path):
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    signals = signals_of()
-    teacher = CachedTeacher(LiveTeacher(network_of()).cuda(), store_of(tmp_path, signals))
-    views = views_of(signals, device="cuda")
+    spec = spec_of()
+    teacher = CachedTeacher(LiveTeacher(network_of()).cuda(), store_of(tmp_path, spec))
+    views = views_of(spec, device="cuda")
     first = [teacher(*batch, 0) for batch in views.epoch(0)]
-    teacher = CachedTeacher(LiveTeacher(network_of()).cuda(), store_of(tmp_path, signals))
+    teacher = CachedTeacher(LiveTeacher(network_of()).cuda(), store_of(tmp_path, spec))
     batches = list(views.epoch(0))
     teacher(*batches[0], 0)
     torch.cuda.set_sync_debug_mode("error")

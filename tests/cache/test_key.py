@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from cache_parts import SAMPLES, network_of, signals_of
+from cache_parts import SAMPLES, network_of, spec_of
 from torch import nn
 
 from limbeck.build.teacher_store import source_hash
-from limbeck.cache import RowFormat, Signals, teacher_hash
+from limbeck.cache import CacheSpec, RowFormat, teacher_hash
 from limbeck.data import Augment
 from limbeck.errors import UserError
 from limbeck.teachers import EnsembleTeacher, InputAdapter, LiveTeacher
@@ -150,37 +150,37 @@ def test_a_kept_teacher_does_not_depend_on_the_version_of_torch(monkeypatch):
 
 def test_keys_differ_for_every_ingredient():
     base = {"teacher": "a", "data": "b", "mean": [0.1], "std": [0.2], "precision": ["cpu", "fp32", True]}
-    signals = [signals_of(source=base)]
-    signals += [signals_of(source={**base, key: "other"}) for key in base]
-    signals += [
-        signals_of(source=base, dtype="float16"),
-        signals_of(source=base, top_k=2),
-        signals_of(source=base, augment=Augment(crop=1)),
-        signals_of(source=base, augment=Augment(crop=2, flip=True)),
-        signals_of("epochs", source=base),
-        signals_of("epochs", source=base, seed=1),
-        signals_of("epochs", source=base, epochs=4),
-        signals_of("epochs", source=base, augment=Augment(rotation=10)),
-        Signals("views", SAMPLES + 1, RowFormat(7, "float32"), Augment(crop=1, flip=True), source=base),
-        Signals("views", SAMPLES, RowFormat(8, "float32"), Augment(crop=1, flip=True), source=base),
+    spec = [spec_of(source=base)]
+    spec += [spec_of(source={**base, key: "other"}) for key in base]
+    spec += [
+        spec_of(source=base, dtype="float16"),
+        spec_of(source=base, top_k=2),
+        spec_of(source=base, augment=Augment(crop=1)),
+        spec_of(source=base, augment=Augment(crop=2, flip=True)),
+        spec_of("epochs", source=base),
+        spec_of("epochs", source=base, seed=1),
+        spec_of("epochs", source=base, epochs=4),
+        spec_of("epochs", source=base, augment=Augment(rotation=10)),
+        CacheSpec("views", SAMPLES + 1, RowFormat(7, "float32"), Augment(crop=1, flip=True), source=base),
+        CacheSpec("views", SAMPLES, RowFormat(8, "float32"), Augment(crop=1, flip=True), source=base),
     ]
-    assert len({one.key for one in signals}) == len(signals)
+    assert len({one.key for one in spec}) == len(spec)
     # All seeds share the views.
-    assert signals_of(source=base, seed=1).key == signals[0].key
+    assert spec_of(source=base, seed=1).key == spec[0].key
 
 
 def test_the_plain_view_is_the_one_that_changes_nothing():
     for augment in (Augment(), Augment(flip=True), Augment(crop=3), Augment(crop=2, flip=True)):
-        signals = signals_of(augment=augment)
-        _, view = signals.split(signals.place_plain(torch.tensor([3])))
+        spec = spec_of(augment=augment)
+        _, view = spec.split(spec.place_unaugmented(torch.tensor([3])))
         assert [int(value) for value in augment.place(view)] == [augment.crop, augment.crop, 0]
-    assert signals_of("epochs").place_plain(torch.tensor([3])) is None
+    assert spec_of("epochs").place_unaugmented(torch.tensor([3])) is None
 
 
 def test_the_sizes_of_the_issue():
-    cifar = Signals("views", 50_000, RowFormat(100), Augment(crop=4, flip=True))
+    cifar = CacheSpec("views", 50_000, RowFormat(100), Augment(crop=4, flip=True))
     assert cifar.slots * cifar.rows.bytes == 162 * 50_000 * 100 * 2
-    imagenet = Signals("epochs", 1_281_167, RowFormat(1000, top_k=10), Augment(scale=(0.08, 1)), epochs=300)
+    imagenet = CacheSpec("epochs", 1_281_167, RowFormat(1000, top_k=10), Augment(scale=(0.08, 1)), epochs=300)
     assert imagenet.slots * imagenet.rows.bytes < 17e9
 
 
@@ -188,13 +188,13 @@ def test_the_sizes_of_the_issue():
     ("call", "message"),
     [
         (
-            lambda: signals_of(augment=Augment(rotation=5)),
+            lambda: spec_of(augment=Augment(rotation=5)),
             "got 'views' with data.augment.rotation, .*expected 'epochs'",
         ),
-        (lambda: signals_of(augment=Augment(scale=(0.5, 1))), "got 'views' with data.augment.scale"),
-        (lambda: signals_of("epochs", epochs=0), "epochs: got 0"),
-        (lambda: signals_of("epochs").place(torch.tensor([0]), seed=1, epoch=0), "got seed 1, but .* of seed 0"),
-        (lambda: signals_of("epochs").place(torch.tensor([0]), seed=0, epoch=3), "got epoch 3, expected 0 to 2"),
+        (lambda: spec_of(augment=Augment(scale=(0.5, 1))), "got 'views' with data.augment.scale"),
+        (lambda: spec_of("epochs", epochs=0), "epochs: got 0"),
+        (lambda: spec_of("epochs").place(torch.tensor([0]), seed=1, epoch=0), "got seed 1, but .* of seed 0"),
+        (lambda: spec_of("epochs").place(torch.tensor([0]), seed=0, epoch=3), "got epoch 3, expected 0 to 2"),
     ],
 )
 def test_mistakes(call, message):

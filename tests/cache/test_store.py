@@ -8,9 +8,9 @@ import shutil
 
 import numpy as np
 import pytest
-from cache_parts import CLASSES, signals_of, store_of
+from cache_parts import CLASSES, spec_of, store_of
 
-from limbeck.cache import RowFormat, Signals, SignalStore, require_room
+from limbeck.cache import CacheSpec, LogitStore, RowFormat, require_room
 from limbeck.data import Augment
 from limbeck.errors import UserError
 
@@ -21,7 +21,7 @@ def some_rows(count, seed=0):
 
 def filled_store(tmp_path):
     store = store_of(tmp_path)
-    everything = np.arange(store.signals.slots)
+    everything = np.arange(store.spec.slots)
     rows = some_rows(len(everything))
     store.write(everything, rows)
     return store, everything, rows
@@ -29,26 +29,26 @@ def filled_store(tmp_path):
 
 def test_rows_come_back_in_any_order(tmp_path):
     store = store_of(tmp_path)
-    slots, rows = np.random.default_rng(1).permutation(store.signals.slots)[:300], some_rows(300)
+    slots, rows = np.random.default_rng(1).permutation(store.spec.slots)[:300], some_rows(300)
     store.write(slots, rows)
     assert len(store) == 300
     again = store_of(tmp_path)
     found = again.read(slots[::-1])
     assert found.good.all()
     assert np.array_equal(found.rows, rows[::-1])
-    rest = np.setdiff1d(np.arange(store.signals.slots), slots)
+    rest = np.setdiff1d(np.arange(store.spec.slots), slots)
     assert not again.read(rest).good.any()
     assert again.read(rest).damaged == 0
 
 
 def test_an_empty_cache_takes_no_room(tmp_path):
-    signals = Signals("views", 50_000, RowFormat(100), Augment(crop=4, flip=True))
-    store = store_of(tmp_path, signals)
+    spec = CacheSpec("views", 50_000, RowFormat(100), Augment(crop=4, flip=True))
+    store = store_of(tmp_path, spec)
     files = [store.folder / "logits.bin", store.folder / "checks.bin"]
-    assert sum(path.stat().st_size for path in files) == signals.bytes
+    assert sum(path.stat().st_size for path in files) == spec.bytes
     assert sum(path.stat().st_blocks for path in files) * 512 < 1e6
     assert sorted(path.name for path in store.folder.iterdir()) == ["about.json", "checks.bin", "logits.bin"]
-    assert [path.name for path in store.folder.parent.iterdir()] == [signals.key]
+    assert [path.name for path in store.folder.parent.iterdir()] == [spec.key]
 
 
 @pytest.mark.parametrize("name", ["logits.bin", "checks.bin"])
@@ -79,16 +79,16 @@ def test_rows_that_changed_places_are_found(tmp_path):
 
 def test_the_rows_of_another_cache_do_not_pass(tmp_path):
     store, everything, _ = filled_store(tmp_path)
-    other = store_of(tmp_path, signals_of(source={"teacher": "another"}))
+    other = store_of(tmp_path, spec_of(source={"teacher": "another"}))
     for name in ("logits.bin", "checks.bin"):
         shutil.copy(store.folder / name, other.folder / name)
-    found = store_of(tmp_path, other.signals).read(everything)
+    found = store_of(tmp_path, other.spec).read(everything)
     assert not found.good.any()
 
 
 def test_the_folder_of_another_cache_is_refused(tmp_path):
     store, _, _ = filled_store(tmp_path)
-    other = signals_of(source={"teacher": "another"})
+    other = spec_of(source={"teacher": "another"})
     shutil.copytree(store.folder, store.folder.parent / other.key)
     with pytest.raises(UserError, match=f"{other.key}: holds that of another teacher; delete the folder"):
         store_of(tmp_path, other)
@@ -99,12 +99,12 @@ def test_a_truncated_file_loses_only_what_was_cut_off(tmp_path, name):
     store, everything, rows = filled_store(tmp_path)
     path = store.folder / name
     os.truncate(path, path.stat().st_size // 2 + 1)
-    heard = []
-    found = store_of(tmp_path, say=heard.append).read(everything)
-    assert len(heard) == 1
-    assert f"{name}: has" in heard[0]
-    assert "rows that are lost are made again" in heard[0]
-    half = store.signals.slots // 2
+    logged = []
+    found = store_of(tmp_path, log=logged.append).read(everything)
+    assert len(logged) == 1
+    assert f"{name}: has" in logged[0]
+    assert "rows that are lost are made again" in logged[0]
+    half = store.spec.slots // 2
     assert found.good[: half - 1].all()
     assert not found.good[half + 1 :].any()
     assert np.array_equal(found.rows[found.good], rows[found.good])
@@ -113,26 +113,24 @@ def test_a_truncated_file_loses_only_what_was_cut_off(tmp_path, name):
 @pytest.mark.parametrize("name", ["logits.bin", "checks.bin"])
 def test_a_file_that_is_gone_or_too_long(tmp_path, name):
     store, everything, _rows = filled_store(tmp_path)
-    heard = []
+    logged = []
     with (store.folder / name).open("ab") as file:
         file.write(b"more")
-    assert store_of(tmp_path, say=heard.append).read(everything).good.all()
+    assert store_of(tmp_path, log=logged.append).read(everything).good.all()
     (store.folder / name).unlink()
-    assert not store_of(tmp_path, say=heard.append).read(everything).good.any()
-    assert len(heard) == 2
+    assert not store_of(tmp_path, log=logged.append).read(everything).good.any()
+    assert len(logged) == 2
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b'{"holds": 3}'])
 def test_a_damaged_about_is_written_again(tmp_path, content):
     store, everything, _ = filled_store(tmp_path)
     (store.folder / "about.json").write_bytes(content)
-    heard = []
-    assert store_of(tmp_path, say=heard.append).read(everything).good.all()
-    assert len(heard) == 1
-    assert "about.json is damaged" in heard[0]
-    assert json.loads((store.folder / "about.json").read_text())["holds"] == json.loads(
-        json.dumps(store.signals.material)
-    )
+    logged = []
+    assert store_of(tmp_path, log=logged.append).read(everything).good.all()
+    assert len(logged) == 1
+    assert "about.json is damaged" in logged[0]
+    assert json.loads((store.folder / "about.json").read_text())["holds"] == json.loads(json.dumps(store.spec.material))
 
 
 def test_verify_counts_and_drops(tmp_path):
@@ -140,15 +138,15 @@ def test_verify_counts_and_drops(tmp_path):
     with (store.folder / "logits.bin").open("r+b") as file:
         file.write(b"damage to the first rows of all")
     assert store.verify(drop=False) == 2
-    assert len(store) == store.signals.slots
+    assert len(store) == store.spec.slots
     assert store.verify() == 2
-    assert len(store) == store.signals.slots - 2
+    assert len(store) == store.spec.slots - 2
     assert store.verify() == 0
 
 
 def test_a_full_disk_while_writing_leaves_what_was_there(tmp_path, monkeypatch):
     _store, everything, _rows = filled_store(tmp_path)
-    other = store_of(tmp_path, signals_of(dtype="float16"))
+    other = store_of(tmp_path, spec_of(dtype="float16"))
     calls = []
 
     def pwrite(file, content, offset, real=os.pwrite):
@@ -162,7 +160,7 @@ def test_a_full_disk_while_writing_leaves_what_was_there(tmp_path, monkeypatch):
         patched.setattr(os, "pwrite", pwrite)
         with pytest.raises(OSError, match="No space left"):
             other.write(np.array([5, 9, 11]), some_rows(3)[:, :4])
-    assert not store_of(tmp_path, other.signals).read(np.arange(20)).good.any()
+    assert not store_of(tmp_path, other.spec).read(np.arange(20)).good.any()
     assert store_of(tmp_path).read(everything).good.all()
 
 
@@ -178,12 +176,12 @@ def test_a_full_disk_while_making_the_files(tmp_path, monkeypatch, at):
             patched.setattr("pathlib.Path.rename", fail)
         with pytest.raises(UserError, match="cannot be opened .No space left on device., set output.cache elsewhere"):
             store_of(tmp_path)
-    assert not list((tmp_path / "signals").iterdir())
+    assert not list((tmp_path / "logits").iterdir())
     assert len(store_of(tmp_path)) == 0
 
 
 def test_a_cache_that_is_no_folder(tmp_path):
-    (tmp_path / "signals").write_text("a file")
+    (tmp_path / "logits").write_text("a file")
     with pytest.raises(UserError, match="cannot be opened"):
         store_of(tmp_path)
 
@@ -200,8 +198,8 @@ def test_a_cache_that_cannot_be_written_is_read(tmp_path, monkeypatch):
 
 def _write_many(tmp_path, start, seed):
     store = store_of(tmp_path)
-    for slot in range(start, store.signals.slots, 3):
-        store.write(np.array([slot]), some_rows(store.signals.slots, seed)[slot : slot + 1])
+    for slot in range(start, store.spec.slots, 3):
+        store.write(np.array([slot]), some_rows(store.spec.slots, seed)[slot : slot + 1])
 
 
 def test_processes_that_make_and_fill_the_same_at_once(tmp_path):
@@ -216,19 +214,19 @@ def test_processes_that_make_and_fill_the_same_at_once(tmp_path):
         job.join()
     assert [job.exitcode for job in jobs] == [0] * 4
     store = store_of(tmp_path)
-    found = store.read(np.arange(store.signals.slots))
-    rows, others = some_rows(store.signals.slots), some_rows(store.signals.slots, 7)
+    found = store.read(np.arange(store.spec.slots))
+    rows, others = some_rows(store.spec.slots), some_rows(store.spec.slots, 7)
     same, other = (found.rows == rows).all(1), (found.rows == others).all(1)
     assert found.good[0::3].all()
     assert same[0::3].all()
     # Where two disagreed, either one's whole row is there, or none counts.
     assert (same | other | ~found.good)[1::3].all()
     assert not found.good[2::3].any()
-    assert [path.name for path in (tmp_path / "signals").iterdir()] == [store.signals.key]
+    assert [path.name for path in (tmp_path / "logits").iterdir()] == [store.spec.key]
 
 
 def test_room(tmp_path, monkeypatch):
-    cifar = Signals("views", 50_000, RowFormat(100), Augment(crop=4, flip=True))
+    cifar = CacheSpec("views", 50_000, RowFormat(100), Augment(crop=4, flip=True))
     require_room(tmp_path / "not" / "there", cifar, 0, limit_gb=20)
     with pytest.raises(UserError, match=r"1.65 GB, more than teacher.cache_limit_gb 1.5; expected a higher limit"):
         require_room(tmp_path, cifar, 0, limit_gb=1.5)
@@ -241,4 +239,4 @@ def test_room(tmp_path, monkeypatch):
 def test_no_posix_no_cache(tmp_path, monkeypatch):
     monkeypatch.delattr(os, "pwrite")
     with pytest.raises(UserError, match="POSIX"):
-        SignalStore.open(tmp_path, signals_of())
+        LogitStore.open(tmp_path, spec_of())

@@ -71,7 +71,7 @@ def test_every_split_has_a_fingerprint_and_is_hashed_once():
         ({"train_limit": 10**400}, r"^data.train_limit: got \.\.\.0{17}, expected 10"),
         ({"size": 32}, "data.size: got 32, but fashion_mnist_sample has 28x28 images"),
         ({"color": "blue"}, "data.color: got 'blue'"),
-        ({"color": "rgb"}, "data.color: got 'rgb', but the images of fashion_mnist_sample are grey"),
+        ({"color": "rgb"}, "data.color: got 'rgb', but the images of fashion_mnist_sample are gray"),
     ],
 )
 def test_settings_out_of_range(options, message):
@@ -86,12 +86,12 @@ def test_test_limit_takes_as_many_of_each_class_from_the_test_split_alone():
     assert torch.equal(data.test.images, whole.images[limit(whole.labels, 100, seed=1)])
     assert data.description == (
         "data: fashion_mnist_sample, 10 classes (T-shirt/top, Trouser, Pullover, ...),"
-        " 9,000 training, 1,000 validation and 100 test images, 28x28 grey",
+        " 9,000 training, 1,000 validation and 100 test images, 28x28 gray",
     )
 
 
-def test_own_size_and_colour_are_accepted():
-    assert load(SAMPLE, size=28, color="grey").shape == (1, 28, 28)
+def test_own_size_and_color_are_accepted():
+    assert load(SAMPLE, size=28, color="gray").shape == (1, 28, 28)
 
 
 @pytest.mark.parametrize("name", ["mnist", "image_folder"])

@@ -59,8 +59,8 @@ def test_the_loss_is_the_sum_of_its_parts_and_trains_the_student(method, batch):
 def test_kd_is_its_equation(batch):
     student, teacher = net().eval(), net(seed=1)
     out = limbeck.Distiller(student, teacher, method="kd")(*batch)
-    logits, said = student(batch[0]), teacher.eval()(batch[0])
-    kl = F.kl_div((logits / 4).log_softmax(1), (said / 4).softmax(1), reduction="batchmean")
+    logits, logged = student(batch[0]), teacher.eval()(batch[0])
+    kl = F.kl_div((logits / 4).log_softmax(1), (logged / 4).softmax(1), reduction="batchmean")
     torch.testing.assert_close(out.loss, 0.1 * F.cross_entropy(logits, batch[1]) + 0.9 * 16 * kl)
 
 
@@ -107,7 +107,7 @@ def test_the_student_stays_the_plain_module(batch):
     assert set(student.state_dict()) == names
 
 
-def test_extra_parts_are_registered_and_optimised(batch):
+def test_extra_parts_are_registered_and_optimized(batch):
     distiller = limbeck.Distiller(net(), lightweight(), method="lw_kd")
     extra = list(distiller.extra_parameters())
     assert extra
@@ -198,9 +198,9 @@ def test_selection_over_the_training_set_decides_who_listens(batch, divide_by):
     assert 24 <= int(mask.sum()) <= 27
     out = distiller(inputs, labels, torch.arange(32))
     plain = limbeck.Distiller(distiller.student, distiller.teacher.network, method="revise+kd")
-    heard = plain(inputs[mask], labels[mask])
+    logged = plain(inputs[mask], labels[mask])
     share = int(mask.sum()) / 32 if divide_by == "all" else 1.0
-    torch.testing.assert_close(out.parts["kd"], share * heard.parts["kd"])
+    torch.testing.assert_close(out.parts["kd"], share * logged.parts["kd"])
     torch.testing.assert_close(out.parts["ce"], plain(inputs, labels).parts["ce"])
 
 
@@ -212,9 +212,9 @@ def test_a_selection_is_saved_and_read_again(batch):
     fresh.load_state_dict(saved)
     assert torch.equal(fresh(*batch, indices).loss, chosen(*batch, indices).loss)
     # What was read is a copy, and a state without a selection takes one back.
-    saved["listeners"].zero_()
-    assert fresh.listeners.any()
-    del saved["listeners"]
+    saved["selected"].zero_()
+    assert fresh.selected.any()
+    del saved["selected"]
     fresh.load_state_dict(saved)
     with pytest.raises(UserError, match=r"call distiller\.select"):
         fresh(*batch, indices)

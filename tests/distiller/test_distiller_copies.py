@@ -8,7 +8,7 @@ import torch
 
 import limbeck
 from limbeck import methods
-from limbeck.cache import CachedTeacher, RowFormat, Signals, SignalStore
+from limbeck.cache import CachedTeacher, CacheSpec, LogitStore, RowFormat
 from limbeck.errors import UserError
 from limbeck.losses import Discriminator
 from limbeck.teachers import LiveTeacher
@@ -55,9 +55,9 @@ def test_every_method_is_copied_and_pickled_even_after_a_training(name):
 @pytest.mark.parametrize("way", WAYS)
 def test_one_with_a_cached_teacher_reads_the_same_cache(tmp_path, way, local):
     live = LiveTeacher(linear_network(1))
-    store = SignalStore.open(tmp_path, Signals("views", SAMPLES, RowFormat(CLASSES, "float32")))
-    said = []
-    teacher = CachedTeacher((lambda: live) if local else live, store, say=said.append)
+    store = LogitStore.open(tmp_path, CacheSpec("views", SAMPLES, RowFormat(CLASSES, "float32")))
+    logged = []
+    teacher = CachedTeacher((lambda: live) if local else live, store, log=logged.append)
     distiller = trained(limbeck.Distiller(linear_network(0), teacher, method="kd"))
     other = WAYS[way](distiller)
     torch.testing.assert_close(loss_of(other), loss_of(distiller))

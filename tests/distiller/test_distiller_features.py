@@ -90,10 +90,10 @@ def test_named_layers_are_all_compared(batch):
 
 def test_one_sides_layers_are_met_by_the_last_stages_of_the_other():
     distiller = made("at", student_layers=["layer1", "layer3.0.add"])
-    assert distiller.featuring.teacher.layers == ("layer2", "layer3")
+    assert distiller.feature_pairs.teacher.layers == ("layer2", "layer3")
     other = made("at", teacher=net(1, name="resnet18", width=0.1))
-    assert other.featuring.student.layers == ("layer1", "layer2", "layer3")
-    assert other.featuring.teacher.layers == ("layer2", "layer3", "layer4")
+    assert other.feature_pairs.student.layers == ("layer1", "layer2", "layer3")
+    assert other.feature_pairs.teacher.layers == ("layer2", "layer3", "layer4")
 
 
 def test_kd_beside_features_is_kd(batch):
@@ -185,8 +185,8 @@ def test_copies_and_pickles_are_independent(method, batch):
     for other in (copy.deepcopy(one), pickle.loads(pickle.dumps(one))):
         torch.manual_seed(0)
         torch.testing.assert_close(other(*batch).loss, expected)
-        assert other.featuring.student.network is other.student
-        assert other.featuring.teacher.network is other.teacher.network
+        assert other.feature_pairs.student.network is other.student
+        assert other.feature_pairs.teacher.network is other.teacher.network
         assert other.student is not one.student
         with torch.no_grad():
             other.student.conv1.weight.zero_()
@@ -240,7 +240,7 @@ def test_the_teachers_inputs_are_adapted(batch):
     teacher = net(1)
     adapter = InputAdapter((0.0,) * 3, (1.0,) * 3, (0.5,) * 3, (2.0,) * 3, size=24)
     distiller = made("sp", net().eval(), LiveTeacher(teacher, adapter=adapter))
-    assert [shape[1:] for shape in distiller.featuring.teacher_shapes] == [(24, 24), (12, 12), (6, 6)]
+    assert [shape[1:] for shape in distiller.feature_pairs.teacher_shapes] == [(24, 24), (12, 12), (6, 6)]
     own = FeatureExtractor(distiller.student, ["layer3"])(batch[0])[1][0]
     other = FeatureExtractor(teacher, ["layer3"])(adapter(batch[0]))[1][0]
     torch.testing.assert_close(distiller(*batch).parts["sp"], 3000 * losses.sp_loss(own, other))
@@ -255,11 +255,11 @@ def test_only_those_who_listen_are_compared(method, batch, divide_by):
     assert int(mask.sum()) == 5
     name = method.terms[-1].name
     whole = distiller(*batch).parts[name]
-    distiller.listeners = None
+    distiller.selected = None
     alone = made(name, distiller.student, distiller.teacher.network)
     alone.losses.load_state_dict({k.replace("1.", "0.", 1): v for k, v in distiller.losses.state_dict().items()})
-    heard = alone(batch[0][mask], batch[1][mask], batch[2][mask]).parts[name]
-    torch.testing.assert_close(whole, heard / 2 if divide_by == "all" else heard)
+    logged = alone(batch[0][mask], batch[1][mask], batch[2][mask]).parts[name]
+    torch.testing.assert_close(whole, logged / 2 if divide_by == "all" else logged)
 
 
 def test_targets_correct_the_logits_beside_features(batch):
@@ -285,7 +285,7 @@ def test_a_last_batch_of_one_sample(batch):
 
 def test_what_only_features_need_is_ignored_by_others(batch):
     assert made("kd", student_layers=["nowhere"], example=None)(*batch).loss.isfinite()
-    assert limbeck.Distiller(net(), net(1), "kd").featuring is None
+    assert limbeck.Distiller(net(), net(1), "kd").feature_pairs is None
 
 
 def test_a_loss_of_ones_own(batch):

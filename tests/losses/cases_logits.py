@@ -129,7 +129,7 @@ def rld_reference(student, teacher, labels, weight, temperature=4.0, confidence=
     return average(rows, weight)
 
 
-def labelled(name, function, module, reference, settings=None, **more):
+def labeled(name, function, module, reference, settings=None, **more):
     return LossCase(name, function, module, reference, settings or {}, labels=True, least_classes=2, **more)
 
 
@@ -137,8 +137,8 @@ CASES = (
     LossCase("reverse_kl", losses.reverse_kl_loss, losses.ReverseKLLoss, reverse_kl_reference),
     LossCase("jsd", losses.jsd_loss, losses.JSDLoss, jsd_reference, {"beta": 0.3}),
     LossCase("logit_mse", losses.logit_mse_loss, losses.LogitMSELoss, logit_mse_reference, tempered=False),
-    labelled("dkd", losses.dkd_loss, losses.DKDLoss, dkd_reference),
-    labelled(
+    labeled("dkd", losses.dkd_loss, losses.DKDLoss, dkd_reference),
+    labeled(
         "nkd",
         losses.nkd_loss,
         losses.NKDLoss,
@@ -167,7 +167,7 @@ CASES = (
         )
         for spread in (0.0, 4.0)
     ),
-    labelled(
+    labeled(
         "rld",
         losses.rld_loss,
         losses.RLDLoss,

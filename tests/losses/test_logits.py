@@ -45,7 +45,7 @@ def test_jsd_names_a_wrong_share(call, beta):
         call(beta)
 
 
-def test_logit_mse_is_twice_the_limit_of_kd_for_centred_rows():
+def test_logit_mse_is_twice_the_limit_of_kd_for_centered_rows():
     student, teacher = (logits - logits.mean(1, keepdim=True) for logits in rows()[:2])
     hot = 2 * losses.kd_loss(student, teacher, temperature=1e4)
     close(losses.logit_mse_loss(student, teacher), hot, rtol=1e-3, atol=0)
@@ -200,10 +200,10 @@ def test_rld_names_a_wrong_confidence_temperature():
         losses.rld_loss(*rows(), confidence_temperature=-1)
 
 
-LABELLED = [(losses.dkd_loss, losses.DKDLoss), (losses.nkd_loss, losses.NKDLoss), (losses.rld_loss, losses.RLDLoss)]
+LABELED = [(losses.dkd_loss, losses.DKDLoss), (losses.nkd_loss, losses.NKDLoss), (losses.rld_loss, losses.RLDLoss)]
 
 
-@pytest.mark.parametrize(("function", "module"), LABELLED)
+@pytest.mark.parametrize(("function", "module"), LABELED)
 def test_losses_that_need_labels_say_so(function, module):
     student, teacher, labels = rows()
     with pytest.raises(UserError, match=r"labels: got NoneType, expected 7 whole numbers of shape \(7,\)"):
@@ -215,7 +215,7 @@ def test_losses_that_need_labels_say_so(function, module):
     assert torch.equal(function(student, teacher, labels.to(torch.uint8)), function(student, teacher, labels))
 
 
-@pytest.mark.parametrize(("function", "module"), LABELLED)
+@pytest.mark.parametrize(("function", "module"), LABELED)
 def test_sides_may_differ_in_precision(function, module):
     student, teacher, labels = rows()
     both = function(student, teacher, labels)

@@ -77,11 +77,11 @@ def test_targets_are_applied_in_the_order_written():
     teacher, labels = torch.tensor([[0.0, 2.0, 1.0]]), torch.tensor([0])
     one, other = methods.create("rectify+revise+kd"), methods.create("revise+rectify+kd")
     for method, expected in ((one, [2.0, 0.0, 1.0]), (other, None)):
-        said = teacher
+        logged = teacher
         for target in method.targets:
-            said = target(said, labels)
-        assert expected is None or said.tolist() == [expected]
-        assert said.argmax() == 0
+            logged = target(logged, labels)
+        assert expected is None or logged.tolist() == [expected]
+        assert logged.argmax() == 0
 
 
 def test_settings_go_where_they_belong():

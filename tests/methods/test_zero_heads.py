@@ -31,7 +31,7 @@ def distiller_of(name, student, teacher, data):
     distiller = Distiller(student, copy.deepcopy(teacher), name, num_classes=10, epochs=EPOCHS)
     if distiller.method.selection is not None:
         inputs, labels = data
-        distiller.select([(inputs, labels, torch.arange(len(labels)))], scout=teacher)
+        distiller.select([(inputs, labels, torch.arange(len(labels)))], proxy=teacher)
     return distiller
 
 

@@ -26,14 +26,14 @@ def test_torchvision(name: str, channels: int) -> None:
         assert model(torch.zeros(2, channels, 64, 64)).shape == (2, 7)
 
 
-def test_grey_image_counts_as_its_three_equal_channels() -> None:
+def test_gray_image_counts_as_its_three_equal_channels() -> None:
     torch.manual_seed(0)
-    colour = models.create("torchvision:resnet18", num_classes=7).eval()
+    color = models.create("torchvision:resnet18", num_classes=7).eval()
     torch.manual_seed(0)
-    grey = models.create("torchvision:resnet18", num_classes=7, in_channels=1).eval()
+    gray = models.create("torchvision:resnet18", num_classes=7, in_channels=1).eval()
     image = torch.randn(1, 1, 32, 32)
     with torch.no_grad():
-        torch.testing.assert_close(grey(image), colour(image.expand(1, 3, 32, 32)), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(gray(image), color(image.expand(1, 3, 32, 32)), rtol=1e-4, atol=1e-4)
 
 
 def test_torchvision_classifiers_answer_in_training_with_logits() -> None:
@@ -42,7 +42,7 @@ def test_torchvision_classifiers_answer_in_training_with_logits() -> None:
     assert model(torch.randn(2, 3, 32, 32)).shape == (2, 7)
 
 
-def test_torchvision_segmentation_takes_grey_images_and_downloads_no_backbone() -> None:
+def test_torchvision_segmentation_takes_gray_images_and_downloads_no_backbone() -> None:
     model = models.create("torchvision:lraspp_mobilenet_v3_large", num_classes=4, in_channels=1).eval()
     with torch.no_grad():
         assert model(torch.zeros(1, 1, 32, 32))["out"].shape == (1, 4, 32, 32)
@@ -153,20 +153,20 @@ def downloaded(hub: Path, name: str, member: str) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("given", [{"weights": "DEFAULT"}, {"weights": "IMAGENET1K_V1"}, {"pretrained": True}])
 def test_torchvisions_own_weights_with_a_new_head(hub: Path, given: dict[str, Any]) -> None:
     state, lines = downloaded(hub, "squeezenet1_1", "IMAGENET1K_V1"), []
-    model = models.create("torchvision:squeezenet1_1", num_classes=7, say=lines.append, **given)
+    model = models.create("torchvision:squeezenet1_1", num_classes=7, log=lines.append, **given)
     assert torch.equal(model.features[0].weight, state["features.0.weight"])
     assert model.classifier[1].weight.shape[0] == 7
     assert len(lines) == 1
     assert "pretrained body: 50 of 52 tensors loaded; 2 new (classifier.1.weight, classifier.1.bias)" in lines[0]
 
 
-def test_torchvisions_own_weights_as_they_are_and_for_grey_images(hub: Path) -> None:
+def test_torchvisions_own_weights_as_they_are_and_for_gray_images(hub: Path) -> None:
     state, lines = downloaded(hub, "mobilenet_v3_small", "IMAGENET1K_V1"), []
-    whole = models.create("torchvision:mobilenet_v3_small", num_classes=1000, weights="DEFAULT", say=lines.append)
+    whole = models.create("torchvision:mobilenet_v3_small", num_classes=1000, weights="DEFAULT", log=lines.append)
     assert all(torch.equal(value, state[key]) for key, value in whole.state_dict().items())
     assert lines == []
-    grey = models.create("torchvision:mobilenet_v3_small", num_classes=3, in_channels=1, weights="DEFAULT")
-    torch.testing.assert_close(grey.features[0][0].weight, state["features.0.0.weight"].sum(1, keepdim=True))
+    gray = models.create("torchvision:mobilenet_v3_small", num_classes=3, in_channels=1, weights="DEFAULT")
+    torch.testing.assert_close(gray.features[0][0].weight, state["features.0.0.weight"].sum(1, keepdim=True))
 
 
 def test_torchvisions_weights_of_an_older_naming_and_with_auxiliary_heads(hub: Path) -> None:
@@ -201,10 +201,10 @@ def test_timms_own_weights_with_a_new_head(monkeypatch: pytest.MonkeyPatch, give
     source, lines = timm.create_model("test_resnet"), []
     for reader in ("load_state_dict_from_hf", "load_state_dict_from_url"):
         monkeypatch.setattr(f"timm.models._builder.{reader}", lambda *_, **__: dict(source.state_dict()))
-    model = models.create("timm:test_resnet", num_classes=7, say=lines.append, **given)
+    model = models.create("timm:test_resnet", num_classes=7, log=lines.append, **given)
     assert torch.equal(model.layer1[0].conv1.weight, source.layer1[0].conv1.weight)
     assert lines == ["timm:test_resnet: pretrained body; the classifier is new, for 7 classes"]
     lines.clear()
-    whole = models.create("timm:test_resnet", num_classes=1000, say=lines.append, **given)
+    whole = models.create("timm:test_resnet", num_classes=1000, log=lines.append, **given)
     assert torch.equal(whole.fc.weight, source.fc.weight)
     assert lines == []

@@ -1,4 +1,4 @@
-"""Logit standardisation: NumPy in float64, what it is invariant to, gradients, and rows that have no spread."""
+"""Logit standardization: NumPy in float64, what it is invariant to, gradients, and rows that have no spread."""
 
 import numpy as np
 import pytest

@@ -176,8 +176,8 @@ def test_commands_that_only_look_take_any_recipe_and_import_nothing(folder, tiny
     own = {"name": "python:trust_net:make"}
     elsewhere = written(tmp_path / "elsewhere" / "r.yaml", tiny, student=own, method="kd", teacher=cached)
     lines = []
-    command(elsewhere, say=lines.append)
-    assert [line.partition(",")[0] for line in lines] == ["signal cache: not there yet"]
+    command(elsewhere, log=lines.append)
+    assert [line.partition(",")[0] for line in lines] == ["logit cache: not there yet"]
     with pytest.raises(UserError, match="teacher.name: got 'python:trust_net:make', which this never imports"):
-        command(elsewhere, overrides={"teacher": {**own, "cache": "views"}}, say=lines.append)
+        command(elsewhere, overrides={"teacher": {**own, "cache": "views"}}, log=lines.append)
     assert "trust_net" not in sys.modules

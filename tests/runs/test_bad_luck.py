@@ -79,7 +79,7 @@ def test_a_last_batch_of_one_image_reaches_no_batch_norm(tiny, tmp_path):
 
 def test_multi_step_after_a_warm_up_resumes(tiny, tmp_path):
     class Stop:
-        def step(self, position, tally):
+        def step(self, position, meter):
             pass
 
         def epoch(self, row, epochs):
@@ -163,7 +163,7 @@ def test_two_teachers_of_ones_own_with_the_same_name_are_not_confused(tiny, tmp_
     assert len(list((tmp_path / "cache" / "teachers").iterdir())) == 2
 
 
-def test_sixteen_bit_images_keep_their_greys(tmp_path):
+def test_sixteen_bit_images_keep_their_grays(tmp_path):
     for name in ("a", "b"):
         for i in range(5):
             (tmp_path / "photos" / name).mkdir(parents=True, exist_ok=True)

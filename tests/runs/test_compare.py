@@ -26,11 +26,11 @@ BAD = {"lr@bad": {"ce_weight": 1e38, "kd_weight": 1e38}}
 
 
 def test_a_comparison_in_this_process(recipe, tmp_path):
-    heard = []
-    found = limbeck.compare(recipe, out=tmp_path / "c", jobs=1, reporting=Reporting(heard.append))
+    logged = []
+    found = limbeck.compare(recipe, out=tmp_path / "c", jobs=1, reporting=Reporting(logged.append))
     assert [result.method for result in found.results] == ["none", "kd", "lr+dist"]
     assert {path.name for path in found.folder.iterdir()} >= {"table.md", "table.csv", "plot.png", "plot.svg"}
-    assert sum("training resnet8 as teacher" in line for line in heard) == 1
+    assert sum("training resnet8 as teacher" in line for line in logged) == 1
     rows = list(csv.DictReader((found.folder / "table.csv").open()))
     assert [row["method"] for row in rows] == ["teacher", "none", "kd", "lr+dist"]
     assert "| lr+dist |" in (found.folder / "table.md").read_text()
@@ -46,12 +46,12 @@ def test_agreement_is_the_share_of_equal_predictions(recipe, tmp_path):
     teacher = limbeck.models.create("resnet8", num_classes=10, in_channels=1, width=0.5)
     limbeck.models.load_weights(teacher, next((tmp_path / "cache" / "teachers").glob("*/teacher.safetensors")))
     batch = next(limbeck.data.Views(data.test, batch_size=30, mean=data.mean, std=data.std).epoch(0))
-    said = teacher.eval()(batch.inputs).argmax(1)
+    logged = teacher.eval()(batch.inputs).argmax(1)
     student = limbeck.models.create("resnet8", num_classes=10, in_channels=1, width=0.25)
     student.load_state_dict(load_file(found.folder / "kd" / "seed-1" / "student.safetensors"))
-    same = (student.eval()(batch.inputs).argmax(1) == said).double().mean().item()
+    same = (student.eval()(batch.inputs).argmax(1) == logged).double().mean().item()
     assert found.results[1].agreement[1] == pytest.approx(same)
-    assert found.teacher_accuracy == pytest.approx((said == batch.labels).double().mean().item())
+    assert found.teacher_accuracy == pytest.approx((logged == batch.labels).double().mean().item())
 
 
 def test_processes_give_the_same_numbers_and_tell_how_far_they_are(recipe, tmp_path):
@@ -77,10 +77,10 @@ def test_a_comparison_resumes(recipe, tmp_path):
 
 
 def test_a_run_that_fails_is_a_row_and_the_others_go_on(tiny, tmp_path):
-    heard = []
+    logged = []
     changes = {"compare.methods": ["lr@bad", "none"], "compare.settings": BAD, "training.epochs": 1}
-    found = limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1, reporting=Reporting(heard.append))
-    reason = next(line.partition("failed: ")[2] for line in heard if line.startswith("lr@bad, seed 0: failed: "))
+    found = limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1, reporting=Reporting(logged.append))
+    reason = next(line.partition("failed: ")[2] for line in logged if line.startswith("lr@bad, seed 0: failed: "))
     assert reason.startswith("epoch 1: the loss is")
     assert found.failures == (f"lr@bad, seed 0 failed: {reason}",)
     assert [result.seeds for result in found.results] == [0, 1]

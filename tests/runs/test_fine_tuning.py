@@ -6,7 +6,7 @@ from safetensors.torch import load_file, save_file
 
 import limbeck
 from limbeck.build.networks import load_data
-from limbeck.build.teachers import make_teacher
+from limbeck.build.teachers import build_teacher
 from limbeck.errors import UserError
 from limbeck.models import freeze, hold_frozen_norms
 from limbeck.runs import Reporting, load_recipe
@@ -59,7 +59,7 @@ def test_a_teacher_from_a_pretrained_body(tiny, body, tmp_path):
 
 def test_a_student_from_a_pretrained_body_with_frozen_layers_resumes(tiny, body, tmp_path):
     class Stop:
-        def step(self, position, tally):
+        def step(self, position, meter):
             pass
 
         def epoch(self, row, epochs):
@@ -88,10 +88,10 @@ def test_averaged_weights_by_their_entry(tiny, tmp_path):
     teacher = {"name": "resnet8", "options": {"width": 0.25}, "weights": str(tmp_path / "last.pth")}
     recipe, lines = load_recipe({**tiny, "method": "kd", "teacher": teacher}), []
     data = load_data(recipe.data)
-    made = make_teacher(recipe, data, Reporting(lines.append)).teacher
+    made = build_teacher(recipe, data, Reporting(lines.append)).teacher
     assert torch.equal(made.network.fc.weight, net.fc.weight)
     assert any("weights_entry: model_ema takes the averaged ones" in line for line in lines)
-    made = make_teacher(load_recipe(recipe, {"teacher.weights_entry": "model_ema"}), data, Reporting()).teacher
+    made = build_teacher(load_recipe(recipe, {"teacher.weights_entry": "model_ema"}), data, Reporting()).teacher
     assert torch.equal(made.network.fc.weight, net.fc.weight * 2)
 
 
@@ -102,7 +102,7 @@ def test_a_student_of_ones_own_as_teacher_brings_its_normalization(tiny, tmp_pat
     teacher = {"name": "resnet8", "options": {"width": 0.25}, "weights": weights}
     recipe, lines = load_recipe({**tiny, "method": "kd", "teacher": teacher}), []
     data = load_data(recipe.data)
-    made = make_teacher(recipe, data, Reporting(lines.append)).teacher
+    made = build_teacher(recipe, data, Reporting(lines.append)).teacher
     assert "teacher: normalized with the mean (0.2,) and deviation (0.5,) that its file records" in lines
     pixels = torch.rand(4, 1, 28, 28)
     mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (data.mean, data.std))
@@ -112,7 +112,7 @@ def test_a_student_of_ones_own_as_teacher_brings_its_normalization(tiny, tmp_pat
         )
     for change in (other, {"teacher.normalize": {"mean": list(data.mean), "std": list(data.std)}}):
         again, lines = load_recipe(recipe, change), []
-        make_teacher(again, load_data(again.data), Reporting(lines.append))
+        build_teacher(again, load_data(again.data), Reporting(lines.append))
         assert not [line for line in lines if "records" in line]
 
 

@@ -41,8 +41,8 @@ def test_mixed_sizes_a_timm_student_and_a_torchvision_teacher(recipe, tmp_path):
     assert "shufflenet_v2_x0_5: test accuracy" in (done.folder / "log.txt").read_text()
 
 
-def test_grey_images_to_a_colour_network(recipe, tmp_path):
-    done = limbeck.run(recipe, overrides={"data.color": "grey", "data.size": 40}, out=tmp_path / "run")
+def test_gray_images_to_a_color_network(recipe, tmp_path):
+    done = limbeck.run(recipe, overrides={"data.color": "gray", "data.size": 40}, out=tmp_path / "run")
     assert done.summary["epoch"] == 1
 
 
@@ -55,7 +55,7 @@ def test_workers_change_nothing_and_end_with_the_run(recipe, tmp_path):
 
 
 class StopAfterFirstEpoch:
-    def step(self, position, tally):
+    def step(self, position, meter):
         pass
 
     def epoch(self, row, epochs):

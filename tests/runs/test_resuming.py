@@ -270,14 +270,14 @@ def test_a_run_stopped_in_its_first_epoch_takes_any_recipe(tiny, tmp_path):
     assert (done.summary["seed"], len(metrics(done.folder))) == (4, 2)
 
 
-def scouting(tiny):
-    settings = {"name": "lr_ds", "scout_epochs": 3}
+def proxy_loaders(tiny):
+    settings = {"name": "lr_ds", "proxy_epochs": 3}
     return {**tiny, "method": settings, "teacher": {**tiny["teacher"], "seed": 1}}
 
 
 @pytest.fixture
-def scout_epochs(monkeypatch):
-    """The epochs of scouts that were begun; the first scout is interrupted in its second one."""
+def proxy_epochs(monkeypatch):
+    """The epochs of proxies that were begun; the first proxy is interrupted in its second one."""
     train, trained = Engine.train_epoch, []
 
     def stop_in_the_second(engine, epoch):
@@ -291,25 +291,25 @@ def scout_epochs(monkeypatch):
     return trained
 
 
-def test_a_scout_goes_on_bit_for_bit(tiny, tmp_path, scout_epochs):
+def test_a_scout_goes_on_bit_for_bit(tiny, tmp_path, proxy_epochs):
     with pytest.raises(KeyboardInterrupt):
-        limbeck.run(scouting(tiny), out=tmp_path / "run")
-    done = limbeck.run(scouting(tiny), out=tmp_path / "run", resume=True)
-    assert scout_epochs == [0, 1, 1, 2]
-    assert "scout: going on after epoch 1 of 3" in log(done.folder)
-    assert_same_run(done.folder, limbeck.run(scouting(tiny), out=tmp_path / "whole").folder)
+        limbeck.run(proxy_loaders(tiny), out=tmp_path / "run")
+    done = limbeck.run(proxy_loaders(tiny), out=tmp_path / "run", resume=True)
+    assert proxy_epochs == [0, 1, 1, 2]
+    assert "proxy: going on after epoch 1 of 3" in log(done.folder)
+    assert_same_run(done.folder, limbeck.run(proxy_loaders(tiny), out=tmp_path / "whole").folder)
 
 
 @pytest.mark.parametrize("change", ["recipe", "data"])
-def test_a_scout_of_another_recipe_or_data_is_not_taken(tiny, tmp_path, scout_epochs, change):
+def test_a_scout_of_another_recipe_or_data_is_not_taken(tiny, tmp_path, proxy_epochs, change):
     with pytest.raises(KeyboardInterrupt):
-        limbeck.run(scouting(tiny), out=tmp_path / "run")
+        limbeck.run(proxy_loaders(tiny), out=tmp_path / "run")
     if change == "data":
         (path,) = (tmp_path / "mnist").glob("train-images*")
         path.write_bytes(path.read_bytes()[:-1] + b"\x07")
     overrides = {"seed": 3} if change == "recipe" else {}
-    limbeck.run(scouting(tiny), overrides=overrides, out=tmp_path / "run", resume=True)
-    assert scout_epochs == [0, 1, 0, 1, 2]
+    limbeck.run(proxy_loaders(tiny), overrides=overrides, out=tmp_path / "run", resume=True)
+    assert proxy_epochs == [0, 1, 0, 1, 2]
 
 
 @pytest.mark.parametrize(

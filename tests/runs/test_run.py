@@ -108,7 +108,7 @@ class StopAfter:
     def __init__(self, epochs):
         self.epochs = epochs
 
-    def step(self, position, tally):
+    def step(self, position, meter):
         pass
 
     def epoch(self, row, epochs):
@@ -142,11 +142,11 @@ def StopAfterReporting(epochs):
 
 
 def test_a_weak_lightweight_teacher_is_told_of_every_time(tiny, tmp_path):
-    heard = []
+    logged = []
     for name in ("one", "two"):
-        limbeck.run(with_method(tiny, "lw_kd"), out=tmp_path / name, reporting=Reporting(heard.append))
-    assert sum("below 97%: expect it to cost the student accuracy" in line for line in heard) == 2
-    assert sum("training a lightweight teacher" in line for line in heard) == 1
+        limbeck.run(with_method(tiny, "lw_kd"), out=tmp_path / name, reporting=Reporting(logged.append))
+    assert sum("below 97%: expect it to cost the student accuracy" in line for line in logged) == 2
+    assert sum("training a lightweight teacher" in line for line in logged) == 1
 
 
 def test_a_complete_run_is_read_not_repeated(tiny, tmp_path):
@@ -166,11 +166,11 @@ def test_a_checkpoint_holds_no_teacher(tiny, tmp_path):
 
 
 def test_a_teacher_is_trained_once(tiny, tmp_path):
-    heard = []
+    logged = []
     for number, method in enumerate(("kd", "dist", "revise+kd")):
-        limbeck.run({**tiny, "method": method}, out=tmp_path / str(number), reporting=Reporting(heard.append))
-    assert sum("training resnet8 as teacher" in line for line in heard) == 1
-    assert sum("before this run" in line for line in heard) == 2
+        limbeck.run({**tiny, "method": method}, out=tmp_path / str(number), reporting=Reporting(logged.append))
+    assert sum("training resnet8 as teacher" in line for line in logged) == 1
+    assert sum("before this run" in line for line in logged) == 2
     assert len(list((tmp_path / "cache" / "teachers").iterdir())) == 1
 
 
@@ -204,7 +204,7 @@ def test_any_method_may_have_a_self_teacher(tiny, tmp_path):
     assert done.summary["teacher"] == "self"
 
 
-def test_a_teacher_with_weights_and_its_own_normalisation(precise, tmp_path):
+def test_a_teacher_with_weights_and_its_own_normalization(precise, tmp_path):
     limbeck.run({**precise, "method": "kd"}, out=tmp_path / "first")
     weights = next((tmp_path / "cache" / "teachers").glob("*/teacher.safetensors"))
     given = {"name": "resnet8", "options": {"width": 0.5}, "weights": str(weights)}
@@ -391,11 +391,11 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(tiny, tmp_path
     whole = limbeck.run(tiny, out=tmp_path / "run")
     expected = metrics(whole.folder)
     (tmp_path / "run" / "summary.json").unlink()
-    checkpoints, told = tmp_path / "run" / "checkpoints" / "last", []
+    checkpoints, logged = tmp_path / "run" / "checkpoints" / "last", []
     (checkpoints / "state.pt").write_bytes(b"half")
-    limbeck.run(tiny, out=tmp_path / "run", resume=True, reporting=Reporting(told.append))
+    limbeck.run(tiny, out=tmp_path / "run", resume=True, reporting=Reporting(logged.append))
     assert metrics(tmp_path / "run") == expected
-    assert sum("state.pt: cannot be read as a checkpoint (it is half-written" in line for line in told) == 1
+    assert sum("state.pt: cannot be read as a checkpoint (it is half-written" in line for line in logged) == 1
     assert "going on after epoch 1 of 2" in (tmp_path / "run" / "log.txt").read_text()
     (tmp_path / "run" / "summary.json").unlink()
     for path in checkpoints.iterdir():

@@ -65,7 +65,7 @@ def test_fp16_for_a_teacher_on_a_cpu_is_one_line(tiny, tmp_path):
 
 def test_caches_follow_the_teachers_precision_and_not_the_students(tiny, tmp_path):
     views = {"cache": "views", "cache_dtype": "float32"}
-    caches = tmp_path / "cache" / "signals"
+    caches = tmp_path / "cache" / "logits"
     for number, (student, teacher, expected) in enumerate(
         (("fp32", "fp32", 1), ("bf16", "fp32", 1), ("fp32", "bf16", 2), ("bf16", "bf16", 2))
     ):

@@ -35,7 +35,7 @@ def test_defaults():
         "refresh_every": None,
         "holdout": 0.1,
         "damping": None,
-        "scout_epochs": 2,
+        "proxy_epochs": 2,
         "divide_by": "all",
         "shuffled": False,
     }

@@ -178,8 +178,8 @@ def test_the_top_k_component_truncates_the_teacher():
     student, teacher = torch.nn.Linear(4, 5), torch.nn.Linear(4, 5)
     inputs, labels = torch.randn(6, 4), torch.tensor([0, 1, 2, 0, 1, 2])
     out = limbeck.Distiller(student, teacher, limbeck.methods.create("top_k+kd", k=2, rest="drop"))(inputs, labels)
-    said = truncate_logits(teacher(inputs), 2, rest="drop")
-    torch.testing.assert_close(out.parts["kd"], 0.9 * kd_loss(student(inputs), said))
+    logged = truncate_logits(teacher(inputs), 2, rest="drop")
+    torch.testing.assert_close(out.parts["kd"], 0.9 * kd_loss(student(inputs), logged))
     assert limbeck.methods.create("top_k+dist").teacher == "any"
 
 

@@ -38,7 +38,7 @@ def test_shapes_types_and_order(num_classes, per_class):
 
 
 @pytest.mark.parametrize(("num_classes", "height"), [(10, 26), (100, 22), (200, 18)])
-def test_a_nearest_neighbour_reads_the_zero_padded_number(num_classes, height):
+def test_a_nearest_neighbor_reads_the_zero_padded_number(num_classes, height):
     bundle = load_digits()
     reader = KNeighborsClassifier(3).fit(bundle.images.reshape(-1, 64), bundle.target)
     images, labels = synthesize(num_classes, 4)

@@ -21,7 +21,7 @@ class Says(Teacher):
         return self.rows
 
 
-def said(count=3, n=6, c=5, dtype=torch.float64):
+def logged(count=3, n=6, c=5, dtype=torch.float64):
     generator = torch.Generator().manual_seed(0)
     rows = 3 * torch.randn(count, n, c, generator=generator, dtype=torch.float64)
     return rows.to(dtype), torch.randint(c, (n,), generator=generator)
@@ -55,7 +55,7 @@ def by_numpy(rows, labels, average):
 @pytest.mark.parametrize("average", ["logits", "probabilities", "confidence"])
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_equals_numpy(count, average):
-    rows, labels = said(count)
+    rows, labels = logged(count)
     got = ask(rows, labels, average)
     np.testing.assert_allclose(got.softmax(1).numpy(), by_numpy(rows, labels, average), rtol=1e-9)
     if average == "logits":
@@ -66,7 +66,7 @@ def test_equals_numpy(count, average):
 
 @pytest.mark.parametrize("average", ["logits", "probabilities", "confidence"])
 def test_one_teacher_alone_and_copies_of_it_say_the_same(average):
-    rows, labels = said(1)
+    rows, labels = logged(1)
     for count in (1, 4):
         got = ask(rows.expand(count, -1, -1), labels, average)
         torch.testing.assert_close(got.softmax(1), rows[0].softmax(1))
@@ -85,7 +85,7 @@ def test_confidence_follows_the_teacher_that_is_right():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("average", ["logits", "probabilities", "confidence"])
 def test_extremes_and_half_precision(average, dtype):
-    rows, labels = said(dtype=dtype)
+    rows, labels = logged(dtype=dtype)
     got = ask(rows, labels, average)
     assert got.dtype == torch.float32
     torch.testing.assert_close(got.double(), ask(rows.double(), labels, average), rtol=1e-5, atol=1e-5)
@@ -97,7 +97,7 @@ def test_extremes_and_half_precision(average, dtype):
 
 @pytest.mark.parametrize("average", ["logits", "probabilities", "confidence"])
 def test_compiles_as_one_graph(average):
-    rows, labels = said()
+    rows, labels = logged()
     teacher = EnsembleTeacher([Says(one) for one in rows], average=average)
     compiled = torch.compile(teacher, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(None, labels), teacher(None, labels))

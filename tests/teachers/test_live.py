@@ -155,5 +155,5 @@ def test_features_are_computed_in_the_teachers_precision():
     live = LiveTeacher(teacher, precision="fp32")
     distiller = Distiller(student, live, "at", student_layers=["0"], teacher_layers=["0"], example=example)
     with torch.autocast("cpu", torch.bfloat16):
-        logits, (features,) = distiller.featuring.ask_teacher(example)
+        logits, (features,) = distiller.feature_pairs.run_teacher(example)
     assert (logits.dtype, features.dtype) == (torch.float32, torch.float32)

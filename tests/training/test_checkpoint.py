@@ -33,9 +33,9 @@ def damage(path, where=0.5):
 @pytest.mark.parametrize("where", [0.0, 0.1, 0.5, 0.9, 0.999])
 def test_one_flipped_bit_is_noticed_and_the_checkpoint_before_it_used(folder, where):
     damage(folder / "state.pt", where)
-    told = []
-    assert load_checkpoint(folder, say=told.append)["epoch"] == 1
-    (line,) = told
+    logged = []
+    assert load_checkpoint(folder, log=logged.append)["epoch"] == 1
+    (line,) = logged
     assert "state.pt: " in line
     assert line.endswith("; going on from the checkpoint before it")
     assert "\n" not in line
@@ -123,7 +123,7 @@ class Stop(Exception):
     """Ends a training."""
 
 
-def engine(folder, *, epochs=4, stop=None, told=None, method="none", **more):
+def engine(folder, *, epochs=4, stop=None, logged=None, method="none", **more):
     seed_everything(0)
     settings = TrainingSettings(
         **{"epochs": epochs, "batch_size": 16, "device": "cpu", "precision": "fp32", "schedule": "cosine", **more}
@@ -144,7 +144,7 @@ def engine(folder, *, epochs=4, stop=None, told=None, method="none", **more):
         num_classes=CLASSES,
         checkpoint=folder,
         before_epoch=before_epoch,
-        say=(lambda line: None) if told is None else told.append,
+        log=(lambda line: None) if logged is None else logged.append,
     )
 
 
@@ -161,12 +161,12 @@ def test_a_student_that_draws_from_every_generator_resumes_bit_for_bit(tmp_path,
         engine(tmp_path / "last", stop=2, precision=precision).fit()
     if hurt:
         damage(tmp_path / "last" / "state.pt")
-    told = []
-    resumed = engine(tmp_path / "last", precision=precision, told=told)
+    logged = []
+    resumed = engine(tmp_path / "last", precision=precision, logged=logged)
     seed_everything(77)
     resumed.fit(resume=True)
     assert torch.equal(weights(resumed), weights(whole))
-    assert told[-1] == f"going on after epoch {1 if hurt else 2} of 4"
+    assert logged[-1] == f"going on after epoch {1 if hurt else 2} of 4"
     assert load_checkpoint(tmp_path / "last")["record"] == resumed.record
 
 

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from limbeck import Distiller
-from limbeck.cache import CachedTeacher, RowFormat, Signals, SignalStore
+from limbeck.cache import CachedTeacher, CacheSpec, LogitStore, RowFormat
 from limbeck.data import Augment, ImageSet, Views
-from limbeck.training import Engine, OptimizerSettings, ScheduleSettings, Tally, TrainingSettings, make_fabric
+from limbeck.training import Engine, EpochMeter, OptimizerSettings, ScheduleSettings, TrainingSettings, make_fabric
 from limbeck.training.compiling import compile_network
 from limbeck.training.graphs import WARM_STEPS, why_not_graphed
 
@@ -47,12 +47,12 @@ def views_of(fabric):
     )
 
 
-def engine(said, method="kd", student=None, teacher=None, distiller=None, **more):
+def engine(logged, method="kd", student=None, teacher=None, distiller=None, **more):
     settings = TrainingSettings(**{**SETTINGS, **more})
     fabric = make_fabric(settings)
     made = distiller or Distiller(student or network(8), teacher or network(12), method=method, epochs=settings.epochs)
     made.to(fabric.device)
-    return Engine(made, views_of(fabric), settings, fabric=fabric, splits={}, num_classes=CLASSES, say=said.append)
+    return Engine(made, views_of(fabric), settings, fabric=fabric, splits={}, num_classes=CLASSES, log=logged.append)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def tallies(monkeypatch):
     """Every tally that an engine makes."""
     made = []
 
-    class Kept(Tally):
+    class Kept(EpochMeter):
         def __init__(self):
             super().__init__()
             made.append(self)
@@ -87,26 +87,26 @@ class Pretender:
             group["lr"] = rate
 
     def record(self, work):
-        distiller, optimizers, tally = self.trained.distiller, self.trained._raw, self.tallies[-1]
-        networks, sums = copy.deepcopy(distiller.state_dict()), tally._sums.clone()
+        distiller, optimizers, meter = self.trained.distiller, self.trained._raw, self.tallies[-1]
+        networks, sums = copy.deepcopy(distiller.state_dict()), meter._sums.clone()
         states = [
             {parameter: copy.deepcopy(kept) for parameter, kept in optimizer.state.items()} for optimizer in optimizers
         ]
         rates = self.rates()
         work()
         distiller.load_state_dict(networks)
-        tally._sums.copy_(sums)
+        meter._sums.copy_(sums)
         for optimizer, state in zip(optimizers, states, strict=True):
             optimizer.state.clear()
             optimizer.state.update(state)
         self.recorded += 1
 
         def replay():
-            now, samples = self.rates(), tally.samples
+            now, samples = self.rates(), meter.samples
             self.use(rates)
             work()
             self.use(now)
-            tally.samples = samples
+            meter.samples = samples
             self.replayed += 1
 
         return replay
@@ -133,42 +133,42 @@ def assert_same_training(one, other):
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_recorded_steps_train_as_plain_ones(tallies, optimizer):
-    said: list[str] = []
+    logged: list[str] = []
     rate = {"optimizer": OptimizerSettings(name=optimizer, lr=0.01)}
-    plain, recorded = engine(said, **rate), engine(said, **rate)
+    plain, recorded = engine(logged, **rate), engine(logged, **rate)
     recorded._recorder = recorder = Pretender(recorded, tallies)
     plain.fit()
     recorded.fit()
     assert_same_training(recorded, plain)
     # The last, smaller batch is no copy of the recorded one.
     assert (recorder.recorded, recorder.replayed) == (2, 2 * (SAMPLES // 16 - WARM_STEPS))
-    assert said == []
+    assert logged == []
 
 
 def test_what_cannot_be_recorded_is_said_and_trained_without(tallies):
-    said: list[str] = []
-    plain, other = engine(said, epochs=1), engine(said, epochs=1)
+    logged: list[str] = []
+    plain, other = engine(logged, epochs=1), engine(logged, epochs=1)
     other._recorder = Stubborn(other, tallies)
     plain.fit()
     other.fit()
     assert_same_training(other, plain)
-    assert said == ["training.cuda_graph: steps are not recorded: operation not permitted when stream is capturing"]
+    assert logged == ["training.cuda_graph: steps are not recorded: operation not permitted when stream is capturing"]
     # What failed once is not tried again.
     assert other._recorder is None
 
 
 def test_a_cache_that_is_being_filled_is_not_recorded(tallies, tmp_path):
-    said: list[str] = []
-    signals = Signals("views", SAMPLES, RowFormat(CLASSES, "float32"), Augment(crop=1))
+    logged: list[str] = []
+    signals = CacheSpec("views", SAMPLES, RowFormat(CLASSES, "float32"), Augment(crop=1))
 
     def train():
-        trained = engine(said, teacher=CachedTeacher(network(12), SignalStore.open(tmp_path, signals)), epochs=1)
+        trained = engine(logged, teacher=CachedTeacher(network(12), LogitStore.open(tmp_path, signals)), epochs=1)
         trained._recorder = Pretender(trained, tallies)
         trained.train_epoch(0)
         return trained._recorder.recorded
 
     assert train() == 0
-    assert said == ["training.cuda_graph: steps are not recorded: the signal cache has not stored all rows yet"]
+    assert logged == ["training.cuda_graph: steps are not recorded: the logit cache has not stored all rows yet"]
     assert train() == 1
 
 
@@ -189,18 +189,18 @@ def test_reasons_not_to_record(settings, device, precision, why):
 
 
 def test_a_cpu_has_no_graphs_and_says_so():
-    said: list[str] = []
-    assert engine(said, cuda_graph=True)._recorder is None
-    assert said == ["training.cuda_graph: steps are not recorded: the device is cpu"]
+    logged: list[str] = []
+    assert engine(logged, cuda_graph=True)._recorder is None
+    assert logged == ["training.cuda_graph: steps are not recorded: the device is cpu"]
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 def test_a_compiled_student_learns_what_a_plain_one_does():
-    said: list[str] = []
-    plain, compiled = engine(said, epochs=1), engine(said, epochs=1, compile=True)
+    logged: list[str] = []
+    plain, compiled = engine(logged, epochs=1), engine(logged, epochs=1, compile=True)
     plain.fit()
     compiled.fit()
-    assert said == []
+    assert logged == []
     assert compiled.distiller.student._compiled_call_impl is not None
     assert copy.deepcopy(compiled.distiller.student)._compiled_call_impl is None
     assert_same_training(compiled, plain)
@@ -219,25 +219,25 @@ def test_more_networks_than_a_function_may_be_compiled_for(monkeypatch):
 def test_a_student_that_cannot_be_compiled_is_trained_plainly(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("/no/such/compiler",))
-    said: list[str] = []
+    logged: list[str] = []
     student = network(7)
     before = copy.deepcopy(student.state_dict())
-    engine(said, student=student, compile=True)
-    assert len(said) == 1
-    assert said[0].startswith("training.compile: the student is not compiled: ")
-    assert "/no/such/compiler" in said[0]
+    engine(logged, student=student, compile=True)
+    assert len(logged) == 1
+    assert logged[0].startswith("training.compile: the student is not compiled: ")
+    assert "/no/such/compiler" in logged[0]
     assert student._compiled_call_impl is None
     for name, values in student.state_dict().items():
         assert torch.equal(values, before[name])
 
 
 def test_features_are_read_without_a_compiled_student():
-    said: list[str] = []
+    logged: list[str] = []
     student, teacher = (nn.Sequential(network(width)[:3], network(width)[3:]) for width in (8, 12))
     example = torch.zeros(2, 1, 8, 8)
     distiller = Distiller(student, teacher, method="at", student_layers=["0"], teacher_layers=["0"], example=example)
-    engine(said, distiller=distiller, compile=True)
-    assert said == [
+    engine(logged, distiller=distiller, compile=True)
+    assert logged == [
         "training.compile: the student is not compiled: method 'at' reads the student's features as it goes"
     ]
 
@@ -247,12 +247,12 @@ def test_features_are_read_without_a_compiled_student():
 @pytest.mark.parametrize("method", ["none", "kd", "dist", "dkd", "lr", "dts", "cmkd"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_on_a_gpu_a_graph_trains_as_plain_steps_do(method, optimizer):
-    said: list[str] = []
+    logged: list[str] = []
     common = {"device": "cuda", "optimizer": OptimizerSettings(name=optimizer, lr=0.01), "method": method}
-    plain, graphed = engine(said, **common), engine(said, **common, cuda_graph=True)
+    plain, graphed = engine(logged, **common), engine(logged, **common, cuda_graph=True)
     plain.fit()
     graphed.fit()
-    assert said == []
+    assert logged == []
     assert_same_training(graphed, plain)
 
 
@@ -271,9 +271,9 @@ class Waits(nn.Module):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_on_a_gpu_a_step_that_waits_falls_back():
-    said: list[str] = []
-    plain, other = (engine(said, device="cuda", student=Waits(), cuda_graph=graph) for graph in (False, True))
+    logged: list[str] = []
+    plain, other = (engine(logged, device="cuda", student=Waits(), cuda_graph=graph) for graph in (False, True))
     plain.fit()
     other.fit()
-    assert len(said) == 1
+    assert len(logged) == 1
     assert_same_training(other, plain)

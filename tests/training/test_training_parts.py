@@ -10,9 +10,9 @@ from limbeck.data import Batch
 from limbeck.distiller import Output
 from limbeck.errors import UserError
 from limbeck.training import (
+    EpochMeter,
     OptimizerSettings,
     ScheduleSettings,
-    Tally,
     TrainingSettings,
     build_optimizer,
     build_schedule,
@@ -205,9 +205,9 @@ def test_measuring_gives_the_mode_back_and_leaves_no_gradient():
 
 
 def test_a_tally_weighs_batches_by_their_size():
-    tally = Tally()
+    meter = EpochMeter()
     for loss, size in ((1.0, 3), (5.0, 1)):
         value = torch.tensor(loss)
-        tally.add(Output(value, {"ce": value}, torch.zeros(size, 2)), torch.zeros(size, dtype=torch.long))
-    assert tally.means() == {"loss": 2.0, "ce": 2.0, "accuracy": 1.0}
-    assert Tally().means() == {}
+        meter.add(Output(value, {"ce": value}, torch.zeros(size, 2)), torch.zeros(size, dtype=torch.long))
+    assert meter.means() == {"loss": 2.0, "ce": 2.0, "accuracy": 1.0}
+    assert EpochMeter().means() == {}

@@ -1,4 +1,4 @@
-"""A run's signal cache: whether it has one, whose it is, and a teacher that answers from it."""
+"""A run's logit cache: whether it has one, whose it is, and a teacher that answers from it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ import torch
 from lightning_fabric import Fabric
 
 from limbeck.build.teacher_store import cache_folder
-from limbeck.build.teachers import Reporting, make_teacher, teacher_precisions
+from limbeck.build.teachers import Reporting, build_teacher, teacher_precisions
 from limbeck.cache import (
     CachedTeacher,
+    CacheSpec,
+    LogitStore,
     Replay,
     RowFormat,
-    Signals,
-    SignalStore,
     missing,
     require_room,
     teacher_hash,
@@ -28,22 +28,22 @@ from limbeck.recipes.schema import Recipe
 from limbeck.teachers import Teacher
 from limbeck.training import make_fabric, resolve_device, uses_channels_last
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
-def signals_folder(recipe: Recipe) -> Path:
-    """Return the folder of all signal caches.
+def logits_folder(recipe: Recipe) -> Path:
+    """Return the folder of all logit caches.
 
     Example:
         >>> from limbeck.recipes.loading import load_recipe
-        >>> signals_folder(load_recipe("quickstart", {"output.cache": "here"})).as_posix()
-        'here/signals'
+        >>> logits_folder(load_recipe("quickstart", {"output.cache": "here"})).as_posix()
+        'here/logits'
     """
-    return cache_folder(recipe.output.cache) / "signals"
+    return cache_folder(recipe.output.cache) / "logits"
 
 
 def why_uncached(recipe: Recipe) -> str | None:
-    """Say why a run has no signal cache although its recipe asks for one; None if it has one.
+    """Say why a run has no logit cache although its recipe asks for one; None if it has one.
 
     Example:
         >>> from limbeck.recipes.loading import load_recipe
@@ -61,7 +61,7 @@ def why_uncached(recipe: Recipe) -> str | None:
 
 
 def is_cached(recipe: Recipe) -> bool:
-    """Return whether a run has a signal cache.
+    """Return whether a run has a logit cache.
 
     Example:
         >>> from limbeck.recipes.loading import load_recipe
@@ -71,7 +71,7 @@ def is_cached(recipe: Recipe) -> bool:
     return recipe.teacher.cache != "off" and why_uncached(recipe) is None
 
 
-def expected_signals(recipe: Recipe, data: Data, teacher: Teacher | None) -> Signals:
+def expected_spec(recipe: Recipe, data: Data, teacher: Teacher | None) -> CacheSpec:
     """Say what a run's cache holds.
 
     Args:
@@ -89,13 +89,13 @@ def expected_signals(recipe: Recipe, data: Data, teacher: Teacher | None) -> Sig
     source = {
         "teacher": teacher_hash(teacher) if teacher else "",
         "data": data.fingerprint,
-        "normalisation": [list(data.mean), list(data.std)],
+        "normalization": [list(data.mean), list(data.std)],
         "precision": [device, teacher_precisions(recipe), uses_channels_last(training, device)],
     }
     augment, epochs = Augment(**recipe.data.augment.model_dump()), training.epochs if mode == "epochs" else 0
     network = recipe.student if recipe.source() == "self" else recipe.teacher
     label = f"{network.name or 'several teachers'} on {data.name}"
-    return Signals(mode, len(data.train), rows, augment, seed=recipe.seed, epochs=epochs, source=source, label=label)
+    return CacheSpec(mode, len(data.train), rows, augment, seed=recipe.seed, epochs=epochs, source=source, label=label)
 
 
 def check_cache(recipe: Recipe, data: Data) -> None:
@@ -111,8 +111,8 @@ def check_cache(recipe: Recipe, data: Data) -> None:
         raise UserError(f"{got}, whose logits change with the batch; expected 'off'")
     if any(one.train_mode for one in recipe.teacher.members):
         raise UserError("teacher.cache: got it with train_mode, whose logits change with the batch; expected 'off'")
-    signals = expected_signals(recipe, data, None)
-    require_room(signals_folder(recipe), signals, 0, limit_gb=recipe.teacher.cache_limit_gb)
+    spec = expected_spec(recipe, data, None)
+    require_room(logits_folder(recipe), spec, 0, limit_gb=recipe.teacher.cache_limit_gb)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,27 +125,27 @@ class RunCache:
         fabric: Its device and precision.
         teacher: The live teacher, where it is to run.
         store: The cache.
-        say: Told what happens.
+        log: Told what happens.
     """
 
     recipe: Recipe
     data: Data
     fabric: Fabric
     teacher: Teacher
-    store: SignalStore
-    say: Say
+    store: LogitStore
+    log: Log
 
     @classmethod
-    def open(cls, recipe: Recipe, data: Data, teacher: Teacher, say: Say) -> "RunCache":
+    def open(cls, recipe: Recipe, data: Data, teacher: Teacher, log: Log) -> "RunCache":
         """Open the cache of a run, made if it is not there yet.
 
         Raises:
             UserError: If it is too large, or cannot be opened.
         """
         fabric = make_fabric(recipe.training)
-        signals = expected_signals(recipe, data, teacher)
-        store = SignalStore.open(signals_folder(recipe), signals, say=say)
-        return cls(recipe, data, fabric, _placed(teacher, recipe, fabric), store, say)
+        spec = expected_spec(recipe, data, teacher)
+        store = LogitStore.open(logits_folder(recipe), spec, log=log)
+        return cls(recipe, data, fabric, _placed(teacher, recipe, fabric), store, log)
 
     @property
     def precision(self) -> str:
@@ -162,7 +162,7 @@ class RunCache:
         """What makes the inputs of any row again."""
         return Replay(
             self.data.train,
-            self.store.signals,
+            self.store.spec,
             self.data.mean,
             self.data.std,
             device=self.fabric.device,
@@ -172,7 +172,7 @@ class RunCache:
 
     def needed(self, seeds: Sequence[int]) -> torch.Tensor:
         """Tell which rows the trainings of these seeds read, bool (slots,)."""
-        return wanted(self.store.signals, seeds, self.recipe.training.epochs)
+        return wanted(self.store.spec, seeds, self.recipe.training.epochs)
 
     def cached(self) -> CachedTeacher:
         """Return a teacher that answers from the cache, and lets go of the live one where all is stored."""
@@ -181,7 +181,7 @@ class RunCache:
         def live() -> Teacher:
             return first.pop() if first else _again(self.recipe, self.data, self.fabric)
 
-        return CachedTeacher(live, self.store, seed=self.recipe.seed, precision=self.precision, say=self.say)
+        return CachedTeacher(live, self.store, seed=self.recipe.seed, precision=self.precision, log=self.log)
 
 
 def _placed(teacher: Teacher, recipe: Recipe, fabric: Fabric) -> Teacher:
@@ -194,19 +194,19 @@ def _placed(teacher: Teacher, recipe: Recipe, fabric: Fabric) -> Teacher:
 def _again(recipe: Recipe, data: Data, fabric: Fabric) -> Teacher:
     # In the middle of a training, whose draws must not change by it.
     with generators_kept():
-        teacher = make_teacher(recipe, data, Reporting()).teacher
+        teacher = build_teacher(recipe, data, Reporting()).teacher
     assert teacher is not None
     return _placed(teacher, recipe, fabric)
 
 
-def with_cache(recipe: Recipe, data: Data, teacher: Teacher | None, say: Say) -> Teacher | None:
-    """Put the recipe's signal cache in front of a run's teacher, if it asks for one.
+def with_cache(recipe: Recipe, data: Data, teacher: Teacher | None, log: Log) -> Teacher | None:
+    """Put the recipe's logit cache in front of a run's teacher, if it asks for one.
 
     Args:
         recipe: The run's recipe.
         data: Its data.
         teacher: Its teacher, None for methods without one.
-        say: Told about the cache, in a line.
+        log: Told about the cache, in a line.
 
     Returns:
         The teacher to train with.
@@ -217,12 +217,12 @@ def with_cache(recipe: Recipe, data: Data, teacher: Teacher | None, say: Say) ->
     if recipe.teacher.cache == "off" or teacher is None:
         return teacher
     if not is_cached(recipe):
-        say(f"teacher.cache: is not used, as {why_uncached(recipe)}")
+        log(f"teacher.cache: is not used, as {why_uncached(recipe)}")
         return teacher
-    cache = RunCache.open(recipe, data, teacher, say)
+    cache = RunCache.open(recipe, data, teacher, log)
     needed = cache.needed([recipe.seed])
     todo = len(missing(cache.store, needed))
-    require_room(signals_folder(recipe), cache.store.signals, todo, limit_gb=recipe.teacher.cache_limit_gb)
+    require_room(logits_folder(recipe), cache.store.spec, todo, limit_gb=recipe.teacher.cache_limit_gb)
     share = 1 - todo / int(needed.sum())
-    say(f"signal cache: {cache.store}; {share:.1%} of what this run reads")
+    log(f"logit cache: {cache.store}; {share:.1%} of what this run reads")
     return cache.cached()

@@ -10,7 +10,7 @@ from limbeck.cache.key import user_code
 
 
 def code_hash(network: nn.Module, name: str = "") -> str:
-    """Hash the user's own files that define a network; what counts is what counts for a signal cache.
+    """Hash the user's own files that define a network; what counts is what counts for a logit cache.
 
     Args:
         network: The network.

@@ -7,7 +7,7 @@ from torch import nn
 
 from limbeck.build.networks import create_network, input_adapter
 from limbeck.data import Data
-from limbeck.distiller.features import Featuring, Sources
+from limbeck.distiller.features import FeatureOptions, FeaturePairs
 from limbeck.errors import UserError
 from limbeck.recipes.schema import Recipe
 from limbeck.teachers import LiveTeacher
@@ -56,7 +56,7 @@ def check_features(recipe: Recipe, student: nn.Module, data: Data) -> None:
     settings = recipe.student if source == "self" else recipe.teacher
     network = create_network(settings, data, role="teacher", seed=0)
     adapter = input_adapter(recipe.teacher, data) if source == "live" else None
-    sources = Sources(**{**feature_arguments(recipe, data), "num_samples": 1})
-    featuring = Featuring(method, student, LiveTeacher(network, adapter=adapter), sources)
+    sources = FeatureOptions(**{**feature_arguments(recipe, data), "num_samples": 1})
+    feature_pairs = FeaturePairs(method, student, LiveTeacher(network, adapter=adapter), sources)
     for term in terms:
-        featuring.build(term)
+        feature_pairs.build(term)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from limbeck.build.measured_store import read_measured, write_measured
-from limbeck.build.networks import Feed
+from limbeck.build.networks import Loaders
 from limbeck.build.teacher_store import cache_folder, source_hash
 from limbeck.build.teacher_warnings import percent, teacher_warnings
 from limbeck.cache import teacher_hash
@@ -23,7 +23,7 @@ from limbeck.recipes.schema import Recipe
 from limbeck.teachers import Teacher
 from limbeck.training import Measured, make_fabric, measure, uses_channels_last
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 TRAINING_IMAGES = 2000
 # Raised whenever the same teacher and images would give other figures than before.
 _FORMAT = 1
@@ -79,7 +79,7 @@ def _figures(name: str, one: Measured) -> str:
 
 
 def measure_teacher(
-    recipe: Recipe, data: Data, teacher: Teacher | None, say: Say, *, test: bool = False
+    recipe: Recipe, data: Data, teacher: Teacher | None, log: Log, *, test: bool = False
 ) -> MeasuredTeacher | None:
     """Measure a run's live or self-teacher as its student sees it: its inputs, adapter and precision.
 
@@ -90,7 +90,7 @@ def measure_teacher(
         recipe: The run's recipe.
         data: Its data.
         teacher: Its teacher itself, not a cache in front of it.
-        say: Given the figures, and each warning, in a line.
+        log: Given the figures, and each warning, in a line.
         test: Measure the test split also where there is a validation split.
 
     Returns:
@@ -101,14 +101,14 @@ def measure_teacher(
         return None
     label = _label(recipe)
     if teacher.needs_labels:
-        say(f"{label}: is not measured, as its logits depend on the labels")
+        log(f"{label}: is not measured, as its logits depend on the labels")
         return None
-    found, seconds = _Measurement(recipe, data, teacher, label, say).figures(_splits(data, test=test))
+    found, seconds = _Measurement(recipe, data, teacher, label, log).figures(_splits(data, test=test))
     warnings = teacher_warnings(recipe, data, found)
     measured = MeasuredTeacher(label, found, warnings, seconds)
     cost = f"measured in {seconds:.1f} s" if seconds else "measured before"
     for line in (f"{measured.line} ({cost})", *measured.warning_lines):
-        say(line)
+        log(line)
     return measured
 
 
@@ -149,10 +149,10 @@ def _shuffled(count: int) -> Tensor:
 class _Measurement:
     """One teacher and where its figures are kept."""
 
-    def __init__(self, recipe: Recipe, data: Data, teacher: Teacher, label: str, say: Say) -> None:
-        self.recipe, self.data, self.teacher, self.label, self.say = recipe, data, teacher, label, say
+    def __init__(self, recipe: Recipe, data: Data, teacher: Teacher, label: str, log: Log) -> None:
+        self.recipe, self.data, self.teacher, self.label, self.log = recipe, data, teacher, label, log
         self.fabric = make_fabric(recipe.training)
-        self.feed = Feed(data, recipe.data, recipe.training, self.fabric, recipe.seed)
+        self.loaders = Loaders(data, recipe.data, recipe.training, self.fabric, recipe.seed)
         self.in_train_mode = any(one.train_mode for one in (recipe.teacher, *recipe.teacher.members))
         self.folder = cache_folder(recipe.output.cache) / "measured"
         self.hash = self._hash()
@@ -170,7 +170,7 @@ class _Measurement:
             return teacher_hash(self.teacher)
         except (RuntimeError, TypeError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-            self.say(f"{self.label}: its figures are not kept for later runs, as it cannot be hashed ({reason})")
+            self.log(f"{self.label}: its figures are not kept for later runs, as it cannot be hashed ({reason})")
             return None
 
     def figures(self, splits: dict[str, Split]) -> tuple[dict[str, Measured], float]:
@@ -182,7 +182,7 @@ class _Measurement:
             return found, 0.0
         start = time.perf_counter()
         counts = " and ".join(f"{len(split):,} {name.replace('train', 'training')}" for name, split in missing.items())
-        self.say(f"measuring {self.label} on {counts} images")
+        self.log(f"measuring {self.label} on {counts} images")
         self._place()
         for name, split in missing.items():
             found[name] = self._measure(split)
@@ -210,13 +210,13 @@ class _Measurement:
     def _answers(self, split: Split) -> Iterator[Batch]:
         """Yield a split's batches with the teacher's logits as their inputs."""
         # No larger than the training's, for which the teacher fits into memory.
-        views = self.feed.plain(split, batch_size=self.recipe.training.batch_size)
+        views = self.loaders.unaugmented(split, batch_size=self.recipe.training.batch_size)
         done, shown = 0, time.monotonic()
         for batch in views.epoch(0):
             yield batch._replace(inputs=self.teacher(batch.inputs, batch.labels))
             done += len(batch.labels)
             if time.monotonic() - shown > _QUIET_SECONDS:
-                self.say(f"{self.label}: {done:,} of {len(split):,} images measured")
+                self.log(f"{self.label}: {done:,} of {len(split):,} images measured")
                 shown = time.monotonic()
 
     def _keep(self, path: Path, measured: Measured) -> None:
@@ -224,7 +224,7 @@ class _Measurement:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_measured(path, measured)
         except (OSError, RunError) as error:
-            self.say(f"{self.label}: its figures are not kept for later runs ({error})")
+            self.log(f"{self.label}: its figures are not kept for later runs ({error})")
 
 
 def _described(recipe: Recipe, teacher: Teacher) -> list[Any]:

@@ -24,14 +24,14 @@ _MEASURING_BATCH = 500
 
 
 def load_data(settings: DataSettings, *, train_limit: int | None = None) -> Data:
-    """Load the data set that a recipe names, with the recipe's normalisation.
+    """Load the data set that a recipe names, with the recipe's normalization.
 
     Args:
         settings: The recipe's ``data``.
         train_limit: Overrides how many training images are kept.
 
     Raises:
-        UserError: If it cannot be loaded, or the normalisation has another number of channels.
+        UserError: If it cannot be loaded, or the normalization has another number of channels.
     """
     fields = settings.model_dump(
         include={"root", "download", "validation", "test_limit", "size", "color", "test_share"}
@@ -48,7 +48,7 @@ def load_data(settings: DataSettings, *, train_limit: int | None = None) -> Data
 
 
 @dataclass(frozen=True)
-class Feed:
+class Loaders:
     """Makes the views of a data set for one training.
 
     Attributes:
@@ -98,15 +98,15 @@ class Feed:
             drop_last=self.training.drop_last or (len(split) > 1 and len(split) % self.training.batch_size == 1),
         )
 
-    def plain(self, split: Any, *, batch_size: int = _MEASURING_BATCH) -> Views:
+    def unaugmented(self, split: Any, *, batch_size: int = _MEASURING_BATCH) -> Views:
         """Return views of a split as it is, in its order."""
         return self._views(split, batch_size=min(batch_size, len(split)))
 
     def measured(self) -> dict[str, Views]:
         """Return the splits that are measured: the test split, and the validation split if there is one."""
-        splits = {"test": self.plain(self.data.test)}
+        splits = {"test": self.unaugmented(self.data.test)}
         if self.data.validation is not None:
-            splits["validation"] = self.plain(self.data.validation)
+            splits["validation"] = self.unaugmented(self.data.validation)
         return splits
 
 
@@ -116,7 +116,7 @@ def create_network(
     *,
     role: str,
     seed: int,
-    say: Callable[[str], None] = lambda _: None,
+    log: Callable[[str], None] = lambda _: None,
 ) -> nn.Module:
     """Make a network for the data's classes and channels, its initial weights a function of ``seed``.
 
@@ -125,7 +125,7 @@ def create_network(
         data: The data that it will see.
         role: ``"student"`` or ``"teacher"``, to begin error lines with.
         seed: Seed of the initial weights.
-        say: Called with lines about the weights, such as which tensors are new.
+        log: Called with lines about the weights, such as which tensors are new.
 
     Raises:
         UserError: If the name, an option, the weights or a layer to freeze cannot be used.
@@ -135,36 +135,36 @@ def create_network(
         raise UserError(
             f"{role}.name: missing, expected a network such as resnet56, timm:NAME or python:module:function"
         )
-    taken = sorted({"name", "num_classes", "in_channels", "weights", "say"} & set(settings.options))
+    taken = sorted({"name", "num_classes", "in_channels", "weights", "log"} & set(settings.options))
     if taken:
         raise UserError(f"{role}.options: got {taken[0]}, which the data and the recipe's other keys decide")
     try:
-        network = _built(settings, data, role, say)
+        network = _built(settings, data, role, log)
         if settings.weights is not None and library_weights(settings) is None:
             for line in load_given(network, settings, data):
-                say(f"{role}: {line}")
+                log(f"{role}: {line}")
         if settings.freeze:
             frozen = models.freeze(network, settings.freeze)
-            say(f"{role}: {len(frozen)} of {sum(1 for _ in network.parameters())} parameter tensors are frozen")
+            log(f"{role}: {len(frozen)} of {sum(1 for _ in network.parameters())} parameter tensors are frozen")
     except UserError as error:
         raise UserError(f"{role}: {error}") from None
     return network
 
 
-def _built(settings: ModelSettings | TeacherSettings, data: Data, role: str, say: Callable[[str], None]) -> nn.Module:
+def _built(settings: ModelSettings | TeacherSettings, data: Data, role: str, log: Callable[[str], None]) -> nn.Module:
     lines: list[str] = []
     network = models.create(
         str(settings.name),
         num_classes=len(data.classes),
         in_channels=data.shape[0],
         weights=library_weights(settings),
-        say=lines.append,
+        log=lines.append,
         **settings.options,
     )
     if lines and not is_trained_here(settings):
         raise UserError(f"{lines[0]}, expected {role}.training beside it, which trains the new part")
     for line in lines:
-        say(f"{role}: {line}")
+        log(f"{role}: {line}")
     return network
 
 
@@ -209,7 +209,7 @@ def input_adapter(settings: TeacherSettings, data: Data) -> InputAdapter | None:
     """Make what turns the student's inputs into the teacher's, if the recipe or the file gives it other ones.
 
     Raises:
-        UserError: If the normalisation has another number of channels than the data.
+        UserError: If the normalization has another number of channels than the data.
     """
     normalize = settings.normalize or recorded_normalize(settings, data)
     if normalize is None and settings.size is None:
@@ -243,18 +243,18 @@ def describe(settings: ModelSettings | TeacherSettings, data: Data) -> Mapping[s
     }
 
 
-def student_network(recipe: Recipe, data: Data, say: Callable[[str], None] = lambda _: None) -> nn.Module:
+def student_network(recipe: Recipe, data: Data, log: Callable[[str], None] = lambda _: None) -> nn.Module:
     """Make the recipe's student.
 
     Args:
         recipe: The recipe.
         data: The data that it will see.
-        say: Called with lines about its weights.
+        log: Called with lines about its weights.
 
     Raises:
         UserError: If it cannot be made.
     """
-    student = create_network(recipe.student, data, role="student", seed=recipe.seed, say=say)
+    student = create_network(recipe.student, data, role="student", seed=recipe.seed, log=log)
     for name, parameter in student.named_parameters():
         if isinstance(parameter, UninitializedParameter):
             got = f"student {recipe.student.name}: {name!r} has no size yet"

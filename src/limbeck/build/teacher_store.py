@@ -41,7 +41,7 @@ def cache_folder(wanted: Path | None = None) -> Path:
 def source_hash(network: nn.Module, name: str = "") -> str:
     """Hash a network's structure and the user's own files that define it, so that an edited one is another teacher.
 
-    What counts is what counts for a signal cache, see :func:`limbeck.cache.key.user_code`: no version of a library.
+    What counts is what counts for a logit cache, see :func:`limbeck.cache.key.user_code`: no version of a library.
 
     Args:
         network: The network.
@@ -54,7 +54,7 @@ def source_hash(network: nn.Module, name: str = "") -> str:
     return hashlib.sha256(f"{structure(network)} {code_hash(network, name)}".encode()).hexdigest()
 
 
-def kept(folder: Path, make: Callable[[Path], None], say: Callable[[str], None] = lambda _: None) -> Path:
+def made_once(folder: Path, make: Callable[[Path], None], log: Callable[[str], None] = lambda _: None) -> Path:
     """Return ``folder``, made by ``make`` if it is not there yet.
 
     ``make`` fills a folder beside it, ``NAME.partial``, which is then moved into place: a half-made one is never used.
@@ -64,7 +64,7 @@ def kept(folder: Path, make: Callable[[Path], None], say: Callable[[str], None] 
     Args:
         folder: The folder to have.
         make: Fills the folder that it is given.
-        say: Told of another process that has to be waited for.
+        log: Told of another process that has to be waited for.
 
     Raises:
         UserError: If the cache cannot be written.
@@ -72,7 +72,7 @@ def kept(folder: Path, make: Callable[[Path], None], say: Callable[[str], None] 
     Example:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp()) / "teacher"
-        >>> kept(folder, lambda path: (path / "a").touch()) == kept(folder, lambda path: 1 / 0)
+        >>> made_once(folder, lambda path: (path / "a").touch()) == made_once(folder, lambda path: 1 / 0)
         True
     """
     if folder.is_dir():
@@ -82,7 +82,7 @@ def kept(folder: Path, make: Callable[[Path], None], say: Callable[[str], None] 
     except OSError as error:
         raise UserError(f"{folder.parent}: cannot be written ({error.strerror}), set output.cache elsewhere") from None
     lock = folder.with_name(f".{folder.name}.lock")
-    with _waiting(lock, str(folder), say):
+    with _waiting(lock, str(folder), log):
         try:
             if not folder.is_dir():
                 _fill(folder, make)
@@ -92,13 +92,13 @@ def kept(folder: Path, make: Callable[[Path], None], say: Callable[[str], None] 
 
 
 @contextmanager
-def _waiting(lock: Path, what: str, say: Callable[[str], None]) -> Iterator[None]:
+def _waiting(lock: Path, what: str, log: Callable[[str], None]) -> Iterator[None]:
     """Hold a lock, and say so if another process has to be waited for."""
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(lock, what))
         except LockedError as busy:
-            say(f"{str(busy).partition(';')[0]}; waiting for it")
+            log(f"{str(busy).partition(';')[0]}; waiting for it")
             stack.enter_context(locked(lock, what, timeout=-1))
         yield
 

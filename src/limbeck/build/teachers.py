@@ -14,7 +14,7 @@ from torch import nn
 
 from limbeck import models
 from limbeck.build.networks import (
-    Feed,
+    Loaders,
     check_network,
     create_network,
     describe,
@@ -22,7 +22,7 @@ from limbeck.build.networks import (
     load_data,
     parameter_count,
 )
-from limbeck.build.teacher_store import cache_folder, kept, source_hash
+from limbeck.build.teacher_store import cache_folder, made_once, source_hash
 from limbeck.build.weights import library_weights, recorded_normalize
 from limbeck.cache.key import digest_of
 from limbeck.data import Data
@@ -56,14 +56,14 @@ from limbeck.training import (
     uses_channels_last,
 )
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 # Raised whenever the same recipe would make another teacher than before.
 _FORMAT = 2
 # Settings of a training that count as what they come to.
 _COUNTED_APART = {"device", "precision", "channels_last"}
 
 
-def _unheard(_: str) -> None:
+def no_log(_: str) -> None:
     """Tell nobody."""
 
 
@@ -72,18 +72,18 @@ class Reporting:
     """Who is told while a teacher is made.
 
     Attributes:
-        say: Told what happens, a line at a time.
+        log: Told what happens, a line at a time.
         progress: Told of a training's steps, if anybody wants to know.
 
     Example:
-        >>> Reporting().say("unheard")
+        >>> Reporting().log("unheard")
     """
 
-    say: Say = _unheard
+    log: Log = no_log
     progress: Progress | None = None
 
 
-class Made(NamedTuple):
+class BuiltTeacher(NamedTuple):
     """A teacher, and a line that says what it is and how good.
 
     Attributes:
@@ -95,7 +95,7 @@ class Made(NamedTuple):
     about: str
 
 
-def make_teacher(recipe: Recipe, data: Data, reporting: Reporting) -> Made:
+def build_teacher(recipe: Recipe, data: Data, reporting: Reporting) -> BuiltTeacher:
     """Make the teacher of a run.
 
     Raises:
@@ -111,8 +111,8 @@ def make_teacher(recipe: Recipe, data: Data, reporting: Reporting) -> Made:
         case "lightweight":
             made = _lightweight(recipe, data, reporting)
         case _:
-            return Made(None, "")
-    reporting.say(made.about)
+            return BuiltTeacher(None, "")
+    reporting.log(made.about)
     return made
 
 
@@ -200,31 +200,31 @@ def _alone(member: NetworkTeacherSettings) -> TeacherSettings:
     return TeacherSettings(**{key: getattr(member, key) for key in NetworkTeacherSettings.model_fields})
 
 
-def _ensemble(recipe: Recipe, data: Data, reporting: Reporting) -> Made:
+def _ensemble(recipe: Recipe, data: Data, reporting: Reporting) -> BuiltTeacher:
     made = [_live(recipe, settings, data, where, reporting) for where, settings in _networks(recipe)]
     teacher = EnsembleTeacher([one.teacher for one in made if one.teacher], average=recipe.teacher.average)
     about = "; ".join(one.about for one in made)
-    return Made(teacher, f"{len(made)} teachers averaged by {recipe.teacher.average}: {about}")
+    return BuiltTeacher(teacher, f"{len(made)} teachers averaged by {recipe.teacher.average}: {about}")
 
 
 def _is_trained_elsewhere(settings: TeacherSettings) -> bool:
-    asked_for_weights = any(settings.options.get(key) for key in ("pretrained", "weights"))
-    return settings.weights is not None or asked_for_weights or str(settings.name).startswith("python:")
+    has_own_weights = any(settings.options.get(key) for key in ("pretrained", "weights"))
+    return settings.weights is not None or has_own_weights or str(settings.name).startswith("python:")
 
 
-def _network(settings: TeacherSettings, data: Data, where: str = "teacher", say: Say = _unheard) -> nn.Module:
-    network = create_network(settings, data, role=where, seed=settings.seed, say=say)
+def _network(settings: TeacherSettings, data: Data, where: str = "teacher", log: Log = no_log) -> nn.Module:
+    network = create_network(settings, data, role=where, seed=settings.seed, log=log)
     if settings.training is None and not _is_trained_elsewhere(settings):
         raise UserError(f"{where} {settings.name}: has no weights, expected {where}.weights or {where}.training")
     check_network(network, data, role=f"{where} {settings.name}", adapter=input_adapter(settings, data))
     return network
 
 
-def _live(recipe: Recipe, settings: TeacherSettings, data: Data, role: str, reporting: Reporting) -> Made:
-    network = _network(settings, data, role.removeprefix("self-"), reporting.say)
+def _live(recipe: Recipe, settings: TeacherSettings, data: Data, role: str, reporting: Reporting) -> BuiltTeacher:
+    network = _network(settings, data, role.removeprefix("self-"), reporting.log)
     about = f"{role} {settings.name}"
     if (recorded := recorded_normalize(settings, data)) is not None:
-        reporting.say(
+        reporting.log(
             f"{role}: normalized with the mean {recorded.mean} and deviation {recorded.std} that its file records"
         )
     if settings.training is not None:
@@ -234,7 +234,9 @@ def _live(recipe: Recipe, settings: TeacherSettings, data: Data, role: str, repo
         about = f"{about}: {how}"
     adapter = input_adapter(settings, data)
     precision = _answers_in(recipe, settings, role.removeprefix("self-"))
-    return Made(LiveTeacher(network, adapter=adapter, train_mode=settings.train_mode, precision=precision), about)
+    return BuiltTeacher(
+        LiveTeacher(network, adapter=adapter, train_mode=settings.train_mode, precision=precision), about
+    )
 
 
 @contextmanager
@@ -280,7 +282,7 @@ def _trained(
 ) -> tuple[Path, str]:
     folder, data = _home(recipe, settings, network, data)
     known = folder.is_dir()
-    kept(folder, lambda path: _train(path, recipe, settings, network, data, reporting), reporting.say)
+    made_once(folder, lambda path: _train(path, recipe, settings, network, data, reporting), reporting.log)
     summary = _read_summary(folder)
     once = f"trained on {len(data.train):,} images in {summary['seconds']:.0f} s" + (
         " before this run" if known else ""
@@ -330,25 +332,25 @@ def _train(
 ) -> None:
     assert settings.training is not None
     epochs, checkpoint = settings.training.epochs, folder / "checkpoints"
-    reporting.say(f"training {settings.name} as teacher, {epochs} epochs on {len(data.train)} images")
-    resume = usable_checkpoint(checkpoint, reporting.say)
+    reporting.log(f"training {settings.name} as teacher, {epochs} epochs on {len(data.train)} images")
+    resume = usable_checkpoint(checkpoint, reporting.log)
     training = decide(settings.training, network, data.shape)
     fabric = make_fabric(training)
-    feed = Feed(data, recipe.data, training, fabric, settings.seed)
+    loaders = Loaders(data, recipe.data, training, fabric, settings.seed)
     seed_everything(settings.seed)
     distiller = Distiller(network, method="none", check_finite=settings.training.check_finite)
     if uses_channels_last(training, fabric.device.type):
         distiller.to(memory_format=torch.channels_last)
     engine = Engine(
         distiller,
-        feed.train(),
+        loaders.train(),
         training,
         fabric=fabric,
-        splits=feed.measured(),
+        splits=loaders.measured(),
         num_classes=len(data.classes),
         checkpoint=checkpoint,
         progress=reporting.progress,
-        say=lambda line: reporting.say(f"teacher: {line}"),
+        log=lambda line: reporting.log(f"teacher: {line}"),
     )
     rows = engine.fit(resume=resume)
     save_network(folder / "teacher.safetensors", engine.network, describe(settings, data))
@@ -359,7 +361,7 @@ def _train(
     shutil.rmtree(checkpoint)
 
 
-def _lightweight(recipe: Recipe, data: Data, reporting: Reporting) -> Made:
+def _lightweight(recipe: Recipe, data: Data, reporting: Reporting) -> BuiltTeacher:
     settings, seed = recipe.teacher.lightweight, recipe.teacher.seed
     made_from = settings.model_dump(exclude={"class_mean"})
     material = {**made_from, "source": source_digest(settings.source)}
@@ -367,7 +369,7 @@ def _lightweight(recipe: Recipe, data: Data, reporting: Reporting) -> Made:
     folder = cache_folder(recipe.output.cache) / "lightweight" / key
 
     def train(path: Path) -> None:
-        reporting.say(f"training a lightweight teacher on synthetic digits, {len(data.classes)} classes")
+        reporting.log(f"training a lightweight teacher on synthetic digits, {len(data.classes)} classes")
         with warnings.catch_warnings():
             # A weak one is told of below, also by the runs that take it from the store.
             warnings.simplefilter("ignore", UserWarning)
@@ -375,9 +377,9 @@ def _lightweight(recipe: Recipe, data: Data, reporting: Reporting) -> Made:
         with replacing(path / "bank.safetensors") as partial:
             bank.save(partial)
 
-    bank = LightweightBank.load(kept(folder, train, reporting.say) / "bank.safetensors")
+    bank = LightweightBank.load(made_once(folder, train, reporting.log) / "bank.safetensors")
     teacher = LightweightTeacher(bank, seed=recipe.seed, class_mean=settings.class_mean)
     about = f"lightweight teacher: {bank.accuracy:.2%} of held-out synthetic samples right"
     if bank.accuracy < GOOD_ACCURACY:
         about += f", below {GOOD_ACCURACY:.0%}: expect it to cost the student accuracy"
-    return Made(teacher, about)
+    return BuiltTeacher(teacher, about)

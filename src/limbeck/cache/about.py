@@ -8,15 +8,15 @@ from typing import Any
 import torch
 
 from limbeck.cache.key import differing
-from limbeck.cache.spec import Signals
+from limbeck.cache.spec import CacheSpec
 from limbeck.errors import UserError
 from limbeck.files import write_atomically
 
 
-def write_about(folder: Path, signals: Signals) -> None:
+def write_about(folder: Path, spec: CacheSpec) -> None:
     """Write whose rows a cache holds, in one move."""
-    about = {"label": signals.label, "estimate": signals.estimate, "slots": signals.slots, "key": signals.key}
-    about |= {"torch": torch.__version__, "holds": signals.material}
+    about = {"label": spec.label, "estimate": spec.estimate, "slots": spec.slots, "key": spec.key}
+    about |= {"torch": torch.__version__, "holds": spec.material}
     write_atomically(folder / "about.json", json.dumps(about, indent=2) + "\n")
 
 
@@ -34,13 +34,13 @@ def read_about(folder: Path) -> dict[str, Any] | None:
     return about if isinstance(about, dict) and isinstance(about.get("holds"), dict) else None
 
 
-def check_about(folder: Path, signals: Signals, say: Callable[[str], None], *, writable: bool) -> None:
+def check_about(folder: Path, spec: CacheSpec, log: Callable[[str], None], *, writable: bool) -> None:
     """Compare what a cache says about itself with what it shall hold; write what cannot be read again.
 
     Args:
         folder: The cache's folder.
-        signals: What it shall hold.
-        say: Told in one line if it is written again.
+        spec: What it shall hold.
+        log: Told in one line if it is written again.
         writable: Whether it may be.
 
     Raises:
@@ -48,11 +48,11 @@ def check_about(folder: Path, signals: Signals, say: Callable[[str], None], *, w
     """
     about = read_about(folder)
     if about is None:
-        say(f"signal cache {folder}: about.json is damaged; it is written again, rows count by their checksums")
+        log(f"logit cache {folder}: about.json is damaged; it is written again, rows count by their checksums")
         if writable:
-            write_about(folder, signals)
+            write_about(folder, spec)
         return
     # Through JSON, as the one that was read has gone.
-    other = list(differing(json.loads(json.dumps(signals.material)), about["holds"]))
+    other = list(differing(json.loads(json.dumps(spec.material)), about["holds"]))
     if other:
-        raise UserError(f"signal cache {folder}: holds that of another {other[0]}; delete the folder")
+        raise UserError(f"logit cache {folder}: holds that of another {other[0]}; delete the folder")

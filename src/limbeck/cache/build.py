@@ -9,8 +9,8 @@ from torch import Tensor
 
 from limbeck.cache.lock import building
 from limbeck.cache.replay import Replay
-from limbeck.cache.spec import Signals, every
-from limbeck.cache.store import SignalStore
+from limbeck.cache.spec import CacheSpec, every
+from limbeck.cache.store import LogitStore
 from limbeck.cache.teacher import apart
 from limbeck.errors import RunError
 from limbeck.teachers import Teacher
@@ -20,15 +20,15 @@ Precision = Callable[[], AbstractContextManager[object]]
 _BATCH = 500
 
 
-def _unheard(done: int, total: int) -> None:
+def _no_tick(done: int, total: int) -> None:
     """Tell nobody."""
 
 
-def wanted(signals: Signals, seeds: Iterable[int], epochs: int) -> Tensor:
+def wanted(spec: CacheSpec, seeds: Iterable[int], epochs: int) -> Tensor:
     """Tell which slots the trainings of some seeds will read.
 
     Args:
-        signals: What the cache holds.
+        spec: What the cache holds.
         seeds: The seeds of the trainings' views.
         epochs: How many epochs each has.
 
@@ -38,18 +38,18 @@ def wanted(signals: Signals, seeds: Iterable[int], epochs: int) -> Tensor:
     Example:
         >>> from limbeck.cache import RowFormat
         >>> from limbeck.data import Augment
-        >>> signals = Signals("views", 1000, RowFormat(3), Augment(crop=1))
-        >>> int(wanted(signals, [0], epochs=1).sum()), int(wanted(signals, range(50), epochs=10).sum())
+        >>> spec = CacheSpec("views", 1000, RowFormat(3), Augment(crop=1))
+        >>> int(wanted(spec, [0], epochs=1).sum()), int(wanted(spec, range(50), epochs=10).sum())
         (1000, 9000)
     """
-    flags = torch.zeros(signals.slots, dtype=torch.bool)
+    flags = torch.zeros(spec.slots, dtype=torch.bool)
     for seed in seeds:
         for epoch in range(epochs):
-            flags[signals.place(every(signals), seed=seed, epoch=epoch)] = True
+            flags[spec.place(every(spec), seed=seed, epoch=epoch)] = True
     return flags
 
 
-def missing(store: SignalStore, slots: Tensor | None = None) -> Tensor:
+def missing(store: LogitStore, slots: Tensor | None = None) -> Tensor:
     """List the slots that are not stored yet, int64.
 
     Args:
@@ -60,14 +60,14 @@ def missing(store: SignalStore, slots: Tensor | None = None) -> Tensor:
     return (empty if slots is None else empty & slots).nonzero()[:, 0]
 
 
-def ask(
-    store: SignalStore,
+def store_logits(
+    store: LogitStore,
     teacher: Teacher,
     replay: Replay,
     slots: Tensor,
     *,
     precision: Precision = nullcontext,
-    tick: Tick = _unheard,
+    tick: Tick = _no_tick,
     batch_size: int = _BATCH,
 ) -> None:
     """Ask the teacher about views, and store what it says; several processes may do so, each about others.
@@ -90,22 +90,22 @@ def ask(
         for batch in replay.batches(slots, batch_size=batch_size):
             with torch.no_grad(), precision():
                 answer = teacher(batch.inputs, batch.labels, batch.indices, batch.epoch)
-            store.write(batch.slots.numpy(), store.signals.rows.encode(answer).cpu().numpy())
+            store.write(batch.slots.numpy(), store.spec.rows.encode(answer).cpu().numpy())
             done += len(batch.slots)
             tick(done, len(slots))
     except OSError as error:
         kept = f"the {len(store):,} rows that are stored are kept, the same command goes on"
-        raise RunError(f"signal cache {store.folder}: {error.strerror}; {kept}") from None
+        raise RunError(f"logit cache {store.folder}: {error.strerror}; {kept}") from None
 
 
 def fill(
-    store: SignalStore,
+    store: LogitStore,
     teacher: Teacher,
     replay: Replay,
     *,
     slots: Tensor | None = None,
     precision: Precision = nullcontext,
-    tick: Tick = _unheard,
+    tick: Tick = _no_tick,
     batch_size: int = _BATCH,
 ) -> int:
     """Store what is missing, one process at a time; a build that was stopped goes on where it was.
@@ -115,16 +115,16 @@ def fill(
         teacher: The live teacher, on the device of ``replay``.
         replay: Makes the views.
         slots: bool (slots,), those that are wanted; None for all.
-        precision: As for :func:`ask`.
-        tick: As for :func:`ask`.
-        batch_size: As for :func:`ask`.
+        precision: As for :func:`store_logits`.
+        tick: As for :func:`store_logits`.
+        batch_size: As for :func:`store_logits`.
 
     Returns:
         How many rows were stored.
 
     Raises:
         RunError: If another process fills this cache ahead, or the disk is full or cannot be written.
-        UserError: As for :func:`ask`.
+        UserError: As for :func:`store_logits`.
 
     Example:
         >>> import tempfile
@@ -133,15 +133,15 @@ def fill(
         >>> from limbeck.data import Augment, ImageSet
         >>> from limbeck.teachers import LiveTeacher
         >>> split = ImageSet(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 1]))
-        >>> signals = Signals("views", 2, RowFormat(3), Augment(flip=True))
-        >>> store = SignalStore.open(Path(tempfile.mkdtemp()), signals)
+        >>> spec = CacheSpec("views", 2, RowFormat(3), Augment(flip=True))
+        >>> store = LogitStore.open(Path(tempfile.mkdtemp()), spec)
         >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3))
-        >>> fill(store, LiveTeacher(network), Replay(split, signals, [0], [1])), len(store)
+        >>> fill(store, LiveTeacher(network), Replay(split, spec, [0], [1])), len(store)
         (4, 4)
     """
     with building(store):
         todo = missing(store, slots)
-        ask(store, teacher, replay, todo, precision=precision, tick=tick, batch_size=batch_size)
+        store_logits(store, teacher, replay, todo, precision=precision, tick=tick, batch_size=batch_size)
     return len(todo)
 
 
@@ -165,7 +165,7 @@ class Compared(NamedTuple):
 
 
 def compare(
-    store: SignalStore,
+    store: LogitStore,
     teacher: Teacher,
     replay: Replay,
     *,
@@ -190,7 +190,7 @@ def compare(
     if not len(stored):
         return Compared(0, 0.0, 0.0)
     some = stored[torch.linspace(0, len(stored) - 1, min(rows, len(stored))).long()]
-    form, seen = store.signals.rows, []
+    form, seen = store.spec.rows, []
     for batch in replay.batches(some, batch_size=_BATCH):
         with torch.no_grad(), precision():
             answer = teacher(batch.inputs, batch.labels, batch.indices, batch.epoch)

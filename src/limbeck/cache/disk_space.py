@@ -3,16 +3,16 @@
 import shutil
 from pathlib import Path
 
-from limbeck.cache.spec import Signals, size
+from limbeck.cache.spec import CacheSpec, size
 from limbeck.errors import UserError
 
 
-def require_room(folder: Path, signals: Signals, rows: int, *, limit_gb: float) -> None:
+def require_room(folder: Path, spec: CacheSpec, rows: int, *, limit_gb: float) -> None:
     """Refuse a cache that would be too large.
 
     Args:
         folder: The folder of all caches; it need not be there yet.
-        signals: What the cache holds.
+        spec: What the cache holds.
         rows: How many rows are still to be stored.
         limit_gb: The largest size of a full cache, in gigabytes (1e9 bytes).
 
@@ -22,18 +22,18 @@ def require_room(folder: Path, signals: Signals, rows: int, *, limit_gb: float) 
     Example:
         >>> from limbeck.cache import RowFormat
         >>> from limbeck.data import Augment
-        >>> cifar = Signals("views", 50_000, RowFormat(100), Augment(crop=4, flip=True))
+        >>> cifar = CacheSpec("views", 50_000, RowFormat(100), Augment(crop=4, flip=True))
         >>> require_room(Path(), cifar, 0, limit_gb=1)
         Traceback (most recent call last):
         limbeck.errors.UserError: teacher.cache: 50,000 images x ... 1.65 GB, more than teacher.cache_limit_gb 1; ...
     """
-    if signals.bytes > limit_gb * 1e9:
+    if spec.bytes > limit_gb * 1e9:
         over = f"more than teacher.cache_limit_gb {limit_gb:g}"
         ways = "expected a higher limit, cache_dtype float16, cache_top_k or another cache mode"
-        raise UserError(f"teacher.cache: {signals.estimate}, {over}; {ways}")
+        raise UserError(f"teacher.cache: {spec.estimate}, {over}; {ways}")
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    # A row that is written alone takes a whole page of the disk until its neighbours come.
-    needed = min(signals.bytes, rows * 4096)
+    # A row that is written alone takes a whole page of the disk until its neighbors come.
+    needed = min(spec.bytes, rows * 4096)
     free = shutil.disk_usage(there).free
     if needed > free:
         ways = "set output.cache elsewhere, or teacher.cache off"

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from limbeck.cache.store import SignalStore
+from limbeck.cache.store import LogitStore
 from limbeck.errors import RunError, UserError
 from limbeck.locking import locked
 
 
 @contextmanager
-def building(store: SignalStore) -> Iterator[None]:
+def building(store: LogitStore) -> Iterator[None]:
     """Hold the right to fill a cache ahead, until the block or the process ends.
 
     Several processes may write to a cache, but two that fill it ahead would do the same work twice.
@@ -23,15 +23,15 @@ def building(store: SignalStore) -> Iterator[None]:
 
     Example:
         >>> import tempfile
-        >>> from limbeck.cache import RowFormat, Signals
-        >>> store = SignalStore.open(Path(tempfile.mkdtemp()), Signals("views", 9, RowFormat(3)))
+        >>> from limbeck.cache import RowFormat, CacheSpec
+        >>> store = LogitStore.open(Path(tempfile.mkdtemp()), CacheSpec("views", 9, RowFormat(3)))
         >>> with building(store), building(store):
         ...     pass
         Traceback (most recent call last):
-        limbeck.errors.RunError: signal cache ...: process ... is working on it; wait for it, or stop it first
+        limbeck.errors.RunError: logit cache ...: process ... is working on it; wait for it, or stop it first
     """
     if not store.writable:
-        raise RunError(f"signal cache {store.folder}: cannot be written, so it cannot be filled")
+        raise RunError(f"logit cache {store.folder}: cannot be written, so it cannot be filled")
     with holding(store.folder):
         yield
 
@@ -55,7 +55,7 @@ def holding(folder: Path) -> Iterator[None]:
     """
     with ExitStack() as stack:
         try:
-            stack.enter_context(locked(folder / "lock", f"signal cache {folder}"))
+            stack.enter_context(locked(folder / "lock", f"logit cache {folder}"))
         except UserError as error:
             raise RunError(str(error)) from None
         yield

@@ -7,12 +7,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from limbeck.cache.spec import Signals
+from limbeck.cache.spec import CacheSpec
 from limbeck.data import Augment, FolderSet, ImageSet, Split
 from limbeck.data.images.file_view import view_of_file
 from limbeck.data.images.folder_views import FileImages
 from limbeck.data.images.memory import ResidentImages, resident
-from limbeck.data.images.normalize import Normaliser, normaliser
+from limbeck.data.images.normalize import Normalizer, normalizer
 from limbeck.data.schedule import EpochPlan
 
 # How many images of a folder are decoded at a time, to make all their views.
@@ -23,7 +23,7 @@ class Replayed(NamedTuple):
     """A batch of views, as a training is given them.
 
     Attributes:
-        inputs: Normalised images, float32 (N, C, H, W).
+        inputs: Normalized images, float32 (N, C, H, W).
         labels: (N,) true classes.
         indices: (N,) positions in the training set.
         epoch: The epoch, 0 where views belong to none.
@@ -43,7 +43,7 @@ class Replay:
 
     Args:
         split: The training set.
-        signals: What the cache holds.
+        spec: What the cache holds.
         mean: The mean of each channel, of pixels in [0, 1].
         std: The standard deviation of each channel.
         device: Where the batches are.
@@ -53,14 +53,14 @@ class Replay:
     Example:
         >>> from limbeck.cache import RowFormat
         >>> split = ImageSet(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 1]))
-        >>> replay = Replay(split, Signals("views", 2, RowFormat(3), Augment(flip=True)), [0], [1])
+        >>> replay = Replay(split, CacheSpec("views", 2, RowFormat(3), Augment(flip=True)), [0], [1])
         >>> batch = next(replay.batches(torch.tensor([1, 2]), batch_size=10))
         >>> batch.inputs.shape, batch.indices
         (torch.Size([2, 1, 4, 4]), tensor([0, 1]))
     """
 
     split: Split
-    signals: Signals
+    spec: CacheSpec
     mean: Sequence[float]
     std: Sequence[float]
     device: torch.device | str = "cpu"
@@ -74,13 +74,13 @@ class Replay:
             UserError: If an image of a folder cannot be read.
         """
         slots = slots.sort().values
-        yield from (self._views if self.signals.mode == "views" else self._epochs)(slots, batch_size)
+        yield from (self._views if self.spec.mode == "views" else self._epochs)(slots, batch_size)
 
-    def _normaliser(self) -> Normaliser:
-        return normaliser(self.split.shape, self.mean, self.std, device=self.device, channels_last=self.channels_last)
+    def _normalizer(self) -> Normalizer:
+        return normalizer(self.split.shape, self.mean, self.std, device=self.device, channels_last=self.channels_last)
 
     def _resident(self, split: ImageSet) -> ResidentImages:
-        return resident(split, self._normaliser(), self.signals.augment, channels_last=self.channels_last)
+        return resident(split, self._normalizer(), self.spec.augment, channels_last=self.channels_last)
 
     def _views(self, slots: Tensor, batch_size: int) -> Iterator[Replayed]:
         if isinstance(self.split, ImageSet):
@@ -88,33 +88,33 @@ class Replay:
             return
         for start in range(0, len(self.split), _DECODED):
             end = min(start + _DECODED, len(self.split))
-            low, high = start * self.signals.per_sample, end * self.signals.per_sample
+            low, high = start * self.spec.per_sample, end * self.spec.per_sample
             part = slots[(slots >= low) & (slots < high)]
             if len(part):
                 yield from self._cut(self._resident(_decoded(self.split, start, end)), start, part, batch_size)
 
     def _cut(self, images: ResidentImages, first: int, slots: Tensor, batch_size: int) -> Iterator[Replayed]:
         for part in torch.split(slots, batch_size):
-            indices, views = (values.to(images.order_device) for values in self.signals.split(part))
+            indices, views = (values.to(images.order_device) for values in self.spec.split(part))
             rows = indices - first
-            inputs = images.normalise(images.cut(rows, self.signals.augment.place(views)))
+            inputs = images.normalize(images.cut(rows, self.spec.augment.place(views)))
             yield Replayed(inputs, images.labels[rows], indices, 0, part)
 
     def _epochs(self, slots: Tensor, batch_size: int) -> Iterator[Replayed]:
         source = self._source()
-        indices, epochs = self.signals.split(slots)
+        indices, epochs = self.spec.split(slots)
         for epoch in torch.unique(epochs).tolist():
             order = indices[epochs == epoch].to(source.order_device)
             bounds = (*range(0, len(order), batch_size), len(order))
-            plan = EpochPlan(order, bounds, self.signals.seed, epoch)
+            plan = EpochPlan(order, bounds, self.spec.seed, epoch)
             for batch in source.batches(plan):
-                at = batch.indices.cpu() + epoch * self.signals.samples
+                at = batch.indices.cpu() + epoch * self.spec.samples
                 yield Replayed(batch.inputs, batch.labels, batch.indices, epoch, at)
 
     def _source(self) -> ResidentImages | FileImages:
         if isinstance(self.split, ImageSet):
             return self._resident(self.split)
-        return FileImages(self.split, self._normaliser(), self.signals.augment, self.workers, self.channels_last)
+        return FileImages(self.split, self._normalizer(), self.spec.augment, self.workers, self.channels_last)
 
 
 def _decoded(split: FolderSet, start: int, end: int) -> ImageSet:

@@ -20,7 +20,7 @@ _AS_IT_IS = Augment()
 
 
 @dataclass(frozen=True)
-class Signals:
+class CacheSpec:
     """The teacher's logits of a training set, one slot for each that can be asked for.
 
     ``"views"`` has a slot for every distinct view of every sample, which serves any seed and number of epochs.
@@ -33,7 +33,7 @@ class Signals:
         augment: How the samples are varied.
         seed: The seed of the views; ``"views"`` serves all of them.
         epochs: Number of epochs, for ``"epochs"``.
-        source: What else decides the logits, as JSON takes it: hashes of the teacher and the data, the normalisation,
+        source: What else decides the logits, as JSON takes it: hashes of the teacher and the data, the normalization,
             the device and precision that the teacher runs in.
         label: What people call it; it decides nothing.
 
@@ -41,10 +41,10 @@ class Signals:
         UserError: If the views are countless with ``"views"``.
 
     Example:
-        >>> signals = Signals("views", 50_000, RowFormat(100), Augment(crop=4, flip=True))
-        >>> signals.per_sample, signals.slots, round(signals.bytes / 1e9, 2)
+        >>> spec = CacheSpec("views", 50_000, RowFormat(100), Augment(crop=4, flip=True))
+        >>> spec.per_sample, spec.slots, round(spec.bytes / 1e9, 2)
         (162, 8100000, 1.65)
-        >>> print(signals.estimate)
+        >>> print(spec.estimate)
         50,000 images x 162 views x 100 classes x float16 = 1.62 GB, with checksums 1.65 GB
     """
 
@@ -116,23 +116,23 @@ class Signals:
             UserError: With ``"epochs"``, for another seed or an epoch beyond the last.
 
         Example:
-            >>> signals = Signals("epochs", 10, RowFormat(3), epochs=2)
-            >>> signals.place(torch.tensor([7]), seed=0, epoch=1)
+            >>> spec = CacheSpec("epochs", 10, RowFormat(3), epochs=2)
+            >>> spec.place(torch.tensor([7]), seed=0, epoch=1)
             tensor([17])
         """
         if self.mode == "views":
             return indices * self.per_sample + self.augment.draw(indices, seed=seed, epoch=epoch)
         if seed != self.seed:
-            raise UserError(f"signal cache: got seed {seed}, but its epochs are those of seed {self.seed}")
+            raise UserError(f"logit cache: got seed {seed}, but its epochs are those of seed {self.seed}")
         if not 0 <= epoch < self.epochs:
-            raise UserError(f"signal cache: got epoch {epoch}, expected 0 to {self.epochs - 1}, which it is made for")
+            raise UserError(f"logit cache: got epoch {epoch}, expected 0 to {self.epochs - 1}, which it is made for")
         return indices + epoch * self.samples
 
-    def place_plain(self, indices: Tensor) -> Tensor | None:
+    def place_unaugmented(self, indices: Tensor) -> Tensor | None:
         """Return the slot of each sample without augmentation, or None where there are none for that.
 
         Example:
-            >>> Signals("views", 10, RowFormat(3), Augment(crop=1, flip=True)).place_plain(torch.tensor([0, 1]))
+            >>> CacheSpec("views", 10, RowFormat(3), Augment(crop=1, flip=True)).place_unaugmented(torch.tensor([0, 1]))
             tensor([ 8, 26])
         """
         if self.mode == "epochs":
@@ -144,7 +144,7 @@ class Signals:
         """Return the sample of each slot, and its view or epoch.
 
         Example:
-            >>> Signals("views", 10, RowFormat(3), Augment(flip=True)).split(torch.tensor([0, 1, 2]))
+            >>> CacheSpec("views", 10, RowFormat(3), Augment(flip=True)).split(torch.tensor([0, 1, 2]))
             (tensor([0, 0, 1]), tensor([0, 1, 0]))
         """
         if self.mode == "views":
@@ -165,11 +165,11 @@ def size(count: float) -> str:
     return f"{count:.0f} B"
 
 
-def every(signals: Signals) -> Tensor:
+def every(spec: CacheSpec) -> Tensor:
     """List the positions of all samples, int64 (samples,).
 
     Example:
-        >>> every(Signals("views", 3, RowFormat(3)))
+        >>> every(CacheSpec("views", 3, RowFormat(3)))
         tensor([0, 1, 2])
     """
-    return torch.arange(signals.samples)
+    return torch.arange(spec.samples)

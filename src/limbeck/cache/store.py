@@ -14,13 +14,13 @@ import numpy.typing as npt
 
 from limbeck.cache.about import check_about, write_about
 from limbeck.cache.checksum import checksums
-from limbeck.cache.spec import Signals
+from limbeck.cache.spec import CacheSpec
 from limbeck.errors import UserError
 
 Slots = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 # Between blocks the pages that were looked at are let go of, or they would count as this process's memory.
 _BLOCK = 1024
@@ -40,7 +40,7 @@ class Found(NamedTuple):
     damaged: int
 
 
-class SignalStore:
+class LogitStore:
     """The rows of one cache, in a folder of its own that is named by the cache's key.
 
     ``logits.bin`` holds the rows, ``checks.bin`` a checksum of each, 0 for one that is not stored yet, and
@@ -52,24 +52,24 @@ class SignalStore:
 
     Example:
         >>> import tempfile, torch
-        >>> from limbeck.cache import RowFormat, Signals
-        >>> signals = Signals("views", 100, RowFormat(3, "float32"))
-        >>> store = SignalStore.open(Path(tempfile.mkdtemp()), signals)
-        >>> store.write(np.array([7]), signals.rows.encode(torch.tensor([[1., 2., 3.]])).numpy())
+        >>> from limbeck.cache import RowFormat, CacheSpec
+        >>> spec = CacheSpec("views", 100, RowFormat(3, "float32"))
+        >>> store = LogitStore.open(Path(tempfile.mkdtemp()), spec)
+        >>> store.write(np.array([7]), spec.rows.encode(torch.tensor([[1., 2., 3.]])).numpy())
         >>> found = store.read(np.array([6, 7]))
-        >>> found.good, signals.rows.decode(torch.from_numpy(found.rows))[1]
+        >>> found.good, spec.rows.decode(torch.from_numpy(found.rows))[1]
         (array([False,  True]), tensor([1., 2., 3.]))
     """
 
-    def __init__(self, folder: Path, signals: Signals, files: tuple[int, int], *, writable: bool) -> None:
-        self.folder, self.signals, self.writable = folder, signals, writable
-        self._files, self._looked_at = files, 0
+    def __init__(self, folder: Path, spec: CacheSpec, files: tuple[int, int], *, writable: bool) -> None:
+        self.folder, self.spec, self.writable = folder, spec, writable
+        self._files, self._read_since = files, 0
         self._maps = tuple(mmap.mmap(file, 0, access=mmap.ACCESS_READ) for file in files)
-        self._rows: Rows = np.frombuffer(self._maps[0], np.int32).reshape(signals.slots, signals.rows.words)
+        self._rows: Rows = np.frombuffer(self._maps[0], np.int32).reshape(spec.slots, spec.rows.words)
         self._checks = np.frombuffer(self._maps[1], np.uint32)
 
     @classmethod
-    def open(cls, parent: Path, signals: Signals, *, say: Say = lambda _: None) -> Self:
+    def open(cls, parent: Path, spec: CacheSpec, *, log: Log = lambda _: None) -> Self:
         """Open a cache, after making its empty files if there are none; they take room only as they are filled.
 
         A file of the wrong length, or an ``about.json`` that cannot be read, is put right, which is told in one line:
@@ -77,36 +77,36 @@ class SignalStore:
 
         Args:
             parent: The folder of all caches.
-            signals: What the cache holds.
-            say: Told what was put right.
+            spec: What the cache holds.
+            log: Told what was put right.
 
         Raises:
             UserError: If the folder holds another cache's files, or cannot be read or made.
         """
         if not hasattr(os, "pwrite"):
             raise UserError("teacher.cache: needs a system with POSIX files, which this is not; expected 'off'")
-        folder = parent / signals.key
+        folder = parent / spec.key
         try:
             if not folder.is_dir():
-                _create(folder, signals)
+                _create(folder, spec)
             writable = os.access(folder, os.W_OK)
-            check_about(folder, signals, say, writable=writable)
-            paths = [(folder / name, length) for name, length in _lengths(signals).items()]
-            files = [_opened(path, length, say, writable=writable) for path, length in paths]
+            check_about(folder, spec, log, writable=writable)
+            paths = [(folder / name, length) for name, length in _lengths(spec).items()]
+            files = [_opened(path, length, log, writable=writable) for path, length in paths]
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            raise UserError(f"signal cache {folder}: cannot be opened ({reason}), set output.cache elsewhere") from None
-        return cls(folder, signals, (files[0], files[1]), writable=writable)
+            raise UserError(f"logit cache {folder}: cannot be opened ({reason}), set output.cache elsewhere") from None
+        return cls(folder, spec, (files[0], files[1]), writable=writable)
 
-    def __reduce__(self) -> tuple[Callable[..., "SignalStore"], tuple[Path, Signals]]:
+    def __reduce__(self) -> tuple[Callable[..., "LogitStore"], tuple[Path, CacheSpec]]:
         # Open files and maps of them are no part of a copy or a pickle, which opens them anew.
-        return type(self).open, (self.folder.parent, self.signals)
+        return type(self).open, (self.folder.parent, self.spec)
 
     @property
     def filled(self) -> Flags:
         """Which slots hold a row, bool (slots,); whether it matches its checksum is found when it is read."""
         filled: Flags = self._checks != 0
-        self._let_go()
+        self._release()
         return filled
 
     def read(self, slots: Slots) -> Found:
@@ -115,16 +115,16 @@ class SignalStore:
         Args:
             slots: Which, int64 (N,).
         """
-        rows, good = np.empty((len(slots), self.signals.rows.words), np.int32), np.empty(len(slots), np.bool_)
+        rows, good = np.empty((len(slots), self.spec.rows.words), np.int32), np.empty(len(slots), np.bool_)
         damaged = 0
         for start in range(0, len(slots), _BLOCK):
             part, at = slice(start, start + _BLOCK), slots[start : start + _BLOCK]
             rows[part], checks = self._rows[at], self._checks[at]
-            good[part] = checks == checksums(rows[part], at, self.signals.key)
+            good[part] = checks == checksums(rows[part], at, self.spec.key)
             damaged += int(np.count_nonzero((checks != 0) & ~good[part]))
-            self._looked_at += len(at)
-            if self._looked_at >= _BLOCK:
-                self._let_go()
+            self._read_since += len(at)
+            if self._read_since >= _BLOCK:
+                self._release()
         return Found(rows, good, damaged)
 
     def write(self, slots: Slots, rows: Rows) -> None:
@@ -139,10 +139,10 @@ class SignalStore:
         """
         order = np.argsort(slots, kind="stable")
         slots, rows = slots[order], rows[order]
-        checks = checksums(rows, slots, self.signals.key)
+        checks = checksums(rows, slots, self.spec.key)
         # Not through the memory map: there a full disk ends the process instead of raising an error.
         for start, end in _runs(slots):
-            _write(self._files[0], rows[start:end].tobytes(), int(slots[start]) * self.signals.rows.bytes)
+            _write(self._files[0], rows[start:end].tobytes(), int(slots[start]) * self.spec.rows.bytes)
         for start, end in _runs(slots):
             _write(self._files[1], checks[start:end].tobytes(), int(slots[start]) * 4)
 
@@ -169,11 +169,11 @@ class SignalStore:
         return int(np.count_nonzero(self.filled))
 
     def __str__(self) -> str:
-        stored, slots = len(self), self.signals.slots
-        return f"{self.signals.estimate}, {stored / slots:.1%} stored ({self.folder})"
+        stored, slots = len(self), self.spec.slots
+        return f"{self.spec.estimate}, {stored / slots:.1%} stored ({self.folder})"
 
-    def _let_go(self) -> None:
-        self._looked_at = 0
+    def _release(self) -> None:
+        self._read_since = 0
         for one in self._maps:
             if hasattr(one, "madvise"):
                 one.madvise(mmap.MADV_DONTNEED)
@@ -183,17 +183,17 @@ class SignalStore:
             os.close(file)
 
 
-def _lengths(signals: Signals) -> dict[str, int]:
-    return {"logits.bin": signals.slots * signals.rows.bytes, "checks.bin": signals.slots * 4}
+def _lengths(spec: CacheSpec) -> dict[str, int]:
+    return {"logits.bin": spec.slots * spec.rows.bytes, "checks.bin": spec.slots * 4}
 
 
-def _create(folder: Path, signals: Signals) -> None:
+def _create(folder: Path, spec: CacheSpec) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(mkdtemp(prefix=f"{folder.name}.partial-", dir=folder.parent))
     try:
-        for name, length in _lengths(signals).items():
+        for name, length in _lengths(spec).items():
             _lengthen(partial / name, length)
-        write_about(partial, signals)
+        write_about(partial, spec)
         partial.rename(folder)
     except OSError:
         # Of two processes that make the same at once, the first to finish wins, and its files are as good.
@@ -208,16 +208,16 @@ def _lengthen(path: Path, length: int) -> None:
         file.truncate(length)
 
 
-def _opened(path: Path, length: int, say: Say, *, writable: bool) -> int:
+def _opened(path: Path, length: int, log: Log, *, writable: bool) -> int:
     found = path.stat().st_size if path.is_file() else 0
     if found != length:
-        say(f"signal cache {path}: has {found:,} bytes, expected {length:,}; rows that are lost are made again")
+        log(f"logit cache {path}: has {found:,} bytes, expected {length:,}; rows that are lost are made again")
         _lengthen(path, length)
     return os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | getattr(os, "O_CLOEXEC", 0))
 
 
 def _runs(slots: Slots) -> Iterator[tuple[int, int]]:
-    """Yield where each run of neighbouring slots begins and ends."""
+    """Yield where each run of neighboring slots begins and ends."""
     bounds = [0, *(np.flatnonzero(np.diff(slots) != 1) + 1).tolist(), len(slots)]
     return ((start, end) for start, end in pairwise(bounds) if end > start)
 

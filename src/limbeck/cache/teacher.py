@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.cache.spec import every
-from limbeck.cache.store import SignalStore
+from limbeck.cache.store import LogitStore
 from limbeck.errors import UserError
 from limbeck.teachers import LiveTeacher, Teacher
 
@@ -36,13 +36,13 @@ class CachedTeacher(Teacher):
         seed: The seed of the training's views.
         precision: The precision in which the training runs, ``"fp32"``, ``"bf16"`` or ``"fp16"``, which says how far a
             stored row may be from the live teacher's.
-        say: Told of damaged rows, of a full disk and the like, in one line each.
+        log: Told of damaged rows, of a full disk and the like, in one line each.
 
     Example:
         >>> import tempfile
         >>> from pathlib import Path
-        >>> from limbeck.cache import RowFormat, Signals
-        >>> store = SignalStore.open(Path(tempfile.mkdtemp()), Signals("views", 9, RowFormat(3, "float32")))
+        >>> from limbeck.cache import RowFormat, CacheSpec
+        >>> store = LogitStore.open(Path(tempfile.mkdtemp()), CacheSpec("views", 9, RowFormat(3, "float32")))
         >>> teacher = CachedTeacher(nn.Linear(4, 3), store)
         >>> batch = torch.randn(2, 4), torch.tensor([0, 1]), torch.tensor([8, 5])
         >>> first = teacher(*batch, epoch=0)
@@ -55,18 +55,18 @@ class CachedTeacher(Teacher):
     def __init__(
         self,
         live: nn.Module | Callable[[], Teacher],
-        store: SignalStore,
+        store: LogitStore,
         *,
         seed: int = 0,
         precision: str = "fp32",
-        say: Callable[[str], None] = lambda _: None,
+        log: Callable[[str], None] = lambda _: None,
     ) -> None:
         super().__init__()
         self._make = None if isinstance(live, nn.Module) else live
         self.live = None
         if isinstance(live, nn.Module):
             self.live = live if isinstance(live, Teacher) else LiveTeacher(live)
-        self.store, self.seed, self._say = store, seed, say
+        self.store, self.seed, self._log = store, seed, log
         self._precision, self._tolerance = precision, TOLERANCE[precision]
         self._epoch: tuple[int, torch.device] | None = None
         self._slots = torch.empty(0, dtype=torch.int64)
@@ -96,36 +96,36 @@ class CachedTeacher(Teacher):
             return self._answer(self._slots[indices.cpu()], inputs, labels, indices, epoch)
         rows = self._table.index_select(0, indices)
         if self._known is None and self._checked:
-            return self.store.signals.rows.decode(rows)
+            return self.store.spec.rows.decode(rows)
         known = None if self._known is None else self._known[indices]
         return self._completed(rows, known, inputs, labels, indices, epoch)
 
-    def plain(self, inputs: Tensor, labels: Tensor, indices: Tensor, epoch: int = 0) -> Tensor:
+    def unaugmented(self, inputs: Tensor, labels: Tensor, indices: Tensor, epoch: int = 0) -> Tensor:
         """Return (N, C) logits for samples of the training set without augmentation."""
-        slots = self.store.signals.place_plain(indices)
+        slots = self.store.spec.place_unaugmented(indices)
         if slots is None:
-            return self._ask(inputs, labels, indices, epoch)
+            return self._live_output(inputs, labels, indices, epoch)
         return self._answer(slots.cpu(), inputs, labels, indices, epoch)
 
-    def undecided(self) -> str | None:
+    def why_not_recordable(self) -> str | None:
         """Say why the next answers may come from the files or the live teacher; None if an epoch's table has all."""
         if self._table is None:
             return "the teacher's rows are too many for a table on the device"
-        return None if self._known is None and self._checked else "the signal cache has not stored all rows yet"
+        return None if self._known is None and self._checked else "the logit cache has not stored all rows yet"
 
     def _turn_to(self, epoch: int, device: torch.device) -> None:
         """Read what is stored of an epoch's rows."""
-        signals = self.store.signals
-        self._slots = signals.place(every(signals), seed=self.seed, epoch=epoch)
+        spec = self.store.spec
+        self._slots = spec.place(every(spec), seed=self.seed, epoch=epoch)
         self._table = self._known = None
-        if signals.samples * signals.rows.bytes <= _TABLE_BYTES:
+        if spec.samples * spec.rows.bytes <= _TABLE_BYTES:
             rows, known = self._read(self._slots)
             self._table, all_known = rows.to(device), bool(known.all())
             self._known = None if all_known else known.to(device)
-            self._let_go()
+            self._release()
         self._epoch = (epoch, device)
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         """Drop a live teacher that can be made again, once it has been compared and nothing of the epoch is left."""
         if self._make and self._checked and self._table is not None and self._known is None:
             self.live = None
@@ -133,7 +133,7 @@ class CachedTeacher(Teacher):
     def _read(self, slots: Tensor) -> tuple[Tensor, Tensor]:
         found = self.store.read(slots.numpy())
         if found.damaged:
-            self._say(f"signal cache {self.store.folder}: {found.damaged} stored rows are damaged and made again")
+            self._log(f"logit cache {self.store.folder}: {found.damaged} stored rows are damaged and made again")
         return torch.from_numpy(found.rows), torch.from_numpy(found.good)
 
     def _answer(self, slots: Tensor, inputs: Tensor, labels: Tensor, indices: Tensor, epoch: int) -> Tensor:
@@ -151,16 +151,16 @@ class CachedTeacher(Teacher):
         slots: Tensor | None = None,
     ) -> Tensor:
         """Return the logits, with those that are not known from the live teacher."""
-        form = self.store.signals.rows
+        form = self.store.spec.rows
         known = torch.ones(len(rows), dtype=torch.bool, device=rows.device) if known is None else known
         if bool(known.all()):
             if not self._checked:
                 few = slice(0, _CHECKED)
-                self._check(rows[few], form.encode(self._ask(inputs[few], labels[few], indices[few], epoch)))
-                self._let_go()
+                self._check(rows[few], form.encode(self._live_output(inputs[few], labels[few], indices[few], epoch)))
+                self._release()
             return form.decode(rows)
         # The whole batch, since a part of it costs a GPU nearly as much, and is another shape to compile for.
-        fresh = form.encode(self._ask(inputs, labels, indices, epoch))
+        fresh = form.encode(self._live_output(inputs, labels, indices, epoch))
         if not self._checked and bool(known.any()):
             self._check(rows[known], fresh[known])
         completed = torch.where(known[:, None], rows, fresh)
@@ -177,30 +177,30 @@ class CachedTeacher(Teacher):
         self._table[indices] = rows
         self._known[indices] = True
 
-    def __reduce__(self) -> tuple[Callable[..., "CachedTeacher"], tuple[Teacher, SignalStore]]:
+    def __reduce__(self) -> tuple[Callable[..., "CachedTeacher"], tuple[Teacher, LogitStore]]:
         # The functions given may be local to whoever made this: a copy has the live teacher, and reports nothing.
-        return partial(type(self), seed=self.seed, precision=self._precision), (self._living(), self.store)
+        return partial(type(self), seed=self.seed, precision=self._precision), (self._live_teacher(), self.store)
 
-    def _living(self) -> Teacher:
+    def _live_teacher(self) -> Teacher:
         if self.live is None:
             assert self._make is not None
             self.live = self._make()
         return self.live
 
     @torch.no_grad()
-    def _ask(self, inputs: Tensor, labels: Tensor, indices: Tensor, epoch: int) -> Tensor:
-        answer: Tensor = self._living()(inputs, labels, indices, epoch)
-        if answer.shape != (len(labels), self.store.signals.rows.classes):
-            expected = (len(labels), self.store.signals.rows.classes)
+    def _live_output(self, inputs: Tensor, labels: Tensor, indices: Tensor, epoch: int) -> Tensor:
+        answer: Tensor = self._live_teacher()(inputs, labels, indices, epoch)
+        if answer.shape != (len(labels), self.store.spec.rows.classes):
+            expected = (len(labels), self.store.spec.rows.classes)
             raise UserError(f"the teacher's output: got {tuple(answer.shape)}, expected {expected} as in its cache")
         return answer
 
     def _check(self, stored: Tensor, fresh: Tensor) -> None:
-        form = self.store.signals.rows
+        form = self.store.spec.rows
         difference, allowed = apart(form.decode(stored), form.decode(fresh), self._tolerance)
         if not difference <= allowed:
             found = f"stored logits differ from the live teacher's by {difference:.3g}, expected at most {allowed:.3g}"
-            raise UserError(f"signal cache {self.store.folder}: {found}; delete it with `limbeck cache clear`")
+            raise UserError(f"logit cache {self.store.folder}: {found}; delete it with `limbeck cache clear`")
         self._checked = True
 
     def _store(self, slots: Tensor, rows: Tensor) -> None:
@@ -210,7 +210,7 @@ class CachedTeacher(Teacher):
             self.store.write(slots.numpy(), rows.cpu().numpy())
         except OSError as error:
             self._storing = False
-            self._say(f"signal cache {self.store.folder}: {error.strerror}; going on without storing more")
+            self._log(f"logit cache {self.store.folder}: {error.strerror}; going on without storing more")
 
 
 def apart(stored: Tensor, fresh: Tensor, tolerance: float) -> tuple[float, float]:

@@ -36,13 +36,13 @@ def build(
     from limbeck.runs.cache_commands import build_cache
 
     how = "the same command goes on"
-    with showing(quiet=quiet, verbose=verbose, what="signal cache", unit="rows", how=how) as shown:
+    with showing(quiet=quiet, verbose=verbose, what="logit cache", unit="rows", how=how) as shown:
         values = parse_overrides(overrides or [])
         stored = build_cache(
             recipe, overrides=values, seeds=seeds, reporting=shown.reporting, tick=shown.tick, trust=trust
         )
     if quiet:
-        _print(f"signal cache: complete, {stored:,} rows stored")
+        _print(f"logit cache: complete, {stored:,} rows stored")
 
 
 @app.command(epilog="Examples:  limbeck cache check quickstart teacher.cache=views")
@@ -52,7 +52,7 @@ def check(recipe: Recipe, overrides: Pairs = None, seeds: Seeds = 1, trust: Trus
     from limbeck.runs.cache_commands import check_cache_files
 
     values = parse_overrides(overrides or [])
-    check_cache_files(recipe, overrides=values, seeds=seeds, say=_print, trust=trust)
+    check_cache_files(recipe, overrides=values, seeds=seeds, log=_print, trust=trust)
 
 
 @app.command(epilog="Examples:  limbeck cache info  |  limbeck cache info quickstart teacher.cache=views")
@@ -61,7 +61,7 @@ def info(recipe: Perhaps = None, overrides: Pairs = None, seeds: Seeds = 1) -> N
     from limbeck.runs import parse_overrides
     from limbeck.runs.cache_commands import describe_caches
 
-    describe_caches(recipe, overrides=parse_overrides(overrides or []), seeds=seeds, say=_print)
+    describe_caches(recipe, overrides=parse_overrides(overrides or []), seeds=seeds, log=_print)
 
 
 @app.command(epilog="Examples:  limbeck cache clear quickstart teacher.cache=views  |  limbeck cache clear --all")
@@ -78,7 +78,7 @@ def clear(
 
     if (recipe is None) != everything:
         raise UserError("cache clear: got neither or both, expected a recipe or --all")
-    clear_caches(recipe, overrides=parse_overrides(overrides or []), seeds=seeds, say=_print)
+    clear_caches(recipe, overrides=parse_overrides(overrides or []), seeds=seeds, log=_print)
 
 
 def _print(line: str) -> None:

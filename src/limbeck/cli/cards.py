@@ -66,7 +66,7 @@ def card(name: str) -> Group:
         raise unknown_name("method", name, entries)
     text, settings = entries[name]["card"], entries[name]["settings"]
     parts: list[Any] = [Text(f"{name}: {text['summary']}", style="bold"), Text()]
-    parts += [Text(f"source    {text['citation']}"), Text(f"minimises {text['equation']}"), Text()]
+    parts += [Text(f"source    {text['citation']}"), Text(f"minimizes {text['equation']}"), Text()]
     if settings:
         parts += [_settings(settings), Text()]
     return Group(*parts, *_lists(text))

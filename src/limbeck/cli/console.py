@@ -18,7 +18,7 @@ from limbeck.build.teachers import Reporting
 from limbeck.cli.words import make_console, stoppable
 from limbeck.errors import UserError
 from limbeck.runs.run import epoch_line
-from limbeck.training import Position, Tally
+from limbeck.training import EpochMeter, Position
 
 _REFRESH_SECONDS = 0.5
 _LINE_SECONDS = 30.0
@@ -60,7 +60,7 @@ class LiveProgress:
         bars: The bars that it adds its own to; by default new ones.
 
     Example:
-        >>> LiveProgress(Console(quiet=True)).step(Position(0, 1, 1, 10), Tally())
+        >>> LiveProgress(Console(quiet=True)).step(Position(0, 1, 1, 10), EpochMeter())
     """
 
     def __init__(self, console: Console, bars: Bars | None = None) -> None:
@@ -81,7 +81,7 @@ class LiveProgress:
         if self.console.is_terminal:
             self.bar.stop()
 
-    def step(self, position: Position, tally: Tally) -> None:
+    def step(self, position: Position, meter: EpochMeter) -> None:
         """Update the bar; figures are read from the device at most twice a second."""
         if not self.console.is_terminal:
             return
@@ -91,8 +91,8 @@ class LiveProgress:
         if now - self._shown < _REFRESH_SECONDS:
             return
         self._shown = now
-        speed = tally.samples / max(now - self._epoch_start, 1e-9)
-        self._show(position, _figures(tally.means(), speed))
+        speed = meter.samples / max(now - self._epoch_start, 1e-9)
+        self._show(position, _figures(meter.means(), speed))
 
     def _show(self, position: Position, figures: str) -> None:
         if self.task is None:
@@ -212,7 +212,7 @@ def showing(
 
     Example:
         >>> with showing(quiet=True) as shown:
-        ...     shown.reporting.say("nothing to be seen")
+        ...     shown.reporting.log("nothing to be seen")
     """
     if quiet and verbose:
         raise UserError("--quiet and --verbose: got both, expected one of them")
@@ -221,8 +221,8 @@ def showing(
     bars = make_bars(lines)
     overall = Overall(lines, what, unit, bars)
     with stoppable(how), logged(verbose=verbose), LiveProgress(lines, bars) as progress:
-        say = Reporting(lambda line: lines.print(line, highlight=False, markup=False, soft_wrap=True), progress)
-        yield Shown(console, say, overall.tick)
+        log = Reporting(lambda line: lines.print(line, highlight=False, markup=False, soft_wrap=True), progress)
+        yield Shown(console, log, overall.tick)
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def run(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Distil one student as a recipe says."""
+    """Distill one student as a recipe says."""
     from limbeck.cli.console import showing
     from limbeck.runs import parse_overrides
     from limbeck.runs import run as run_recipe

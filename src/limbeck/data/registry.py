@@ -22,7 +22,7 @@ from limbeck.errors import UserError, unknown_name
 SAMPLE = "fashion_mnist_sample"
 FOLDER = "image_folder"
 MAX_SIZE = 16_384
-ColorChoice = Literal["auto", "rgb", "grey"]
+ColorChoice = Literal["auto", "rgb", "gray"]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def load(
         seed: The seed of these cuts.
         size: Height and width in pixels of what the student sees; for ``image_folder``, where the files decide it
             unless given: the median of their shorter sides, at most 224.
-        color: ``"rgb"``, ``"grey"`` or ``"auto"`` (as the images are); for ``image_folder``.
+        color: ``"rgb"``, ``"gray"`` or ``"auto"`` (as the images are); for ``image_folder``.
         test_share: The share of an ``image_folder`` without a test folder to cut off as the test split, in (0, 1).
 
     Returns:
@@ -145,13 +145,13 @@ def _check_settings(validation: float, counts: dict[str, int | None], color: str
     size = counts["size"]
     if size is not None and size > MAX_SIZE:
         raise UserError(f"data.size: got {printable(size, 20)}, expected at most {MAX_SIZE} pixels")
-    if color not in ("auto", "rgb", "grey"):
-        raise UserError(f"data.color: got {color!r}, expected 'auto', 'rgb' or 'grey'")
+    if color not in ("auto", "rgb", "gray"):
+        raise UserError(f"data.color: got {color!r}, expected 'auto', 'rgb' or 'gray'")
 
 
 def _check_native(name: str, splits: Splits, size: int | None, color: str) -> None:
     channels, height, _ = splits.train.shape
-    native = "rgb" if channels == 3 else "grey"
+    native = "rgb" if channels == 3 else "gray"
     if size not in (None, height):
         raise UserError(f"data.size: got {size}, but {name} has {height}x{height} images; only {FOLDER} takes any size")
     if color not in ("auto", native):

@@ -1,6 +1,6 @@
 """``Distiller``: a student, a teacher and a method as one module, for the engine and for anybody's own loop."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, Self
 
@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limbeck import methods
-from limbeck.distiller.extras import Beside
-from limbeck.distiller.features import Featuring, Sources
+from limbeck.distiller.extras import ExtraModules
+from limbeck.distiller.features import FeatureOptions, FeaturePairs
 from limbeck.distiller.selection import selected_rows
 from limbeck.errors import RunError, UserError
 from limbeck.losses import AdversarialLoss
@@ -86,9 +86,9 @@ class Distiller(nn.Module):
         (True, True)
     """
 
-    listeners: Tensor | None
+    selected: Tensor | None
     teacher: Teacher | None
-    featuring: Featuring | None
+    feature_pairs: FeaturePairs | None
 
     def __init__(
         self,
@@ -112,11 +112,11 @@ class Distiller(nn.Module):
         # Set around nn.Module's bookkeeping: a registered teacher would enter state_dict, parameters() and DDP, and the
         # extractors' student would be there twice.
         self.__dict__["teacher"] = self._teacher(teacher, num_classes)
-        sources = Sources(student_layers, teacher_layers, example, num_samples)
-        self.__dict__["featuring"] = self._featuring(sources)
-        self.losses = Beside(student, (self._loss(term, num_classes) for term in self.method.terms))
-        self.modifiers = Beside(student, (build() for build in self.method.modifiers))
-        self.register_buffer("listeners", None)
+        sources = FeatureOptions(student_layers, teacher_layers, example, num_samples)
+        self.__dict__["feature_pairs"] = self._feature_pairs(sources)
+        self.losses = ExtraModules(student, (self._loss(term, num_classes) for term in self.method.terms))
+        self.modifiers = ExtraModules(student, (build() for build in self.method.modifiers))
+        self.register_buffer("selected", None)
 
     @property
     def _changes_with_epochs(self) -> bool:
@@ -140,28 +140,31 @@ class Distiller(nn.Module):
         _check_apart(self.student, teacher)
         return teacher if isinstance(teacher, Teacher) else LiveTeacher(teacher)
 
-    def _featuring(self, sources: Sources) -> Featuring | None:
+    def _feature_pairs(self, sources: FeatureOptions) -> FeaturePairs | None:
         compares = any(term.features for term in self.method.terms)
-        return Featuring(self.method, self.student, self.teacher, sources) if compares else None
+        return FeaturePairs(self.method, self.student, self.teacher, sources) if compares else None
 
     def _loss(self, term: Term, num_classes: int | None) -> nn.Module:
-        if self.featuring is not None and term.features:
-            return self.featuring.build(term)
+        if self.feature_pairs is not None and term.features:
+            return self.feature_pairs.build(term)
         return term.build(_classes(num_classes, self.student) if term.per_class else 0)
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
         if self.teacher is not None:
             self.teacher._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if self.featuring is not None:
-            self.featuring.follow(fn)
+        if self.feature_pairs is not None:
+            self.feature_pairs.follow(fn)
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        if f"{prefix}listeners" in state_dict:
+            # Its name in version 0.1.
+            state_dict[f"{prefix}selected"] = state_dict.pop(f"{prefix}listeners")
         # The mask of a selection is as long as the training set that it was made on: the saved one takes its place.
-        mask = state_dict.get(f"{prefix}listeners")
+        mask = state_dict.get(f"{prefix}selected")
         device = next(self.student.parameters()).device
-        self.listeners = None if mask is None else torch.empty_like(mask, device=device)
+        self.selected = None if mask is None else torch.empty_like(mask, device=device)
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def student_parameters(self) -> Iterator[nn.Parameter]:
@@ -203,14 +206,16 @@ class Distiller(nn.Module):
         """
         if epoch is None and self._changes_with_epochs:
             raise UserError(f"epoch: got None, expected the epoch, from 0: method {self.method.name!r} changes with it")
-        logits, features = (self.student(inputs), []) if self.featuring is None else self.featuring.student(inputs)
+        logits, features = (
+            (self.student(inputs), []) if self.feature_pairs is None else self.feature_pairs.student(inputs)
+        )
         check_logits(logits, "the student's output")
         if self.check_finite:
             _check_finite(logits, "the student's logits")
         labels = check_labels(labels, logits).long()
         parts = self._ground_truth(logits, labels)
         if self.teacher is not None:
-            parts.update(self._taught(logits, features, inputs, labels, indices, epoch or 0))
+            parts.update(self._teacher_terms(logits, features, inputs, labels, indices, epoch or 0))
         return Output(torch.stack(list(parts.values())).sum(), parts, logits)
 
     def _ground_truth(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -222,7 +227,7 @@ class Distiller(nn.Module):
         loss = F.cross_entropy(full(logits), labels, label_smoothing=smoothing, reduction=reduction)
         return {"ce": self.method.ce_weight * loss}
 
-    def teach(
+    def teacher_targets(
         self, inputs: Tensor, labels: Tensor, indices: Tensor | None = None, epoch: int = 0
     ) -> tuple[Tensor, Tensor]:
         """Ask the teacher about a batch, without a graph.
@@ -236,24 +241,24 @@ class Distiller(nn.Module):
         if self.teacher is None:
             raise UserError(f"method {self.method.name!r}: has no teacher to ask")
         with torch.no_grad():
-            said = self.teacher(inputs, labels, indices, epoch)
-        return said, self._corrected(said, labels)
+            teacher_logits = self.teacher(inputs, labels, indices, epoch)
+        return teacher_logits, self._target_logits(teacher_logits, labels)
 
     @torch.no_grad()
-    def _corrected(self, said: Tensor, labels: Tensor) -> Tensor:
+    def _target_logits(self, teacher_logits: Tensor, labels: Tensor) -> Tensor:
         for target in self.method.targets:
-            said = target(said, labels)
-        return said
+            teacher_logits = target(teacher_logits, labels)
+        return teacher_logits
 
-    def _asked(
+    def _teacher_answers(
         self, inputs: Tensor, labels: Tensor, indices: Tensor | None, epoch: int
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        if self.featuring is None:
-            return *self.teach(inputs, labels, indices, epoch), []
-        said, features = self.featuring.ask_teacher(inputs)
-        return said, self._corrected(said, labels), features
+        if self.feature_pairs is None:
+            return *self.teacher_targets(inputs, labels, indices, epoch), []
+        teacher_logits, features = self.feature_pairs.run_teacher(inputs)
+        return teacher_logits, self._target_logits(teacher_logits, labels), features
 
-    def _taught(
+    def _teacher_terms(
         self,
         logits: Tensor,
         features: list[Tensor],
@@ -262,17 +267,17 @@ class Distiller(nn.Module):
         indices: Tensor | None,
         epoch: int,
     ) -> dict[str, Tensor]:
-        said, corrected, known = self._asked(inputs, labels, indices, epoch)
+        teacher_logits, target_logits, known = self._teacher_answers(inputs, labels, indices, epoch)
         if self.check_finite:
-            _check_finite(said, "the teacher's logits")
-        weight = self._selection_weight(logits, said, labels, indices, epoch)
+            _check_finite(teacher_logits, "the teacher's logits")
+        weight = self._selection_weight(logits, teacher_logits, labels, indices, epoch)
         share = self._share(weight, full(logits[:0]).dtype)
-        rows = self._modified(logits, corrected, labels, epoch)
+        rows = self._modified(logits, target_logits, labels, epoch)
         parts: dict[str, Tensor] = {}
         for term, loss in zip(self.method.terms, self.losses, strict=True):
             factor: Tensor | float = 1.0
-            if self.featuring is not None and term.features:
-                own, other = self.featuring.of(term, features), self.featuring.of(term, known)
+            if self.feature_pairs is not None and term.features:
+                own, other = self.feature_pairs.of(term, features), self.feature_pairs.of(term, known)
                 value = loss(own, other, labels, weight, indices)
             else:
                 value, factor = _compared(term, loss, rows, labels, weight)
@@ -282,8 +287,8 @@ class Distiller(nn.Module):
                 parts[free_name("discriminator", parts)] = own_part
         return parts
 
-    def _modified(self, logits: Tensor, corrected: Tensor, labels: Tensor, epoch: int) -> Modified:
-        rows = Modified(logits, corrected)
+    def _modified(self, logits: Tensor, target_logits: Tensor, labels: Tensor, epoch: int) -> Modified:
+        rows = Modified(logits, target_logits)
         for modifier in self.modifiers:
             if modifier.follows_epochs and self.epochs is None:
                 raise UserError(f"method {self.method.name!r}: follows the epochs, pass epochs= to Distiller")
@@ -301,29 +306,31 @@ class Distiller(nn.Module):
         return weight.to(dtype).sum() / max(len(weight), 1)
 
     def _selection_weight(
-        self, logits: Tensor, said: Tensor, labels: Tensor, indices: Tensor | None, epoch: int
+        self, logits: Tensor, teacher_logits: Tensor, labels: Tensor, indices: Tensor | None, epoch: int
     ) -> Tensor | None:
         selection = self.method.selection
         if selection is None:
             return None
-        if self.listeners is not None:
+        if self.selected is not None:
             if indices is None:
                 raise UserError(
                     "indices: got None, expected each sample's position, for the selection made by select()"
                 )
-            return self.listeners[indices]
+            return self.selected[indices]
         if selection.needs_training_set:
             raise UserError(
                 f"selection by {selection.scorer!r}: needs the whole training set, call distiller.select(batches)"
             )
-        return selection.batch_mask(logits.detach(), said, labels, indices=indices, seed=self.seed, epoch=epoch)
+        return selection.batch_mask(
+            logits.detach(), teacher_logits, labels, indices=indices, seed=self.seed, epoch=epoch
+        )
 
-    def select(self, batches: Iterable[tuple[Tensor, Tensor, Tensor]], *, scout: nn.Module | None = None) -> Tensor:
+    def select(self, batches: Iterable[tuple[Tensor, Tensor, Tensor]], *, proxy: nn.Module | None = None) -> Tensor:
         """Decide, over the whole training set, which samples listen to the teacher from now on.
 
         Args:
             batches: Every training sample once, without augmentation: (inputs, labels, positions in the set).
-            scout: The network whose view is scored; the student as it stands if None.
+            proxy: The network whose view is scored; the student as it stands if None.
 
         Returns:
             (samples,) the mask, which :meth:`forward` then looks up by ``indices``.
@@ -341,16 +348,18 @@ class Distiller(nn.Module):
         """
         if self.method.selection is None or self.teacher is None:
             raise UserError(f"method {self.method.name!r}: has no selection to make")
-        self.listeners = selected_rows(
-            self.method.selection, scout or self.student, self._teach_plainly, batches, seed=self.seed
+        self.selected = selected_rows(
+            self.method.selection, proxy or self.student, self._unaugmented_targets, batches, seed=self.seed
         )
-        return self.listeners
+        return self.selected
 
     @torch.no_grad()
-    def _teach_plainly(self, inputs: Tensor, labels: Tensor, indices: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
+    def _unaugmented_targets(
+        self, inputs: Tensor, labels: Tensor, indices: Tensor, epoch: int
+    ) -> tuple[Tensor, Tensor]:
         assert self.teacher is not None
-        said = self.teacher.plain(inputs, labels, indices, epoch)
-        return said, self._corrected(said, labels)
+        teacher_logits = self.teacher.unaugmented(inputs, labels, indices, epoch)
+        return teacher_logits, self._target_logits(teacher_logits, labels)
 
 
 def _compared(

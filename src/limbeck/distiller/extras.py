@@ -9,7 +9,7 @@ from torch import Tensor, nn
 _HALF = (torch.float16, torch.bfloat16)
 
 
-class Beside(nn.ModuleList):
+class ExtraModules(nn.ModuleList):
     """Modules that stand beside a student: discriminators, adapters, temperatures.
 
     They are put on the student's device, in float64 if it is and in fp32 otherwise, and follow the module that holds
@@ -20,7 +20,7 @@ class Beside(nn.ModuleList):
         modules: The modules.
 
     Example:
-        >>> beside = Beside(nn.Linear(2, 2).double(), [nn.Linear(3, 1)])
+        >>> beside = ExtraModules(nn.Linear(2, 2).double(), [nn.Linear(3, 1)])
         >>> beside[0].weight.dtype, beside.bfloat16()[0].weight.dtype
         (torch.float64, torch.float64)
     """

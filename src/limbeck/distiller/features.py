@@ -18,7 +18,7 @@ Feature = TypeVar("Feature")
 
 
 @dataclass(frozen=True)
-class Sources:
+class FeatureOptions:
     """What a user may say about features; see :class:`limbeck.Distiller`.
 
     Attributes:
@@ -28,7 +28,7 @@ class Sources:
         num_samples: Images in the training set, for losses that remember each.
 
     Example:
-        >>> Sources(student_layers=["layer3"]).teacher_layers is None
+        >>> FeatureOptions(student_layers=["layer3"]).teacher_layers is None
         True
     """
 
@@ -38,7 +38,7 @@ class Sources:
     num_samples: int | None = None
 
 
-class Featuring:
+class FeaturePairs:
     """Both networks' extractors, and which of their layers each loss compares.
 
     Args:
@@ -54,14 +54,14 @@ class Featuring:
     Example:
         >>> from limbeck import methods, models
         >>> networks = [models.create("resnet8", num_classes=10) for _ in range(2)]
-        >>> sources = Sources(example=torch.zeros(2, 3, 32, 32))
+        >>> sources = FeatureOptions(example=torch.zeros(2, 3, 32, 32))
         >>> method = methods.create("fitnet")
-        >>> featuring = Featuring(method, networks[0], LiveTeacher(networks[1]), sources)
-        >>> featuring.student.layers, featuring.chosen
+        >>> feature_pairs = FeaturePairs(method, networks[0], LiveTeacher(networks[1]), sources)
+        >>> feature_pairs.student.layers, feature_pairs.chosen
         (('layer1', 'layer2', 'layer3'), {'fitnet': (1,)})
     """
 
-    def __init__(self, method: Method, student: nn.Module, teacher: Teacher | None, sources: Sources) -> None:
+    def __init__(self, method: Method, student: nn.Module, teacher: Teacher | None, sources: FeatureOptions) -> None:
         if not isinstance(teacher, LiveTeacher):
             got = type(teacher).__name__
             raise UserError(f"method {method.name!r}: compares features, needs a network as teacher, got {got}")
@@ -110,7 +110,7 @@ class Featuring:
         self.student.follow(fn)
         self.teacher.follow(fn)
 
-    def ask_teacher(self, inputs: Tensor) -> Features:
+    def run_teacher(self, inputs: Tensor) -> Features:
         """Run the teacher, behind its input adapter, for logits and features; without a graph."""
         self.live.keep_mode()
         with torch.no_grad():
@@ -121,7 +121,7 @@ class Featuring:
 
 
 def _layers(
-    student: nn.Module, teacher: nn.Module, sources: Sources, example: Tensor, adapted: Tensor
+    student: nn.Module, teacher: nn.Module, sources: FeatureOptions, example: Tensor, adapted: Tensor
 ) -> tuple[list[str], list[str]]:
     own, other = sources.student_layers, sources.teacher_layers
     for side, names in (("student", own), ("teacher", other)):

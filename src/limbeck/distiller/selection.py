@@ -13,25 +13,25 @@ from limbeck.models.tracing import modes_kept
 from limbeck.randomness.hashing import derived_seed
 from limbeck.selection import Selection, choose, head_influence, random_scores, shuffled
 
-Teach = Callable[[Tensor, Tensor, Tensor, int], tuple[Tensor, Tensor]]
+TeacherTargets = Callable[[Tensor, Tensor, Tensor, int], tuple[Tensor, Tensor]]
 
 
-class Rows(NamedTuple):
+class TrainingSetLogits(NamedTuple):
     """What student and teacher say about every sample; the first dimension of each is the samples.
 
     Attributes:
         features: (N, D) inputs of the student's last linear layer; (N, 0) unless they were asked for.
         logits: (N, C) the student's logits.
-        said: (N, C) the teacher's logits.
-        corrected: (N, C) the teacher's logits after the method's targets.
+        teacher_logits: (N, C) the teacher's logits.
+        target_logits: (N, C) the teacher's logits after the method's targets.
         labels: (N,) true classes.
         indices: (N,) positions in the training set.
     """
 
     features: Tensor
     logits: Tensor
-    said: Tensor
-    corrected: Tensor
+    teacher_logits: Tensor
+    target_logits: Tensor
     labels: Tensor
     indices: Tensor
 
@@ -66,9 +66,13 @@ def _recorded_input(layer: nn.Module) -> Iterator[list[Tensor]]:
 
 
 @torch.no_grad()
-def look(
-    student: nn.Module, teach: Teach, batches: Iterable[tuple[Tensor, Tensor, Tensor]], *, with_features: bool
-) -> Rows:
+def collect(
+    student: nn.Module,
+    teacher_targets: TeacherTargets,
+    batches: Iterable[tuple[Tensor, Tensor, Tensor]],
+    *,
+    with_features: bool,
+) -> TrainingSetLogits:
     """Run student and teacher once over all batches, the student in eval mode; its modules' modes are put back.
 
     Raises:
@@ -78,33 +82,39 @@ def look(
     compiled = getattr(student, "_compiled_call_impl", None) is not None
     with modes_kept(student), torch.compiler.set_stance("force_eager") if compiled else nullcontext():
         student.eval()
-        seen = [_look_at(student, teach, *batch, with_features=with_features) for batch in batches]
+        seen = [_batch_logits(student, teacher_targets, *batch, with_features=with_features) for batch in batches]
     if not seen:
         raise UserError("selection: got no samples, expected the training set")
-    return Rows(*(torch.cat(column) for column in zip(*seen, strict=True)))
+    return TrainingSetLogits(*(torch.cat(column) for column in zip(*seen, strict=True)))
 
 
-def _look_at(
-    student: nn.Module, teach: Teach, inputs: Tensor, labels: Tensor, indices: Tensor, *, with_features: bool
-) -> Rows:
-    said, corrected = teach(inputs, labels, indices, 0)
+def _batch_logits(
+    student: nn.Module,
+    teacher_targets: TeacherTargets,
+    inputs: Tensor,
+    labels: Tensor,
+    indices: Tensor,
+    *,
+    with_features: bool,
+) -> TrainingSetLogits:
+    teacher_logits, target_logits = teacher_targets(inputs, labels, indices, 0)
     if not with_features:
         logits = student(inputs).float()
         features = logits[:, :0]
     else:
-        with _recorded_input(head(student, said.shape[1])) as recorded:
+        with _recorded_input(head(student, teacher_logits.shape[1])) as recorded:
             logits = student(inputs).float()
         features = recorded[-1].float()
-    return Rows(features, logits, said.float(), corrected.float(), labels, indices)
+    return TrainingSetLogits(features, logits, teacher_logits.float(), target_logits.float(), labels, indices)
 
 
-def _influence(selection: Selection, rows: Rows, seed: int) -> Tensor:
+def _influence(selection: Selection, rows: TrainingSetLogits, seed: int) -> Tensor:
     held = held_out(rows.labels, rows.indices, selection.holdout, seed=seed)
     place = torch.where(held, held.cumsum(0) - 1, -1)
     return head_influence(
         rows.features,
         rows.logits,
-        rows.corrected.softmax(dim=1),
+        rows.target_logits.softmax(dim=1),
         rows.features[held],
         rows.logits[held],
         rows.labels[held],
@@ -116,7 +126,7 @@ def _influence(selection: Selection, rows: Rows, seed: int) -> Tensor:
 def selected_rows(
     selection: Selection,
     student: nn.Module,
-    teach: Teach,
+    teacher_targets: TeacherTargets,
     batches: Iterable[tuple[Tensor, Tensor, Tensor]],
     *,
     seed: int,
@@ -126,7 +136,7 @@ def selected_rows(
     Args:
         selection: Scorer, ratio and the like.
         student: The network whose view is scored.
-        teach: Returns the teacher's logits for (inputs, labels, indices, epoch), before and after correction.
+        teacher_targets: Returns the teacher's logits for (inputs, labels, indices, epoch), before and after correction.
         batches: Every training sample once: (inputs, labels, positions).
         seed: The run's seed.
 
@@ -140,12 +150,12 @@ def selected_rows(
         The data selection of Lan et al., arXiv 2404.03693, is known in outline only; all of this is ours.
     """
     influence = selection.needs_training_set
-    rows = look(student, teach, batches, with_features=influence)
+    rows = collect(student, teacher_targets, batches, with_features=influence)
     labels = rows.labels if selection.per_class else None
     if influence:
         scores = _influence(selection, rows, seed)
     else:
-        scores = selection.scores(rows.logits, rows.said, rows.labels, indices=rows.indices, seed=seed)
+        scores = selection.scores(rows.logits, rows.teacher_logits, rows.labels, indices=rows.indices, seed=seed)
     chosen = choose(scores, selection.ratio, labels=labels)
     if selection.shuffled:
         chosen = shuffled(chosen, rows.indices, seed=seed, labels=labels)

@@ -5,9 +5,9 @@ With :math:`a, b` a row or column of the student's and the teacher's probabiliti
 
 .. math:: \frac{\partial}{\partial a} \frac{a \cdot b}{D} = \frac{b}{D} - \frac{a \cdot b}{D^2} \frac{|b|}{|a|} a
 
-which has mean 0 itself, so that centring needs no backward of its own. Where a norm is below its bound, the bound takes
-its place, and the second summand gives way to the bound's own gradient. A bound is a share of the mean, which for a row
-is always 1 / C. A row or column thus needs three sums, and the
+which has mean 0 itself, so that centering needs no backward of its own. Where a norm is below its bound, the bound
+takes its place, and the second summand gives way to the bound's own gradient. A bound is a share of the mean, which
+for a row is always 1 / C. A row or column thus needs three sums, and the
 gradient of both terms with respect to a probability p of the student, whose teacher says q, is in row i and column j
 :math:`p (v_i + B_j) + q (u_i + A_j) - K_j`, up to what is constant along the row and does not pass softmax. Only the
 probabilities are kept between forward and backward.
@@ -56,7 +56,7 @@ def _least_norms(rows: Tensor, columns: Columns, least: Tensor | float) -> Tenso
 
 
 def _factors(sums: Tensor, norms: _Norms, varies: Tensor) -> Tensor:
-    """Return (2, N + C), what the centred student and teacher are multiplied by in the distances' gradient."""
+    """Return (2, N + C), what the centered student and teacher are multiplied by in the distances' gradient."""
     # What does not vary has no direction to pull in; its rounding would have one, enlarged up to 1 / EPS times.
     factors = varies / norms.products
     own = norms.free[0]

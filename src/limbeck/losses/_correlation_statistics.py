@@ -16,7 +16,7 @@ class Columns(NamedTuple):
 
     Attributes:
         total: Summed weight of the rows, a scalar (K,) if there are K groups of rows.
-        numbers: (..., 5, C) student's and teacher's means, their centred sums of squares, and that of the product.
+        numbers: (..., 5, C) student's and teacher's means, their centered sums of squares, and that of the product.
     """
 
     total: Tensor
@@ -26,7 +26,7 @@ class Columns(NamedTuple):
 def merge(groups: Columns) -> Columns:
     """Merge K groups of rows into one.
 
-    Sums centred in their group keep the digits that a difference of raw moments loses in a nearly constant column.
+    Sums centered in their group keep the digits that a difference of raw moments loses in a nearly constant column.
 
     References:
         Chan, Golub, LeVeque: Updating Formulae and a Pairwise Algorithm for Computing Sample Variances, 1979.
@@ -66,7 +66,7 @@ def _sums(spare: Tensor, axis: int, out: Tensor) -> None:
 
 
 def _column_numbers(pair: Tensor, weight: Tensor | None, axis: int, spare: Tensor, out: Tensor) -> None:
-    """Write (2, C) means and (3, C) centred sums of a block's columns, along ``axis``."""
+    """Write (2, C) means and (3, C) centered sums of a block's columns, along ``axis``."""
     both, means = spare[:2], out[:2]
     if weight is None:
         torch.mean(pair, axis, out=means)
@@ -80,7 +80,7 @@ def _column_numbers(pair: Tensor, weight: Tensor | None, axis: int, spare: Tenso
 
 
 def row_sums(pair: Tensor, axis: int, spare: Tensor, out: Tensor) -> None:
-    """Write (3, rows) centred sums of two sides' rows of probabilities: of both squares and of the product.
+    """Write (3, rows) centered sums of two sides' rows of probabilities: of both squares and of the product.
 
     Args:
         pair: A block of two tensors.
@@ -113,7 +113,7 @@ def statistics(
         kept: (2 N C,) memory, which then holds the probabilities block by block; or None to keep none.
 
     Returns:
-        (3, N) centred sums of each row (both squares, product), and the columns.
+        (3, N) centered sums of each row (both squares, product), and the columns.
     """
     like, parts = full(student[:0]), blocks.parts()
     rows, numbers = like.new_empty(3, blocks.rows), like.new_empty(len(parts), 5, blocks.classes)

@@ -57,13 +57,13 @@ class LossModule(nn.Module):
         return ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
 
 
-class LabelledLossModule(LossModule):
+class LabeledLossModule(LossModule):
     """A :class:`LossModule` whose function takes the labels as its third argument.
 
     Example:
         >>> import torch
         >>> from limbeck.losses import nkd_loss
-        >>> LabelledLossModule(nkd_loss)(torch.eye(2), torch.eye(2), torch.arange(2))
+        >>> LabeledLossModule(nkd_loss)(torch.eye(2), torch.eye(2), torch.arange(2))
         tensor(0.2290)
     """
 

@@ -1,6 +1,6 @@
-r"""Pearson's distance between rows of softened, standardised logits, with its gradient in closed form.
+r"""Pearson's distance between rows of softened, standardized logits, with its gradient in closed form.
 
-A row of logits is standardised to z, softened to :math:`p = \sigma(z / T)` and centred to :math:`a = s (p - 1 / C)`
+A row of logits is standardized to z, softened to :math:`p = \sigma(z / T)` and centered to :math:`a = s (p - 1 / C)`
 with a scale s. With b the teacher's and :math:`|\cdot|_\epsilon` a norm that is at least epsilon,
 
 .. math:: \frac{\partial}{\partial a} \frac{a \cdot b}{|a|_\epsilon |b|_\epsilon} = \frac{b}{|a|_\epsilon
@@ -27,7 +27,7 @@ class Bounds(NamedTuple):
     """What keeps rows that are all but constant from an infinite gradient.
 
     Attributes:
-        scale: s, what centred probabilities are multiplied by; a correlation does not see it, ``norm`` does.
+        scale: s, what centered probabilities are multiplied by; a correlation does not see it, ``norm`` does.
         variance: Added to the variance of each row of logits.
         norm: epsilon, the least norm.
         spread: The least deviation of each row of logits; the variance that is added comes on top of its square.
@@ -40,7 +40,7 @@ class Bounds(NamedTuple):
 
 
 def row_distances(student: Tensor, teacher: Tensor, temperature: float, bounds: Bounds) -> Tensor:
-    """Return (N,) one minus the correlation of each row of softened, standardised (N, C) logits.
+    """Return (N,) one minus the correlation of each row of softened, standardized (N, C) logits.
 
     Differentiable in the student's logits, once, or under ``torch.compile`` any number of times.
 
@@ -106,18 +106,18 @@ def distance(one: Tensor, other: Tensor, least_norm: float) -> Tensor:
 
 
 def _soften(
-    logits: Tensor, temperature: float, bounds: Bounds, axis: int, centred: Tensor, spare: Tensor, out: Tensor
+    logits: Tensor, temperature: float, bounds: Bounds, axis: int, centered: Tensor, spare: Tensor, out: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Write a block's logits less their mean, and the softmax of these standardised.
+    """Write a block's logits less their mean, and the softmax of these standardized.
 
     Returns:
         The inverse deviations, and which of them depend on the logits.
     """
-    torch.sub(logits, logits.mean(axis, keepdim=True), out=centred)
-    variance = torch.mul(centred, centred, out=spare).mean(axis, keepdim=True)
+    torch.sub(logits, logits.mean(axis, keepdim=True), out=centered)
+    variance = torch.mul(centered, centered, out=spare).mean(axis, keepdim=True)
     free = variance >= bounds.spread**2
     inverse = variance.clamp_min_(bounds.spread**2).add_(bounds.variance).rsqrt_()
-    soften(centred, inverse / temperature, axis, out, largest=logits.shape[axis] ** 0.5 / temperature)
+    soften(centered, inverse / temperature, axis, out, largest=logits.shape[axis] ** 0.5 / temperature)
     return inverse, free
 
 
@@ -135,20 +135,20 @@ def _block(
     sides: tuple[Tensor, Tensor], temperature: float, bounds: Bounds, axis: int, memory: Tensor, out: Tensor | None
 ) -> Tensor:
     """Return a block's distances, and write their gradient to ``out`` if there is one; ``memory`` is six tensors."""
-    centred, pair, spare = memory[0], memory[1:3], memory[3:]
+    centered, pair, spare = memory[0], memory[1:3], memory[3:]
     for side, soft in ((1, pair[1]), (0, pair[0])):
-        inverse, free = _soften(sides[side], temperature, bounds, axis, centred, spare[0], soft)
+        inverse, free = _soften(sides[side], temperature, bounds, axis, centered, spare[0], soft)
     sums = pair.new_empty(3, pair.shape[2 - axis])
     row_sums(pair, 1 + axis, spare, sums)
     correlation, along, across = _pulls(sums.unsqueeze(1 + axis), bounds)
     if out is not None:
-        # Each factor of a row, standardising's included, is as good first as last.
+        # Each factor of a row, standardizing's included, is as good first as last.
         along, across = (part.mul_(inverse / temperature) for part in (along, across))
         slope = torch.mul(pair[0], along, out=spare[0]).addcmul_(pair[1], across)
         gradient = through_softmax(slope, pair[0], axis, spare[1])
-        # Standardising lets nothing pass that is constant along a row, and softmax has left no such thing.
-        inner = torch.mul(gradient, centred, out=spare[2]).mean(axis, keepdim=True).mul_(inverse.square()).mul_(free)
-        torch.addcmul(gradient, centred, inner, value=-1, out=out)
+        # Standardizing lets nothing pass that is constant along a row, and softmax has left no such thing.
+        inner = torch.mul(gradient, centered, out=spare[2]).mean(axis, keepdim=True).mul_(inverse.square()).mul_(free)
+        torch.addcmul(gradient, centered, inner, value=-1, out=out)
     return 1 - correlation.squeeze(axis)
 
 

@@ -13,7 +13,7 @@ from limbeck.rows import check_labels, check_pair, check_temperature, full, row_
 
 
 class Discriminator(nn.Module):
-    """Tells the teacher's probabilities from the student's: a spectrally normalised perceptron of two layers.
+    """Tells the teacher's probabilities from the student's: a spectrally normalized perceptron of two layers.
 
     Its form is ours; the paper's outline only asks for a discriminator on outputs.
 

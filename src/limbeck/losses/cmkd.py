@@ -82,8 +82,8 @@ def cmkd_parts(
     Args:
         student_logits: (N, C) float logits.
         teacher_logits: (N, C) float logits; they receive no gradient.
-        temperature: Softens the standardised logits of both sides before Pearson's correlation; greater than 0.
-        rank_temperature: How far apart standardised logits must be to have different ranks; greater than 0.
+        temperature: Softens the standardized logits of both sides before Pearson's correlation; greater than 0.
+        rank_temperature: How far apart standardized logits must be to have different ranks; greater than 0.
         min_spread: The least deviation that a row of logits is divided by; below it the ranks are softer too, so that
             the gradient is bounded. 0 for none.
 
@@ -135,9 +135,9 @@ def cmkd_loss(
     .. math:: \frac{1}{N} \sum_i \alpha \, (1 - h_i) \, d_P(p^s_i, p^t_i) + \beta \, h_i \, d_S(\tilde z^s_i,
         \tilde z^t_i)
 
-    :math:`\tilde z` are the logits standardised to zero mean and unit variance in each row, p the softmax of
+    :math:`\tilde z` are the logits standardized to zero mean and unit variance in each row, p the softmax of
     :math:`\tilde z / T`, :math:`d_P` Pearson's correlation distance, :math:`d_S` Pearson's between soft ranks, which is
-    Spearman's, and h the teacher's entropy at temperature 1 over log C. Standardised logits and correlations make the
+    Spearman's, and h the teacher's entropy at temperature 1 over log C. Standardized logits and correlations make the
     loss blind to the scale of the logits; there is no factor T^2 because a correlation's gradient does not shrink with
     T. Time and memory are N C^2 numbers for the ranks: meant for up to about a thousand classes (256 rows of 1000
     classes take 1 GB a tensor).
@@ -145,8 +145,8 @@ def cmkd_loss(
     Args:
         student_logits: (N, C) float logits.
         teacher_logits: (N, C) float logits; they receive no gradient.
-        temperature: Softens the standardised logits of both sides before Pearson's correlation; greater than 0.
-        rank_temperature: How far apart standardised logits must be to have different ranks; greater than 0.
+        temperature: Softens the standardized logits of both sides before Pearson's correlation; greater than 0.
+        rank_temperature: How far apart standardized logits must be to have different ranks; greater than 0.
         min_spread: The least deviation that a row of logits is divided by; below it the ranks are softer too, so that
             the gradient is bounded. 0 for none.
         alpha: Weight of Pearson's distance.
@@ -162,7 +162,7 @@ def cmkd_loss(
 
     References:
         Niu et al.: Efficient and Robust Knowledge Distillation from A Stronger Teacher Based on Correlation Matching,
-        arXiv 2410.06561. The paper's are the standardised logits, the two correlations and weights that follow a
+        arXiv 2410.06561. The paper's are the standardized logits, the two correlations and weights that follow a
         sample's difficulty; ours are the teacher's entropy as difficulty, its direction, the pairwise sigmoids as soft
         ranks, the 1e-3 added to each row's variance, what ``min_spread`` does, and all values.
 

@@ -1,4 +1,4 @@
-"""Other distances than Hinton's: the reverse KL, the generalised Jensen-Shannon divergence, and the logits' error."""
+"""Other distances than Hinton's: the reverse KL, the generalized Jensen-Shannon divergence, and the logits' error."""
 
 import math
 
@@ -70,7 +70,7 @@ def jsd_loss(
     temperature: float = 4.0,
     weight: Tensor | None = None,
 ) -> Tensor:
-    r"""Match the teacher by the generalised Jensen-Shannon divergence.
+    r"""Match the teacher by the generalized Jensen-Shannon divergence.
 
     .. math:: T^2 \, \frac{1}{N} \sum_i \beta \, \mathrm{KL}(p^t_i \,\|\, m_i)
         + (1 - \beta) \, \mathrm{KL}(p^s_i \,\|\, m_i), \qquad m_i = \beta \, p^t_i + (1 - \beta) \, p^s_i

@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn import functional as F
 
-from limbeck.losses._module import LabelledLossModule
+from limbeck.losses._module import LabeledLossModule
 from limbeck.losses._target import binary_log_probabilities, check_others, divergence, split
 from limbeck.rows import check_labels, check_pair, check_temperature, full, row_mean
 
@@ -63,7 +63,7 @@ def dkd_loss(
     return temperature**2 * row_mean(alpha * target + beta * others, weight)
 
 
-class DKDLoss(LabelledLossModule):
+class DKDLoss(LabeledLossModule):
     """The module twin of :func:`dkd_loss`.
 
     Example:

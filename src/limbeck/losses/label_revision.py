@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from limbeck.losses._module import LabelledLossModule
+from limbeck.losses._module import LabeledLossModule
 from limbeck.losses._reach import row_errors, within_reach
 from limbeck.rows import check_labels, check_pair, full, row_mean
 from limbeck.targets.revise import revise_labels
@@ -68,7 +68,7 @@ def label_revision_loss(
     return row_mean(cross_entropy + lambda1 * logit_error, right) + lambda2 * row_mean(revised_error, wrong)
 
 
-class LabelRevisionLoss(LabelledLossModule):
+class LabelRevisionLoss(LabeledLossModule):
     """The module twin of :func:`label_revision_loss`.
 
     Example:

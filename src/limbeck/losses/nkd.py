@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn import functional as F
 
-from limbeck.losses._module import LabelledLossModule
+from limbeck.losses._module import LabeledLossModule
 from limbeck.losses._target import check_others, split
 from limbeck.rows import check_labels, check_pair, check_temperature, full, row_mean
 
@@ -17,7 +17,7 @@ def nkd_loss(
     gamma: float = 1.5,
     weight: Tensor | None = None,
 ) -> Tensor:
-    r"""Match the true class and the normalised others by cross-entropies.
+    r"""Match the true class and the normalized others by cross-entropies.
 
     .. math:: -\frac{1}{N} \sum_i p^t_{iy} \log p^s_{iy}
         + \gamma \, T^2 \sum_{j \neq y} \hat p^t_{ij} \log \hat p^s_{ij}
@@ -61,7 +61,7 @@ def nkd_loss(
     return -row_mean(target + gamma * temperature**2 * (others * log_others).sum(dim=1), weight)
 
 
-class NKDLoss(LabelledLossModule):
+class NKDLoss(LabeledLossModule):
     """The module twin of :func:`nkd_loss`.
 
     Example:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from limbeck.losses._module import LabelledLossModule
+from limbeck.losses._module import LabeledLossModule
 from limbeck.losses._target import binary_log_probabilities, check_others, divergence, split
 from limbeck.rows import check_labels, check_pair, check_temperature, full, row_mean
 
@@ -79,7 +79,7 @@ def rld_loss(
     return row_mean(alpha * confidence + beta * correlation, weight)
 
 
-class RLDLoss(LabelledLossModule):
+class RLDLoss(LabeledLossModule):
     """The module twin of :func:`rld_loss`.
 
     Example:

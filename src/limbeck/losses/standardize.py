@@ -1,4 +1,4 @@
-"""Logit standardisation (LSKD): every row to zero mean and unit deviation, so that only the relations count."""
+"""Logit standardization (LSKD): every row to zero mean and unit deviation, so that only the relations count."""
 
 import torch
 from torch import Tensor
@@ -43,9 +43,9 @@ def standardize_logits(logits: Tensor, *, min_spread: float = MIN_SPREAD) -> Ten
     rows = full(logits)
     # Compared rather than taken from the variance, where the mean's rounding leaves a constant row a little spread.
     constant = rows.amax(dim=1, keepdim=True) == rows.amin(dim=1, keepdim=True)
-    centred = rows - rows.mean(dim=1, keepdim=True)
-    variance = centred.square().sum(dim=1, keepdim=True) / max(rows.shape[1] - 1, 1)
+    centered = rows - rows.mean(dim=1, keepdim=True)
+    variance = centered.square().sum(dim=1, keepdim=True) / max(rows.shape[1] - 1, 1)
     bounded = constant | (variance < min_spread**2)
     # Replaced before the root as well as after it: a root's slope at 0 would make the gradient nan.
     deviation = torch.where(bounded, min_spread, torch.where(bounded, 1.0, variance).sqrt()) + _EPS
-    return centred / deviation if min_spread else torch.where(constant, 0.0, centred / deviation)
+    return centered / deviation if min_spread else torch.where(constant, 0.0, centered / deviation)

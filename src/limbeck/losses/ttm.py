@@ -27,7 +27,7 @@ def ttm_loss(
 
     .. math:: \frac{1}{N} \sum_i \mathrm{KL}\big(\sigma(z^t_i / T) \,\|\, \sigma(z^s_i)\big)
 
-    The teacher's probabilities to the power 1 / T, normalised, are its softmax at temperature T. Without a temperature
+    The teacher's probabilities to the power 1 / T, normalized, are its softmax at temperature T. Without a temperature
     on the student the loss is KD's KL plus a term that rewards a high Renyi entropy of the student, and there is no
     factor T^2. At T = 1 it is :func:`kd_loss`.
 

@@ -22,7 +22,7 @@ class Card:
     Attributes:
         summary: One line.
         citation: The paper, or a line that says there is none.
-        equation: What is minimised, in plain text.
+        equation: What is minimized, in plain text.
         published: Lines of published numbers.
         differences: Where the paper and the released code differ, and which one the default follows.
         ours: What the sources leave open and we decided.

@@ -17,7 +17,7 @@ class CMKDSettings(Settings):
 
     temperature: Temperature = 4.0
     rank_temperature: Annotated[
-        float, Field(gt=0, description="how far apart standardised logits must be to have different ranks")
+        float, Field(gt=0, description="how far apart standardized logits must be to have different ranks")
     ] = 0.1
     alpha: Annotated[Weight, Field(description="weight of Pearson's distance")] = 16.0
     beta: Annotated[Weight, Field(description="weight of Spearman's distance")] = 16.0
@@ -45,10 +45,10 @@ ENTRIES = (
             ),
             equation=(
                 "L = CE + mean_i(alpha (1 - h_i) (1 - rho(p^s_i, p^t_i)) + beta h_i (1 - rho(r^s_i, r^t_i))), z' = z"
-                " standardised in its row, p = softmax(z' / T), r = soft ranks of z', h = entropy(softmax(z^t)) / log C"
+                " standardized in its row, p = softmax(z' / T), r = soft ranks of z', h = entropy(softmax(z^t)) / log C"
             ),
             ours=(
-                "The paper's are the standardised logits, the two correlations, and weights that follow a sample's"
+                "The paper's are the standardized logits, the two correlations, and weights that follow a sample's"
                 " difficulty. Ours are: the teacher's entropy as difficulty; that certain samples use Pearson and"
                 " uncertain ones Spearman; Pearson on probabilities; soft ranks as sums of pairwise sigmoids, with"
                 " time and memory N C^2; 1e-3 added to each row's variance; and every default.",

@@ -49,6 +49,8 @@ def create(name: str, **settings: Any) -> Method:
 
 def _settings_of(one: Entry, entries: Sequence[Entry], given: Mapping[str, Any]) -> dict[str, Any]:
     own: dict[str, Any] = {}
+    former = {key: name for e in entries for key, name in e.settings.former_keys.items()}
+    given = {former.get(key, key): value for key, value in given.items()}
     if "temperature" in one.settings.model_fields and any(e.tempers for e in entries if e is not one):
         own["temperature"] = 1.0
     # A mapping under the entry's own name comes last, so that it wins over a plain setting.

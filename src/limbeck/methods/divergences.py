@@ -52,7 +52,7 @@ _GKD = (
     "Agarwal et al., On-Policy Distillation of Language Models: Learning from Self-Generated Mistakes, ICLR 2024,"
     " arXiv 2306.13649"
 )
-_OURS = "The settings are those of kd (a = .9, T = 4), and the factor T^2; the papers distil language models at T = 1."
+_OURS = "The settings are those of kd (a = .9, T = 4), and the factor T^2; the papers distill language models at T = 1."
 _REACH = "The teacher's logits count as at most 90 below the largest of their row, where targets drop classes."
 ENTRIES = (
     Entry(
@@ -74,7 +74,7 @@ ENTRIES = (
         JSDSettings,
         _jsd,
         Card(
-            summary="Match the teacher by the generalised Jensen-Shannon divergence, between forward and reverse KL.",
+            summary="Match the teacher by the generalized Jensen-Shannon divergence, between forward and reverse KL.",
             citation=_GKD,
             equation=(
                 "L = (1 - a) CE + a T^2 (b KL(p^t || m) + (1 - b) KL(p^s || m)), m = b p^t + (1 - b) p^s,"

@@ -223,13 +223,13 @@ ENTRIES = (
         PKTSettings,
         _pkt,
         Card(
-            summary="Features: match which samples are likely neighbours (probabilistic knowledge transfer).",
+            summary="Features: match which samples are likely neighbors (probabilistic knowledge transfer).",
             citation="Passalis, Tefas, Learning Deep Representations with Probabilistic Knowledge Transfer, ECCV 2018",
             equation="L = CE + w mean_ij p^t_ij log(p^t_ij / p^s_ij), p_ij = k_ij / sum_j k_ij, k = (cos + 1) / 2",
             published=_published("PKT", "70.34", "73.64", "73.45"),
             differences=(
                 _WEIGHT,
-                "The authors' code, as here, averages over all pairs and keeps a sample as its own neighbour; the paper"
+                "The authors' code, as here, averages over all pairs and keeps a sample as its own neighbor; the paper"
                 " sums over others.",
             ),
             ours=(_POOLED, "A pair of rows counts by the product of its weights.", _LEAST.format("Vectors below .05")),
@@ -240,7 +240,7 @@ ENTRIES = (
         VIDSettings,
         _vid,
         Card(
-            summary="Features: maximise a bound of the information about the teacher's layers (variational).",
+            summary="Features: maximize a bound of the information about the teacher's layers (variational).",
             citation="Ahn et al., Variational Information Distillation for Knowledge Transfer, CVPR 2019",
             equation="L = CE + w sum_layers mean ((f^t - mu(f^s))^2 / s_c^2 + log s_c^2) / 2, mu and s_c trained",
             published=_published("VID", "70.38", "73.09", "73.30"),

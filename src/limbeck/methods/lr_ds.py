@@ -48,7 +48,9 @@ class SelectSettings(Settings):
         float | None, Field(gt=0, description="precondition influence by the head's Fisher matrix with this damping")
     ] = None
     refresh_every: Annotated[int | None, Field(ge=1, description="score anew every so many epochs")] = None
-    scout_epochs: Annotated[
+    former_keys = {"scout_epochs": "proxy_epochs"}  # noqa: RUF012 - a constant
+
+    proxy_epochs: Annotated[
         int, Field(ge=1, description="epochs of plain training of the copy of the student that is scored")
     ] = 2
     divide_by: Annotated[
@@ -112,7 +114,7 @@ _OURS_LOSS = (
 _OURS_SELECTION = (
     "The paper's influence score, its direction, ratio and refreshing are not known to us. Ours: the decrease of the"
     " loss on a held-out slice of the training set by a step of the last layer towards what the teacher says about a"
-    " sample, in a copy of the student trained plainly for scout_epochs; the highest share (ratio) is kept. The test"
+    " sample, in a copy of the student trained plainly for proxy_epochs; the highest share (ratio) is kept. The test"
     " split is never used.",
     "The loss of the selected rows is summed and divided by the number of all rows, so that a selection lowers the"
     " total weight of its teacher; divide_by: selected divides by that of the selected ones.",

@@ -1,4 +1,4 @@
-"""Logit standardisation (LSKD) as a method."""
+"""Logit standardization (LSKD) as a method."""
 
 from functools import partial
 from typing import Annotated
@@ -36,7 +36,7 @@ ENTRIES = (
         LSKDSettings,
         _lskd,
         Card(
-            summary="Standardise each row of logits on both sides, then match; lskd+dist and the like match otherwise.",
+            summary="Standardize each row of logits on both sides, then match; lskd+dist and the like match otherwise.",
             citation="Sun et al., Logit Standardization in Knowledge Distillation, CVPR 2024, arXiv 2403.01427",
             equation=(
                 "L = CE(z^s) + 9 T^2 KL(softmax(Z(z^t) / T) || softmax(Z(z^s) / T)),"

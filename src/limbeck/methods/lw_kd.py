@@ -70,7 +70,7 @@ ENTRIES = (
                 "class k is drawn as its decimal digits side by side, from real handwritten digits with light jitter;"
                 " a LeNet-5 style teacher; a sample of class k gets the teacher's output for a random synthetic sample"
                 " of class k, drawn from (seed, epoch, sample index);",
-                "D is a spectrally normalised perceptron on probabilities at T and the true class, with its own Adam,"
+                "D is a spectrally normalized perceptron on probabilities at T and the true class, with its own Adam,"
                 " one step a batch.",
                 "alpha = .5 and T = 2 are ours: T = 4 is as good with 10 classes, and worse with 100.",
                 "A weak lightweight teacher costs the student points, so its accuracy on held-out"
@@ -91,7 +91,7 @@ ENTRIES = (
         Card(
             summary="Loss: make the student's output indistinguishable from the teacher's, beside any other loss.",
             citation=_CITATION,
-            equation="l (-log D(p^s)); D minimises -log D(p^t) - log(1 - D(p^s))",
+            equation="l (-log D(p^s)); D minimizes -log D(p^t) - log(1 - D(p^s))",
             ours=("The discriminator's form.",),
         ),
         component=True,

@@ -1,4 +1,4 @@
-"""What a method is made of: who the teacher is, what corrects it, who listens, and what is minimised."""
+"""What a method is made of: who the teacher is, what corrects it, who listens, and what is minimized."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -33,7 +33,7 @@ ENTRIES = (
         NKDSettings,
         _nkd,
         Card(
-            summary="The teacher's confidence weighs the true class; the others are matched once normalised.",
+            summary="The teacher's confidence weighs the true class; the others are matched once normalized.",
             citation=(
                 "Yang et al., From Knowledge Distillation to Self-Knowledge Distillation: A Unified Approach with"
                 " Normalized Loss and Customized Soft Labels, ICCV 2023, arXiv 2303.13005"

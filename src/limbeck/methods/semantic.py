@@ -130,7 +130,7 @@ ENTRIES = (
             ),
             ours=(
                 "k = 10. Truncation happens at T = 1, and of equal logits those of the lower classes are kept.",
-                "drop writes logits 10,000 below the kept ones, which no loss that standardises logits should follow.",
+                "drop writes logits 10,000 below the kept ones, which no loss that standardizes logits should follow.",
             ),
         ),
         component=True,

@@ -25,7 +25,7 @@ def create(
     num_classes: int,
     in_channels: int = 3,
     weights: str | Path | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    log: Callable[[str], None] = lambda _: None,
     **options: object,
 ) -> nn.Module:
     """Build a model by name, with random weights unless others are given.
@@ -37,7 +37,7 @@ def create(
         in_channels: Channels of the images.
         weights: File for `limbeck.models.load_weights`; for timm and torchvision also the name of their own weights,
             such as ``"DEFAULT"`` or ``"IMAGENET1K_V1"``, whose head is new for another number of classes.
-        say: Called with lines about the weights, such as which tensors are new.
+        log: Called with lines about the weights, such as which tensors are new.
         **options: Further arguments of the model: ``width`` for the zoo's resnets and MobileNetV2, ``dropout`` for
             its WRNs, ``pretrained`` for timm and torchvision, and whatever else the model's own constructor takes.
 
@@ -59,11 +59,11 @@ def create(
             got = f"{argument}: got {shortened(count)}"
             raise UserError(f"model {shortened(name)}: {got}, expected a whole number of at least 1")
     if weights is not None and named_weights(name, weights):
-        return _build(name, num_classes, in_channels, {**options, "pretrained": str(weights)}, say)
-    model = _build(name, num_classes, in_channels, options, say)
+        return _build(name, num_classes, in_channels, {**options, "pretrained": str(weights)}, log)
+    model = _build(name, num_classes, in_channels, options, log)
     if weights is not None:
         for line in load_weights(model, weights, name=name):
-            say(line)
+            log(line)
     return model
 
 
@@ -83,14 +83,14 @@ def named_weights(name: str, weights: str | Path) -> bool:
 
 
 def _build(
-    name: str, num_classes: int, in_channels: int, options: Mapping[str, object], say: Callable[[str], None]
+    name: str, num_classes: int, in_channels: int, options: Mapping[str, object], log: Callable[[str], None]
 ) -> nn.Module:
     source, colon, rest = name.partition(":")
     if not colon:
         return _from_zoo(name, num_classes, in_channels, options)
     if source not in _SOURCES:
         raise unknown_name("model source", source, _SOURCES)
-    reporting = {} if source == "python" else {"say": say}
+    reporting = {} if source == "python" else {"log": log}
     return _SOURCES[source](rest, num_classes=num_classes, in_channels=in_channels, options=options, **reporting)
 
 

@@ -23,8 +23,8 @@ def head(model: nn.Module, num_classes: int) -> nn.Linear:
         >>> head(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), 3)
         Linear(in_features=8, out_features=3, bias=True)
     """
-    ask = getattr(model, "get_classifier", None)
-    candidates = [*model.modules(), ask() if callable(ask) else None]
+    get_classifier = getattr(model, "get_classifier", None)
+    candidates = [*model.modules(), get_classifier() if callable(get_classifier) else None]
     fitting = [m for m in candidates if isinstance(m, nn.Linear) and m.out_features == num_classes]
     if not fitting:
         raise UserError(
@@ -50,8 +50,8 @@ def head_name(model: nn.Module, num_classes: int) -> str:
         >>> head_name(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), 3)
         '2'
     """
-    ask = getattr(model, "get_classifier", None)
-    wanted = ask() if callable(ask) else None
+    get_classifier = getattr(model, "get_classifier", None)
+    wanted = get_classifier() if callable(get_classifier) else None
     layers = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
     fitting = [(name, layer) for name, layer in layers if layer.weight.shape[0] == num_classes]
     if not fitting:

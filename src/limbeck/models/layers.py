@@ -74,7 +74,7 @@ def network(parts: Parts) -> nn.Sequential:
     """Put named parts in a row and draw their first weights from torch's generator.
 
     Convolutions are Kaiming normal over the fan-out, with zero bias (He et al., "Delving Deep into Rectifiers", 2015,
-    section 2.2); batch norms begin as the identity; linear layers keep torch's own initialisation.
+    section 2.2); batch norms begin as the identity; linear layers keep torch's own initialization.
 
     Args:
         parts: The modules in the order of the forward pass.

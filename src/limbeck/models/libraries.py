@@ -25,11 +25,11 @@ _TIMM_NUMBERS = frozenset(
     ("input_size", "fixed_input_size", "pool_size", "crop_pct", "crop_mode", "interpolation", "mean", "std")
 )
 _INSTEAD = "expected a file or the name of weights as teacher.weights or student.weights (in Python weights=)"
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 def timm_model(
-    name: str, *, num_classes: int, in_channels: int, options: Mapping[str, object], say: Say = lambda _: None
+    name: str, *, num_classes: int, in_channels: int, options: Mapping[str, object], log: Log = lambda _: None
 ) -> nn.Module:
     """Build a model of timm.
 
@@ -39,7 +39,7 @@ def timm_model(
         in_channels: Channels of the images.
         options: Further arguments of ``timm.create_model``, such as ``drop_rate=0.1``; ``pretrained`` is True,
             ``DEFAULT`` or the tag of the weights.
-        say: Called with a line where pretrained weights leave the classifier new.
+        log: Called with a line where pretrained weights leave the classifier new.
 
     Returns:
         The model.
@@ -67,7 +67,7 @@ def timm_model(
     model = build(label, timm.create_model, home, {"model_name": full, "pretrained": bool(wanted), **arguments})
     configuration: Any = model.pretrained_cfg
     if wanted and configuration.get("num_classes") != num_classes:
-        say(f"{label}: pretrained body; the classifier is new, for {num_classes} classes")
+        log(f"{label}: pretrained body; the classifier is new, for {num_classes} classes")
     return model
 
 
@@ -89,7 +89,7 @@ def _check_configuration(label: str, option: str, value: object) -> None:
 
 
 def torchvision_model(
-    name: str, *, num_classes: int, in_channels: int, options: Mapping[str, object], say: Say = lambda _: None
+    name: str, *, num_classes: int, in_channels: int, options: Mapping[str, object], log: Log = lambda _: None
 ) -> nn.Module:
     """Build a model of torchvision, with random weights unless ``pretrained`` is given.
 
@@ -97,9 +97,9 @@ def torchvision_model(
         name: A name of ``torchvision.models.list_models()``.
         num_classes: Number of logits; a classifier's pretrained weights of another number leave its head new.
         in_channels: Channels of the images. Other than 3 is possible for the image classifiers and segmentation
-            networks: the first convolution is rebuilt so that a grey image counts as its three equal channels did.
+            networks: the first convolution is rebuilt so that a gray image counts as its three equal channels did.
         options: Further arguments of the model's class; ``pretrained`` is True, ``DEFAULT`` or the name of the weights.
-        say: Called with a line where pretrained weights leave the head new.
+        log: Called with a line where pretrained weights leave the head new.
 
     Returns:
         The model.
@@ -131,7 +131,7 @@ def torchvision_model(
     _check_swallowed(label, builder, model, options)
     if wanted is not None and not in_place:
         for line in load_body_tensors(model, _downloaded(label, wanted), f"{label} {wanted}", num_classes=num_classes):
-            say(line)
+            log(line)
     if in_channels != 3:
         _adapt_first_convolution(model, in_channels, label)
     return model

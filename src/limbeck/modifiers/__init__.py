@@ -1,4 +1,4 @@
-"""Modifiers: what is done to both sides' logits in front of any loss, such as standardising or a moving temperature."""
+"""Modifiers: what is done to both sides' logits in front of any loss, such as standardizing or a moving temperature."""
 
 from limbeck.modifiers.base import Modified, Modifier
 from limbeck.modifiers.learned import LearnedTemperature

@@ -1,4 +1,4 @@
-"""Logit standardisation (LSKD) in front of any loss."""
+"""Logit standardization (LSKD) in front of any loss."""
 
 from torch import Tensor
 
@@ -38,7 +38,7 @@ class StandardizeLogits(Modifier):
         self.min_spread = min_spread
 
     def forward(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, progress: float) -> Modified:  # noqa: ARG002
-        """Standardise (N, C) logits of both sides, in fp32; labels and progress are not needed."""
+        """Standardize (N, C) logits of both sides, in fp32; labels and progress are not needed."""
         student, teacher = (
             standardize_logits(side, min_spread=self.min_spread) for side in (student_logits, teacher_logits)
         )

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-# The multipliers of the splitmix64 finaliser, as signed 64-bit integers (torch has no unsigned multiplication).
+# The multipliers of the splitmix64 finalizer, as signed 64-bit integers (torch has no unsigned multiplication).
 _GOLDEN = -7046029254386353131
 _MIX1 = -4658895280553007687
 _MIX2 = -7723592293110705685

@@ -80,6 +80,8 @@ class DataSettings(Settings):
         0.0
     """
 
+    former_values = {"color": {"grey": "gray"}}  # noqa: RUF012 - a constant
+
     name: str
     root: UserPath | None = None
     download: bool = False
@@ -87,7 +89,7 @@ class DataSettings(Settings):
     train_limit: Count | None = None
     test_limit: Count | None = None
     size: Side | None = None
-    color: Literal["auto", "rgb", "grey"] = "auto"
+    color: Literal["auto", "rgb", "gray"] = "auto"
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     split_seed: Seed = 0
     augment: AugmentSettings = AugmentSettings()
@@ -249,11 +251,11 @@ class MethodSettings(Settings):
         return methods.create(self.name, **(self.model_extra or {}))
 
 
-def unlabelled(name: str) -> str:
+def without_label(name: str) -> str:
     """Return the method that a name in a comparison stands for.
 
     Example:
-        >>> unlabelled("lr+dist@hot")
+        >>> without_label("lr+dist@hot")
         'lr+dist'
     """
     return name.partition("@")[0]
@@ -302,11 +304,11 @@ class CompareSettings(Settings):
                 f"methods: got {shortened(name)}, expected letters, digits, _ and - behind the @ (up to 50)"
             )
         if at and not self.settings.get(name):
-            raise UserError(f"settings.{name}: not given, expected what {name} has other than {unlabelled(name)}")
+            raise UserError(f"settings.{name}: not given, expected what {name} has other than {without_label(name)}")
 
     def method(self, name: str) -> MethodSettings:
         """Return the settings of one of the methods."""
-        base = unlabelled(name)
+        base = without_label(name)
         own = self.settings.get(base, {}) | self.settings.get(name, {})
         return validated(MethodSettings, {"name": base, **own}, f"settings.{name}" if own else "")
 

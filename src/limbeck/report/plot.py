@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from limbeck.errors import UserError
 from limbeck.report.table import MethodResult, mean_and_spread
 
-# Blue and vermilion of the palette of Okabe and Ito, which colour-blind people tell apart; the rest is grey.
+# Blue and vermilion of the palette of Okabe and Ito, which color-blind people tell apart; the rest is gray.
 _SEED, _MEAN, _TEACHER, _INK, _FAINT = "#0072B2", "#003B5C", "#D55E00", "#333333", "#DDDDDD"
 
 
@@ -78,8 +78,8 @@ def _figure(results: Sequence[MethodResult], title: str, teacher_accuracy: float
     base = next((fmean(r.accuracies) for r in results if r.method == baseline), None)
     # The two labels point away from each other, so that they never meet.
     above = base is not None and teacher_accuracy is not None and base > teacher_accuracy
-    _draw_line(axes, base, baseline, colour=_INK, style="-", side="left" if above else "right")
-    _draw_line(axes, teacher_accuracy, "teacher", colour=_TEACHER, style="--", side="right" if above else "left")
+    _draw_line(axes, base, baseline, color=_INK, style="-", side="left" if above else "right")
+    _draw_line(axes, teacher_accuracy, "teacher", color=_TEACHER, style="--", side="right" if above else "left")
     _finish(axes, [result.method for result in results])
     axes.set_title(fill(title, 64), loc="left", fontsize=12, fontweight="bold", color=_INK, pad=22)
     return figure
@@ -94,14 +94,14 @@ def _draw_row(axes: Axes, row: int, result: MethodResult) -> None:
 
 
 def _draw_line(
-    axes: Axes, accuracy: float | None, label: str, *, colour: str, style: str, side: Literal["left", "right"]
+    axes: Axes, accuracy: float | None, label: str, *, color: str, style: str, side: Literal["left", "right"]
 ) -> None:
     if accuracy is None:
         return
     percent = 100 * accuracy
-    axes.axvline(percent, color=colour, linewidth=1.0 if style == "-" else 1.4, linestyle=style, zorder=2)
+    axes.axvline(percent, color=color, linewidth=1.0 if style == "-" else 1.4, linestyle=style, zorder=2)
     place = (percent, 1), (0, 4), ("data", "axes fraction"), "offset points"
-    axes.annotate(f"{label} {percent:.1f}", *place, ha=side, color=colour, fontsize=10)
+    axes.annotate(f"{label} {percent:.1f}", *place, ha=side, color=color, fontsize=10)
 
 
 def _finish(axes: Axes, names: Sequence[str]) -> None:

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from limbeck.build.teachers import Made, Reporting
+from limbeck.build.teachers import BuiltTeacher, Reporting
 from limbeck.data import Data
 from limbeck.errors import RunError, UserError, shortened
 from limbeck.recipes.schema import Recipe
 from limbeck.runs.folder import RunFolder
-from limbeck.runs.prefill import fill_ahead, shared_caches
+from limbeck.runs.prefill import prefill, shared_caches
 from limbeck.runs.provenance import check_unchanged, provenance
 from limbeck.runs.resuming import check_same
 from limbeck.runs.run import run
@@ -82,7 +82,7 @@ class Outcome(NamedTuple):
 def run_all(
     plans: Sequence[Planned],
     jobs: int,
-    made: Mapping[Any, Made],
+    made: Mapping[Any, BuiltTeacher],
     data: Data,
     reporting: Reporting,
     tick: Tick | None,
@@ -93,14 +93,14 @@ def run_all(
     progress = _Overall(plans, reporting, tick)
     if jobs == 1:
         for cache in shared:
-            fill_ahead(cache, made, data, reporting.say, None)
+            prefill(cache, made, data, reporting.log, None)
         for plan in waiting:
             # The run itself reports its accuracy here.
             progress.ended(plan, attempt(plan.recipe, plan.folder.path, reporting), report=False)
         return progress.failed
     with Workers(jobs) as workers:
         for cache in shared:
-            fill_ahead(cache, made, data, reporting.say, workers)
+            prefill(cache, made, data, reporting.log, workers)
         tasks = [(plan.recipe.model_dump(mode="json"), plan.folder.path) for plan in waiting]
         for finished in workers.finished(attempt, tasks):
             progress.moved()
@@ -114,15 +114,15 @@ class _Overall:
     """How far the runs of a comparison have come, and which failed."""
 
     def __init__(self, plans: Sequence[Planned], reporting: Reporting, tick: Tick | None) -> None:
-        self.plans, self.say, self.tick = plans, reporting.say, tick
+        self.plans, self.log, self.tick = plans, reporting.log, tick
         self.failed: dict[str, str] = {}
 
     def ended(self, plan: Planned, outcome: Outcome, *, report: bool = True) -> None:
         if outcome.accuracy is None:
             self.failed[plan.label] = outcome.reason
-            self.say(f"{plan.label}: failed: {outcome.reason}")
+            self.log(f"{plan.label}: failed: {outcome.reason}")
         elif report:
-            self.say(f"{plan.label}: test accuracy {outcome.accuracy:.2%}")
+            self.log(f"{plan.label}: test accuracy {outcome.accuracy:.2%}")
         self.moved()
 
     def moved(self) -> None:

@@ -1,4 +1,4 @@
-"""What ``limbeck cache`` does: fill, check, describe and delete the signal caches of a recipe."""
+"""What ``limbeck cache`` does: fill, check, describe and delete the logit caches of a recipe."""
 
 import shutil
 import time
@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from limbeck.build.caching import RunCache, Say, check_cache, expected_signals, is_cached, signals_folder, why_uncached
+from limbeck.build.caching import Log, RunCache, check_cache, expected_spec, is_cached, logits_folder, why_uncached
 from limbeck.build.networks import load_data
 from limbeck.build.teacher_store import cache_folder
-from limbeck.build.teachers import Reporting, is_trained, make_teacher
+from limbeck.build.teachers import Reporting, build_teacher, is_trained
 from limbeck.cache import compare, fill, holding, missing, require_room
 from limbeck.cache.about import read_about
 from limbeck.cache.spec import size
@@ -70,15 +70,15 @@ def build_cache(
     for one in _by_seed(wanted, seeds):
         cache, start = _opened(one, data, reporting), time.perf_counter()
         todo = len(missing(cache.store))
-        reporting.say(f"signal cache: {cache.store}; {todo:,} rows to store")
-        require_room(signals_folder(one), cache.store.signals, todo, limit_gb=one.teacher.cache_limit_gb)
+        reporting.log(f"logit cache: {cache.store}; {todo:,} rows to store")
+        require_room(logits_folder(one), cache.store.spec, todo, limit_gb=one.teacher.cache_limit_gb)
         stored += fill(cache.store, cache.teacher, cache.replay, precision=cache.fabric.autocast, tick=tick)
-        reporting.say(f"signal cache: complete, {todo:,} rows stored in {time.perf_counter() - start:.1f} s")
+        reporting.log(f"logit cache: complete, {todo:,} rows stored in {time.perf_counter() - start:.1f} s")
     return stored
 
 
 def check_cache_files(
-    recipe: Source, *, overrides: Overrides = None, seeds: int = 1, say: Say = print, trust: bool = False
+    recipe: Source, *, overrides: Overrides = None, seeds: int = 1, log: Log = print, trust: bool = False
 ) -> None:
     """Compare every stored row with its checksum, and some with what the teacher says now.
 
@@ -88,7 +88,7 @@ def check_cache_files(
         recipe: As for :func:`build_cache`.
         overrides: As for :func:`build_cache`.
         seeds: As for :func:`build_cache`.
-        say: Told what was found, in a line for each cache.
+        log: Told what was found, in a line for each cache.
         trust: As for :func:`build_cache`.
 
     Raises:
@@ -96,53 +96,53 @@ def check_cache_files(
         RunError: If rows were damaged, or differ from the teacher.
     """
     wanted = _cached_recipe(recipe, overrides, trust=trust)
-    for one, folder, data in _existing(wanted, seeds, say):
-        cache = _opened(one, data, Reporting(say))
+    for one, folder, data in _existing(wanted, seeds, log):
+        cache = _opened(one, data, Reporting(log))
         damaged = cache.store.verify()
         with cache.fabric.autocast():
             found = compare(cache.store, cache.teacher, cache.replay, tolerance=cache.tolerance)
         said = f"{found.rows} rows asked again, largest difference {found.difference:.3g}"
-        say(f"signal cache: {cache.store}, {damaged} damaged; {said}, up to {found.allowed:.3g} passes")
+        log(f"logit cache: {cache.store}, {damaged} damaged; {said}, up to {found.allowed:.3g} passes")
         if damaged:
-            raise RunError(f"signal cache {folder}: {damaged} stored rows were damaged and will be made again")
+            raise RunError(f"logit cache {folder}: {damaged} stored rows were damaged and will be made again")
         if not found.same:
-            raise RunError(f"signal cache {folder}: differs from its teacher; delete it with `limbeck cache clear`")
+            raise RunError(f"logit cache {folder}: differs from its teacher; delete it with `limbeck cache clear`")
 
 
-def describe_caches(recipe: Source | None, *, overrides: Overrides = None, seeds: int = 1, say: Say = print) -> None:
+def describe_caches(recipe: Source | None, *, overrides: Overrides = None, seeds: int = 1, log: Log = print) -> None:
     """Describe the caches of a recipe, or all there are.
 
     Args:
         recipe: As for :func:`build_cache`; None for all caches in the default folder.
         overrides: As for :func:`build_cache`.
         seeds: As for :func:`build_cache`.
-        say: Told about each, in a line.
+        log: Told about each, in a line.
 
     Raises:
         UserError: If anything given cannot be used.
     """
-    for folder in _folders(recipe, overrides, seeds, say):
-        say(_line(folder))
+    for folder in _folders(recipe, overrides, seeds, log):
+        log(_line(folder))
 
 
-def clear_caches(recipe: Source | None, *, overrides: Overrides = None, seeds: int = 1, say: Say = print) -> None:
+def clear_caches(recipe: Source | None, *, overrides: Overrides = None, seeds: int = 1, log: Log = print) -> None:
     """Delete the caches of a recipe, or all there are.
 
     Args:
         recipe: As for :func:`build_cache`; None for all caches in the default folder.
         overrides: As for :func:`build_cache`.
         seeds: As for :func:`build_cache`.
-        say: Told about each, in a line.
+        log: Told about each, in a line.
 
     Raises:
         UserError: If anything given cannot be used.
         RunError: If another process is filling a cache just now.
     """
-    for folder in _folders(recipe, overrides, seeds, say):
+    for folder in _folders(recipe, overrides, seeds, log):
         line = _line(folder)
         with holding(folder):
             shutil.rmtree(folder)
-        say(f"deleted: {line}")
+        log(f"deleted: {line}")
 
 
 def _cached_recipe(recipe: Source, overrides: Overrides, *, trust: bool = False) -> Recipe:
@@ -162,38 +162,38 @@ def _by_seed(recipe: Recipe, seeds: int) -> list[Recipe]:
 
 
 def _opened(recipe: Recipe, data: Data, reporting: Reporting) -> RunCache:
-    teacher = make_teacher(recipe, data, reporting).teacher
+    teacher = build_teacher(recipe, data, reporting).teacher
     assert teacher is not None
-    return RunCache.open(recipe, data, teacher, reporting.say)
+    return RunCache.open(recipe, data, teacher, reporting.log)
 
 
-def _existing(recipe: Recipe, seeds: int, say: Say) -> Iterator[tuple[Recipe, Path, Data]]:
+def _existing(recipe: Recipe, seeds: int, log: Log) -> Iterator[tuple[Recipe, Path, Data]]:
     """Yield a recipe's caches that are there, and say what those would be that are not."""
     data = load_data(recipe.data)
     for one in _by_seed(recipe, seeds):
         # Without training a teacher only to find that it has no cache.
-        teacher = make_teacher(one, data, Reporting()).teacher if is_trained(one, data) else None
-        signals = expected_signals(one, data, teacher)
-        folder = signals_folder(one) / signals.key
+        teacher = build_teacher(one, data, Reporting()).teacher if is_trained(one, data) else None
+        spec = expected_spec(one, data, teacher)
+        folder = logits_folder(one) / spec.key
         if teacher is not None and folder.is_dir():
             yield one, folder, data
         else:
-            say(f"signal cache: not there yet, would be {signals.estimate}")
+            log(f"logit cache: not there yet, would be {spec.estimate}")
 
 
-def _folders(recipe: Source | None, overrides: Overrides, seeds: int, say: Say) -> Iterator[Path]:
+def _folders(recipe: Source | None, overrides: Overrides, seeds: int, log: Log) -> Iterator[Path]:
     """Yield the caches of a recipe, or all there are, and say so where there are none."""
     if recipe is not None:
         # Nothing that it names is imported, so that no trust is needed.
         wanted = _cached_recipe(recipe, overrides, trust=True)
         check_imports_nothing(wanted, "cache info and clear")
-        yield from (folder for _, folder, _ in _existing(wanted, seeds, say))
+        yield from (folder for _, folder, _ in _existing(wanted, seeds, log))
         return
-    parent = cache_folder() / "signals"
+    parent = cache_folder() / "logits"
     folders = sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
     yield from folders
     if not folders:
-        say(f"no signal caches in {parent}")
+        log(f"no logit caches in {parent}")
 
 
 def _line(folder: Path) -> str:

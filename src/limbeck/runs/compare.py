@@ -10,13 +10,13 @@ import torch
 from limbeck import methods
 from limbeck.build.measured_teacher import MeasuredTeacher, measure_teacher
 from limbeck.build.networks import load_data
-from limbeck.build.teachers import Made, Reporting, make_teacher
+from limbeck.build.teachers import BuiltTeacher, Reporting, build_teacher
 from limbeck.data import Data
 from limbeck.errors import UserError
 from limbeck.files import write_atomically
 from limbeck.randomness.seeding import generators_kept
 from limbeck.recipes.loading import load_recipe
-from limbeck.recipes.schema import CompareSettings, MethodSettings, Recipe, unlabelled
+from limbeck.recipes.schema import CompareSettings, MethodSettings, Recipe, without_label
 from limbeck.report.plot import save_comparison_plot
 from limbeck.report.table import MethodResult, TeacherResult, comparison_rows, to_csv, to_markdown
 from limbeck.runs.attempts import Planned, Tick, run_all
@@ -123,11 +123,11 @@ def _complete(
     tick: Tick | None,
 ) -> Comparison:
     for line in data.description:
-        reporting.say(line)
+        reporting.log(line)
     teachers = {plan.recipe.source(): plan.recipe for plan in plans}
-    made = {source: make_teacher(of, data, reporting) for source, of in teachers.items()}
+    made = {source: build_teacher(of, data, reporting) for source, of in teachers.items()}
     measured = {
-        source: measure_teacher(of, data, made[source].teacher, reporting.say, test=True)
+        source: measure_teacher(of, data, made[source].teacher, reporting.log, test=True)
         for source, of in teachers.items()
     }
     failed = run_all(plans, jobs, made, data, reporting, tick)
@@ -183,7 +183,7 @@ def _collect(
     recipe: Recipe,
     folder: Path,
     plans: Sequence[Planned],
-    made: Mapping[Any, Made],
+    made: Mapping[Any, BuiltTeacher],
     measured: Mapping[Any, MeasuredTeacher | None],
     data: Data,
     failed: Mapping[str, str],
@@ -239,7 +239,9 @@ def _title(recipe: Recipe, data: Data) -> str:
     return f"{recipe.student.name} on {data.name}, {len(data.train):,} training images, {epochs} epochs"
 
 
-def _notes(made: Mapping[Any, Made], measured: Mapping[Any, MeasuredTeacher | None], data: Data) -> tuple[str, ...]:
+def _notes(
+    made: Mapping[Any, BuiltTeacher], measured: Mapping[Any, MeasuredTeacher | None], data: Data
+) -> tuple[str, ...]:
     figures = f"figures of the last epoch on all {len(data.test):,} test images, which nothing was chosen on"
     teachers = [one for one in measured.values() if one]
     # A teacher about which nothing is known but its name has that in its figures' line.
@@ -252,7 +254,7 @@ def _own_settings(recipe: Recipe) -> list[str]:
     """Tell the settings of each method that are not its defaults."""
     told = []
     for name in recipe.compare.methods:
-        chosen, usual = _method(recipe, name).create().settings, methods.create(unlabelled(name)).settings
+        chosen, usual = _method(recipe, name).create().settings, methods.create(without_label(name)).settings
         own = [f"{key} {value}" for one in chosen for key, value in chosen[one].items() if value != usual[one][key]]
         told += [f"{name}: {', '.join(own)}"] if own else []
     return told

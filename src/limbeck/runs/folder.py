@@ -138,7 +138,7 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser()
         self.checkpoint = self.path / "checkpoints" / "last"
-        self.scout_checkpoint = self.path / "checkpoints" / "scout"
+        self.proxy_checkpoint = self.path / "checkpoints" / "proxy"
         self.lock = self.path / LOCK
 
     @property
@@ -184,7 +184,7 @@ class RunFolder:
         made = self._make()
         try:
             with locked(self.lock, str(self.path)) as former:
-                for folder in (self.path, self.checkpoint, self.scout_checkpoint):
+                for folder in (self.path, self.checkpoint, self.proxy_checkpoint):
                     remove_leftovers(folder)
                 try:
                     yield former

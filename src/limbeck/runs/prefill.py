@@ -1,4 +1,4 @@
-"""Fill the signal caches of a comparison ahead of its runs, so that no two of them ask the teacher the same."""
+"""Fill the logit caches of a comparison ahead of its runs, so that no two of them ask the teacher the same."""
 
 import time
 from collections import defaultdict
@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from limbeck.build.caching import RunCache, Say, is_cached, signals_folder
+from limbeck.build.caching import Log, RunCache, is_cached, logits_folder
 from limbeck.build.networks import load_data
-from limbeck.build.teachers import Made, Reporting, make_teacher
-from limbeck.cache import SignalStore, ask, building, missing, require_room
+from limbeck.build.teachers import BuiltTeacher, Reporting, build_teacher
+from limbeck.cache import LogitStore, building, missing, require_room, store_logits
 from limbeck.data import Data
 from limbeck.errors import RunError
 from limbeck.recipes.loading import load_recipe
@@ -58,7 +58,7 @@ def shared_caches(recipes: Sequence[Recipe]) -> list[Shared]:
     ]
 
 
-def fill_ahead(shared: Shared, made: Mapping[Any, Made], data: Data, say: Say, workers: Workers | None) -> None:
+def prefill(shared: Shared, made: Mapping[Any, BuiltTeacher], data: Data, log: Log, workers: Workers | None) -> None:
     """Store every row that the runs of a cache will read, and no other.
 
     The work is shared by as many processes as run at a time, so that on a CPU a row is computed by as many threads as
@@ -69,7 +69,7 @@ def fill_ahead(shared: Shared, made: Mapping[Any, Made], data: Data, say: Say, w
         shared: The cache and who reads it.
         made: The teachers, by source.
         data: The data.
-        say: Told what happens, in lines.
+        log: Told what happens, in lines.
         workers: Processes to share the work; None for this one alone.
 
     Raises:
@@ -79,32 +79,32 @@ def fill_ahead(shared: Shared, made: Mapping[Any, Made], data: Data, say: Say, w
     recipe = shared.recipe
     teacher = made[recipe.source()].teacher
     assert teacher is not None
-    cache = RunCache.open(recipe, data, teacher, say)
+    cache = RunCache.open(recipe, data, teacher, log)
     needed = cache.needed(shared.seeds)
     todo = len(missing(cache.store, needed))
-    say(f"signal cache: {cache.store}; {todo:,} more rows for {shared.readers} runs")
-    require_room(signals_folder(recipe), cache.store.signals, todo, limit_gb=recipe.teacher.cache_limit_gb)
+    log(f"logit cache: {cache.store}; {todo:,} more rows for {shared.readers} runs")
+    require_room(logits_folder(recipe), cache.store.spec, todo, limit_gb=recipe.teacher.cache_limit_gb)
     start = time.perf_counter()
-    with _alone(cache.store, say) as alone:
+    with _alone(cache.store, log) as alone:
         if alone and todo:
-            _share(shared, cache, workers, say)
+            _share(shared, cache, workers, log)
             stored = todo - len(missing(cache.store, needed))
-            say(f"signal cache: {stored:,} rows stored in {time.perf_counter() - start:.1f} s")
+            log(f"logit cache: {stored:,} rows stored in {time.perf_counter() - start:.1f} s")
 
 
 @contextmanager
-def _alone(store: SignalStore, say: Say) -> Iterator[bool]:
+def _alone(store: LogitStore, log: Log) -> Iterator[bool]:
     with ExitStack() as stack:
         try:
             stack.enter_context(building(store))
         except RunError as error:
-            say(str(error))
+            log(str(error))
             yield False
             return
         yield True
 
 
-def _share(shared: Shared, cache: RunCache, workers: Workers | None, say: Say) -> None:
+def _share(shared: Shared, cache: RunCache, workers: Workers | None, log: Log) -> None:
     if workers is None:
         _fill(cache, shared.seeds, 0, 1)
         return
@@ -113,22 +113,22 @@ def _share(shared: Shared, cache: RunCache, workers: Workers | None, say: Say) -
     for finished in workers.finished(_fill_elsewhere, tasks):
         for result in finished.values():
             if isinstance(result, WorkerDiedError):
-                say(f"signal cache: {result}; the runs store what is missing")
+                log(f"logit cache: {result}; the runs store what is missing")
 
 
 def _fill(cache: RunCache, seeds: Sequence[int], part: int, parts: int) -> None:
     # Parts of what is needed, which all processes agree on, not of what is missing, which changes under their hands.
     needed = cache.needed(seeds).nonzero()[:, 0].tensor_split(parts)[part]
-    flags = torch.zeros(cache.store.signals.slots, dtype=torch.bool)
+    flags = torch.zeros(cache.store.spec.slots, dtype=torch.bool)
     flags[needed] = True
     slots = missing(cache.store, flags)
-    ask(cache.store, cache.teacher, cache.replay, slots, precision=cache.fabric.autocast)
+    store_logits(cache.store, cache.teacher, cache.replay, slots, precision=cache.fabric.autocast)
 
 
 def _fill_elsewhere(values: dict[str, Any], seeds: Sequence[int], part: int, parts: int) -> None:
     # The process that plans the comparison has checked what its recipe names.
     recipe = load_recipe(values, trust=True)
     data = load_data(recipe.data)
-    teacher = make_teacher(recipe, data, Reporting()).teacher
+    teacher = build_teacher(recipe, data, Reporting()).teacher
     assert teacher is not None
     _fill(RunCache.open(recipe, data, teacher, lambda _: None), seeds, part, parts)

@@ -86,7 +86,7 @@ def decide_start(folder: RunFolder, recipe: Recipe, *, resume: bool, overwrite: 
     if not folder.begun or overwrite:
         folder.check_no_foreign_files()
     if not folder.begun:
-        # A scout of the same run, if nothing else, may be there to go on with.
+        # A proxy of the same run, if nothing else, may be there to go on with.
         return Start(clear=not (resume and _is_same(folder, recipe)))
     if overwrite:
         return Start(clear=True, notes=("replaces the run that was in this folder",))
@@ -228,14 +228,14 @@ def _shown(value: Any) -> str:
     return "nothing" if value is None else shortened(value, _SHOWN, quoted=False)
 
 
-def usable_checkpoint(folder: Path, say: Callable[[str], None]) -> bool:
+def usable_checkpoint(folder: Path, log: Callable[[str], None]) -> bool:
     """Return whether there is a checkpoint to go on with; a damaged one is reported and deleted.
 
     For trainings that are continued without a request, such as a teacher's; without a usable one they begin again.
 
     Args:
         folder: The checkpoint's folder.
-        say: Receives the line about a damaged one.
+        log: Receives the line about a damaged one.
 
     Example:
         >>> usable_checkpoint(Path("nowhere"), print)
@@ -244,9 +244,9 @@ def usable_checkpoint(folder: Path, say: Callable[[str], None]) -> bool:
     if not has_checkpoint(folder):
         return False
     try:
-        load_checkpoint(folder, say=say)
+        load_checkpoint(folder, log=log)
     except UserError as error:
-        say(f"{error}; the training begins again")
+        log(f"{error}; the training begins again")
         shutil.rmtree(folder)
         return False
     return True

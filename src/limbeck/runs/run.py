@@ -16,7 +16,7 @@ from limbeck.build.caching import check_cache, with_cache
 from limbeck.build.features import check_features, feature_arguments
 from limbeck.build.measured_teacher import MeasuredTeacher, measure_teacher
 from limbeck.build.networks import (
-    Feed,
+    Loaders,
     check_network,
     check_trains,
     describe,
@@ -24,8 +24,8 @@ from limbeck.build.networks import (
     parameter_count,
     student_network,
 )
-from limbeck.build.selection import chooser
-from limbeck.build.teachers import Reporting, check_teacher, make_teacher, teacher_precisions
+from limbeck.build.selection import selection_callback
+from limbeck.build.teachers import Reporting, build_teacher, check_teacher, teacher_precisions
 from limbeck.data import Data
 from limbeck.distiller import Distiller
 from limbeck.errors import RunError, UserError
@@ -38,9 +38,9 @@ from limbeck.runs.resuming import Start, check_same, decide_start
 from limbeck.runs.signals import terminates_as_interrupt
 from limbeck.training import (
     Engine,
+    EpochMeter,
     Position,
     Progress,
-    Tally,
     build_optimizer,
     decide,
     in_words,
@@ -78,7 +78,7 @@ def run(
     reporting: Reporting | None = None,
     trust: bool = False,
 ) -> Run:
-    """Distil one student as a recipe says; this is what ``limbeck run`` calls.
+    """Distill one student as a recipe says; this is what ``limbeck run`` calls.
 
     A run is a function of recipe and seed: the same machine gives the same numbers, and a run that was stopped and
     resumed gives those of one that never stopped. The random generators of Python, NumPy and torch are afterwards as
@@ -119,7 +119,7 @@ def run(
     with terminates_as_interrupt(), generators_kept():
         if resume and folder.finished and check_same(folder, recipe).training.epochs == recipe.training.epochs:
             complete = _complete(folder, recipe)
-            reporting.say(f"{folder.path}: is complete already")
+            reporting.log(f"{folder.path}: is complete already")
             return complete
         with folder.held() as former:
             start = decide_start(folder, recipe, resume=resume, overwrite=overwrite)
@@ -134,7 +134,7 @@ def _train(recipe: Recipe, folder: RunFolder, start: Start, reporting: Reporting
     try:
         return session.complete(start)
     except UserError:
-        # Some mistakes show only when a teacher is made or a scout is trained: they leave nothing behind either.
+        # Some mistakes show only when a teacher is made or a proxy is trained: they leave nothing behind either.
         folder.abandon()
         raise
     except (RunError, KeyboardInterrupt) as error:
@@ -178,7 +178,7 @@ def check_run(recipe: Recipe, data: Data) -> dict[str, nn.Module]:
     check_network(student, data, role=role)
     check_trains(student, data, role=role)
     check_storable(student, role)
-    Feed(data, recipe.data, recipe.training, make_fabric(recipe.training), recipe.seed).train()
+    Loaders(data, recipe.data, recipe.training, make_fabric(recipe.training), recipe.seed).train()
     build_optimizer(student.parameters(), recipe.training.optimizer)
     teachers = check_teacher(recipe, data)
     check_features(recipe, student, data)
@@ -208,13 +208,13 @@ class _Session:
         networks: Mapping[str, nn.Module],
         reporting: Reporting,
     ) -> None:
-        self.recipe, self.folder, self.data, self.heard = recipe, folder, data, reporting
+        self.recipe, self.folder, self.data, self.reporting = recipe, folder, data, reporting
         self.about_student: list[str] = []
         self.student = student_network(recipe, data, self.about_student.append)
         self.training = decide(recipe.training, self.student, data.shape)
         self.fabric = make_fabric(self.training)
-        self.feed = Feed(data, recipe.data, self.training, self.fabric, recipe.seed)
-        self.views = self.feed.train()
+        self.loaders = Loaders(data, recipe.data, self.training, self.fabric, recipe.seed)
+        self.views = self.loaders.train()
         self.measured_teacher: MeasuredTeacher | None = None
         self.provenance = provenance(recipe, data, networks)
 
@@ -230,12 +230,12 @@ class _Session:
         self.folder.write_predictions(engine.measured["test"].predictions)
         summary = self._summary(engine, time.perf_counter() - began)
         self.folder.write_summary(summary)
-        self.say(f"test accuracy {summary['test.accuracy']:.2%} after epoch {summary['epoch']} ({self.folder.path})")
+        self.log(f"test accuracy {summary['test.accuracy']:.2%} after epoch {summary['epoch']} ({self.folder.path})")
         return Run(self.folder.path, summary, student)
 
     def _open(self, start: Start) -> None:
         warnings = _check_provenance(self.folder, self.provenance) if start.resume else []
-        # A scout that is there to go on with is of no use with other data or code.
+        # A proxy that is there to go on with is of no use with other data or code.
         if start.clear or not (start.resume or self.folder.read_provenance() == self.provenance):
             self.folder.clear()
         self.folder.open(self.recipe)
@@ -244,11 +244,11 @@ class _Session:
         elif start.extends is not None:
             self.folder.note_extension(start.extends, self.provenance)
         for line in (*start.notes, *warnings, self._headline(), *self.data.description, *self.about_student):
-            self.say(line)
+            self.log(line)
 
-    def say(self, line: str) -> None:
+    def log(self, line: str) -> None:
         self.folder.log(line)
-        self.heard.say(line)
+        self.reporting.log(line)
 
     def _headline(self) -> str:
         training, device = self.training, self.fabric.device.type
@@ -264,9 +264,9 @@ class _Session:
 
     def _distiller(self) -> Distiller:
         recipe = self.recipe
-        made = make_teacher(recipe, self.data, Reporting(self.say, self.heard.progress))
-        self.measured_teacher = measure_teacher(recipe, self.data, made.teacher, self.say)
-        teacher = with_cache(recipe, self.data, made.teacher, self.say)
+        made = build_teacher(recipe, self.data, Reporting(self.log, self.reporting.progress))
+        self.measured_teacher = measure_teacher(recipe, self.data, made.teacher, self.log)
+        teacher = with_cache(recipe, self.data, made.teacher, self.log)
         seed_everything(recipe.seed)
         distiller = Distiller(
             self.student,
@@ -286,19 +286,21 @@ class _Session:
         distiller = self._distiller()
         before_epoch = None
         if distiller.method.selection is not None:
-            before_epoch = chooser(self.recipe, distiller, self.feed, self.say, self.folder.scout_checkpoint)
+            before_epoch = selection_callback(
+                self.recipe, distiller, self.loaders, self.log, self.folder.proxy_checkpoint
+            )
         return Engine(
             distiller,
             self.views,
             self.training,
             fabric=self.fabric,
-            splits=self.feed.measured(),
+            splits=self.loaders.measured(),
             num_classes=len(self.data.classes),
             checkpoint=self.folder.checkpoint,
-            progress=_Logged(self.folder, self.heard.progress),
+            progress=_Logged(self.folder, self.reporting.progress),
             before_epoch=before_epoch,
             after_epoch=self.folder.write_metrics,
-            say=self.say,
+            log=self.log,
         )
 
     def _summary(self, engine: Engine, seconds: float) -> dict[str, Any]:
@@ -330,9 +332,9 @@ class _Logged:
     def __init__(self, folder: RunFolder, progress: Progress | None) -> None:
         self.folder, self.progress = folder, progress
 
-    def step(self, position: Position, tally: Tally) -> None:
+    def step(self, position: Position, meter: EpochMeter) -> None:
         if self.progress:
-            self.progress.step(position, tally)
+            self.progress.step(position, meter)
 
     def epoch(self, row: dict[str, float], epochs: int) -> None:
         self.folder.log(epoch_line(row, epochs))

@@ -33,7 +33,7 @@ class Selection:
         refresh_every: Epochs between two scorings; ``None`` scores once, before training.
         holdout: The share of the TRAINING set that influence is measured on, in ``(0, 1)``.
         damping: Of :func:`limbeck.selection.head_influence`; ``None`` for plain gradient steps.
-        scout_epochs: Epochs of plain training that a copy of the student gets before a run scores it.
+        proxy_epochs: Epochs of plain training that a copy of the student gets before a run scores it.
         divide_by: What the sum over the selected rows is divided by: ``"all"`` rows of the batch, so that a selection
             lowers the teacher's total weight, or the ``"selected"`` ones, so that it only moves that weight to them.
         shuffled: Whether the weights that the scorer gives are permuted over the rows (of a class, if ``per_class``):
@@ -55,7 +55,7 @@ class Selection:
     refresh_every: int | None = None
     holdout: float = 0.1
     damping: float | None = None
-    scout_epochs: int = 2
+    proxy_epochs: int = 2
     divide_by: DivideBy = "all"
     shuffled: bool = False
 
@@ -72,8 +72,8 @@ class Selection:
             raise UserError(f"selection.holdout: got {self.holdout}, expected a number above 0 and below 1")
         if self.damping is not None and not self.damping > 0:
             raise UserError(f"selection.damping: got {self.damping}, expected a number above 0, or None")
-        if self.scout_epochs < 1:
-            raise UserError(f"selection.scout_epochs: got {self.scout_epochs}, expected at least 1")
+        if self.proxy_epochs < 1:
+            raise UserError(f"selection.proxy_epochs: got {self.proxy_epochs}, expected at least 1")
 
     @property
     def label(self) -> str:
@@ -87,7 +87,7 @@ class Selection:
 
     @property
     def needs_student(self) -> bool:
-        """Whether the score is a student's view, so that a run trains a scout first."""
+        """Whether the score is a student's view, so that a run trains a proxy first."""
         return self.scorer in ("influence", "el2n")
 
     def batch_mask(

@@ -40,14 +40,14 @@ class Teacher(nn.Module, ABC):
         """Return (N, C) logits for a batch; see :meth:`logits`."""
         return self.logits(inputs, labels, indices, epoch)
 
-    def plain(self, inputs: Tensor, labels: Tensor, indices: Tensor, epoch: int = 0) -> Tensor:
+    def unaugmented(self, inputs: Tensor, labels: Tensor, indices: Tensor, epoch: int = 0) -> Tensor:
         """Return (N, C) logits for samples of the training set as they are, without augmentation.
 
         A teacher that remembers the training's views must tell these from them; any other need not.
         """
         return self.logits(inputs, labels, indices, epoch)
 
-    def undecided(self) -> str | None:
+    def why_not_recordable(self) -> str | None:
         """Say what this teacher has yet to decide on the host before its next answers; None if nothing.
 
         Only answers that take no such decision can be recorded as part of a CUDA graph. It is asked after the first

@@ -84,12 +84,12 @@ class EnsembleTeacher(Teacher):
 
     def logits(self, inputs: Tensor, labels: Tensor, indices: Tensor | None = None, epoch: int = 0) -> Tensor:
         """Ask all teachers and return their average, (N, C) in fp32."""
-        said = torch.stack(_alike([teacher(inputs, labels, indices, epoch) for teacher in self.teachers]))
+        logits = torch.stack(_alike([teacher(inputs, labels, indices, epoch) for teacher in self.teachers]))
         if self.average == "logits":
-            return said.mean(dim=0)
-        log_p = F.log_softmax(said, dim=2)
+            return logits.mean(dim=0)
+        log_p = F.log_softmax(logits, dim=2)
         if self.average == "probabilities":
-            return log_p.logsumexp(dim=0) - math.log(len(said))
+            return log_p.logsumexp(dim=0) - math.log(len(logits))
         return (log_p + _confidence(log_p, labels).log()[:, :, None]).logsumexp(dim=0)
 
 

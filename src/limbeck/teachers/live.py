@@ -1,4 +1,4 @@
-"""A network as the teacher, frozen, with the input normalisation and resolution that it was trained with."""
+"""A network as the teacher, frozen, with the input normalization and resolution that it was trained with."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -20,7 +20,7 @@ _WHOLE_ROWS, _FEWEST_ROWS = 4, 16
 
 
 class InputAdapter(nn.Module):
-    """Turn inputs normalised for the student into inputs as the teacher was trained with, in float32.
+    """Turn inputs normalized for the student into inputs as the teacher was trained with, in float32.
 
     Args:
         mean: The student's mean of each channel, of pixels in [0, 1].
@@ -47,11 +47,11 @@ class InputAdapter(nn.Module):
         super().__init__()
         if not len(mean) == len(std) == len(teacher_mean) == len(teacher_std):
             raise UserError(
-                f"teacher normalisation: got {len(teacher_mean)} means and {len(teacher_std)} deviations, "
+                f"teacher normalization: got {len(teacher_mean)} means and {len(teacher_std)} deviations, "
                 f"expected {len(mean)} of each, one a channel"
             )
         if min(teacher_std) <= 0:
-            raise UserError(f"teacher normalisation: got std {list(teacher_std)}, expected numbers above 0")
+            raise UserError(f"teacher normalization: got std {list(teacher_std)}, expected numbers above 0")
         ratio = [own / theirs for own, theirs in zip(std, teacher_std, strict=True)]
         shift = [(own - theirs) / s for own, theirs, s in zip(mean, teacher_mean, teacher_std, strict=True)]
         self.register_buffer("ratio", torch.tensor(ratio).view(1, -1, 1, 1), persistent=False)

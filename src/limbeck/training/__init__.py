@@ -3,20 +3,20 @@
 from limbeck.training.device import decide, in_words, make_fabric, resolve_device, resolve_precision, uses_channels_last
 from limbeck.training.engine import Engine
 from limbeck.training.evaluate import Measured, measure
-from limbeck.training.meter import Tally
+from limbeck.training.meter import EpochMeter
 from limbeck.training.optimizers import build_optimizer, build_schedule
 from limbeck.training.progress import Position, Progress, Silent
 from limbeck.training.settings import OptimizerSettings, ScheduleSettings, TrainingSettings
 
 __all__ = [
     "Engine",
+    "EpochMeter",
     "Measured",
     "OptimizerSettings",
     "Position",
     "Progress",
     "ScheduleSettings",
     "Silent",
-    "Tally",
     "TrainingSettings",
     "build_optimizer",
     "build_schedule",

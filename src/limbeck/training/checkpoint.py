@@ -67,14 +67,14 @@ def has_checkpoint(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (_NEWEST, _PREVIOUS))
 
 
-def load_checkpoint(folder: Path, *, say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+def load_checkpoint(folder: Path, *, log: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
     """Read the newest checkpoint to the CPU, or the one before it if that is damaged; no code of a file is run.
 
     The checkpoint that was read is the newest from then on: a damaged one is replaced by the one before it.
 
     Args:
         folder: Its folder.
-        say: Given a line that names a damaged checkpoint, if there is one.
+        log: Given a line that names a damaged checkpoint, if there is one.
 
     Raises:
         UserError: If there is none, or none can be read.
@@ -96,7 +96,7 @@ def load_checkpoint(folder: Path, *, say: Callable[[str], None] = lambda _: None
             state = _read(previous)
         except UserError as older:
             raise UserError(f"{error}; {older}") from None
-        say(f"{error}; going on from the checkpoint before it")
+        log(f"{error}; going on from the checkpoint before it")
         previous.replace(newest)
         return state
 

@@ -24,13 +24,13 @@ from limbeck.training.compiling import compile_network
 from limbeck.training.device import resolve_precision
 from limbeck.training.evaluate import Measured, measure
 from limbeck.training.graphs import CudaRecorder, GraphedSteps, why_not_graphed
-from limbeck.training.meter import Tally
+from limbeck.training.meter import EpochMeter
 from limbeck.training.mixed import end_step
 from limbeck.training.optimizers import build_optimizer, build_schedule
 from limbeck.training.progress import Position, Progress, Silent
 from limbeck.training.settings import OptimizerSettings, TrainingSettings
 
-Row = dict[str, float]
+EpochRecord = dict[str, float]
 # LW-KD's discriminator has an Adam of its own; its rate and momentum are ours.
 _ADVERSARY_OPTIMIZER = OptimizerSettings(name="adam", lr=1e-3, betas=(0.5, 0.999))
 # In how many batches a teacher is searched for logits that are not finite, once the loss is not: a fault of weights or
@@ -52,7 +52,7 @@ class Engine:
         progress: Told of every step and epoch.
         before_epoch: Called with every epoch's number (from 0) before it begins, such as to make a selection.
         after_epoch: Called with the record so far after every epoch.
-        say: Told in one line what the settings ask for and cannot be had, such as a CUDA graph on a CPU.
+        log: Told in one line what the settings ask for and cannot be had, such as a CUDA graph on a CPU.
 
     Attributes:
         record: One row an epoch: learning rate, means over the training batches, and what the splits gave.
@@ -74,16 +74,16 @@ class Engine:
         checkpoint: Path | None = None,
         progress: Progress | None = None,
         before_epoch: Callable[[int], None] | None = None,
-        after_epoch: Callable[[list[Row]], None] | None = None,
-        say: Callable[[str], None] = lambda _: None,
+        after_epoch: Callable[[list[EpochRecord]], None] | None = None,
+        log: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.distiller, self.views, self.settings, self.fabric = distiller, views, settings, fabric
         self.splits, self.num_classes, self.checkpoint = splits, num_classes, checkpoint
         self.progress: Progress = progress or Silent()
-        self.before_epoch, self.after_epoch, self._say = before_epoch, after_epoch, say
-        self._said: set[str] = set()
+        self.before_epoch, self.after_epoch, self._log = before_epoch, after_epoch, log
+        self._logged: set[str] = set()
         self._stepped = True
-        self.record: list[Row] = []
+        self.record: list[EpochRecord] = []
         self.measured: dict[str, Measured] = {}
         self._set_up()
 
@@ -111,10 +111,10 @@ class Engine:
         settings, steps = self.settings, len(self.views)
         return build_schedule(self._raw[0], settings.schedule, epochs=settings.epochs, steps=steps, done=done)
 
-    def _say_once(self, line: str) -> None:
-        if line not in self._said:
-            self._said.add(line)
-            self._say(line)
+    def _log_once(self, line: str) -> None:
+        if line not in self._logged:
+            self._logged.add(line)
+            self._log(line)
 
     def _make_recorder(self) -> CudaRecorder | None:
         if not self.settings.cuda_graph:
@@ -123,18 +123,18 @@ class Engine:
         why = why_not_graphed(self.settings, device, resolve_precision(self.settings.precision, device))
         if why is None:
             return CudaRecorder()
-        self._say_once(f"training.cuda_graph: steps are not recorded: {why}")
+        self._log_once(f"training.cuda_graph: steps are not recorded: {why}")
         return None
 
     def _compile(self) -> None:
         why: str | None = f"method {self.distiller.method.name!r} reads the student's features as it goes"
-        if self.distiller.featuring is None:
+        if self.distiller.feature_pairs is None:
             device = self.fabric.device
             with torch.random.fork_rng([device] if device.type == "cuda" else []):
                 example = next(iter(self.views.epoch(0))).inputs
                 why = compile_network(self.distiller.student, example, self.fabric.autocast())
         if why is not None:
-            self._say_once(f"training.compile: the student is not compiled: {why}")
+            self._log_once(f"training.compile: the student is not compiled: {why}")
 
     @property
     def network(self) -> nn.Module:
@@ -142,7 +142,7 @@ class Engine:
         averaged: nn.Module = self.distiller.student if self.ema is None else self.ema.module
         return averaged
 
-    def fit(self, *, resume: bool = False) -> list[Row]:
+    def fit(self, *, resume: bool = False) -> list[EpochRecord]:
         """Train to the last epoch and return the record.
 
         Args:
@@ -156,7 +156,7 @@ class Engine:
         with kept_workers(self.views, *self.splits.values()):
             return self._fit(resume=resume)
 
-    def _fit(self, *, resume: bool) -> list[Row]:
+    def _fit(self, *, resume: bool) -> list[EpochRecord]:
         if resume:
             self._restore()
         for epoch in range(len(self.record), self.settings.epochs):
@@ -178,17 +178,21 @@ class Engine:
     def _due(self, epoch: int, every: int) -> bool:
         return (epoch + 1) % every == 0 or epoch + 1 == self.settings.epochs
 
-    def _epoch(self, epoch: int) -> Row:
+    def _epoch(self, epoch: int) -> EpochRecord:
         start, rate = time.perf_counter(), self.schedule.get_last_lr()[0]
-        tally = self.train_epoch(epoch)
-        means = tally.means()
+        meter = self.train_epoch(epoch)
+        means = meter.means()
         seconds = time.perf_counter() - start
         if not all(-float("inf") < value < float("inf") for value in means.values()):
             raise RunError(f"epoch {epoch + 1}: {self._why_not_finite(epoch, means['loss'])}")
-        row: Row = {"epoch": epoch + 1, "lr": float(rate), **{f"train.{name}": value for name, value in means.items()}}
-        if self.distiller.listeners is not None:
-            row["selected"] = float(self.distiller.listeners.float().mean())
-        row["images_per_second"] = tally.samples / seconds
+        row: EpochRecord = {
+            "epoch": epoch + 1,
+            "lr": float(rate),
+            **{f"train.{name}": value for name, value in means.items()},
+        }
+        if self.distiller.selected is not None:
+            row["selected"] = float(self.distiller.selected.float().mean())
+        row["images_per_second"] = meter.samples / seconds
         if self._due(epoch, self.settings.evaluate_every):
             row.update(self._measure())
         return row
@@ -206,18 +210,18 @@ class Engine:
                 return f"the teacher's logits: {rows}; check its weights, its normalization and teacher.precision"
         return f"the loss is {loss}; try a lower learning rate or clip_norm"
 
-    def train_epoch(self, epoch: int) -> Tally:
+    def train_epoch(self, epoch: int) -> EpochMeter:
         """Go once through the views of ``epoch`` and return its sums; nothing is measured or recorded."""
         self.module.train()
         hold_frozen_norms(self.distiller.student)
-        tally, steps = Tally(), len(self.views)
-        with self._stepper(epoch, tally) as do_step:
+        meter, steps = EpochMeter(), len(self.views)
+        with self._stepper(epoch, meter) as do_step:
             for step, batch in enumerate(self.views.epoch(epoch), start=1):
                 do_step(batch)
                 if self._stepped:
                     self._follow_step()
-                self.progress.step(Position(epoch, self.settings.epochs, step, steps), tally)
-        return tally
+                self.progress.step(Position(epoch, self.settings.epochs, step, steps), meter)
+        return meter
 
     def _follow_step(self) -> None:
         self.schedule.step()
@@ -225,23 +229,23 @@ class Engine:
             self.ema.update_parameters(self.distiller.student)
 
     @contextmanager
-    def _stepper(self, epoch: int, tally: Tally) -> Iterator[Callable[[Batch], None]]:
+    def _stepper(self, epoch: int, meter: EpochMeter) -> Iterator[Callable[[Batch], None]]:
         def update(batch: Batch) -> None:
-            self._update(batch, epoch, tally)
+            self._update(batch, epoch, meter)
 
         if self._recorder is None:
             yield update
             return
-        steps = GraphedSteps(update, self._raw, tally, self._recorder, ready=self._why_not_yet, say=self._say_once)
+        steps = GraphedSteps(update, self._raw, meter, self._recorder, ready=self._why_not_yet, log=self._log_once)
         with self._recorder.stream():
             yield steps
         if steps.failed:
             self._recorder = None
 
     def _why_not_yet(self) -> str | None:
-        return None if self.distiller.teacher is None else self.distiller.teacher.undecided()
+        return None if self.distiller.teacher is None else self.distiller.teacher.why_not_recordable()
 
-    def _update(self, batch: Batch, epoch: int, tally: Tally) -> None:
+    def _update(self, batch: Batch, epoch: int, meter: EpochMeter) -> None:
         """Do on the device what a step does there."""
         out = self.module(batch.inputs, batch.labels, batch.indices, epoch)
         for optimizer in self.optimizers:
@@ -254,9 +258,9 @@ class Engine:
         for optimizer in self.optimizers:
             optimizer.step()
         self._stepped = end_step(self.fabric)
-        tally.add(out, batch.labels)
+        meter.add(out, batch.labels)
 
-    def _measure(self) -> Row:
+    def _measure(self) -> EpochRecord:
         for name, views in self.splits.items():
             batches = views.epoch(0) if isinstance(views, Views) else views
             # A measurement is no reason to compile again, for its mode and its batches.
@@ -282,7 +286,7 @@ class Engine:
 
     def _restore(self) -> None:
         assert self.checkpoint is not None
-        state = load_checkpoint(self.checkpoint, say=self._say)
+        state = load_checkpoint(self.checkpoint, log=self._log)
         if len(state["record"]) > self.settings.epochs:
             got = f"{self.checkpoint}: holds {len(state['record'])} epochs"
             raise UserError(f"{got}, expected at most the {self.settings.epochs} of training.epochs")
@@ -295,4 +299,4 @@ class Engine:
             self.ema.load_state_dict(state["ema"])
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         set_generator_states(state["generators"])
-        self._say(f"going on after epoch {len(self.record)} of {self.settings.epochs}")
+        self._log(f"going on after epoch {len(self.record)} of {self.settings.epochs}")

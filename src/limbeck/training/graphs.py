@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from limbeck.data import Batch
-from limbeck.training.meter import Tally
+from limbeck.training.meter import EpochMeter
 from limbeck.training.settings import TrainingSettings
 
 # Optimizers create their state, and libraries choose their algorithms, in the first steps.
@@ -122,10 +122,10 @@ class GraphedSteps:
     Args:
         update: Does a step on the device; what it does on the host happens once, when it is recorded.
         optimizers: Those that ``update`` steps; their learning rates may change between steps.
-        tally: The epoch's sums, which ``update`` adds to.
+        meter: The epoch's sums, which ``update`` adds to.
         recorder: Records steps.
         ready: Tells whether the next step can be recorded, or why not.
-        say: Told, in one line, if a step cannot be recorded; the epoch then goes on without.
+        log: Told, in one line, if a step cannot be recorded; the epoch then goes on without.
 
     Attributes:
         failed: Whether recording was tried and went wrong; it may not be tried again then, because the allocator that
@@ -136,15 +136,15 @@ class GraphedSteps:
         self,
         update: Callable[[Batch], None],
         optimizers: Sequence[torch.optim.Optimizer],
-        tally: Tally,
+        meter: EpochMeter,
         recorder: Recorder,
         *,
         ready: Callable[[], str | None],
-        say: Callable[[str], None],
+        log: Callable[[str], None],
     ) -> None:
-        self._update, self._tally, self._recorder = update, tally, recorder
+        self._update, self._tally, self._recorder = update, meter, recorder
         self._groups = [group for optimizer in optimizers for group in optimizer.param_groups]
-        self._ready, self._say = ready, say
+        self._ready, self._log = ready, log
         self._done, self._plain, self.failed = 0, False, False
         self._replay: Callable[[], None] | None = None
 
@@ -177,7 +177,7 @@ class GraphedSteps:
 
     def _give_up(self, why: str) -> None:
         self._plain = True
-        self._say(f"training.cuda_graph: steps are not recorded: {why}")
+        self._log(f"training.cuda_graph: steps are not recorded: {why}")
 
     def _again(self, batch: Batch) -> None:
         assert self._replay is not None

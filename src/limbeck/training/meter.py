@@ -6,14 +6,14 @@ from torch import Tensor
 from limbeck.distiller import Output
 
 
-class Tally:
+class EpochMeter:
     """Add up loss, parts and correct answers of an epoch's batches.
 
     Example:
-        >>> tally = Tally()
+        >>> meter = EpochMeter()
         >>> out = Output(torch.tensor(2.0), {"ce": torch.tensor(2.0)}, torch.eye(3))
-        >>> tally.add(out, torch.tensor([0, 1, 0]))
-        >>> {name: round(value, 3) for name, value in tally.means().items()}
+        >>> meter.add(out, torch.tensor([0, 1, 0]))
+        >>> {name: round(value, 3) for name, value in meter.means().items()}
         {'loss': 2.0, 'ce': 2.0, 'accuracy': 0.667}
     """
 

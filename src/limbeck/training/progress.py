@@ -2,7 +2,7 @@
 
 from typing import NamedTuple, Protocol
 
-from limbeck.training.meter import Tally
+from limbeck.training.meter import EpochMeter
 
 
 class Position(NamedTuple):
@@ -38,7 +38,7 @@ class Position(NamedTuple):
 class Progress(Protocol):
     """Told of every step and every epoch; :class:`Silent` shows what to implement."""
 
-    def step(self, position: Position, tally: Tally) -> None:
+    def step(self, position: Position, meter: EpochMeter) -> None:
         """After a batch, with the sums of its epoch so far."""
 
     def epoch(self, row: dict[str, float], epochs: int) -> None:
@@ -49,10 +49,10 @@ class Silent:
     """Tell nothing.
 
     Example:
-        >>> Silent().step(Position(0, 1, 1, 10), Tally())
+        >>> Silent().step(Position(0, 1, 1, 10), EpochMeter())
     """
 
-    def step(self, position: Position, tally: Tally) -> None:
+    def step(self, position: Position, meter: EpochMeter) -> None:
         """Tell nothing."""
 
     def epoch(self, row: dict[str, float], epochs: int) -> None:

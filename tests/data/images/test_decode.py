@@ -54,10 +54,10 @@ def test_exif_orientation_is_applied(tmp_path, ending, orientation):
     assert np.abs(found.astype(int) - expected).max() <= (16 if ending == "jpg" else 0)
 
 
-def test_orientation_of_sixteen_bit_grey(tmp_path):
+def test_orientation_of_sixteen_bit_gray(tmp_path):
     pixels = np.arange(6, dtype=np.uint16).reshape(2, 3) * 257
     path = save(tmp_path / "a.png", pixels, exif=exif(6))
-    assert pixels_of(path, "grey")[..., 0].tolist() == [[3, 0], [4, 1], [5, 2]]
+    assert pixels_of(path, "gray")[..., 0].tolist() == [[3, 0], [4, 1], [5, 2]]
 
 
 @pytest.mark.parametrize(
@@ -74,18 +74,18 @@ def test_broken_exif_is_no_reason_to_lose_the_image(tmp_path, content):
 def test_inspection_gives_the_upright_size_and_the_color(tmp_path):
     upright = save(tmp_path / "a.jpg", picture(), exif=exif(1))
     sideways = save(tmp_path / "b.jpg", picture(), exif=exif(6))
-    grey = save(tmp_path / "c.webp", picture()[..., 0], lossless=True)
+    gray = save(tmp_path / "c.webp", picture()[..., 0], lossless=True)
     wide = save(tmp_path / "d.png", np.zeros((4, 6), np.uint16))
     assert inspect_all([upright, sideways]) == [Inspected(20, 12, False), Inspected(12, 20, False)]
     assert inspect_all([wide]) == [Inspected(6, 4, True)]
-    assert inspect_all([grey])[0].shorter == 12
+    assert inspect_all([gray])[0].shorter == 12
 
 
 RED_OVER_HIDDEN_BLACK = np.array([[[255, 0, 0, 255], [0, 0, 0, 0], [0, 0, 0, 128]]], np.uint8)
 
 
 @pytest.mark.parametrize(
-    ("color", "expected"), [("rgb", [[255, 0, 0], [255] * 3, [127] * 3]), ("grey", [[76], [255], [127]])]
+    ("color", "expected"), [("rgb", [[255, 0, 0], [255] * 3, [127] * 3]), ("gray", [[76], [255], [127]])]
 )
 @pytest.mark.parametrize("ending", ["png", "tif", "webp"])
 def test_transparent_pixels_lie_on_white(tmp_path, color, expected, ending):
@@ -97,11 +97,11 @@ def test_transparent_pixels_lie_on_white(tmp_path, color, expected, ending):
     assert pixels_of(path, color)[0].tolist() == expected
 
 
-def test_transparency_of_grey_images(tmp_path):
+def test_transparency_of_gray_images(tmp_path):
     pixels = np.array([[[10, 255], [10, 0]]], np.uint8)
     path = save(tmp_path / "a.png", pixels)
     assert Image.open(path).mode == "LA"
-    assert pixels_of(path, "grey")[0].tolist() == [[10], [255]]
+    assert pixels_of(path, "gray")[0].tolist() == [[10], [255]]
     assert inspect_all([path]) == [Inspected(2, 1, True)]
 
 
@@ -164,7 +164,7 @@ def test_pixels_of_other_kinds_are_refused_before_a_run(tmp_path, pixels):
     path = save(tmp_path / "a.tif", pixels)
     assert inspect_all([path]) == [f"pixels of mode {Image.open(path).mode}, expected 8 or 16 bits"]
     with pytest.raises(UserError, match=f"{path} cannot be read as an image: pixels of mode"):
-        decode(path, "grey")
+        decode(path, "gray")
 
 
 def test_cmyk(tmp_path):

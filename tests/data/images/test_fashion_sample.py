@@ -26,14 +26,14 @@ def test_its_pixels_have_the_statistics_of_the_whole():
     assert values.std().item() == pytest.approx(0.3530, abs=0.003)
 
 
-def test_size_time_and_licence():
+def test_size_time_and_license():
     start = time.perf_counter()
     load("fashion_mnist_sample")
     assert time.perf_counter() - start < 1
     assert len((SAMPLES / "fashion_mnist_sample.xz").read_bytes()) < 6_000_000
-    licence = (SAMPLES / "fashion_mnist_sample.LICENSE").read_text("utf-8")
-    assert "The MIT License (MIT) Copyright © 2017 Zalando SE, https://tech.zalando.com" in licence
-    assert "Permission is hereby granted, free of charge" in licence
+    license = (SAMPLES / "fashion_mnist_sample.LICENSE").read_text("utf-8")
+    assert "The MIT License (MIT) Copyright © 2017 Zalando SE, https://tech.zalando.com" in license
+    assert "Permission is hereby granted, free of charge" in license
 
 
 @pytest.mark.shared

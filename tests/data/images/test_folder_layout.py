@@ -19,7 +19,7 @@ def folder(root):
         ),
         ("test", ["test", "Testing", "TestSet", "seg_test", "test_images", "test-data"]),
         ("validation", ["val", "Valid", "VALIDATION", "dev", "val_set", "ValidationSet"]),
-        ("unlabeled", ["seg_pred", "unlabeled", "unlabelled"]),
+        ("unlabeled", ["seg_pred", "unlabeled", "unlabeled"]),
         (None, ["cat", "trainer", "testimony", "valley", "train station", "test_cat", "set", "images", "1", "devil"]),
     ],
 )

@@ -53,7 +53,7 @@ def test_crops_are_numbered_as_those_of_images_in_memory(data):
         assert varied[i].equal(tvf.horizontal_flip(view) if flip else view)
 
 
-def test_grey_and_memory_format(tmp_path):
+def test_gray_and_memory_format(tmp_path):
     data = load("image_folder", root=write_classes(tmp_path, mode="L"), size=12)
     inputs = next(views(data, channels_last=True).epoch(0)).inputs
     assert inputs.shape == (4, 1, 12, 12)

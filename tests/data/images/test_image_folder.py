@@ -149,21 +149,21 @@ def test_file_names_that_are_not_utf8_are_read(tmp_path):
     assert data.description[-1] == "skipped 1 file: 1 unreadable (cat/g?.png: is no image)"
 
 
-def test_colour(tmp_path):
+def test_color(tmp_path):
     write_classes(tmp_path, mode="L")
     data = folder(tmp_path)
     assert (data.shape, data.mean, data.std) == ((1, 16, 16), (0.449,), (0.226,))
     assert folder(tmp_path, color="rgb").shape[0] == 3
     write_image(tmp_path / "cat" / "0.png")
     assert folder(tmp_path).shape[0] == 3
-    assert folder(tmp_path, color="grey").shape[0] == 1
+    assert folder(tmp_path, color="gray").shape[0] == 1
 
 
 def test_fingerprint_changes_with_the_settings(tmp_path):
     write_classes(tmp_path, each=10)
     loads = [
         folder(tmp_path),
-        folder(tmp_path, color="grey"),
+        folder(tmp_path, color="gray"),
         folder(tmp_path, seed=1),
         folder(tmp_path, train_limit=9),
     ]

@@ -19,7 +19,7 @@ def test_select_keeps_the_given_order():
 
 
 def test_select_of_a_folder_set_keeps_its_settings():
-    split = FolderSet(Path("r"), (Path("r/a"), Path("r/b")), torch.tensor([0, 1]), "grey", 9)
+    split = FolderSet(Path("r"), (Path("r/a"), Path("r/b")), torch.tensor([0, 1]), "gray", 9)
     chosen = split.select(torch.tensor([1]))
     assert (chosen.paths, chosen.labels.tolist(), chosen.shape, len(chosen)) == ((Path("r/b"),), [1], (1, 9, 9), 1)
 
@@ -72,7 +72,7 @@ def test_fingerprint_of_files_sees_names_contents_and_settings_but_neither_place
 
     first = make("here")
     assert make("there") == make("there", changed=2) == first
-    others = [make("x", "b.png"), make("x", content=b"123"), make("x", color="grey"), make("x", size=9)]
+    others = [make("x", "b.png"), make("x", content=b"123"), make("x", color="gray"), make("x", size=9)]
     assert len({first, make("x", label=1), make("x", content=b"13"), *others}) == 7
 
 

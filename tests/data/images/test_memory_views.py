@@ -4,7 +4,7 @@ from torchvision.transforms.v2 import functional as tvf
 
 from limbeck.data import Augment, ImageSet, Views
 from limbeck.data.images.memory import cut_on_cpu, cut_on_device, resident
-from limbeck.data.images.normalize import normaliser
+from limbeck.data.images.normalize import normalizer
 from limbeck.errors import UserError
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
@@ -12,7 +12,7 @@ SPLIT = ImageSet(
     torch.randint(0, 256, (37, 3, 9, 11), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)),
     torch.arange(37) % 5,
 )
-GREY = ImageSet(SPLIT.images[:, :1].contiguous(), SPLIT.labels)
+GRAY = ImageSet(SPLIT.images[:, :1].contiguous(), SPLIT.labels)
 AUGMENT = Augment(crop=2, flip=True)
 
 
@@ -39,7 +39,7 @@ def reference(split, epoch, seed):
     return torch.stack(made)
 
 
-@pytest.mark.parametrize("split", [SPLIT, GREY], ids=["rgb", "grey"])
+@pytest.mark.parametrize("split", [SPLIT, GRAY], ids=["rgb", "gray"])
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_views_are_those_of_torchvision(split, channels_last):
     got, labels, indices = by_index(
@@ -83,11 +83,11 @@ def test_the_global_generators_are_left_alone():
     assert torch.get_rng_state().equal(state)
 
 
-@pytest.mark.parametrize("split", [SPLIT, GREY], ids=["rgb", "grey"])
+@pytest.mark.parametrize("split", [SPLIT, GRAY], ids=["rgb", "gray"])
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_both_ways_of_cutting_agree(split, channels_last):
     shape = split.shape
-    images = resident(split, normaliser(shape, MEAN[: shape[0]], STD[: shape[0]]), AUGMENT, channels_last=channels_last)
+    images = resident(split, normalizer(shape, MEAN[: shape[0]], STD[: shape[0]]), AUGMENT, channels_last=channels_last)
     rows = torch.arange(37).flip(0)
     place = AUGMENT.place(AUGMENT.draw(rows, seed=1, epoch=1))
     arguments = (images.windows, rows, place)
@@ -96,7 +96,7 @@ def test_both_ways_of_cutting_agree(split, channels_last):
     )
 
 
-@pytest.mark.parametrize("split", [SPLIT, GREY], ids=["rgb", "grey"])
+@pytest.mark.parametrize("split", [SPLIT, GRAY], ids=["rgb", "gray"])
 def test_memory_format_and_types(split):
     last, first = (next(views(split, augment=AUGMENT, channels_last=c).epoch(0)) for c in (True, False))
     channels, _, width = split.shape

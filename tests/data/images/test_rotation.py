@@ -94,7 +94,7 @@ def test_a_view_is_cropped_and_flipped_then_rotated():
     assert torch.allclose(by_index(views(seed=3).epoch(5)), expected, atol=5e-3)
 
 
-def test_normalisation_comes_last():
+def test_normalization_comes_last():
     plain, mean, std = by_index(views().epoch(0)), [0.5, 0.4, 0.3], [0.2, 0.3, 0.4]
     got = by_index(views(mean=mean, std=std).epoch(0))
     assert torch.allclose(got, tvf.normalize(plain / 255, mean, std), atol=1e-5)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from limbeck.data.images.files import Bytes, find_folder, labelled, missing, read_bytes
+from limbeck.data.images.files import Bytes, find_folder, labeled, missing, read_bytes
 from limbeck.data.images.pickled import read_pickle
 from limbeck.data.images.splits import ImageSet, Splits
 from limbeck.errors import UserError
@@ -119,7 +119,7 @@ def _read_file(path: Path, layout: Layout, classes: int) -> ImageSet:
     if pixels.ndim != 2 or pixels.shape[1] != _PIXELS:
         raise UserError(f"data.root: 'data' of {path} has the shape {pixels.shape}, expected (N, {_PIXELS})")
     labels = _entry(values, layout.labels, path, _is_integers)
-    return labelled(_to_images(pixels), labels, classes, path)
+    return labeled(_to_images(pixels), labels, classes, path)
 
 
 def _read_records(path: Path, label: int, header: int, classes: int) -> ImageSet:
@@ -127,7 +127,7 @@ def _read_records(path: Path, label: int, header: int, classes: int) -> ImageSet
     if len(content) == 0 or len(content) % record:
         raise UserError(f"data.root: {path} has {len(content)} bytes, expected a multiple of {record}; it is truncated")
     records = content.reshape(-1, record)
-    return labelled(_to_images(records[:, header:]), records[:, label], classes, path)
+    return labeled(_to_images(records[:, header:]), records[:, label], classes, path)
 
 
 def _to_images(pixels: Bytes) -> Bytes:

@@ -33,7 +33,7 @@ class Data:
         ('Ankle boot', 100, 5000, (1, 28, 28))
         >>> print(data.description[0])
         data: fashion_mnist_sample, 10 classes (T-shirt/top, Trouser, Pullover, ...),
-            100 training and 5,000 test images, 28x28 grey
+            100 training and 5,000 test images, 28x28 gray
     """
 
     name: str
@@ -63,6 +63,6 @@ class Data:
         return (
             f"data: {self.name}, {len(self.classes)} classes ({names}{more}), {len(self.train):,} training"
             f"{',' + held_out if held_out else ''} and {len(self.test):,} test images,"
-            f" {width}x{height} {'rgb' if channels == 3 else 'grey'}",
+            f" {width}x{height} {'rgb' if channels == 3 else 'gray'}",
             *self.notes,
         )

@@ -18,7 +18,7 @@ from limbeck.errors import UserError
 
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "F")
-_GREY_MODES = ("1", "L", "LA", "La", *_WIDE_MODES)
+_GRAY_MODES = ("1", "L", "LA", "La", *_WIDE_MODES)
 _ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 _BACKGROUND = "white"
 _SIDEWAYS = 5  # EXIF orientations from here on exchange width and height
@@ -31,7 +31,7 @@ def decode(path: Path, color: Color) -> Tensor:
 
     Args:
         path: The file, in any format that Pillow reads; of several images in it, the first.
-        color: ``"rgb"`` for 3 channels, ``"grey"`` for 1.
+        color: ``"rgb"`` for 3 channels, ``"gray"`` for 1.
 
     Returns:
         The pixels, uint8 (C, H, W).
@@ -43,7 +43,7 @@ def decode(path: Path, color: Color) -> Tensor:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp(), "image.png")
         >>> Image.new("RGB", (4, 2), "red").save(path)
-        >>> decode(path, "rgb").shape, decode(path, "grey").unique()
+        >>> decode(path, "rgb").shape, decode(path, "gray").unique()
         (torch.Size([3, 2, 4]), tensor([76], dtype=torch.uint8))
     """
     try:
@@ -114,7 +114,7 @@ class Inspected(NamedTuple):
     Attributes:
         width: Width in pixels, upright; that of a PNG as it is stored.
         height: Height in pixels.
-        grey: Whether it is stored without color.
+        gray: Whether it is stored without color.
 
     Example:
         >>> Inspected(30, 20, False).shorter
@@ -123,7 +123,7 @@ class Inspected(NamedTuple):
 
     width: int
     height: int
-    grey: bool
+    gray: bool
 
     @property
     def shorter(self) -> int:
@@ -163,7 +163,7 @@ def _inspect(path: Path) -> Inspected | str:
                 width, height = height, width
     except _DAMAGE as error:
         return _reason(error)
-    return Inspected(width, height, mode in _GREY_MODES)
+    return Inspected(width, height, mode in _GRAY_MODES)
 
 
 def _is_sideways(image: Image.Image) -> bool:

@@ -60,7 +60,7 @@ class FileLoader:
     Example:
         >>> from pathlib import Path
         >>> from limbeck.data.schedule import Schedule
-        >>> split = FolderSet(Path("."), (Path("lost.png"),), torch.tensor([0]), "grey", 8)
+        >>> split = FolderSet(Path("."), (Path("lost.png"),), torch.tensor([0]), "gray", 8)
         >>> next(FileLoader(split, Augment()).epoch(Schedule(1, batch_size=1).plan(0)))
         UserError('data.root: lost.png cannot be read as an image: No such file or directory')
     """

@@ -93,7 +93,7 @@ def read_bytes(path: Path) -> Bytes:
     return np.frombuffer(content, np.uint8)
 
 
-def labelled(images: Bytes, labels: npt.ArrayLike, classes: int, path: Path) -> ImageSet:
+def labeled(images: Bytes, labels: npt.ArrayLike, classes: int, path: Path) -> ImageSet:
     """Join the images (N, C, H, W) and the labels (N,) of a file to a split.
 
     Args:
@@ -106,7 +106,7 @@ def labelled(images: Bytes, labels: npt.ArrayLike, classes: int, path: Path) -> 
         UserError: If a label is no class number, or there is not one for each image.
 
     Example:
-        >>> labelled(np.zeros((1, 1, 2, 2), np.uint8), [7], 5, Path("train.bin"))
+        >>> labeled(np.zeros((1, 1, 2, 2), np.uint8), [7], 5, Path("train.bin"))
         Traceback (most recent call last):
         limbeck.errors.UserError: data.root: train.bin holds the label 7 (sample 0), expected 0 to 4
     """

@@ -34,7 +34,7 @@ def read_image_folder(
     root: Path,
     *,
     size: int | None = None,
-    color: Literal["auto", "rgb", "grey"] = "auto",
+    color: Literal["auto", "rgb", "gray"] = "auto",
     test_share: float = 0.2,
     seed: int = 0,
 ) -> Splits:
@@ -42,8 +42,8 @@ def read_image_folder(
 
     There are two layouts. ``root/train/CLASS/*`` with ``root/test`` or ``root/val`` beside it, in any usual spelling
     (see :func:`limbeck.data.images.folder_layout.find_layout`): where there are both, ``val`` is the validation
-    split, else it is the test split. Or plain ``root/CLASS/*``, from which ``test_share`` is cut off as the test split, seeded and
-    per class. Classes are sorted by name; images may lie deeper than the class's folder and have any
+    split, else it is the test split. Or ``root/CLASS/*`` alone, from which ``test_share`` is cut off as the test
+    split, seeded and per class. Classes are sorted by name; images may lie deeper than the class's folder and have any
     size. Files that are no images or broken are skipped and counted by reason in the notes of what is returned.
 
     Args:
@@ -51,7 +51,7 @@ def read_image_folder(
         size: Height and width in pixels of what the student sees; None for the median of the shorter sides of the
             images (of the training split where there is one; of two in the middle the smaller), at most 224, so that
             images of one size up to 224 keep it.
-        color: ``"rgb"``, ``"grey"``, or ``"auto"`` for what the first images of the training split are.
+        color: ``"rgb"``, ``"gray"``, or ``"auto"`` for what the first images of the training split are.
         test_share: How much of the plain layout is the test split, in (0, 1).
         seed: The seed of that cut.
 
@@ -93,7 +93,7 @@ def default_size(looks: tuple[Inspected, ...]) -> int:
 
 
 def _read_divided(
-    root: Path, layout: Layout, skipped: Skipped, size: int | None, color: Literal["auto", "rgb", "grey"]
+    root: Path, layout: Layout, skipped: Skipped, size: int | None, color: Literal["auto", "rgb", "gray"]
 ) -> Splits:
     folders = [folder for folder in (layout.train, layout.test, layout.validation) if folder]
     found = [_read_classes(folder, skipped) for folder in folders]
@@ -163,11 +163,11 @@ def _check_classes(folder: Path, folders: list[Path]) -> None:
             raise UserError(f"data.root: {folder} has the class folder {path.name!a}, expected a name in UTF-8")
 
 
-def _resolve(color: Literal["auto", "rgb", "grey"], found: _Found) -> Color:
+def _resolve(color: Literal["auto", "rgb", "gray"], found: _Found) -> Color:
     if color != "auto":
         return color
     looks = found.looks[:: max(1, len(found.looks) // _LOOKED_AT)][:_LOOKED_AT]
-    return "grey" if all(look.grey for look in looks) else "rgb"
+    return "gray" if all(look.gray for look in looks) else "rgb"
 
 
 def _to_set(root: Path, found: _Found, color: Color, size: int) -> FolderSet:

@@ -9,7 +9,7 @@ import torch
 
 from limbeck.data.images.augment import Augment
 from limbeck.data.images.file_loader import FileLoader, check_workers
-from limbeck.data.images.normalize import Normaliser
+from limbeck.data.images.normalize import Normalizer
 from limbeck.data.images.splits import Batch, FolderSet
 from limbeck.data.schedule import EpochPlan
 from limbeck.errors import UserError
@@ -21,7 +21,7 @@ class FileImages:
 
     Args:
         split: The split.
-        normalise: The normalisation, on the device of the training.
+        normalize: The normalization, on the device of the training.
         augment: How the images are varied.
         workers: How many processes decode; 0 for this one.
         channels_last: Whether the views are in that memory format.
@@ -31,14 +31,14 @@ class FileImages:
 
     Example:
         >>> from pathlib import Path
-        >>> from limbeck.data.images.normalize import normaliser
-        >>> split = FolderSet(Path("."), (Path("cat.png"),), torch.tensor([0]), "grey", 8)
-        >>> FileImages(split, normaliser((1, 8, 8), [0], [1]), Augment()).order_device
+        >>> from limbeck.data.images.normalize import normalizer
+        >>> split = FolderSet(Path("."), (Path("cat.png"),), torch.tensor([0]), "gray", 8)
+        >>> FileImages(split, normalizer((1, 8, 8), [0], [1]), Augment()).order_device
         device(type='cpu')
     """
 
     split: FolderSet
-    normalise: Normaliser
+    normalize: Normalizer
     augment: Augment
     workers: int = 0
     channels_last: bool = False
@@ -49,7 +49,7 @@ class FileImages:
     @cached_property
     def loader(self) -> FileLoader:
         """What decodes the files; its workers can be kept between epochs."""
-        pin_memory = self.normalise.scale.device.type == "cuda"
+        pin_memory = self.normalize.scale.device.type == "cuda"
         return FileLoader(self.split, self.augment, workers=self.workers, pin_memory=pin_memory)
 
     @property
@@ -65,15 +65,15 @@ class FileImages:
 
         Example:
             >>> from pathlib import Path
-            >>> from limbeck.data.images.normalize import normaliser
+            >>> from limbeck.data.images.normalize import normalizer
             >>> from limbeck.data.schedule import Schedule
-            >>> split = FolderSet(Path("."), (Path("lost.png"),), torch.tensor([0]), "grey", 8)
-            >>> images = FileImages(split, normaliser((1, 8, 8), [0], [1]), Augment())
+            >>> split = FolderSet(Path("."), (Path("lost.png"),), torch.tensor([0]), "gray", 8)
+            >>> images = FileImages(split, normalizer((1, 8, 8), [0], [1]), Augment())
             >>> next(images.batches(Schedule(1, batch_size=1).plan(0)))
             Traceback (most recent call last):
             limbeck.errors.UserError: data.root: lost.png cannot be read as an image: ...
         """
-        device = self.normalise.scale.device
+        device = self.normalize.scale.device
         rows = [plan.order[start:end] for start, end in pairwise(plan.bounds)]
         memory = torch.channels_last if self.channels_last else torch.contiguous_format
         for part, images in zip(rows, self.loader.epoch(plan), strict=True):
@@ -81,4 +81,4 @@ class FileImages:
                 raise images
             pixels = images.to(device, non_blocking=True).contiguous(memory_format=memory)
             labels, indices = (t.to(device, non_blocking=True) for t in (self.split.labels[part], part))
-            yield Batch(self.normalise(pixels), labels, indices)
+            yield Batch(self.normalize(pixels), labels, indices)

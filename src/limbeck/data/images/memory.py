@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.data.images.augment import Augment, Placement
-from limbeck.data.images.normalize import Normaliser
+from limbeck.data.images.normalize import Normalizer
 from limbeck.data.images.rotation import rotate
 from limbeck.data.images.splits import Batch, ImageSet
 from limbeck.data.schedule import EpochPlan
@@ -23,20 +23,20 @@ class ResidentImages:
         windows: Every window that a crop can cut out, as a view of the padded pixels that copies nothing: uint8
             (N, 2 * crop + 1, 2 * crop + 1, C, H, W), or (..., H, W, C) for channels_last.
         labels: Class numbers, int64 (N,), on the same device.
-        normalise: The normalisation, on the same device.
+        normalize: The normalization, on the same device.
         augment: How the images are varied.
         channels_last: Whether the views are in that memory format.
 
     Example:
-        >>> from limbeck.data.images.normalize import normaliser
+        >>> from limbeck.data.images.normalize import normalizer
         >>> split = ImageSet(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]))
-        >>> resident(split, normaliser((3, 8, 8), [0] * 3, [1] * 3), Augment(crop=1)).windows.shape
+        >>> resident(split, normalizer((3, 8, 8), [0] * 3, [1] * 3), Augment(crop=1)).windows.shape
         torch.Size([2, 3, 3, 3, 8, 8])
     """
 
     windows: Tensor
     labels: Tensor
-    normalise: Normaliser
+    normalize: Normalizer
     augment: Augment
     channels_last: bool
 
@@ -49,10 +49,10 @@ class ResidentImages:
         """Yield the batches of one epoch.
 
         Example:
-            >>> from limbeck.data.images.normalize import normaliser
+            >>> from limbeck.data.images.normalize import normalizer
             >>> from limbeck.data.schedule import Schedule
             >>> split = ImageSet(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.arange(3))
-            >>> images = resident(split, normaliser((1, 8, 8), [0], [1]), Augment())
+            >>> images = resident(split, normalizer((1, 8, 8), [0], [1]), Augment())
             >>> [batch.labels.tolist() for batch in images.batches(Schedule(3, batch_size=2).plan(0))]
             [[0, 1], [2]]
         """
@@ -64,7 +64,7 @@ class ResidentImages:
             rows = plan.order[start:end]
             views = self.cut(rows, Placement(*(values[start:end] for values in places)))
             pixels = views if angles is None else rotate(views, angles[start:end])
-            yield Batch(self.normalise(pixels), labels[start:end], rows)
+            yield Batch(self.normalize(pixels), labels[start:end], rows)
 
     def cut(self, rows: Tensor, place: Placement) -> Tensor:
         """Cut one view out of each image.
@@ -77,9 +77,9 @@ class ResidentImages:
             The views, uint8 (B, C, H, W), in the memory format of the model.
 
         Example:
-            >>> from limbeck.data.images.normalize import normaliser
+            >>> from limbeck.data.images.normalize import normalizer
             >>> split = ImageSet(torch.arange(4, dtype=torch.uint8).view(1, 1, 2, 2), torch.tensor([0]))
-            >>> images = resident(split, normaliser((1, 2, 2), [0], [1]), Augment(crop=1, flip=True))
+            >>> images = resident(split, normalizer((1, 2, 2), [0], [1]), Augment(crop=1, flip=True))
             >>> zero = torch.tensor([0])
             >>> images.cut(zero, Placement(zero, zero, torch.tensor([True])))
             tensor([[[[0, 0], [0, 0]]]], dtype=torch.uint8)
@@ -92,27 +92,27 @@ class ResidentImages:
 
 
 def resident(
-    split: ImageSet, normalise: Normaliser, augment: Augment, *, channels_last: bool = False
+    split: ImageSet, normalize: Normalizer, augment: Augment, *, channels_last: bool = False
 ) -> ResidentImages:
-    """Pad a split and move it to the device of its normalisation.
+    """Pad a split and move it to the device of its normalization.
 
     Args:
         split: The split.
-        normalise: The normalisation.
+        normalize: The normalization.
         augment: How the images are varied.
         channels_last: Whether the views shall be in that memory format.
 
     Example:
-        >>> from limbeck.data.images.normalize import normaliser
+        >>> from limbeck.data.images.normalize import normalizer
         >>> split = ImageSet(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]))
-        >>> resident(split, normaliser((3, 8, 8), [0] * 3, [1] * 3), Augment(), channels_last=True).windows.shape
+        >>> resident(split, normalizer((3, 8, 8), [0] * 3, [1] * 3), Augment(), channels_last=True).windows.shape
         torch.Size([2, 1, 1, 8, 8, 3])
     """
-    device = normalise.scale.device
+    device = normalize.scale.device
     images = split.images.to(device)
     images = (images.permute(0, 2, 3, 1) if channels_last else images).contiguous()
     windows = _windows(images, augment.crop, rows=1 if channels_last else 2)
-    return ResidentImages(windows, split.labels.to(device), normalise, augment, channels_last)
+    return ResidentImages(windows, split.labels.to(device), normalize, augment, channels_last)
 
 
 def cut_on_device(windows: Tensor, rows: Tensor, place: Placement, *, channels_last: bool) -> Tensor:

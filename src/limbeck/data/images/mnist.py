@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from limbeck.data.images.files import Bytes, labelled, missing, read_bytes
+from limbeck.data.images.files import Bytes, labeled, missing, read_bytes
 from limbeck.data.images.splits import ImageSet, Splits
 from limbeck.errors import UserError
 
@@ -93,7 +93,7 @@ def _read(root: Path, folder: str, classes: tuple[str, ...], hint: str) -> Split
 def _read_split(places: tuple[Path, ...], prefix: str, classes: int, hint: str) -> ImageSet:
     images = read_idx(_find(places, f"{prefix}-images-idx3-ubyte", hint), 3)
     path = _find(places, f"{prefix}-labels-idx1-ubyte", hint)
-    return labelled(images[:, None], read_idx(path, 1), classes, path)
+    return labeled(images[:, None], read_idx(path, 1), classes, path)
 
 
 def _find(places: tuple[Path, ...], file: str, hint: str) -> Path:

@@ -10,7 +10,7 @@ from limbeck.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)
-class Normaliser:
+class Normalizer:
     """Turns uint8 pixels to ``(pixels / 255 - mean) / std`` by one multiplication and one addition.
 
     Args:
@@ -18,8 +18,8 @@ class Normaliser:
         shift: ``-mean / std``, float32 (1, C, H, W).
 
     Example:
-        >>> normalise = normaliser((1, 1, 2), [0.5], [0.5])
-        >>> normalise(torch.tensor([[[[0, 255]]]], dtype=torch.uint8))
+        >>> normalize = normalizer((1, 1, 2), [0.5], [0.5])
+        >>> normalize(torch.tensor([[[[0, 255]]]], dtype=torch.uint8))
         tensor([[[[-1.,  1.]]]])
     """
 
@@ -36,15 +36,15 @@ class Normaliser:
         return pixels.float().mul_(self.scale).add_(self.shift)
 
 
-def normaliser(
+def normalizer(
     shape: tuple[int, int, int],
     mean: Sequence[float],
     std: Sequence[float],
     *,
     device: torch.device | str = "cpu",
     channels_last: bool = False,
-) -> Normaliser:
-    """Prepare the normalisation of images of one shape.
+) -> Normalizer:
+    """Prepare the normalization of images of one shape.
 
     Args:
         shape: Channels, height and width in pixels.
@@ -57,7 +57,7 @@ def normaliser(
         UserError: If there is not one mean and one positive std for each channel.
 
     Example:
-        >>> normaliser((3, 8, 8), [0.5], [0.5])
+        >>> normalizer((3, 8, 8), [0.5], [0.5])
         Traceback (most recent call last):
         limbeck.errors.UserError: data.mean: got 1 values, expected 3, one for each channel
     """
@@ -70,4 +70,4 @@ def normaliser(
     # As large as an image: broadcasting over the innermost dimension of channels_last is six times slower.
     memory = torch.channels_last if channels_last else torch.contiguous_format
     full = ((1 / (255 * s)).float().expand(1, *shape), (-m / s).float().expand(1, *shape))
-    return Normaliser(*(values.contiguous(memory_format=memory).to(device) for values in full))
+    return Normalizer(*(values.contiguous(memory_format=memory).to(device) for values in full))

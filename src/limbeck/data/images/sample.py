@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from limbeck.data.images.files import Bytes, labelled
+from limbeck.data.images.files import Bytes, labeled
 from limbeck.data.images.mnist import FASHION
 from limbeck.data.images.splits import ImageSet, Splits
 
@@ -41,12 +41,12 @@ def unpack(content: bytes) -> tuple[ImageSet, ImageSet]:
     cut, total = (len(FASHION) * n for n in (TRAIN_PER_CLASS, TRAIN_PER_CLASS + TEST_PER_CLASS))
     labels, images = values[:total], values[total:].reshape(total, 1, SIDE, SIDE)
     path = Path(FILE)
-    train = labelled(images[:cut], labels[:cut], len(FASHION), path)
-    return train, labelled(images[cut:], labels[cut:], len(FASHION), path)
+    train = labeled(images[:cut], labels[:cut], len(FASHION), path)
+    return train, labeled(images[cut:], labels[cut:], len(FASHION), path)
 
 
 def read_sample() -> Splits:
-    """Read the embedded 10,000 training and 5,000 test images of Fashion-MNIST (MIT licence, Zalando SE).
+    """Read the embedded 10,000 training and 5,000 test images of Fashion-MNIST (MIT license, Zalando SE).
 
     They are the first 1,000 training and the first 500 test images of each class, bit for bit.
 

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from limbeck.errors import UserError
 
-Color = Literal["rgb", "grey"]
+Color = Literal["rgb", "gray"]
 
 
 class Batch(NamedTuple):
     """One batch of views.
 
     Attributes:
-        inputs: Normalised images, float32 (N, C, H, W).
+        inputs: Normalized images, float32 (N, C, H, W).
         labels: Class numbers, int64 (N,).
         indices: Positions of the samples in their split, int64 (N,).
 
@@ -80,7 +80,7 @@ class FolderSet:
         root: The folder that the fingerprint takes the paths relative to.
         paths: The image files.
         labels: Class numbers, int64 (N,).
-        color: What every image is converted to, ``"rgb"`` (3 channels) or ``"grey"`` (1 channel).
+        color: What every image is converted to, ``"rgb"`` (3 channels) or ``"gray"`` (1 channel).
         size: Height and width in pixels of what the student sees.
 
     Raises:
@@ -104,8 +104,8 @@ class FolderSet:
             raise UserError(f"labels: got {got}, expected torch.int64 ({len(self.paths)},)")
         if self.size < 1:
             raise UserError(f"data.size: got {self.size}, expected a whole number of pixels of at least 1")
-        if self.color not in ("rgb", "grey"):
-            raise UserError(f"data.color: got {self.color!r}, expected 'rgb' or 'grey'")
+        if self.color not in ("rgb", "gray"):
+            raise UserError(f"data.color: got {self.color!r}, expected 'rgb' or 'gray'")
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -10,17 +10,17 @@ from limbeck.data.images.augment import Augment
 from limbeck.data.images.file_loader import check_workers
 from limbeck.data.images.folder_views import FileImages
 from limbeck.data.images.memory import ResidentImages, resident
-from limbeck.data.images.normalize import Normaliser, normaliser
+from limbeck.data.images.normalize import Normalizer, normalizer
 from limbeck.data.images.splits import Batch, FolderSet, Split
 from limbeck.data.schedule import Schedule
 from limbeck.errors import UserError
 
 
 class Views:
-    """Batches of normalised, augmented images; what sample i looks like at epoch e depends on (seed, e, i) alone.
+    """Batches of normalized, augmented images; what sample i looks like at epoch e depends on (seed, e, i) alone.
 
     So the batch size, the order, the number of workers and that of processes change nothing about a view, and an epoch
-    can be gone through again. Images in memory live on ``device`` (zero-padded once) and are cut and normalised there,
+    can be gone through again. Images in memory live on ``device`` (zero-padded once) and are cut and normalized there,
     a whole batch at a time; images in files are decoded by a DataLoader, whose workers start anew with every epoch, or
     live on between the epochs within ``with views:``.
 
@@ -70,8 +70,8 @@ class Views:
     ) -> None:
         check_workers(workers)
         self._schedule = Schedule(len(split), batch_size, shuffle, seed, drop_last, rank, world_size)
-        normalise = normaliser(split.shape, mean, std, device=device, channels_last=channels_last)
-        self._source = _source(split, normalise, augment or Augment(), workers, channels_last=channels_last)
+        normalize = normalizer(split.shape, mean, std, device=device, channels_last=channels_last)
+        self._source = _source(split, normalize, augment or Augment(), workers, channels_last=channels_last)
 
     def __enter__(self) -> Self:
         """Keep the worker processes between epochs from now on."""
@@ -125,10 +125,10 @@ def kept_workers(*several: Iterable[Batch] | Views) -> Iterator[None]:
 
 
 def _source(
-    split: Split, normalise: Normaliser, augment: Augment, workers: int, *, channels_last: bool
+    split: Split, normalize: Normalizer, augment: Augment, workers: int, *, channels_last: bool
 ) -> ResidentImages | FileImages:
     if isinstance(split, FolderSet):
-        return FileImages(split, normalise, augment, workers, channels_last)
+        return FileImages(split, normalize, augment, workers, channels_last)
     if augment.scale is not None:
         raise UserError(f"augment.scale: got {augment.scale}, but only image folders take it; expected crop and flip")
-    return resident(split, normalise, augment, channels_last=channels_last)
+    return resident(split, normalize, augment, channels_last=channels_last)

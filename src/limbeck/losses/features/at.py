@@ -14,7 +14,7 @@ _LEAST = 0.01
 
 
 def _attention(feature: Tensor, power: float) -> Tensor:
-    # The map's scale cancels when it is normalised: dividing it out first keeps the powers in range.
+    # The map's scale cancels when it is normalized: dividing it out first keeps the powers in range.
     largest = feature.detach().abs().flatten(1).amax(1).clamp_min(1e-20)
     scaled = feature / largest.view(-1, *[1] * (feature.ndim - 1))
     attention = scaled.abs().pow(power).mean(1 if feature.ndim == 4 else 2).flatten(1)

@@ -1,4 +1,4 @@
-"""Probabilistic knowledge transfer: for each sample, how likely each other one is its neighbour."""
+"""Probabilistic knowledge transfer: for each sample, how likely each other one is its neighbor."""
 
 from torch import Tensor
 
@@ -11,19 +11,19 @@ _EPS = 1e-7
 _LEAST = 0.05
 
 
-def _neighbours(feature: Tensor, weight: Tensor) -> Tensor:
+def _neighbors(feature: Tensor, weight: Tensor) -> Tensor:
     vectors = unit(feature.flatten(1), least=_LEAST)
     kernel = ((vectors @ vectors.T + 1) / 2).clamp_min(0)
     return kernel / safe((kernel * weight).sum(1, keepdim=True))
 
 
 def pkt_loss(student: Tensor, teacher: Tensor, *, weight: Tensor | None = None) -> Tensor:
-    r"""Match the probabilities that samples are neighbours, from cosine similarities.
+    r"""Match the probabilities that samples are neighbors, from cosine similarities.
 
     .. math:: \frac{1}{N^2} \sum_{ij} p^t_{ij} \log \frac{p^t_{ij} + \epsilon}{p^s_{ij} + \epsilon}, \quad
         p_{ij} = \frac{(\cos(x_i, x_j) + 1) / 2}{\sum_k (\cos(x_i, x_k) + 1) / 2}
 
-    This is the authors' code: the divergence is averaged over all :math:`N^2` pairs, a sample is its own neighbour
+    This is the authors' code: the divergence is averaged over all :math:`N^2` pairs, a sample is its own neighbor
     too, and :math:`\epsilon` is 1e-7. The paper's equation 8 sums, and leaves j = i out.
 
     Args:
@@ -49,7 +49,7 @@ def pkt_loss(student: Tensor, teacher: Tensor, *, weight: Tensor | None = None) 
     check_pair(student, teacher)
     student, teacher = full(student), full(teacher.detach())
     weight = row_weights(weight, student)
-    own, other = _neighbours(student, weight), _neighbours(teacher, weight)
+    own, other = _neighbors(student, weight), _neighbors(teacher, weight)
     divergence = other * ((other + _EPS) / (own + _EPS)).log()
     return (weight[:, None] * weight * divergence).sum() / safe(weight.sum().square())
 
@@ -65,5 +65,5 @@ class PKTLoss(PairLoss):
     """
 
     def pair(self, number: int, student: Tensor, teacher: Tensor, weight: Tensor | None) -> Tensor:
-        """Compare one pair's neighbourhoods."""
+        """Compare one pair's neighborhoods."""
         return pkt_loss(pooled(student), pooled(teacher), weight=weight)

@@ -14,7 +14,7 @@ def _similarities(feature: Tensor, weight: Tensor) -> Tensor:
     flat = feature.flatten(1)
     if not flat.numel():
         return flat @ flat.T
-    # One factor for all rows cancels when the similarities' rows are normalised.
+    # One factor for all rows cancels when the similarities' rows are normalized.
     largest = flat.detach().abs().amax().clamp_min(1e-20)
     flat = flat / largest
     return unit((flat @ flat.T) * weight.sqrt(), least=(_LEAST / largest).square())

@@ -38,7 +38,7 @@ class _Gaussian(nn.Module):
 
 
 class VIDLoss(PairLoss):
-    r"""Maximise a bound of the information that the student's feature has of the teacher's.
+    r"""Maximize a bound of the information that the student's feature has of the teacher's.
 
     .. math:: \frac{1}{N} \sum_i \mathrm{mean}_{cxy} \, \frac12 \Big(
         \frac{(f^t_{icxy} - \mu_{cxy}(f^s_i))^2}{\sigma_c^2} + \log \sigma_c^2 \Big)
