@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import limbeck
-from limbeck.distiller.selection import look
+from limbeck.distiller.selection import collect
 from limbeck.methods import create, names
 from method_batches import CLASSES, SAMPLES, batch, distiller_for, linear_network, staged_network, whole_set
 
@@ -133,5 +133,5 @@ def test_so_does_one_that_fails():
 def test_the_student_is_looked_at_in_eval_mode():
     student = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, CLASSES))
     inputs, labels, indices = whole_set()
-    rows = look(student, lambda x, y, i, e: (student(x), student(x)), [(inputs, labels, indices)], with_features=False)
+    rows = collect(student, lambda x, y, i, e: (student(x), student(x)), [(inputs, labels, indices)], with_features=False)
     assert torch.equal(rows.logits, student.eval()(inputs))
