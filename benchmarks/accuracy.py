@@ -257,7 +257,7 @@ def teachers(rows: Sequence[Row], args: argparse.Namespace) -> Iterator[str]:
         measured = measure_teacher(recipe, data, made.teacher, print, test=True)
         published = TEACHERS.get(str(recipe.teacher.name)) if kind == "live" else None
         if made.about:
-            beside = f"; published {published} %" if lines else ""
+            beside = f"; published {published} %" if published else ""
             figures = f"; {measured.line}" if measured else ""
             yield f"{shown(pair, args)}, {kind}: {made.about.partition(' (kept')[0]}{figures}{beside}"
 

@@ -120,7 +120,7 @@ def plain_loss(method: str, student: Tensor, teacher: Tensor, labels: Tensor) ->
     if method == "kd":
         return 0.1 * loss + 0.9 * 16 * F.kl_div((student / 4).log_softmax(1), target, reduction="batchmean")
     for dim in (1, 0):
-        centered = soft - soft.mean(dim, keepdim=True), target - lines.mean(dim, keepdim=True)
+        centered = soft - soft.mean(dim, keepdim=True), target - target.mean(dim, keepdim=True)
         loss = loss + 2 * 16 * (1 - F.cosine_similarity(*centered, dim=dim).mean())
     return loss
 
