@@ -172,8 +172,15 @@ def _device_of(inputs: Any) -> torch.device:
     return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
 
+def _mapped(work: Callable[[Tensor], Tensor], values: Any) -> Any:
+    """Apply ``work`` to every tensor within ``values``; a dataclass counts as its fields."""
+    if is_dataclass(values) and not isinstance(values, type):
+        return replace(values, **{f.name: _mapped(work, getattr(values, f.name)) for f in fields(values)})
+    return pytree.tree_map_only(Tensor, work, values)
+
+
 def _moved(values: Any, device: torch.device) -> Any:
-    return pytree.tree_map_only(Tensor, lambda part: part.to(device, non_blocking=True), values)
+    return _mapped(lambda part: part.to(device, non_blocking=True), values)
 
 
 def _with_more(part: Tensor, rows: int) -> Tensor:
@@ -181,12 +188,8 @@ def _with_more(part: Tensor, rows: int) -> Tensor:
 
 
 def _without(output: Any, rows: int, added: int) -> Any:
-    """Return an output without the rows that were added; a dataclass counts as its fields."""
-    if is_dataclass(output) and not isinstance(output, type):
-        return replace(output, **{f.name: _without(getattr(output, f.name), rows, added) for f in fields(output)})
-    return pytree.tree_map_only(
-        Tensor, lambda part: part[:rows] if part.ndim and len(part) == rows + added else part, output
-    )
+    """Return an output without the rows that were added."""
+    return _mapped(lambda part: part[:rows] if part.ndim and len(part) == rows + added else part, output)
 
 
 def _are_rows(inputs: Any, rows: int) -> bool:
