@@ -7,7 +7,7 @@ import pytest
 
 from limbeck import methods
 from limbeck.errors import UserError
-from limbeck.methods.semantic import load_prior
+from limbeck.targets.prior import load_prior
 from limbeck.runs import load_recipe, packaged, parse_overrides
 
 compare = importlib.import_module("limbeck.runs.compare")
