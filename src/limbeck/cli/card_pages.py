@@ -17,8 +17,8 @@ _NOTES = (
 _OPENING = """# Methods
 
 This page is made by `limbeck methods --markdown` from the cards in `src/limbeck/methods/cards/`. A recipe names a \
-method, or several joined by `+`: targets, modifiers, selection and extra losses add up; a loss that a name brings only \
-as its default gives way to one named on purpose.
+method, or several joined by `+`: targets, modifiers, selection and extra losses add up; a loss that a name brings \
+only as its default gives way to one named on purpose.
 """
 
 

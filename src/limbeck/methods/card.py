@@ -81,5 +81,6 @@ def builtin(name: str, settings: type[Settings], build: Callable[[Any], Parts], 
         "Match the teacher's softened distribution."
     """
     text = (resources.files("limbeck") / "methods" / "cards" / f"{name}.toml").read_text(encoding="utf-8")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in tomllib.loads(text).items()}
-    return Entry(name, settings, build, Card(**values), **flags)
+    values: dict[str, Any] = tomllib.loads(text)
+    lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+    return Entry(name, settings, build, Card(**values | lists), **flags)

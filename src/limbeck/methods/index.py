@@ -1,6 +1,6 @@
 """Methods as plain data, so that a command can show them without importing what the methods are built from.
 
-``python -m limbeck.methods.index > src/limbeck/methods/cards/settings.json`` writes the packaged methods' settings anew.
+``python -m limbeck.methods.index > src/limbeck/methods/cards/settings.json`` writes the settings anew.
 """
 
 import json

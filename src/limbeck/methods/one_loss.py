@@ -54,9 +54,7 @@ def one_loss(
     return Parts(matching=matching, teacher="any")
 
 
-def one_feature_loss(
-    settings: Settings, *, name: str, loss: Callable[..., nn.Module], layers: Layers = "all"
-) -> Parts:
+def one_feature_loss(settings: Settings, *, name: str, loss: Callable[..., nn.Module], layers: Layers = "all") -> Parts:
     """Make the parts of a method that is one loss of features, which stays beside any loss of logits.
 
     It is weighted by the setting ``NAME_weight``, or by 1 without it; ``warmup`` is that of the :class:`Term`, and all

@@ -113,12 +113,9 @@ def loss_entry(
     defaults = _defaults(f"loss {label!r}", loss, settings)
     leading: dict[str, Any] = {"ce_weight": (LabelWeight, 1.0)} if "alpha" in defaults else {"alpha": (Alpha, alpha)}
     weights = "CE" if "alpha" in defaults else "(1 - a) CE + a"
-    build = partial(
-        one_loss,
-        name=free_name(label, RESERVED),
-        loss=loss if inspect.isclass(loss) else partial(FunctionLoss, loss),
-        scales_with_temperature=scales_with_temperature,
-    )
+    made: Callable[..., Any] = loss if inspect.isclass(loss) else partial(FunctionLoss, loss)
+    term = free_name(label, RESERVED)
+    build = partial(one_loss, name=term, loss=made, scales_with_temperature=scales_with_temperature)
     card = Card(
         summary=summary or _first_line(loss) or f"The loss {label}.",
         citation=citation or f"no paper given, {loss.__module__}:{getattr(loss, '__qualname__', label)}",

@@ -1,4 +1,4 @@
-"""The names that recipes, the command line and ``Distiller`` accept: this package's, those of plug-ins, and your own."""
+"""The names that recipes, the command line and ``Distiller`` accept: packaged, from plug-ins, or registered."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

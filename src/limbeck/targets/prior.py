@@ -15,7 +15,7 @@ _KINDS = (".npy", ".csv", ".safetensors")
 
 
 class SemanticFileTarget:
-    """A :class:`limbeck.targets.SemanticTarget` whose prior is in a file.
+    r"""A :class:`limbeck.targets.SemanticTarget` whose prior is in a file.
 
     Args:
         path: The file, as for :func:`load_prior`.
@@ -28,7 +28,7 @@ class SemanticFileTarget:
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "prior.csv"
-        >>> _ = path.write_text("0.75,0.25\\n0.5,0.5")
+        >>> _ = path.write_text("0.75,0.25\n0.5,0.5")
         >>> SemanticFileTarget(path, alpha=1.0)(torch.zeros(1, 2), torch.tensor([0])).softmax(1)
         tensor([[0.7500, 0.2500]])
     """
