@@ -10,21 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from limbeck.errors import UserError, shortened, unknown_name
+from limbeck.errors import UserError, one_line, shortened, unknown_name
 
 PREFIX = "python:"
 # A name of its own, or a part of a composition or list, where "@" begins a label.
 _NAME = re.compile(r"(?:^|[+,])\s*(python:[^+,@]*)")
-
-
-def one_line(error: BaseException) -> str:
-    """Write an exception's type and message as one line.
-
-    Example:
-        >>> one_line(KeyError("a"))
-        "KeyError: 'a'"
-    """
-    return f"{type(error).__name__}: {shortened(' '.join(str(error).split()), 500, quoted=False)}".rstrip(": ")
 
 
 def python_names(text: str) -> list[str]:

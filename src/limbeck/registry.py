@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
-from limbeck.errors import UserError, shortened, unknown_name
-from limbeck.imports import PREFIX, import_object, one_line
+from limbeck.errors import UserError, one_line, shortened, unknown_name
+from limbeck.imports import PREFIX, import_object
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")

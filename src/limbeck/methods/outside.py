@@ -44,6 +44,7 @@ class FunctionLoss(nn.Module):
         super().__init__()
         self.function, self.settings = function, settings
         self._taken = {"labels", "weight"} & inspect.signature(function).parameters.keys()
+        self.needs_labels = "labels" in self._taken
 
     def forward(
         self,

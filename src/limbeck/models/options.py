@@ -8,8 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from limbeck.errors import UserError, unknown_name
-from limbeck.imports import one_line
+from limbeck.errors import UserError, one_line, unknown_name
 
 _UNEXPECTED = re.compile(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'")
 _OURS = ("num_classes", "in_channels", "in_chans")

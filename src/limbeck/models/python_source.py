@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from limbeck.errors import UserError, shortened
-from limbeck.imports import PREFIX, folder_importable, import_object, one_line
+from limbeck.errors import UserError, one_line, shortened
+from limbeck.imports import PREFIX, folder_importable, import_object
 from limbeck.models.options import check_options
 
 

@@ -7,8 +7,9 @@ from typing import Any
 from limbeck.methods.registry import REGISTRY as METHODS
 from limbeck.models.factory import REGISTRY as MODELS
 from limbeck.recipes.schema import Recipe
+from limbeck.tasks.registry import REGISTRY as TASKS
 
-_REGISTRIES = (METHODS, MODELS)
+_REGISTRIES = (METHODS, MODELS, TASKS)
 
 
 def local_names(recipe: Recipe) -> list[str]:
