@@ -127,7 +127,7 @@ def test_ctrl_c_says_how_to_go_on(limbeck, recipe, monkeypatch):
         (("build", "gone.yaml"), "recipe gone.yaml: no such file"),
         (
             ("build", "RECIPE", "teacher.cache=views", "method=none"),
-            "nothing to store, as method 'none' asks no network",
+            "nothing to store, as method 'none' has no network as teacher",
         ),
         (("build", "RECIPE", "teacher.cache=views", "method=lw_kd"), "nothing to store, as a lightweight teacher"),
         (("build", "RECIPE", "teacher.cache=views", "teacher.cache_limit_gb=0.00001"), "72 kB, more than"),

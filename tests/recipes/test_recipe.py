@@ -35,7 +35,7 @@ def test_the_cifar_recipes_are_the_papers(name):
     assert training.optimizer.arguments == {"momentum": 0.9, "weight_decay": 5e-4}
     assert training.drop_last
     assert recipe.teacher.training == training
-    assert recipe.method.create().settings["dist"]["temperature"] == 4
+    assert recipe.method.composed.settings["dist"]["temperature"] == 4
 
 
 def test_a_file(tmp_path):

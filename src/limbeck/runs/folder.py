@@ -1,7 +1,5 @@
 """The run folder: what is in it, and how it is written so that nothing half-written is ever read."""
 
-import csv
-import io
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,12 +10,13 @@ from typing import Any
 import torch
 import yaml
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from safetensors.torch import load_file
+from torch import Tensor
 
 from limbeck.errors import RunError, UserError
-from limbeck.files import remove_leftovers, replacing, write_atomically
+from limbeck.files import csv_text, remove_leftovers, write_atomically
 from limbeck.locking import locked
+from limbeck.models.saving import save_tensors
 from limbeck.recipes.loading import dump_recipe
 from limbeck.recipes.schema import Recipe
 from limbeck.training.checkpoint import has_checkpoint
@@ -37,65 +36,6 @@ _FILES = (
 
 # What a summary cannot be without.
 _FIGURES = {"epoch", "test.accuracy", "test.ece", "test.loss", "training.seconds"}
-
-
-def save_network(path: Path, network: nn.Module, about: Mapping[str, Any]) -> None:
-    """Write a network's weights as safetensors, with ``about`` as JSON in the metadata.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "student.safetensors"
-        >>> save_network(path, nn.Linear(2, 2), {"name": "linear"})
-        >>> sorted(load_file(path))
-        ['bias', 'weight']
-    """
-    check_storable(network, "network")
-    # Clones, since safetensors refuses tensors that share memory or are not laid out plainly.
-    weights = {
-        k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in network.state_dict().items()
-    }
-    _save_tensors(path, weights, {"limbeck": json.dumps(about)})
-
-
-def _save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    with replacing(path) as partial:
-        try:
-            save_file(tensors, partial, metadata=metadata)
-        except SafetensorError as error:
-            raise RunError(f"{path}: cannot be written ({str(error)[:200]})") from error
-
-
-def check_storable(network: nn.Module, role: str) -> None:
-    """Raise ``UserError`` unless safetensors can hold every tensor of a network.
-
-    Example:
-        >>> check_storable(nn.Linear(2, 2, device="meta"), "student")
-        Traceback (most recent call last):
-        limbeck.errors.UserError: student: 'weight' is a tensor without values (meta), expected one that can be stored
-    """
-    for name, tensor in network.state_dict().items():
-        if not isinstance(tensor, Tensor):
-            raise UserError(f"{role}: {name!r} is a {type(tensor).__name__}, expected a tensor")
-        kind = "a tensor without values (meta)" if tensor.is_meta else f"a {tensor.layout} tensor"
-        if tensor.is_meta or tensor.layout != torch.strided:
-            raise UserError(f"{role}: {name!r} is {kind}, expected one that can be stored")
-
-
-def to_csv(rows: Sequence[Mapping[str, float]]) -> str:
-    """Write rows with the union of their columns; a cell that a row lacks is empty.
-
-    Example:
-        >>> print(to_csv([{"epoch": 1}, {"epoch": 2, "test.accuracy": 0.5}]), end="")
-        epoch,test.accuracy
-        1,
-        2,0.5
-    """
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def is_occupied(path: Path, what: str) -> bool:
@@ -277,11 +217,11 @@ class RunFolder:
 
     def write_metrics(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Write ``metrics.csv``, one row an epoch."""
-        write_atomically(self.path / "metrics.csv", to_csv(rows))
+        write_atomically(self.path / "metrics.csv", csv_text(rows))
 
     def write_predictions(self, predictions: Tensor) -> None:
         """Write the predicted classes of the test split, in its order."""
-        _save_tensors(self.path / "predictions.safetensors", {"test": predictions.to(torch.int32)})
+        save_tensors(self.path / "predictions.safetensors", {"test": predictions.to(torch.int32)})
 
     def read_predictions(self) -> Tensor:
         """Read the predicted classes of the test split.
