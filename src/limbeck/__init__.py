@@ -68,21 +68,6 @@ __all__ = [
 ]
 
 # Imported at the first use: a command such as `limbeck --help` should not wait for torch.
-_PACKAGES = (
-    "cache",
-    "data",
-    "errors",
-    "losses",
-    "methods",
-    "models",
-    "modifiers",
-    "report",
-    "runs",
-    "selection",
-    "targets",
-    "teachers",
-    "training",
-)
 _HOMES = {
     "Comparison": "runs.compare",
     "Distiller": "distiller",
@@ -94,6 +79,7 @@ _HOMES = {
     "run": "runs.run",
     "seed_everything": "randomness.seeding",
 }
+_PACKAGES = frozenset(__all__) - _HOMES.keys()
 
 
 def __getattr__(name: str) -> Any:

@@ -50,7 +50,7 @@ def test_build_check_info_clear(limbeck, recipe, tmp_path):
     code, out, err = limbeck("cache", "check", *views)
     assert (code, err) == (0, "")
     assert "100.0% stored" in out
-    assert "0 damaged; 64 rows asked again, largest difference 0, up to" in out
+    assert "0 damaged; 64 rows computed again, largest difference 0, up to" in out
     for words in ((), views):
         code, out, _ = limbeck("cache", "info", *words)
         assert code == 0

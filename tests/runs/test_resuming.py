@@ -170,7 +170,7 @@ def test_each_of_several_teachers_has_its_own_precision(tiny):
         members = [{**tiny["teacher"], "seed": n, "precision": each} for n, each in enumerate(precisions)]
         recipe = load_recipe({**tiny, "method": "kd", "teacher": {"members": members}})
         context = Context(recipe)
-        return provenance(context, context.student().network)
+        return provenance(context, context.student().module)
 
     (change,) = changes(of_members("fp32", "bf16", "bf16"), of_members("fp32", "bf16", "fp32"))
     assert change == ("precision", "teacher.members.2.precision", "bf16", "fp32")

@@ -148,7 +148,7 @@ class RunCache:
 
     @property
     def precision(self) -> str:
-        """The precision in which the teacher answers; of several the one that rounds most."""
+        """The precision in which the teacher computes its logits; of several the one that rounds most."""
         return max(teacher_precisions(self.context.recipe), key=TOLERANCE.__getitem__)
 
     @property

@@ -33,7 +33,7 @@ def check_run(context: Context, student: nn.Module) -> None:
     Example:
         >>> from limbeck.recipes.loading import load_recipe
         >>> context = Context(load_recipe("quickstart", {"training.batch_size": 6000}))
-        >>> check_run(context, context.student().network)
+        >>> check_run(context, context.student().module)
         Traceback (most recent call last):
         limbeck.errors.UserError: training.batch_size: got 6000, expected at most 2000 images
     """
@@ -98,7 +98,7 @@ def _check_features(context: Context, student: nn.Module) -> None:
         got = "several" if recipe.teacher.members else f"a {source} teacher"
         raise UserError(f"method {method.name!r}: compares features, needs one network as teacher, got {got}")
     # A self-teacher has the student's structure.
-    network = student if source == "self" else context.teacher_network("teacher").network
+    network = student if source == "self" else context.teacher_network("teacher").module
     adapter = input_adapter(recipe.teacher, context.data) if source == "live" else None
     options = FeatureOptions(**{**feature_arguments(recipe, context.data), "num_samples": 1})
     teacher = LiveTeacher(copy.deepcopy(network), adapter=adapter)

@@ -4,10 +4,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from limbeck.build.data import load_data
-from limbeck.build.networks import Student, build_student
+from limbeck.build.networks import Network, build_student, build_teacher_network
 from limbeck.build.origins import Origin, network_origin
 from limbeck.build.shared import Shared
-from limbeck.build.teacher_networks import TeacherNetwork, build_teacher_network
 from limbeck.build.teacher_settings import teacher_settings
 from limbeck.data import Data
 from limbeck.methods import Method
@@ -61,7 +60,7 @@ class Context:
         settings = self.recipe.data
         return self.shared.once(("data", settings.model_dump_json()), lambda: load_data(settings))
 
-    def student(self) -> Student:
+    def student(self) -> Network:
         """Make the student: another network at every call, since a training changes it.
 
         Raises:
@@ -83,8 +82,8 @@ class Context:
         """
         return teacher_settings(self.recipe)
 
-    def teacher_network(self, key: str) -> TeacherNetwork:
-        """Return a network of the teacher as it is before any training of it, for whoever changes nothing about it.
+    def teacher_network(self, key: str) -> Network:
+        """Return a network of the teacher before any training of it; it is shared, so it must stay as it is.
 
         Args:
             key: The recipe's key, such as ``"teacher"`` or ``"teacher.members.0"``.
@@ -94,7 +93,7 @@ class Context:
         """
         return self.shared.once(("network", key, self.teacher_key), lambda: self._teacher_network(key))
 
-    def take_teacher_network(self, key: str) -> TeacherNetwork:
+    def take_teacher_network(self, key: str) -> Network:
         """Return a network of the teacher to train it or to load weights: a later call gives another one.
 
         Raises:
@@ -104,13 +103,13 @@ class Context:
         self._origin(key)
         return self.shared.take(("network", key, self.teacher_key), lambda: self._teacher_network(key))
 
-    def _teacher_network(self, key: str) -> TeacherNetwork:
+    def _teacher_network(self, key: str) -> Network:
         return build_teacher_network(self.teacher_settings[key], self.data, key)
 
     def _origin(self, key: str) -> Origin:
         return self.shared.once(
             ("origin", key, self.teacher_key),
-            lambda: network_origin(self.teacher_network(key).network, self.teacher_settings[key]),
+            lambda: network_origin(self.teacher_network(key).module, self.teacher_settings[key]),
         )
 
     def live_origins(self) -> dict[str, Origin]:

@@ -1,4 +1,4 @@
-"""Networks for a recipe's data: the student, and any network by its settings."""
+"""Networks for a recipe's data: the student, and the networks of a teacher."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -7,17 +7,29 @@ from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
 from limbeck import models
-from limbeck.build.reporting import Log, no_log
-from limbeck.build.weights import NetworkSettings, is_trained_here, library_weights, load_given, recorded_normalize
+from limbeck.build.network_checks import check_network
+from limbeck.build.weights import is_trained_here, library_weights, load_given, recorded_normalize
 from limbeck.data import Data
 from limbeck.errors import UserError
 from limbeck.randomness.seeding import seed_everything
-from limbeck.recipes.network_settings import NetworkTeacherSettings
+from limbeck.recipes.network_settings import NetworkSettings, NetworkTeacherSettings
 from limbeck.recipes.schema import Recipe
 from limbeck.teachers import InputAdapter
 
 
-def create_network(settings: NetworkSettings, data: Data, *, role: str, seed: int, log: Log = no_log) -> nn.Module:
+class Network(NamedTuple):
+    """A network as it was made, and what is to be known about it.
+
+    Attributes:
+        module: The network, on the CPU.
+        notes: Lines about its weights, such as which tensors are new.
+    """
+
+    module: nn.Module
+    notes: tuple[str, ...]
+
+
+def create_network(settings: NetworkSettings, data: Data, *, role: str, seed: int) -> Network:
     """Make a network for the data's classes and channels, its initial weights a function of ``seed``.
 
     Args:
@@ -25,7 +37,6 @@ def create_network(settings: NetworkSettings, data: Data, *, role: str, seed: in
         data: The data that it is made for.
         role: ``"student"`` or ``"teacher"``, to begin error lines with.
         seed: Seed of the initial weights.
-        log: Called with lines about the weights, such as which tensors are new.
 
     Raises:
         UserError: If the name, an option, the weights or a layer to freeze cannot be used.
@@ -39,33 +50,70 @@ def create_network(settings: NetworkSettings, data: Data, *, role: str, seed: in
     if taken:
         raise UserError(f"{role}.options: got {taken[0]}, which the data and the recipe's other keys decide")
     try:
-        network = _built(settings, data, role, log)
-        if settings.weights is not None and library_weights(settings) is None:
-            for line in load_given(network, settings, data):
-                log(f"{role}: {line}")
-        if settings.freeze:
-            frozen = models.freeze(network, settings.freeze)
-            log(f"{role}: {len(frozen)} of {sum(1 for _ in network.parameters())} parameter tensors are frozen")
+        module, notes = _built(settings, data, role)
     except UserError as error:
         raise UserError(f"{role}: {error}") from None
-    return network
+    return Network(module, tuple(f"{role}: {note}" for note in notes))
 
 
-def _built(settings: NetworkSettings, data: Data, role: str, log: Log) -> nn.Module:
-    lines: list[str] = []
-    network = models.create(
+def _built(settings: NetworkSettings, data: Data, role: str) -> tuple[nn.Module, list[str]]:
+    notes: list[str] = []
+    module = models.create(
         str(settings.name),
         num_classes=len(data.classes),
         in_channels=data.shape[0],
         weights=library_weights(settings),
-        log=lines.append,
+        log=notes.append,
         **settings.options,
     )
-    if lines and not is_trained_here(settings):
-        raise UserError(f"{lines[0]}, expected {role}.training beside it, which trains the new part")
-    for line in lines:
-        log(f"{role}: {line}")
-    return network
+    if notes and not is_trained_here(settings):
+        raise UserError(f"{notes[0]}, expected {role}.training beside it, which trains the new part")
+    if settings.weights is not None and library_weights(settings) is None:
+        notes += load_given(module, settings, data)
+    if settings.freeze:
+        frozen = models.freeze(module, settings.freeze)
+        notes.append(f"{len(frozen)} of {sum(1 for _ in module.parameters())} parameter tensors are frozen")
+    return module, notes
+
+
+def build_student(recipe: Recipe, data: Data) -> Network:
+    """Make the recipe's student; its initial weights are a function of the recipe's seed.
+
+    Raises:
+        UserError: If it cannot be made.
+
+    Example:
+        >>> from limbeck.data import load
+        >>> from limbeck.recipes.loading import load_recipe
+        >>> student = build_student(load_recipe("quickstart"), load("fashion_mnist_sample", train_limit=100))
+        >>> parameter_count(student.module), student.notes
+        (77754, ())
+    """
+    student = create_network(recipe.student, data, role="student", seed=recipe.seed)
+    for name, parameter in student.module.named_parameters():
+        if isinstance(parameter, UninitializedParameter):
+            got = f"student {recipe.student.name}: {name!r} has no size yet"
+            raise UserError(f"{got}, expected a network without lazy layers")
+    return student
+
+
+def build_teacher_network(settings: NetworkTeacherSettings, data: Data, key: str) -> Network:
+    """Make a teacher's network before any training of it, and check that it fits the data.
+
+    Args:
+        settings: The network's settings.
+        data: The run's data.
+        key: The recipe's key of the network, for messages.
+
+    Raises:
+        UserError: If it cannot be made, has neither weights nor a training, or does not fit the data.
+    """
+    teacher = create_network(settings, data, role=key, seed=settings.seed)
+    has_weights = settings.weights is not None or any(settings.options.get(name) for name in ("pretrained", "weights"))
+    if settings.training is None and not has_weights and not str(settings.name).startswith("python:"):
+        raise UserError(f"{key} {settings.name}: has no weights, expected {key}.weights or {key}.training")
+    check_network(teacher.module, data, role=f"{key} {settings.name}", adapter=input_adapter(settings, data))
+    return teacher
 
 
 def input_adapter(settings: NetworkTeacherSettings, data: Data) -> InputAdapter | None:
@@ -104,37 +152,3 @@ def describe(settings: NetworkSettings, data: Data) -> Mapping[str, Any]:
         "std": list(data.std),
         "input_shape": list(data.shape),
     }
-
-
-class Student(NamedTuple):
-    """A run's student before its first step.
-
-    Attributes:
-        network: The network, on the CPU.
-        notes: Lines about its weights.
-    """
-
-    network: nn.Module
-    notes: tuple[str, ...]
-
-
-def build_student(recipe: Recipe, data: Data) -> Student:
-    """Make the recipe's student; its initial weights are a function of the recipe's seed.
-
-    Raises:
-        UserError: If it cannot be made.
-
-    Example:
-        >>> from limbeck.data import load
-        >>> from limbeck.recipes.loading import load_recipe
-        >>> student = build_student(load_recipe("quickstart"), load("fashion_mnist_sample", train_limit=100))
-        >>> parameter_count(student.network), student.notes
-        (77754, ())
-    """
-    notes: list[str] = []
-    network = create_network(recipe.student, data, role="student", seed=recipe.seed, log=notes.append)
-    for name, parameter in network.named_parameters():
-        if isinstance(parameter, UninitializedParameter):
-            got = f"student {recipe.student.name}: {name!r} has no size yet"
-            raise UserError(f"{got}, expected a network without lazy layers")
-    return Student(network, tuple(notes))

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from torch import nn
 
-from limbeck.build.weights import NetworkSettings, weights_identity
+from limbeck.build.weights import weights_identity
 from limbeck.cache.key import user_code
+from limbeck.recipes.network_settings import NetworkSettings
 
 
 class Origin(NamedTuple):

@@ -58,7 +58,7 @@ def _train_proxy(recipe: Recipe, selection: Selection, loaders: Loaders, checkpo
     train, seed = loaders.data.train, derived_seed(recipe.seed, 2) % 2**31
     positions = torch.arange(len(train))
     held = held_out(train.labels.cpu(), positions, selection.holdout, seed=recipe.seed)
-    proxy = create_network(recipe.student, loaders.data, role="student", seed=seed)
+    proxy = create_network(recipe.student, loaders.data, role="student", seed=seed).module
     schedule = {"name": "one_cycle"}
     # A few epochs are not worth a compilation.
     uncompiled = {"ema": None, "compile": False, "cuda_graph": False}

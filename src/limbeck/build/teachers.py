@@ -132,7 +132,7 @@ def is_trained(context: Context) -> bool:
         UserError: If it cannot be made, or does not fit the data.
     """
     return all(
-        trained_folder(context.recipe, settings, context.teacher_network(key).network, context.data).is_dir()
+        trained_folder(context.recipe, settings, context.teacher_network(key).module, context.data).is_dir()
         for key, settings in context.teacher_settings.items()
         if settings.training is not None
     )

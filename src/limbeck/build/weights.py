@@ -12,10 +12,8 @@ from limbeck.files import file_digest
 from limbeck.models.checkpoints import read_about
 from limbeck.models.factory import named_weights
 from limbeck.recipes.data_settings import Normalize
-from limbeck.recipes.network_settings import ModelSettings, NetworkTeacherSettings
+from limbeck.recipes.network_settings import NetworkSettings, NetworkTeacherSettings
 from limbeck.validation import validated
-
-NetworkSettings = ModelSettings | NetworkTeacherSettings
 
 
 def is_trained_here(settings: NetworkSettings) -> bool:
@@ -25,7 +23,7 @@ def is_trained_here(settings: NetworkSettings) -> bool:
         >>> is_trained_here(NetworkTeacherSettings(name="resnet8", weights="a.pt"))
         False
     """
-    return isinstance(settings, ModelSettings) or settings.training is not None
+    return not isinstance(settings, NetworkTeacherSettings) or settings.training is not None
 
 
 def library_weights(settings: NetworkSettings) -> str | None:

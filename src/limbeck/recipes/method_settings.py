@@ -28,7 +28,7 @@ class MethodSettings(Settings):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        # The composition is the validation: what it checks is kept for whoever runs the method.
+        # The composition is the validation: the same composition is run.
         _ = self.composed
         return self
 

@@ -1,6 +1,5 @@
 """The groups ``student`` and ``teacher`` of a recipe: networks, their weights, and where teacher logits come from."""
 
-from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -13,17 +12,34 @@ from limbeck.training.settings import Count, Positive, named
 from limbeck.validation import Settings
 
 
-def _check_entry(weights: Path | None, entry: str | None) -> None:
-    if weights is None and entry is not None:
-        raise UserError(f"weights_entry: got {shortened(entry)} without weights, expected the file that holds it")
-
-
-class ModelSettings(Settings):
-    """A network by name, where its weights come from, its own options, and layers for methods that compare features.
+class NetworkSettings(Settings):
+    """A network by name, its own options, where its weights come from, and which of its layers are frozen.
 
     ``weights`` is a file, or what timm or torchvision call weights of theirs (``DEFAULT``): the head is new where the
     number of classes differs. ``weights_entry`` is the key of the weights within the file, such as ``model_ema``.
     ``freeze`` names the layers that are not trained, see :func:`limbeck.models.freeze`.
+
+    Example:
+        >>> NetworkSettings(name="resnet8", freeze="conv1").freeze
+        ('conv1',)
+    """
+
+    name: str | None = None
+    weights: UserPath | None = None
+    weights_entry: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    freeze: LayersByName = ()
+
+    @model_validator(mode="after")
+    def _entry_of_a_file(self) -> Self:
+        if self.weights is None and self.weights_entry is not None:
+            got = f"weights_entry: got {shortened(self.weights_entry)} without weights"
+            raise UserError(f"{got}, expected the file that holds it")
+        return self
+
+
+class ModelSettings(NetworkSettings):
+    """The student: a network, and its layers for methods that compare features.
 
     Example:
         >>> ModelSettings(name="resnet8", options={"width": 0.5}).weights is None
@@ -31,16 +47,7 @@ class ModelSettings(Settings):
     """
 
     name: str
-    weights: UserPath | None = None
-    weights_entry: str | None = None
-    options: dict[str, Any] = Field(default_factory=dict)
     layers: LayerNames | None = None
-    freeze: LayersByName = ()
-
-    @model_validator(mode="after")
-    def _entry_of_a_file(self) -> Self:
-        _check_entry(self.weights, self.weights_entry)
-        return self
 
 
 class LightweightSettings(Settings):
@@ -57,36 +64,28 @@ class LightweightSettings(Settings):
     source: str = "sklearn"
 
 
-class NetworkTeacherSettings(Settings):
+class NetworkTeacherSettings(NetworkSettings):
     """A network as the teacher: its weights, how to train it, or both, and the inputs that it was trained with.
 
-    ``weights`` and ``weights_entry`` are as for a student. With ``training`` beside them the weights are where that
-    begins: the head is new where the number of classes differs, and ``freeze`` names layers that are not trained.
-
-    ``precision`` is the one that it answers in: with ``auto`` that of ``training.precision``, if that is given, else
-    the fastest for a forward pass on the device.
+    With ``training`` beside ``weights`` these are where it begins, as for a student: the head is new where the number
+    of classes differs, and the layers that ``freeze`` names are not trained. ``precision`` is that of its forward pass:
+    with ``auto`` that of ``training.precision``, if that is given, else the fastest on the device.
 
     Example:
         >>> NetworkTeacherSettings(name="resnet56").seed
         0
     """
 
-    name: str | None = None
-    weights: UserPath | None = None
-    weights_entry: str | None = None
-    options: dict[str, Any] = Field(default_factory=dict)
     training: TrainingSettings | None = None
     train_limit: Count | None = None
     seed: Seed = 0
     normalize: Normalize | None = None
     size: Side | None = None
     train_mode: bool = False
-    freeze: LayersByName = ()
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        _check_entry(self.weights, self.weights_entry)
         if self.freeze and self.training is None:
             raise UserError("freeze: got layers without training, expected them beside the teacher's training")
         if self.name is None and (self.weights is not None or self.training is not None):
@@ -99,11 +98,11 @@ class NetworkTeacherSettings(Settings):
 class TeacherSettings(NetworkTeacherSettings):
     """Where the teacher's logits come from.
 
-    ``source: auto`` takes what the method asks for, and a live network for methods that accept any. Several networks as
-    one teacher stand under ``members``; ``average`` says how their answers become one, see
-    :class:`limbeck.teachers.EnsembleTeacher`. ``layers`` are those that methods which compare features look at.
-    ``cache`` stores what a live or self-teacher says about each view of the training images, or about each image in
-    each epoch, for this run and all later ones; see :class:`limbeck.cache.CachedTeacher`.
+    ``source: auto`` is the kind that the method needs, and a live network for methods that accept any. Several networks
+    as one teacher stand under ``members``, and their logits are averaged by ``average``, see
+    :class:`limbeck.teachers.EnsembleTeacher`. ``layers`` are those that methods which compare features use. ``cache``
+    stores a live or self-teacher's logits of each view of the training images, or of each image in each epoch, for this
+    run and all later ones; see :class:`limbeck.cache.CachedTeacher`.
 
     Example:
         >>> TeacherSettings(name="resnet56").source
@@ -129,7 +128,7 @@ class TeacherSettings(NetworkTeacherSettings):
     @field_validator("members", mode="before")
     @classmethod
     def _member_words(cls, value: Any) -> Any:
-        return [named(one) for one in value] if isinstance(value, list | tuple) else value
+        return [named(member) for member in value] if isinstance(value, list | tuple) else value
 
     @model_validator(mode="after")
     def _one_or_several(self) -> Self:
@@ -140,6 +139,6 @@ class TeacherSettings(NetworkTeacherSettings):
             raise UserError(f"members: got them beside teacher.{given[0]}, expected it within each of the members")
         if self.average != "logits" and not self.members:
             raise UserError(f"average: got {self.average!r} without members, expected teachers to average")
-        if any(one in self.members[:number] for number, one in enumerate(self.members)):
+        if any(member in self.members[:number] for number, member in enumerate(self.members)):
             raise UserError("members: two are the same, expected another network, seed or file for each")
         return self

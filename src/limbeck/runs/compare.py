@@ -92,7 +92,7 @@ def compare(
         overrides: Values by dotted key, such as ``{"compare.seeds": 3}``.
         out: The folder; by default ``runs/NAME-compare``.
         resume: Keep the complete runs in the folder and go on with the others. Methods and seeds may have been added,
-            left out or put into another order since, and epochs added; the table is of what is asked for now.
+            left out or put into another order since, and epochs added; the table has the present ones.
         overwrite: Delete the comparison in the folder, if there is one.
         jobs: Runs at a time, each a process with an equal share of the CPU cores; by default one a core on a CPU, and
             one on a GPU.
@@ -146,7 +146,7 @@ def _check(plans: Sequence[Planned], shared: Shared, *, resume: bool) -> None:
     """Check each method once before any run begins, and with ``resume`` the folder of each run."""
     first = Context(plans[0].recipe, shared)
     # Students of other seeds differ in their weights alone.
-    student = first.student().network
+    student = first.student().module
     check_student(first, student)
     for name in dict.fromkeys(plan.name for plan in plans):
         of_method = [plan for plan in plans if plan.name == name]
@@ -203,7 +203,7 @@ def _collect(
         title=_title(recipe, data),
         notes=(*_notes(made, measured, data), *_own_settings(plans), *_extended(plans)),
         teacher_accuracy=live.splits["test"].accuracy if live else None,
-        teachers=tuple(_teacher_result(one) for one in measured.values() if one),
+        teachers=tuple(_teacher_result(teacher) for teacher in measured.values() if teacher),
         failures=tuple(f"{label} failed: {reason}" for label, reason in failed.items()),
     )
 
@@ -249,11 +249,11 @@ def _notes(
     made: Mapping[Any, BuiltTeacher], measured: Mapping[Any, MeasuredTeacher | None], data: Data
 ) -> tuple[str, ...]:
     figures = f"figures of the last epoch on all {len(data.test):,} test images, which nothing was chosen on"
-    teachers = [one for one in measured.values() if one]
-    # A teacher about which nothing is known but its name has that in its figures' line.
-    labels = {"", *(one.label for one in teachers)}
-    abouts = (one.about.partition(" (kept")[0] for one in made.values() if one.about not in labels)
-    return (figures, *abouts, *(line for one in teachers for line in (one.line, *one.warning_lines)))
+    teachers = [teacher for teacher in measured.values() if teacher]
+    # A teacher of which only the name is known has it in the line of its figures.
+    labels = {"", *(teacher.label for teacher in teachers)}
+    abouts = (built.about.partition(" (kept")[0] for built in made.values() if built.about not in labels)
+    return (figures, *abouts, *(line for teacher in teachers for line in (teacher.line, *teacher.warning_lines)))
 
 
 def _own_settings(plans: Sequence[Planned]) -> list[str]:

@@ -238,7 +238,7 @@ class RunFolder:
             ) from None
 
     def write_provenance(self, provenance: Mapping[str, Any]) -> None:
-        """Write ``provenance.json``, which says what the run began with beside its recipe."""
+        """Write ``provenance.json``, what the run began with beside its recipe."""
         write_atomically(self.path / "provenance.json", json.dumps(provenance, indent=2) + "\n")
 
     def read_provenance(self) -> dict[str, Any] | None:
@@ -247,7 +247,7 @@ class RunFolder:
         return groups if groups and all(isinstance(group, dict) for group in groups.values()) else None
 
     def note_extension(self, epochs: int, present: Mapping[str, Any]) -> None:
-        """Add to ``provenance.json`` that the run was to have ``epochs`` epochs before more were asked for.
+        """Add to ``provenance.json`` that the run was to have ``epochs`` epochs before it was extended.
 
         Where that file was lost, ``present``, what the run goes on with, takes its place.
         """
@@ -255,12 +255,12 @@ class RunFolder:
         self.write_provenance({**stored, "extended": {"from": [*self.extended_from(), epochs]}})
 
     def extended_from(self) -> list[int]:
-        """Return how many epochs the run was to have before more were asked for, each time that this was done."""
+        """Return how many epochs the run was to have before each of its extensions."""
         found = (self.read_provenance() or {}).get("extended", {}).get("from", [])
         return [int(epochs) for epochs in found]
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Write ``summary.json``; its presence says that the run is complete, so it is written last."""
+        """Write ``summary.json``; a folder with it is that of a complete run, so it is written last."""
         write_atomically(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
 
     def read_summary(self) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class Start:
     Attributes:
         resume: From the checkpoint there, not from the first epoch.
         clear: What is in the folder is deleted first.
-        extends: How many epochs the run there was to have, if more are asked for now.
+        extends: How many epochs the run there was to have, if the recipe has more now.
         notes: Lines for the log.
 
     Example:
@@ -102,7 +102,7 @@ def decide_start(folder: RunFolder, recipe: Recipe, *, resume: bool, overwrite: 
 def check_same(folder: RunFolder, recipe: Recipe) -> Recipe:
     """Compare a recipe to that of the run in a folder, by what they mean, and return the stored one.
 
-    Settings that change no number may differ, and more epochs may be asked for.
+    Settings that change no number may differ, and the recipe may have more epochs.
 
     Raises:
         UserError: If another key differs; the line names it, with both values.

@@ -30,7 +30,7 @@ def run(
     reporting: Reporting | None = None,
     trust: bool = False,
 ) -> Run:
-    """Distill one student as a recipe says; this is what ``limbeck run`` calls.
+    """Distill one student by a recipe; this is what ``limbeck run`` calls.
 
     A run is a function of recipe and seed: the same machine gives the same numbers, and a run that was stopped and
     resumed gives those of one that never stopped. The random generators of Python, NumPy and torch are afterwards as
@@ -78,7 +78,7 @@ def distill(
     overwrite: bool = False,
     checked: bool = False,
 ) -> Run:
-    """Distill one student in a folder, with whatever the process has built for other runs already.
+    """Distill one student in a folder, with what the process has built for other runs already.
 
     Args:
         context: The run.
@@ -109,7 +109,7 @@ def distill(
                 start = start.noting(f"{former} ended while it worked in this folder")
             student = context.student()
             if not checked:
-                check_run(context, student.network)
+                check_run(context, student.module)
             return _train(Session(context, student, folder, reporting), start)
 
 
@@ -132,7 +132,7 @@ def _train(session: Session, start: Start) -> Run:
 
 
 def _complete(context: Context, folder: RunFolder) -> Run:
-    student = context.student().network
+    student = context.student().module
     check_run(context, student)
     check_provenance(folder, provenance(context, student))
     models.load_weights(student, folder.path / "student.safetensors", name="student")

@@ -15,7 +15,7 @@ from limbeck.build.context import Context
 from limbeck.build.data import Loaders
 from limbeck.build.features import feature_arguments
 from limbeck.build.measured_teacher import MeasuredTeacher, measure_teacher
-from limbeck.build.networks import Student, describe, parameter_count
+from limbeck.build.networks import Network, describe, parameter_count
 from limbeck.build.reporting import Reporting
 from limbeck.build.selection import selection_callback
 from limbeck.build.teacher_settings import teacher_precisions
@@ -62,15 +62,15 @@ class Session:
         UserError: If the device or the precision is missing, or a batch is larger than the training set.
     """
 
-    def __init__(self, context: Context, student: Student, folder: RunFolder, reporting: Reporting) -> None:
+    def __init__(self, context: Context, student: Network, folder: RunFolder, reporting: Reporting) -> None:
         self.context, self.student, self.folder, self.reporting = context, student, folder, reporting
         self.recipe, self.data = context.recipe, context.data
-        self.training = decide(self.recipe.training, student.network, self.data.shape)
+        self.training = decide(self.recipe.training, student.module, self.data.shape)
         self.fabric = make_fabric(self.training)
         self.loaders = Loaders(self.data, self.recipe.data, self.training, self.fabric, self.recipe.seed)
         self.views = self.loaders.train()
         self.measured_teacher: MeasuredTeacher | None = None
-        self.provenance = provenance(context, student.network)
+        self.provenance = provenance(context, student.module)
 
     def complete(self, start: Start) -> Run:
         """Train the student to the last epoch and write everything that a complete run has.
@@ -91,7 +91,8 @@ class Session:
         network = copy.deepcopy(engine.network).cpu().eval()
         save_network(self.folder.path / "student.safetensors", network, describe(self.recipe.student, self.data))
         self.folder.write_predictions(engine.measured["test"].predictions)
-        summary = self._summary(engine, time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        summary = summarize(self.recipe, self.folder, engine, self.measured_teacher, seconds)
         self.folder.write_summary(summary)
         self.log(f"test accuracy {summary['test.accuracy']:.2%} after epoch {summary['epoch']} ({self.folder.path})")
         return Run(self.folder.path, summary, network)
@@ -120,7 +121,7 @@ class Session:
         computing = f"student {in_words(training.precision, channels_last=layout)}"
         if precisions := teacher_precisions(self.recipe):
             computing += f", teacher {in_words('/'.join(precisions), channels_last=layout)}"
-        parameters = parameter_count(self.student.network)
+        parameters = parameter_count(self.student.module)
         return (
             f"{self.recipe.method.name}: {self.recipe.student.name} ({parameters:,} parameters) on"
             f" {self.data.name}, {len(self.data.train):,} training and {len(self.data.test):,} test images,"
@@ -134,7 +135,7 @@ class Session:
         teacher = with_cache(self.context, built.teacher, self.log)
         seed_everything(recipe.seed)
         distiller = Distiller(
-            self.student.network,
+            self.student.module,
             teacher,
             self.context.method,
             num_classes=len(self.data.classes),
@@ -166,17 +167,6 @@ class Session:
             before_epoch=before_epoch,
             after_epoch=self.folder.write_metrics,
             log=self.log,
-        )
-
-    def _summary(self, engine: Engine, seconds: float) -> dict[str, Any]:
-        return summarize(
-            self.recipe,
-            engine,
-            self.fabric,
-            parameters=parameter_count(self.student.network),
-            teacher=self.measured_teacher,
-            extended_from=self.folder.extended_from(),
-            seconds=seconds,
         )
 
 

@@ -4,33 +4,25 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 
 from limbeck.build.measured_teacher import MeasuredTeacher
+from limbeck.build.networks import parameter_count
 from limbeck.recipes.schema import Recipe
+from limbeck.runs.folder import RunFolder
 from limbeck.runs.provenance import versions
 from limbeck.training import Engine
 
 
 def summarize(
-    recipe: Recipe,
-    engine: Engine,
-    fabric: Fabric,
-    *,
-    parameters: int,
-    teacher: MeasuredTeacher | None,
-    extended_from: list[int],
-    seconds: float,
+    recipe: Recipe, folder: RunFolder, engine: Engine, teacher: MeasuredTeacher | None, seconds: float
 ) -> dict[str, Any]:
     """Return what ``summary.json`` holds of a run.
 
     Args:
         recipe: The run's recipe.
-        engine: Its engine after the last epoch.
-        fabric: Its device and precision.
-        parameters: How many parameters the student has.
-        teacher: What the teacher was measured to reach, if it was.
-        extended_from: How many epochs the run was to have before more were asked for.
+        folder: The run's folder.
+        engine: The run's engine after the last epoch.
+        teacher: The figures of the teacher, if it was measured.
         seconds: How long the run took.
     """
     summary: dict[str, Any] = {"name": recipe.name, "method": recipe.method.name, "seed": recipe.seed}
@@ -40,14 +32,15 @@ def summarize(
     summary["train.accuracy"] = engine.record[-1]["train.accuracy"]
     if "selected" in engine.record[-1]:
         summary["selected"] = engine.record[-1]["selected"]
-    summary["student.parameters"] = parameters
+    summary["student.parameters"] = parameter_count(engine.distiller.student)
     summary["teacher"] = recipe.source() or "none"
     summary |= teacher.summary() if teacher else {}
-    summary |= {"training.extended_from": extended_from} if extended_from else {}
+    summary |= {"training.extended_from": epochs} if (epochs := folder.extended_from()) else {}
     summary["seconds"] = seconds
     summary["training.seconds"] = sum(row["seconds"] for row in engine.record)
     summary["threads"] = torch.get_num_threads()
-    summary["device"], summary["precision"] = str(fabric.device), fabric.strategy.precision.precision
+    summary["device"] = str(engine.fabric.device)
+    summary["precision"] = engine.fabric.strategy.precision.precision
     return summary | {f"versions.{name}": text for name, text in versions().items()}
 
 
