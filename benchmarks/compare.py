@@ -25,7 +25,7 @@ import torch
 import limbeck
 from harness import cifar100_root, network, seconds_of, settled, trimmed
 from limbeck.data import Data, Views
-from limbeck.runs.folder import save_network
+from limbeck.models.saving import save_network
 from peers import Pair, PilImages, plain_loop
 from record import record
 

@@ -17,12 +17,27 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from limbeck import data, losses, methods, models, modifiers, selection, targets, teachers, training
+    from limbeck import (
+        cache,
+        data,
+        errors,
+        losses,
+        methods,
+        models,
+        modifiers,
+        report,
+        runs,
+        selection,
+        targets,
+        teachers,
+        training,
+    )
     from limbeck.distiller import Distiller, Output
     from limbeck.errors import RunError, UserError
     from limbeck.randomness.seeding import seed_everything
     from limbeck.runs.compare import Comparison, compare
-    from limbeck.runs.run import Run, run
+    from limbeck.runs.run import run
+    from limbeck.runs.session import Run
 
 __version__ = version("limbeck")
 # Whoever uses the library decides where its reports go; the command line prints them.
@@ -34,13 +49,17 @@ __all__ = [
     "Run",
     "RunError",
     "UserError",
+    "cache",
     "compare",
     "data",
+    "errors",
     "losses",
     "methods",
     "models",
     "modifiers",
+    "report",
     "run",
+    "runs",
     "seed_everything",
     "selection",
     "targets",
@@ -48,19 +67,19 @@ __all__ = [
     "training",
 ]
 
-# Loaded when first asked for: a command such as `limbeck --help` should not wait for torch.
-_PACKAGES = ("data", "losses", "methods", "models", "modifiers", "selection", "targets", "teachers", "training")
+# Imported at the first use: a command such as `limbeck --help` should not wait for torch.
 _HOMES = {
     "Comparison": "runs.compare",
     "Distiller": "distiller",
     "Output": "distiller",
-    "Run": "runs.run",
+    "Run": "runs.session",
     "RunError": "errors",
     "UserError": "errors",
     "compare": "runs.compare",
     "run": "runs.run",
     "seed_everything": "randomness.seeding",
 }
+_PACKAGES = frozenset(__all__) - _HOMES.keys()
 
 
 def __getattr__(name: str) -> Any:

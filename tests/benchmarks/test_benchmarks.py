@@ -216,7 +216,7 @@ def test_the_rows_of_a_study_differ_in_one_setting(script, tmp_path):
             recipe = limbeck.runs.load_recipe(studies.recipe(data, tmp_path, args))
             assert recipe.compare.methods == study.methods
             assert study.control in study.methods
-            made = [recipe.compare.method(row).create().settings for row in study.settings]
+            made = [recipe.compare.method(row).composed.settings for row in study.settings]
             own = [next(iter(settings.values())) for settings in made]
             assert len({settings.pop(key) for settings in own}) == len(own)
             assert all(settings == own[0] for settings in own)

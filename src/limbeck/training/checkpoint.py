@@ -1,6 +1,7 @@
 """The state from which a stopped training goes on as if it had never stopped."""
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,30 @@ def load_checkpoint(folder: Path, *, log: Callable[[str], None] = lambda _: None
         log(f"{error}; going on from the checkpoint before it")
         previous.replace(newest)
         return state
+
+
+def usable_checkpoint(folder: Path, log: Callable[[str], None]) -> bool:
+    """Return whether there is a checkpoint to go on with; a damaged one is reported and deleted.
+
+    For trainings that are continued without a request, such as a teacher's; without a usable one they begin again.
+
+    Args:
+        folder: The checkpoint's folder.
+        log: Called with a line about a damaged one.
+
+    Example:
+        >>> usable_checkpoint(Path("nowhere"), print)
+        False
+    """
+    if not has_checkpoint(folder):
+        return False
+    try:
+        load_checkpoint(folder, log=log)
+    except UserError as error:
+        log(f"{error}; the training begins again")
+        shutil.rmtree(folder)
+        return False
+    return True
 
 
 def _seal(path: Path) -> None:
