@@ -1,6 +1,6 @@
 """A run's logit cache: whether it has one, whose it is, and a teacher that answers from it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +25,9 @@ from limbeck.data import Augment, Data
 from limbeck.errors import UserError
 from limbeck.randomness.seeding import generators_kept
 from limbeck.recipes.schema import Recipe
+from limbeck.reporting import Log
 from limbeck.teachers import Teacher
 from limbeck.training import make_fabric, resolve_device, uses_channels_last
-
-Log = Callable[[str], None]
 
 
 def logits_folder(recipe: Recipe) -> Path:

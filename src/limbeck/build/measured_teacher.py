@@ -1,7 +1,7 @@
 """What a network teacher reaches on the run's own data, measured before the first epoch and kept by content."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -20,10 +20,10 @@ from limbeck.data import Batch, Data, Split, fingerprint
 from limbeck.errors import RunError
 from limbeck.randomness.hashing import random_bits
 from limbeck.recipes.schema import Recipe
+from limbeck.reporting import Log
 from limbeck.teachers import Teacher
 from limbeck.training import Measured, make_fabric, measure, uses_channels_last
 
-Log = Callable[[str], None]
 TRAINING_IMAGES = 2000
 # Raised whenever the same teacher and images would give other figures than before.
 _FORMAT = 1

@@ -1,7 +1,7 @@
 """Data, networks and views of a run, checked against each other before anything is trained."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from limbeck.data import Augment, Data, Views
 from limbeck.errors import UserError
 from limbeck.randomness.seeding import seed_everything
 from limbeck.recipes.schema import DataSettings, ModelSettings, Recipe, TeacherSettings
+from limbeck.reporting import Log, no_log
 from limbeck.teachers import InputAdapter
 from limbeck.training import TrainingSettings, uses_channels_last
 
@@ -116,7 +117,7 @@ def create_network(
     *,
     role: str,
     seed: int,
-    log: Callable[[str], None] = lambda _: None,
+    log: Log = no_log,
 ) -> nn.Module:
     """Make a network for the data's classes and channels, its initial weights a function of ``seed``.
 
@@ -151,7 +152,7 @@ def create_network(
     return network
 
 
-def _built(settings: ModelSettings | TeacherSettings, data: Data, role: str, log: Callable[[str], None]) -> nn.Module:
+def _built(settings: ModelSettings | TeacherSettings, data: Data, role: str, log: Log) -> nn.Module:
     lines: list[str] = []
     network = models.create(
         str(settings.name),
@@ -243,7 +244,7 @@ def describe(settings: ModelSettings | TeacherSettings, data: Data) -> Mapping[s
     }
 
 
-def student_network(recipe: Recipe, data: Data, log: Callable[[str], None] = lambda _: None) -> nn.Module:
+def student_network(recipe: Recipe, data: Data, log: Log = no_log) -> nn.Module:
     """Make the recipe's student.
 
     Args:

@@ -12,12 +12,13 @@ from limbeck.distiller.selection import held_out
 from limbeck.randomness.hashing import derived_seed
 from limbeck.randomness.seeding import generators_kept, seed_everything
 from limbeck.recipes.schema import Recipe
+from limbeck.reporting import Log
 from limbeck.runs.resuming import usable_checkpoint
 from limbeck.training import Engine, TrainingSettings, uses_channels_last
 
 
 def selection_callback(
-    recipe: Recipe, distiller: Distiller, loaders: Loaders, log: Callable[[str], None], checkpoint: Path
+    recipe: Recipe, distiller: Distiller, loaders: Loaders, log: Log, checkpoint: Path
 ) -> Callable[[int], None]:
     """Return what an engine calls before each epoch: it selects before the first one, and when a refresh is due.
 
@@ -51,9 +52,7 @@ def selection_callback(
     return before_epoch
 
 
-def _train_proxy(
-    recipe: Recipe, loaders: Loaders, epochs: int, checkpoint: Path, log: Callable[[str], None]
-) -> nn.Module:
+def _train_proxy(recipe: Recipe, loaders: Loaders, epochs: int, checkpoint: Path, log: Log) -> nn.Module:
     """Train a copy of the student plainly, without the slice that influence is measured on."""
     selection = recipe.method.create().selection
     assert selection is not None

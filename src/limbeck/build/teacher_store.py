@@ -15,6 +15,7 @@ from limbeck.cache.key import structure
 from limbeck.errors import RunError, UserError
 from limbeck.files import remove_leftovers
 from limbeck.locking import LockedError, locked
+from limbeck.reporting import Log, no_log
 
 # A training that was not continued for so long is taken for given up.
 _ABANDONED_SECONDS = 30 * 24 * 3600
@@ -54,7 +55,7 @@ def source_hash(network: nn.Module, name: str = "") -> str:
     return hashlib.sha256(f"{structure(network)} {code_hash(network, name)}".encode()).hexdigest()
 
 
-def made_once(folder: Path, make: Callable[[Path], None], log: Callable[[str], None] = lambda _: None) -> Path:
+def made_once(folder: Path, make: Callable[[Path], None], log: Log = no_log) -> Path:
     """Return ``folder``, made by ``make`` if it is not there yet.
 
     ``make`` fills a folder beside it, ``NAME.partial``, which is then moved into place: a half-made one is never used.
@@ -92,7 +93,7 @@ def made_once(folder: Path, make: Callable[[Path], None], log: Callable[[str], N
 
 
 @contextmanager
-def _waiting(lock: Path, what: str, log: Callable[[str], None]) -> Iterator[None]:
+def _waiting(lock: Path, what: str, log: Log) -> Iterator[None]:
     """Hold a lock, and say so if another process has to be waited for."""
     with ExitStack() as stack:
         try:

@@ -3,7 +3,7 @@
 import json
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,7 @@ from limbeck.precision import Precision
 from limbeck.randomness.hashing import derived_seed
 from limbeck.randomness.seeding import seed_everything
 from limbeck.recipes.schema import NetworkTeacherSettings, Recipe, TeacherSettings
+from limbeck.reporting import Log, no_log
 from limbeck.runs.folder import save_network, to_csv
 from limbeck.runs.resuming import WITHOUT_EFFECT, usable_checkpoint
 from limbeck.teachers import (
@@ -56,15 +57,10 @@ from limbeck.training import (
     uses_channels_last,
 )
 
-Log = Callable[[str], None]
 # Raised whenever the same recipe would make another teacher than before.
 _FORMAT = 2
 # Settings of a training that count as what they come to.
 _COUNTED_APART = {"device", "precision", "channels_last"}
-
-
-def no_log(_: str) -> None:
-    """Tell nobody."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from limbeck.cache.spec import every
 from limbeck.cache.store import LogitStore
 from limbeck.errors import UserError
+from limbeck.reporting import Log, no_log
 from limbeck.teachers import LiveTeacher, Teacher
 
 # Above this an epoch's rows are not held in the device's memory, but read from the files batch by batch.
@@ -59,7 +60,7 @@ class CachedTeacher(Teacher):
         *,
         seed: int = 0,
         precision: str = "fp32",
-        log: Callable[[str], None] = lambda _: None,
+        log: Log = no_log,
     ) -> None:
         super().__init__()
         self._make = None if isinstance(live, nn.Module) else live

@@ -13,6 +13,7 @@ from limbeck.models.options import check_options, keyword_defaults
 from limbeck.models.python_source import python_model
 from limbeck.models.weights import load_weights
 from limbeck.models.zoo import ZOO
+from limbeck.reporting import Log, no_log
 
 _SOURCES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
     {"timm": timm_model, "torchvision": torchvision_model, "python": python_model}
@@ -25,7 +26,7 @@ def create(
     num_classes: int,
     in_channels: int = 3,
     weights: str | Path | None = None,
-    log: Callable[[str], None] = lambda _: None,
+    log: Log = no_log,
     **options: object,
 ) -> nn.Module:
     """Build a model by name, with random weights unless others are given.
@@ -82,9 +83,7 @@ def named_weights(name: str, weights: str | Path) -> bool:
     return library and re.fullmatch(r"\w+", str(weights)) is not None and not Path(weights).exists()
 
 
-def _build(
-    name: str, num_classes: int, in_channels: int, options: Mapping[str, object], log: Callable[[str], None]
-) -> nn.Module:
+def _build(name: str, num_classes: int, in_channels: int, options: Mapping[str, object], log: Log) -> nn.Module:
     source, colon, rest = name.partition(":")
     if not colon:
         return _from_zoo(name, num_classes, in_channels, options)

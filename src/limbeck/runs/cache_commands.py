@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from limbeck.build.caching import Log, RunCache, check_cache, expected_spec, is_cached, logits_folder, why_uncached
+from limbeck.build.caching import RunCache, check_cache, expected_spec, is_cached, logits_folder, why_uncached
 from limbeck.build.networks import load_data
 from limbeck.build.teacher_store import cache_folder
 from limbeck.build.teachers import Reporting, build_teacher, is_trained
@@ -20,6 +20,7 @@ from limbeck.errors import RunError, UserError
 from limbeck.recipes.loading import load_recipe
 from limbeck.recipes.schema import Recipe
 from limbeck.recipes.trust import check_imports_nothing
+from limbeck.reporting import Log
 
 Source = str | Path | Mapping[str, Any] | Recipe
 Overrides = Mapping[str, Any] | None

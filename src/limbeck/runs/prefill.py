@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from limbeck.build.caching import Log, RunCache, is_cached, logits_folder
+from limbeck.build.caching import RunCache, is_cached, logits_folder
 from limbeck.build.networks import load_data
 from limbeck.build.teachers import BuiltTeacher, Reporting, build_teacher
 from limbeck.cache import LogitStore, building, missing, require_room, store_logits
@@ -16,6 +16,7 @@ from limbeck.data import Data
 from limbeck.errors import RunError
 from limbeck.recipes.loading import load_recipe
 from limbeck.recipes.schema import Recipe
+from limbeck.reporting import Log, no_log
 from limbeck.runs.workers import WorkerDiedError, Workers
 
 
@@ -131,4 +132,4 @@ def _fill_elsewhere(values: dict[str, Any], seeds: Sequence[int], part: int, par
     data = load_data(recipe.data)
     teacher = build_teacher(recipe, data, Reporting()).teacher
     assert teacher is not None
-    _fill(RunCache.open(recipe, data, teacher, lambda _: None), seeds, part, parts)
+    _fill(RunCache.open(recipe, data, teacher, no_log), seeds, part, parts)

@@ -2,13 +2,14 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from limbeck.errors import UserError, shortened
 from limbeck.recipes.schema import Recipe
+from limbeck.reporting import Log
 from limbeck.runs.folder import RunFolder
 from limbeck.training.checkpoint import has_checkpoint, load_checkpoint
 from limbeck.validation import validated
@@ -228,7 +229,7 @@ def _shown(value: Any) -> str:
     return "nothing" if value is None else shortened(value, _SHOWN, quoted=False)
 
 
-def usable_checkpoint(folder: Path, log: Callable[[str], None]) -> bool:
+def usable_checkpoint(folder: Path, log: Log) -> bool:
     """Return whether there is a checkpoint to go on with; a damaged one is reported and deleted.
 
     For trainings that are continued without a request, such as a teacher's; without a usable one they begin again.

@@ -1,7 +1,6 @@
 """The state from which a stopped training goes on as if it had never stopped."""
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
@@ -10,6 +9,7 @@ import torch
 
 from limbeck.errors import RunError, UserError
 from limbeck.files import remove_leftovers, replacing
+from limbeck.reporting import Log, no_log
 
 # The newest, and the one before it.
 _NEWEST, _PREVIOUS = "state.pt", "previous.pt"
@@ -67,7 +67,7 @@ def has_checkpoint(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (_NEWEST, _PREVIOUS))
 
 
-def load_checkpoint(folder: Path, *, log: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+def load_checkpoint(folder: Path, *, log: Log = no_log) -> dict[str, Any]:
     """Read the newest checkpoint to the CPU, or the one before it if that is damaged; no code of a file is run.
 
     The checkpoint that was read is the newest from then on: a damaged one is replaced by the one before it.

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from limbeck.data import Batch
+from limbeck.reporting import Log
 from limbeck.training.meter import EpochMeter
 from limbeck.training.settings import TrainingSettings
 
@@ -140,7 +141,7 @@ class GraphedSteps:
         recorder: Recorder,
         *,
         ready: Callable[[], str | None],
-        log: Callable[[str], None],
+        log: Log,
     ) -> None:
         self._update, self._tally, self._recorder = update, meter, recorder
         self._groups = [group for optimizer in optimizers for group in optimizer.param_groups]
