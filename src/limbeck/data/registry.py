@@ -15,9 +15,8 @@ from limbeck.data.images.mnist import read_fashion_mnist, read_mnist
 from limbeck.data.images.sample import read_sample
 from limbeck.data.images.splits import Split, Splits
 from limbeck.data.images.tiny_imagenet import read_tiny_imagenet
-from limbeck.data.printing import printable
 from limbeck.data.split import hold_out, limit
-from limbeck.errors import UserError, unknown_name
+from limbeck.errors import UserError, shortened, unknown_name
 
 SAMPLE = "fashion_mnist_sample"
 FOLDER = "image_folder"
@@ -144,7 +143,7 @@ def _check_settings(validation: float, counts: dict[str, int | None], color: str
             raise UserError(f"data.{name}: got {count}, expected a whole number{unit} of at least 1")
     size = counts["size"]
     if size is not None and size > MAX_SIZE:
-        raise UserError(f"data.size: got {printable(size, 20)}, expected at most {MAX_SIZE} pixels")
+        raise UserError(f"data.size: got {shortened(size, 20)}, expected at most {MAX_SIZE} pixels")
     if color not in ("auto", "rgb", "gray"):
         raise UserError(f"data.color: got {color!r}, expected 'auto', 'rgb' or 'gray'")
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import nn
 
-from limbeck.errors import UserError, shortened, unknown_name
-from limbeck.models.options import check_options, one_line
+from limbeck.errors import UserError, one_line, shortened, unknown_name
+from limbeck.models.options import check_options
 
 
 @contextmanager

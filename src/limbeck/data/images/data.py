@@ -5,7 +5,7 @@ from functools import cached_property
 
 from limbeck.data.images.fingerprint import fingerprint
 from limbeck.data.images.splits import Split
-from limbeck.data.printing import printable
+from limbeck.errors import shortened
 
 _SHOWN_CLASSES, _SHOWN_NAME = 3, 30
 
@@ -56,7 +56,7 @@ class Data:
     @property
     def description(self) -> tuple[str, ...]:
         """Classes, counts and image size in one line, then the notes."""
-        names = ", ".join(printable(name, _SHOWN_NAME) for name in self.classes[:_SHOWN_CLASSES])
+        names = ", ".join(shortened(name, _SHOWN_NAME, quoted=False) for name in self.classes[:_SHOWN_CLASSES])
         more = ", ..." if len(self.classes) > _SHOWN_CLASSES else ""
         held_out = f" {len(self.validation):,} validation" if self.validation is not None else ""
         channels, height, width = self.shape

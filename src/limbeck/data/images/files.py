@@ -63,16 +63,6 @@ def missing(file: str, places: Iterable[Path], hint: str) -> MissingFilesError:
     return MissingFilesError(f"data.root: {file} is not in {looked}; {hint}")
 
 
-def first_line(error: BaseException) -> str:
-    r"""Return the first line of an error's text, or the name of its type where it has none.
-
-    Example:
-        >>> first_line(RuntimeError("no network\nsecond line")), first_line(EOFError())
-        ('no network', 'EOFError')
-    """
-    return next(iter(str(error).splitlines()), type(error).__name__)
-
-
 def read_bytes(path: Path) -> Bytes:
     """Read a file, unpacked when its name ends in ``.gz``, as uint8 (size,).
 
