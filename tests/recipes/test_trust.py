@@ -7,7 +7,7 @@ import yaml
 
 import limbeck as package
 from limbeck.errors import UserError
-from limbeck.models.python_source import in_working_folder
+from limbeck.imports import in_working_folder
 from limbeck.runs import load_recipe, parse_overrides
 from limbeck.runs.cache_commands import clear_caches, describe_caches
 

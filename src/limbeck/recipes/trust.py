@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.errors import UserError, shortened
-from limbeck.models.python_source import in_working_folder
+from limbeck.imports import in_working_folder
 from limbeck.recipes.packaged import recipe_file
 from limbeck.recipes.schema import Recipe
 
