@@ -6,8 +6,12 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from limbeck.errors import RunError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _PARTIAL = ".partial"
 
@@ -77,6 +81,26 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """
     with replacing(path) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def content_digest(*parts: "bytes | Tensor") -> str:
+    """Return the SHA-256 of parts one after the other, 64 hexadecimal digits; a tensor counts with its values.
+
+    Example:
+        >>> content_digest(b"all or", b" nothing") == content_digest(b"all or nothing")
+        True
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        # As bytes, for NumPy knows no bfloat16.
+        digest.update(part if isinstance(part, bytes) else _values(part))
+    return digest.hexdigest()
+
+
+def _values(tensor: "Tensor") -> memoryview:
+    import torch
+
+    return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data
 
 
 def file_digest(path: Path) -> str:

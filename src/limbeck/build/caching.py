@@ -21,7 +21,7 @@ from limbeck.cache import (
     wanted,
 )
 from limbeck.cache.teacher import TOLERANCE
-from limbeck.data import Augment, Data
+from limbeck.data import Augment, Data, FolderSet, ImageSet
 from limbeck.errors import UserError
 from limbeck.randomness.seeding import generators_kept
 from limbeck.recipes.schema import Recipe
@@ -159,8 +159,10 @@ class RunCache:
     @property
     def replay(self) -> Replay:
         """What makes the inputs of any row again."""
+        train = self.data.train
+        assert isinstance(train, ImageSet | FolderSet)
         return Replay(
-            self.data.train,
+            train,
             self.store.spec,
             self.data.mean,
             self.data.std,

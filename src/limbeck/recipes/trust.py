@@ -44,16 +44,16 @@ def check_trust(recipe: Recipe, source: object, overrides: Mapping[str, Any]) ->
 
 
 def check_imports_nothing(recipe: Recipe, command: str) -> None:
-    """Refuse a recipe whose teacher is a ``python:`` function, for a command that only looks.
+    """Refuse a recipe whose data or teacher is a ``python:`` function, for a command that only reads.
 
     Raises:
-        UserError: If the teacher could not be made without importing the user's code.
+        UserError: If data or teacher could not be made without importing the user's code.
 
     Example:
         >>> check_imports_nothing(Recipe.model_validate({"data": "mnist", "student": "resnet8"}), "cache info")
     """
     group = "student" if recipe.source() == "self" else "teacher"
-    for key, name in _names(recipe.model_dump(mode="json", include={group})):
+    for key, name in _names(recipe.model_dump(mode="json", include={"data", group})):
         got = f"{command}: {key}: got {shortened(name)}"
         raise UserError(f"{got}, which this never imports; expected no recipe, which covers all caches")
 

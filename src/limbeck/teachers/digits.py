@@ -5,7 +5,6 @@ the target's" and leaves the rest open. How the set is built here - digits side 
 is this library's own choice.
 """
 
-import hashlib
 import math
 from pathlib import Path
 from typing import Literal
@@ -15,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from limbeck.errors import UserError
+from limbeck.files import content_digest
 from limbeck.randomness.hashing import derived_seed
 
 IMAGE_SIZE = 32
@@ -109,7 +109,7 @@ def source_digest(source: str | Path) -> str:
     if source == "sklearn":
         return source
     images, digits = _mnist_digits(Path(source), held_out=False)
-    return hashlib.sha256(images.numpy().tobytes() + digits.numpy().tobytes()).hexdigest()
+    return content_digest(images, digits)
 
 
 def _decimal_digits(labels: Tensor, length: int) -> Tensor:

@@ -33,7 +33,7 @@ def test_val_beside_test_is_the_validation_split(tmp_path):
         write_classes(tmp_path / name, each=2)
     data = folder(tmp_path)
     assert [s.paths[0].parent.parent.name for s in (data.train, data.validation, data.test)] == ["train", "val", "test"]
-    with pytest.raises(UserError, match=r"data.validation: got 0.5, but the data has a validation folder of its own"):
+    with pytest.raises(UserError, match=r"data.validation: got 0.5, but the data has a validation split of its own"):
         folder(tmp_path, validation=0.5)
 
 

@@ -1,10 +1,9 @@
-"""A data set with its splits, normalization and what identifies it."""
+"""A data set with its splits and what identifies it."""
 
 from dataclasses import dataclass
 from functools import cached_property
 
-from limbeck.data.images.fingerprint import fingerprint
-from limbeck.data.images.splits import Split
+from limbeck.data.samples import Samples, fingerprint
 from limbeck.errors import shortened
 
 _SHOWN_CLASSES, _SHOWN_NAME = 3, 30
@@ -12,18 +11,16 @@ _SHOWN_CLASSES, _SHOWN_NAME = 3, 30
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """A data set, ready to be looked at through :class:`limbeck.data.Views`.
+    """A data set; its images are looked at through :class:`limbeck.data.Views`.
 
     Attributes:
         name: The name it was loaded by.
         classes: The class names; a label is a position in them.
         train: The training split, after ``validation`` and ``train_limit`` were taken into account.
-        validation: The part of the training images that choices may be made on, or None.
+        validation: The part of the training samples that choices may be made on, or None.
         test: The test split, which nothing is chosen on.
-        mean: The mean of each channel, of pixels in [0, 1].
-        std: The standard deviation of each channel, of pixels in [0, 1].
-        shape: Channels, height and width in pixels of what the student sees.
-        fingerprint: SHA-256 of the training split (see :func:`limbeck.data.images.fingerprint`).
+        mean: For images the mean of each channel, of pixels in [0, 1].
+        std: For images the standard deviation of each channel, of pixels in [0, 1].
         notes: What the owner should know of the files, a line each: their sizes, and what was skipped.
 
     Example:
@@ -38,31 +35,44 @@ class Data:
 
     name: str
     classes: tuple[str, ...]
-    train: Split
-    validation: Split | None
-    test: Split
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    shape: tuple[int, int, int]
-    fingerprint: str
+    train: Samples
+    validation: Samples | None
+    test: Samples
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of a sample as the student sees it: for images channels, height and width in pixels."""
+        return self.train.shape
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The training split's, see :func:`limbeck.data.fingerprint`; computed once, when first used."""
+        return fingerprint(self.train)
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
-        """SHA-256 of each split by name; computed when first used, because a folder's files are read for it."""
+        """That of each split by name; computed when first used, because a folder's files are read for it."""
         held_out = {"validation": self.validation, "test": self.test}
         return {"train": self.fingerprint, **{name: fingerprint(split) for name, split in held_out.items() if split}}
 
     @property
     def description(self) -> tuple[str, ...]:
-        """Classes, counts and image size in one line, then the notes."""
+        """Classes, counts and the samples' shape in one line, then the notes."""
         names = ", ".join(shortened(name, _SHOWN_NAME, quoted=False) for name in self.classes[:_SHOWN_CLASSES])
         more = ", ..." if len(self.classes) > _SHOWN_CLASSES else ""
-        held_out = f" {len(self.validation):,} validation" if self.validation is not None else ""
-        channels, height, width = self.shape
+        held_out = f", {len(self.validation):,} validation" if self.validation is not None else ""
         return (
             f"data: {self.name}, {len(self.classes)} classes ({names}{more}), {len(self.train):,} training"
-            f"{',' + held_out if held_out else ''} and {len(self.test):,} test images,"
-            f" {width}x{height} {'rgb' if channels == 3 else 'gray'}",
+            f"{held_out} and {len(self.test):,} test {_form(self.shape)}",
             *self.notes,
         )
+
+
+def _form(shape: tuple[int, ...]) -> str:
+    if len(shape) == 3:
+        channels, height, width = shape
+        return f"images, {width}x{height} {'rgb' if channels == 3 else 'gray'}"
+    return f"samples of shape {shape}" if shape else "samples"
