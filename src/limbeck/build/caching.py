@@ -21,7 +21,7 @@ from limbeck.cache import (
     wanted,
 )
 from limbeck.cache.teacher import TOLERANCE
-from limbeck.data import Augment, Data, FolderSet, ImageSet
+from limbeck.data import Data, FolderSet, ImageSet
 from limbeck.errors import UserError
 from limbeck.randomness.seeding import generators_kept
 from limbeck.recipes.schema import Recipe
@@ -91,7 +91,7 @@ def expected_spec(recipe: Recipe, data: Data, teacher: Teacher | None) -> CacheS
         "normalization": [list(data.mean), list(data.std)],
         "precision": [device, teacher_precisions(recipe), uses_channels_last(training, device)],
     }
-    augment, epochs = Augment(**recipe.data.augment.model_dump()), training.epochs if mode == "epochs" else 0
+    augment, epochs = recipe.data.augment, training.epochs if mode == "epochs" else 0
     network = recipe.student if recipe.source() == "self" else recipe.teacher
     label = f"{network.name or 'several teachers'} on {data.name}"
     return CacheSpec(mode, len(data.train), rows, augment, seed=recipe.seed, epochs=epochs, source=source, label=label)

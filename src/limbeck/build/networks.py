@@ -13,7 +13,7 @@ from torch.nn.parameter import UninitializedParameter
 from limbeck import data as datasets
 from limbeck import models
 from limbeck.build.weights import is_trained_here, library_weights, load_given, recorded_normalize
-from limbeck.data import Augment, Data, Views
+from limbeck.data import Data, Views
 from limbeck.errors import UserError
 from limbeck.randomness.seeding import seed_everything
 from limbeck.recipes.schema import DataSettings, ModelSettings, Recipe, TeacherSettings
@@ -92,7 +92,7 @@ class Loaders:
         return self._views(
             split,
             batch_size=self.training.batch_size,
-            augment=Augment(**self.settings.augment.model_dump()),
+            augment=self.settings.augment,
             shuffle=True,
             seed=self.seed,
             # One image alone has no spread for batch norm to divide by.

@@ -5,7 +5,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -310,7 +310,7 @@ def _material(
         "format": _FORMAT,
         "network": [settings.name, settings.options, source_hash(network, str(settings.name))],
         "seed": settings.seed,
-        "data": [data.fingerprint, data.mean, data.std, recipe.data.augment.model_dump()],
+        "data": [data.fingerprint, data.mean, data.std, asdict(recipe.data.augment)],
         "training": training.model_dump(exclude=without),
         "precision": [decided.device, decided.precision, decided.channels_last],
     }

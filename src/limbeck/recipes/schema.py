@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from limbeck import methods
+from limbeck.data import Augment
 from limbeck.errors import UserError, shortened
 from limbeck.training import TrainingSettings
 from limbeck.training.settings import Count, Positive, named
@@ -46,20 +47,6 @@ LayersByName = Annotated[tuple[str, ...], BeforeValidator(_alone)]
 UserPath = Annotated[Path, AfterValidator(expanded)]
 
 
-class AugmentSettings(Settings):
-    """How training images are varied.
-
-    Example:
-        >>> AugmentSettings(crop=4, flip=True).crop
-        4
-    """
-
-    crop: Annotated[int, Field(ge=0, le=1024)] = 0
-    flip: bool = False
-    scale: tuple[Positive, Positive] | None = None
-    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
-
-
 class Normalize(Settings):
     """Mean and standard deviation of each channel, of pixels in [0, 1].
 
@@ -92,7 +79,7 @@ class DataSettings(Settings):
     color: Literal["auto", "rgb", "gray"] = "auto"
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     split_seed: Seed = 0
-    augment: AugmentSettings = AugmentSettings()
+    augment: Augment = Augment()
     normalize: Normalize | None = None
     workers: Annotated[int, Field(ge=0)] = 0
 
