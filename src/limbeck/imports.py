@@ -69,7 +69,7 @@ def import_object(kind: str, name: str) -> object:
     """
     label = f"{kind} {shortened(name, quoted=False)!r}"
     module, _, attribute = name.removeprefix(PREFIX).partition(":")
-    if not module or not attribute:
+    if not attribute or not all(part.isidentifier() for part in module.split(".")):
         wanted = "FUNCTION, such as python:teacher:load" if kind == "model" else "NAME, such as python:losses:focal"
         raise UserError(f"{label}: expected python:MODULE:{wanted}")
     with folder_importable():

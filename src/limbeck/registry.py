@@ -19,6 +19,10 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+def _order(point: EntryPoint) -> tuple[str, str, str]:
+    return point.name, point.dist.name if point.dist else "", point.value
+
+
 class Registry(Generic[T]):
     """Values by name: built-in ones, those of installed plug-ins, and those registered in this process.
 
@@ -161,7 +165,7 @@ class Registry(Generic[T]):
         with self._lock:
             if self._points is None:
                 self._points = {}
-                for point in sorted(entry_points(group=self.group), key=lambda point: (point.name, point.value)):
+                for point in sorted(entry_points(group=self.group), key=_order):
                     if point.name in self._values or point.name in self._points:
                         self._leave_out(point, "the name is taken", key=f"{point.name} {point.value}")
                     else:

@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 
 from limbeck import methods
-from limbeck.methods.markdown import all_cards
+from limbeck.cli.card_pages import as_markdown
+from limbeck.cli.cards import packaged_cards
 from limbeck.runs import load_recipe
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_page_of_methods_is_up_to_date():
-    assert (ROOT / "docs" / "methods.md").read_text() == all_cards(), (
+    assert (ROOT / "docs" / "methods.md").read_text() == as_markdown(packaged_cards()), (
         "run: limbeck methods --markdown > docs/methods.md"
     )
 

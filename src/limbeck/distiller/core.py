@@ -118,6 +118,7 @@ class Distiller(nn.Module):
         super().__init__()
         self.check_finite = check_finite
         self.method = methods.create(method) if isinstance(method, str) else method
+        self.method.check(num_classes)
         self.task = tasks.create(task, num_classes)
         self.student, self.seed, self.epochs = student, seed, epochs
         # Set around nn.Module's bookkeeping: a registered teacher would enter state_dict, parameters() and DDP, and the

@@ -139,9 +139,8 @@ def _build(name: str, num_classes: int, in_channels: int, options: Mapping[str, 
 
 
 def _registered(name: str, num_classes: int, in_channels: int, options: Mapping[str, object]) -> nn.Module:
-    builder = REGISTRY.get(name)
-    zoo = ZOO.get(name.lower())
-    if builder is not zoo:
+    builder, zoo = REGISTRY.get(name), ZOO.get(name.lower())
+    if zoo is None or builder is not zoo:
         return call_builder(name, builder, {"num_classes": num_classes, "in_channels": in_channels}, options)
-    check_options(name, options, set(keyword_defaults(builder)) - {*zoo.keywords, "in_channels"})
-    return builder(num_classes=num_classes, in_channels=in_channels, **options)
+    check_options(name, options, set(keyword_defaults(zoo)) - {*zoo.keywords, "in_channels"})
+    return zoo(num_classes=num_classes, in_channels=in_channels, **options)
