@@ -12,6 +12,7 @@ from limbeck.data import Data, ImageSet, fingerprint, load, names, register
 from limbeck.data.registry import REGISTRY
 from limbeck.data.split import limit
 from limbeck.errors import UserError
+from limbeck.recipes.schema import Recipe
 
 SAMPLE = "fashion_mnist_sample"
 
@@ -187,6 +188,15 @@ def test_a_registered_loader_is_found_cut_and_named(registered):
     assert "squares" in names()
     with pytest.raises(UserError, match="data set 'squares': the name is taken"):
         register("squares", squares)
+
+
+def test_a_comparison_knows_that_its_workers_do_not_know_the_name(registered):
+    from limbeck.runs.local_names import local_names
+
+    registered("squares", squares)
+    assert local_names(Recipe.model_validate({"data": "squares", "student": "resnet8", "method": "none"})) == [
+        "squares"
+    ]
 
 
 def test_samples_need_not_be_images(registered):
