@@ -2,13 +2,14 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 import torchvision.datasets
 
 from data_layouts import write_mnist
-from limbeck.data import Data, ImageSet, fingerprint, load, names, register
+from limbeck.data import Data, ImageSet, Views, fingerprint, load, names, register
 from limbeck.data.registry import REGISTRY
 from limbeck.data.split import limit
 from limbeck.errors import UserError
@@ -251,6 +252,21 @@ def test_a_function_of_the_working_folder_loads_data(tmp_path, monkeypatch):
         assert load("python:mysquares:whole").name == "python:mysquares:whole"
     finally:
         REGISTRY.unregister("squares_of_mine")
+
+
+def test_the_function_of_the_documentation(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text("utf-8")
+    code = re.search(r"# blobs\.py\n(.*?)```", page, flags=re.DOTALL)
+    assert code is not None
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "blobs.py").write_text(code[1])
+    data = load("python:blobs:load", train_limit=100, seed=3)
+    assert (data.description[0], len(data.test)) == (
+        "data: python:blobs:load, 2 classes (dark, light), 100 training and 50 test images, 8x8 gray",
+        50,
+    )
+    first = next(Views(data.test, batch_size=50, mean=data.mean, std=data.std).epoch(0))
+    assert first.inputs.flatten(1).mean(1).argsort()[:25].sort().values.equal((first.labels == 0).nonzero().flatten())
 
 
 def test_an_installed_package_offers_data_by_an_entry_point(tmp_path, monkeypatch):

@@ -97,3 +97,10 @@ def test_a_broken_plug_in_is_one_line(environment, tmp_path):
     )
     assert (done.returncode, "hellinger" in done.stdout, done.stderr.count("\n")) == (0, True, 1)
     assert done.stderr.startswith("limbeck: the plug-in of broken 1.0, entry point worse = limbeck_absent:worse")
+
+
+def test_the_page_shows_the_files_as_they_are():
+    page = (PLUGIN.parents[1] / "docs" / "plugins.md").read_text()
+    for file in PLUGIN.iterdir():
+        if file.is_file():
+            assert file.read_text() in page, file.name
