@@ -8,10 +8,14 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from limbeck.errors import RunError
 
 _PARTIAL = ".partial"
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @contextmanager
@@ -96,6 +100,26 @@ def csv_text(rows: Sequence[Mapping[str, float]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def content_digest(*parts: "bytes | Tensor") -> str:
+    """Return the SHA-256 of parts one after the other, 64 hexadecimal digits; a tensor counts with its values.
+
+    Example:
+        >>> content_digest(b"all or", b" nothing") == content_digest(b"all or nothing")
+        True
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        # As bytes, for NumPy knows no bfloat16.
+        digest.update(part if isinstance(part, bytes) else _values(part))
+    return digest.hexdigest()
+
+
+def _values(tensor: "Tensor") -> memoryview:
+    import torch
+
+    return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data
 
 
 def file_digest(path: Path) -> str:

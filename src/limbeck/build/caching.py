@@ -8,7 +8,7 @@ import torch
 from lightning_fabric import Fabric
 
 from limbeck.build.context import Context
-from limbeck.build.reporting import Log, Reporting
+from limbeck.build.reporting import Reporting
 from limbeck.build.teacher_settings import in_train_mode, teacher_precisions
 from limbeck.build.teacher_store import cache_folder
 from limbeck.build.teachers import build_teacher
@@ -24,10 +24,11 @@ from limbeck.cache import (
     wanted,
 )
 from limbeck.cache.teacher import TOLERANCE
-from limbeck.data import Augment, Data
+from limbeck.data import Data, FolderSet, ImageSet
 from limbeck.errors import UserError
 from limbeck.randomness.seeding import generators_kept
 from limbeck.recipes.schema import Recipe
+from limbeck.reporting import Log
 from limbeck.teachers import Teacher
 from limbeck.training import make_fabric, resolve_device, uses_channels_last
 
@@ -93,7 +94,7 @@ def expected_spec(recipe: Recipe, data: Data, teacher: Teacher | None) -> CacheS
         "normalization": [list(data.mean), list(data.std)],
         "precision": [device, teacher_precisions(recipe), uses_channels_last(training, device)],
     }
-    augment, epochs = Augment(**recipe.data.augment.model_dump()), training.epochs if mode == "epochs" else 0
+    augment, epochs = recipe.data.augment, training.epochs if mode == "epochs" else 0
     network = recipe.student if recipe.source() == "self" else recipe.teacher
     label = f"{network.name or 'several teachers'} on {data.name}"
     return CacheSpec(mode, len(data.train), rows, augment, seed=recipe.seed, epochs=epochs, source=source, label=label)
@@ -161,6 +162,7 @@ class RunCache:
         """The inputs of any row, made again."""
         recipe, data, device = self.context.recipe, self.context.data, self.fabric.device
         layout = uses_channels_last(recipe.training, device.type)
+        assert isinstance(data.train, ImageSet | FolderSet)
         return Replay(
             data.train,
             self.store.spec,

@@ -6,7 +6,7 @@ from typing import Any
 from lightning_fabric import Fabric
 
 from limbeck import data as datasets
-from limbeck.data import Augment, Data, Views
+from limbeck.data import Data, Views
 from limbeck.errors import UserError
 from limbeck.recipes.data_settings import DataSettings
 from limbeck.training import TrainingSettings, uses_channels_last
@@ -82,7 +82,7 @@ class Loaders:
         return self._views(
             split,
             batch_size=self.training.batch_size,
-            augment=Augment(**self.settings.augment.model_dump()),
+            augment=self.settings.augment,
             shuffle=True,
             seed=self.seed,
             # One image alone has no spread for batch norm to divide by.

@@ -12,17 +12,17 @@ from torch import Tensor
 
 from limbeck.build.data import Loaders
 from limbeck.build.measured_store import read_measured, write_measured
-from limbeck.build.reporting import Log
 from limbeck.build.teacher_settings import in_train_mode
 from limbeck.build.teacher_store import cache_folder, source_hash
 from limbeck.build.teacher_warnings import percent, teacher_warnings
 from limbeck.cache import teacher_hash
 from limbeck.cache.key import digest_of
-from limbeck.data import Batch, Data, Split, fingerprint
+from limbeck.data import Batch, Data, Samples, fingerprint
 from limbeck.errors import RunError
 from limbeck.randomness.hashing import random_bits
 from limbeck.randomness.seeding import seed_everything
 from limbeck.recipes.schema import Recipe
+from limbeck.reporting import Log
 from limbeck.teachers import Teacher
 from limbeck.training import Measured, make_fabric, measure, uses_channels_last
 
@@ -122,7 +122,7 @@ def _label(recipe: Recipe) -> str:
     return f"{members} teachers averaged by {recipe.teacher.average}" if members else f"teacher {recipe.teacher.name}"
 
 
-def _splits(data: Data, *, test: bool) -> dict[str, Split]:
+def _splits(data: Data, *, test: bool) -> dict[str, Samples]:
     found = {"train": training_slice(data.train)}
     if data.validation is not None:
         found["validation"] = data.validation
@@ -131,7 +131,7 @@ def _splits(data: Data, *, test: bool) -> dict[str, Split]:
     return found
 
 
-def training_slice(split: Split) -> Split:
+def training_slice(split: Samples) -> Samples:
     """Choose at most 2,000 images of a split, the same ones in every process.
 
     Example:
@@ -176,7 +176,7 @@ class _Measurement:
             self.log(f"{self.label}: its figures are not kept for later runs, as it cannot be hashed ({reason})")
             return None
 
-    def figures(self, splits: dict[str, Split]) -> tuple[dict[str, Measured], float]:
+    def figures(self, splits: dict[str, Samples]) -> tuple[dict[str, Measured], float]:
         """Return the figures by split, and for how many seconds the teacher ran."""
         paths = {} if self.hash is None else {name: self._path(name, split) for name, split in splits.items()}
         found = {name: measured for name, path in paths.items() if (measured := read_measured(path)) is not None}
@@ -196,7 +196,7 @@ class _Measurement:
                 self._keep(paths[name], found[name])
         return {name: found[name] for name in splits}, time.perf_counter() - start
 
-    def _path(self, name: str, split: Split) -> Path:
+    def _path(self, name: str, split: Samples) -> Path:
         of_split = fingerprint(split) if name == "train" else self.data.fingerprints[name]
         return self.folder / f"{digest_of({**self.material, 'split': of_split})}.safetensors"
 
@@ -205,7 +205,7 @@ class _Measurement:
         if uses_channels_last(self.recipe.training, self.fabric.device.type):
             self.teacher.to(memory_format=torch.channels_last)
 
-    def _measure(self, split: Split) -> Measured:
+    def _measure(self, split: Samples) -> Measured:
         # A teacher in train mode normalizes by its batches, each of which would hold few classes in a folder's order.
         order = _shuffled(len(split)) if self.in_train_mode else torch.arange(len(split))
         shown = split.select(order) if self.in_train_mode else split
@@ -213,7 +213,7 @@ class _Measurement:
         found = measure(torch.nn.Identity(), self._answers(shown), len(self.data.classes), precision=precision)
         return replace(found, predictions=found.predictions[order.argsort()])
 
-    def _answers(self, split: Split) -> Iterator[Batch]:
+    def _answers(self, split: Samples) -> Iterator[Batch]:
         """Yield a split's batches with the teacher's logits as their inputs."""
         # No larger than the training's, for which the teacher fits into memory.
         views = self.loaders.unaugmented(split, batch_size=self.recipe.training.batch_size)

@@ -1,15 +1,9 @@
 """Where lines and progress go while something is built or run."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
+from limbeck.reporting import Log, no_log
 from limbeck.training import Progress
-
-Log = Callable[[str], None]
-
-
-def no_log(_: str) -> None:
-    """Discard a line."""
 
 
 @dataclass(frozen=True)

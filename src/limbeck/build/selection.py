@@ -8,12 +8,12 @@ from torch import nn
 
 from limbeck.build.data import Loaders
 from limbeck.build.networks import create_network
-from limbeck.build.reporting import Log
 from limbeck.distiller import Distiller
 from limbeck.distiller.selection import held_out
 from limbeck.randomness.hashing import derived_seed
 from limbeck.randomness.seeding import generators_kept, seed_everything
 from limbeck.recipes.schema import Recipe
+from limbeck.reporting import Log
 from limbeck.selection import Selection
 from limbeck.training import Engine, TrainingSettings, uses_channels_last
 from limbeck.training.checkpoint import usable_checkpoint

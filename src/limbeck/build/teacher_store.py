@@ -11,11 +11,11 @@ from pathlib import Path
 from torch import nn
 
 from limbeck.build.origins import code_hash
-from limbeck.build.reporting import Log, no_log
 from limbeck.cache.key import structure
 from limbeck.errors import RunError, UserError
 from limbeck.files import remove_leftovers
 from limbeck.locking import LockedError, locked
+from limbeck.reporting import Log, no_log
 
 # A training that was not continued for so long is taken for given up.
 _ABANDONED_SECONDS = 30 * 24 * 3600

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -127,7 +128,7 @@ def _material(
         "format": FORMAT,
         "network": [settings.name, settings.options, source_hash(network, str(settings.name))],
         "seed": settings.seed,
-        "data": [data.fingerprint, data.mean, data.std, recipe.data.augment.model_dump()],
+        "data": [data.fingerprint, data.mean, data.std, asdict(recipe.data.augment)],
         "training": training.model_dump(exclude=without),
         "precision": [decided.device, decided.precision, decided.channels_last],
     }

@@ -4,23 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from limbeck.data import Augment
 from limbeck.recipes.fields import Seed, Share, Side, UserPath
 from limbeck.training.settings import Count, Positive
 from limbeck.validation import Settings
-
-
-class AugmentSettings(Settings):
-    """How training images are varied.
-
-    Example:
-        >>> AugmentSettings(crop=4, flip=True).crop
-        4
-    """
-
-    crop: Annotated[int, Field(ge=0, le=1024)] = 0
-    flip: bool = False
-    scale: tuple[Positive, Positive] | None = None
-    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
 
 
 class Normalize(Settings):
@@ -55,6 +42,6 @@ class DataSettings(Settings):
     color: Literal["auto", "rgb", "gray"] = "auto"
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     split_seed: Seed = 0
-    augment: AugmentSettings = AugmentSettings()
+    augment: Augment = Augment()
     normalize: Normalize | None = None
     workers: Annotated[int, Field(ge=0)] = 0

@@ -10,7 +10,7 @@ import numpy as np
 
 from limbeck.build.caching import RunCache, check_cache, expected_spec, is_cached, logits_folder, why_uncached
 from limbeck.build.context import Context
-from limbeck.build.reporting import Log, Reporting
+from limbeck.build.reporting import Reporting
 from limbeck.build.shared import Shared
 from limbeck.build.teacher_store import cache_folder
 from limbeck.build.teachers import build_teacher, is_trained
@@ -21,6 +21,7 @@ from limbeck.errors import RunError, UserError
 from limbeck.recipes.loading import load_recipe
 from limbeck.recipes.schema import Recipe
 from limbeck.recipes.trust import check_imports_nothing
+from limbeck.reporting import Log
 
 Source = str | Path | Mapping[str, Any] | Recipe
 Overrides = Mapping[str, Any] | None

@@ -1,6 +1,6 @@
 """Many methods and seeds, one shared teacher, one table."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from limbeck.recipes.method_settings import CompareSettings, MethodSettings, wit
 from limbeck.recipes.schema import Recipe
 from limbeck.report.plot import save_comparison_plot
 from limbeck.report.table import MethodResult, TeacherResult, comparison_rows, to_csv, to_markdown
+from limbeck.reporting import Log
 from limbeck.runs.attempts import Planned, Tick, run_all
 from limbeck.runs.comparison_folder import ComparisonFolder
 from limbeck.runs.folder import RunFolder, folder_name
@@ -179,7 +180,7 @@ def _method(recipe: Recipe, name: str) -> MethodSettings:
     return recipe.compare.method(name, settings)
 
 
-def _jobs(wanted: int | None, recipe: Recipe, runs: int, log: Callable[[str], None]) -> int:
+def _jobs(wanted: int | None, recipe: Recipe, runs: int, log: Log) -> int:
     if wanted is not None and wanted < 1:
         raise UserError(f"jobs: got {wanted}, expected a whole number of at least 1")
     on_cpu = resolve_device(recipe.training.device) == "cpu"

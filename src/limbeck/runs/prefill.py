@@ -10,13 +10,14 @@ import torch
 
 from limbeck.build.caching import RunCache, is_cached, logits_folder
 from limbeck.build.context import Context
-from limbeck.build.reporting import Log, Reporting, no_log
+from limbeck.build.reporting import Reporting
 from limbeck.build.shared import Shared
 from limbeck.build.teachers import BuiltTeacher, build_teacher
 from limbeck.cache import LogitStore, building, missing, require_room, store_logits
 from limbeck.errors import RunError
 from limbeck.recipes.loading import load_recipe
 from limbeck.recipes.schema import Recipe
+from limbeck.reporting import Log, no_log
 from limbeck.runs.workers import WorkerDiedError, Workers, shared_in_worker
 
 

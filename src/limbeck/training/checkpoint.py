@@ -2,7 +2,6 @@
 
 import hashlib
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
@@ -11,6 +10,7 @@ import torch
 
 from limbeck.errors import RunError, UserError
 from limbeck.files import remove_leftovers, replacing
+from limbeck.reporting import Log, no_log
 
 # The newest, and the one before it.
 _NEWEST, _PREVIOUS = "state.pt", "previous.pt"
@@ -68,7 +68,7 @@ def has_checkpoint(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (_NEWEST, _PREVIOUS))
 
 
-def load_checkpoint(folder: Path, *, log: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+def load_checkpoint(folder: Path, *, log: Log = no_log) -> dict[str, Any]:
     """Read the newest checkpoint to the CPU, or the one before it if that is damaged; no code of a file is run.
 
     The checkpoint that was read is the newest from then on: a damaged one is replaced by the one before it.
@@ -102,7 +102,7 @@ def load_checkpoint(folder: Path, *, log: Callable[[str], None] = lambda _: None
         return state
 
 
-def usable_checkpoint(folder: Path, log: Callable[[str], None]) -> bool:
+def usable_checkpoint(folder: Path, log: Log) -> bool:
     """Return whether there is a checkpoint to go on with; a damaged one is reported and deleted.
 
     For trainings that are continued without a request, such as a teacher's; without a usable one they begin again.
