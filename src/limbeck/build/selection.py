@@ -48,7 +48,8 @@ def selection_callback(
                 proxy = _train_proxy(recipe, selection, loaders, checkpoint, log)
         with loaders.fabric.autocast():
             mask = distiller.select(unaugmented.epoch(0), proxy=proxy)
-        log(f"selection by {selection.label}: the teacher supervises {int(mask.sum())} of {len(mask)} training samples")
+        supervised = f"{int(mask.sum())} of {len(mask)} training samples are supervised by the teacher"
+        log(f"selection by {selection.label}: {supervised}")
 
     return before_epoch
 

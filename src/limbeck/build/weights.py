@@ -30,7 +30,7 @@ def library_weights(settings: NetworkSettings) -> str | None:
     """Return the name of timm's or torchvision's own weights, if that is what the recipe gives.
 
     Example:
-        >>> library_weights(ModelSettings(name="timm:resnet18", weights="DEFAULT"))
+        >>> library_weights(NetworkSettings(name="timm:resnet18", weights="DEFAULT"))
         'DEFAULT'
     """
     if settings.weights is None or not named_weights(str(settings.name), settings.weights):
@@ -42,7 +42,7 @@ def weights_identity(settings: NetworkSettings) -> str | None:
     """Return what identifies the weights that a recipe names: the hash of the file, or the library's name of them.
 
     Example:
-        >>> weights_identity(ModelSettings(name="timm:resnet18", weights="DEFAULT"))
+        >>> weights_identity(NetworkSettings(name="timm:resnet18", weights="DEFAULT"))
         'DEFAULT'
     """
     if settings.weights is None or library_weights(settings):
