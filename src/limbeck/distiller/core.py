@@ -152,8 +152,6 @@ class Distiller(nn.Module):
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
         if self.teacher is not None:
             self.teacher._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if self.feature_pairs is not None:
-            self.feature_pairs.follow(fn)
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
@@ -207,7 +205,7 @@ class Distiller(nn.Module):
         if epoch is None and self._changes_with_epochs:
             raise UserError(f"epoch: got None, expected the epoch, from 0: method {self.method.name!r} changes with it")
         logits, features = (
-            (self.student(inputs), []) if self.feature_pairs is None else self.feature_pairs.student(inputs)
+            (self.student(inputs), []) if self.feature_pairs is None else self.feature_pairs.run_student(inputs)
         )
         check_logits(logits, "the student's output")
         if self.check_finite:

@@ -1,23 +1,18 @@
-"""A network as a graph, and what in it writes over its own values."""
+"""A network as a graph, for the outputs of operations that are no modules."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, fx, nn
 from torchvision.models.feature_extraction import NodePathTracer
 
 from limbeck.errors import UserError
+from limbeck.models.recording import Kept, keep
 
 _ROOT = "network."
-_IN_PLACE_OPERATORS = frozenset({"iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow"})
-_ALIASING_MODULES = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.Flatten, nn.Unflatten)
-_ALIASING_CALLS = frozenset(
-    {"chunk", "contiguous", "dropout", "expand", "flatten", "float", "getitem", "movedim", "narrow", "permute"}
-    | {"reshape", "split", "squeeze", "to", "transpose", "unbind", "unflatten", "unsqueeze", "view", "view_as"}
-)
 
 
 class _Tracer(NodePathTracer):  # type: ignore[misc] # torchvision has no types
@@ -25,15 +20,16 @@ class _Tracer(NodePathTracer):  # type: ignore[misc] # torchvision has no types
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.returned: dict[str, Any] = {}
+        self.returned: dict[str, fx.Node] = {}
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         result = super().call_module(m, forward, args, kwargs)
-        self.returned[self.path_of_module(m)] = result
+        if isinstance(result, fx.Proxy):
+            self.returned[self.path_of_module(m)] = result.node
         return result
 
 
-class _Asked(nn.Module):
+class _Root(nn.Module):
     """Calls the network with one argument, so that the defaults of its other arguments are seen as they are."""
 
     def __init__(self, network: nn.Module) -> None:
@@ -48,20 +44,39 @@ class Trace(NamedTuple):
     """A network as a graph.
 
     Attributes:
-        graph: The graph; the network's modules are called ``network.NAME`` in it.
-        modules: What each module that was called returned (the last time), where that is one value.
-        operations: Every operation, by the name that torchvision gives it.
-        constants: Tensors that the forward pass made, by their name in the graph.
+        root: What the graph's names are looked up in: the network, and the tensors that its forward pass made.
+        graph: The graph.
+        nodes: What every module that was called returned (the last time), and every operation, by name.
     """
 
+    root: nn.Module
     graph: fx.Graph
-    modules: Mapping[str, fx.Node]
-    operations: Mapping[str, fx.Node]
-    constants: Mapping[str, Tensor]
+    nodes: Mapping[str, fx.Node]
 
-    def node(self, layer: str) -> fx.Node | None:
-        """Find what a layer gives, by the name of a module or of an operation."""
-        return self.modules.get(layer, self.operations.get(layer))
+    def run(self, layers: Sequence[str]) -> Callable[..., tuple[Any, list[Kept]]]:
+        """Make a function of the network's input that returns its output and what ``layers`` gave."""
+        kept = []
+        for layer in layers:
+            with self.graph.inserting_after(self.nodes[layer]):
+                kept.append(self.graph.call_function(keep, (self.nodes[layer],)))
+        output = next(node for node in self.graph.nodes if node.op == "output")
+        output.args = ((output.args[0], kept),)
+        self._move_constants()
+        # Only the generated function is kept: a GraphModule would hold tensors of its own that stay behind on .to().
+        return partial(type(fx.GraphModule(self.root, self.graph)).forward, self.root)
+
+    def _move_constants(self) -> None:
+        """Bring the tensors that the forward pass made, on the device of then, to the inputs' device."""
+        inputs = next(node for node in self.graph.nodes if node.op == "placeholder")
+        for node in [node for node in self.graph.nodes if isinstance(vars(self.root).get(str(node.target)), Tensor)]:
+            with self.graph.inserting_after(node):
+                moved = self.graph.call_function(_beside)
+            node.replace_all_uses_with(moved)
+            moved.args = (node, inputs)
+
+
+def _beside(constant: Tensor, inputs: Tensor) -> Tensor:
+    return constant.to(inputs.device)
 
 
 @contextmanager
@@ -92,7 +107,7 @@ def _tracer() -> _Tracer:
 
 
 def first_line(error: Exception) -> str:
-    r"""Return an error's first line, or its kind where it says nothing.
+    r"""Return an error's first line, or its type's name if it has no message.
 
     Example:
         >>> first_line(ValueError("bad\nvery bad")), first_line(KeyError())
@@ -108,65 +123,16 @@ def traced(network: nn.Module, *, training: bool) -> Trace:
         UserError: If it cannot be traced, because its control flow depends on the input, for example.
 
     Example:
-        >>> list(traced(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), training=True).modules)
+        >>> list(traced(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), training=True).nodes)
         ['0', '1']
     """
-    tracer, asked = _tracer(), _Asked(network)
+    tracer, root = _tracer(), _Root(network)
     with modes_kept(network):
         network.train(training)
         try:
-            graph = tracer.trace(asked)
+            graph = tracer.trace(root)
         except Exception as error:
-            why = f"cannot be traced, so its features cannot be had ({first_line(error)})"
-            raise UserError(f"{type(network).__name__}: {why}") from error
-    returned = {name: result.node for name, result in tracer.returned.items() if isinstance(result, fx.Proxy)}
-    operations = {name: node for node, name in tracer.node_to_qualname.items()}
-    constants = {name: value for name, value in vars(asked).items() if isinstance(value, Tensor)}
-    return Trace(graph, _inside(returned), _inside(operations), constants)
-
-
-def _inside(named: Mapping[str, fx.Node]) -> dict[str, fx.Node]:
-    return {name.removeprefix(_ROOT): node for name, node in named.items() if name.startswith(_ROOT)}
-
-
-def preserved(graph: fx.Graph, node: fx.Node, root: nn.Module) -> fx.Node:
-    """Return ``node``, or a copy made right after it if anything writes into it later.
-
-    Args:
-        graph: The graph; a copy is put into it.
-        node: One of its nodes.
-        root: The module that the graph's names are looked up in.
-
-    Returns:
-        The node whose value is what ``node`` gave.
-    """
-    if not _overwritten(node, root):
-        return node
-    with graph.inserting_after(node):
-        return graph.call_function(torch.clone, (node,))
-
-
-def _overwritten(node: fx.Node, root: nn.Module) -> bool:
-    return any(_writes(user, root) or (_aliases(user, root) and _overwritten(user, root)) for user in node.users)
-
-
-def _name(node: fx.Node) -> str:
-    return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-
-
-def _writes(user: fx.Node, root: nn.Module) -> bool:
-    if user.op == "call_module":
-        return bool(getattr(root.get_submodule(str(user.target)), "inplace", False))
-    if user.op not in ("call_function", "call_method"):
-        return False
-    name = _name(user)
-    trailing = name.endswith("_") and not name.endswith("__")
-    # F.relu(x, True) is in place; for other functions a positional True costs no more than a copy.
-    flagged = user.kwargs.get("inplace") is True or any(argument is True for argument in user.args[1:])
-    return trailing or flagged or name in _IN_PLACE_OPERATORS
-
-
-def _aliases(user: fx.Node, root: nn.Module) -> bool:
-    if user.op == "call_module":
-        return isinstance(root.get_submodule(str(user.target)), _ALIASING_MODULES)
-    return _name(user) in _ALIASING_CALLS
+            raise UserError(f"{type(network).__name__}: cannot be traced ({first_line(error)})") from error
+    nodes = {name: node for node, name in tracer.node_to_qualname.items()} | tracer.returned
+    inside = {name.removeprefix(_ROOT): node for name, node in nodes.items() if name.startswith(_ROOT)}
+    return Trace(root, graph, inside)
