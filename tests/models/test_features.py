@@ -88,7 +88,7 @@ def test_hooks_and_the_traced_graph_agree(name, training):
     network, inputs = models.create(name, num_classes=5).train(training), images(3, 32)
     layers = feature_layers(network)
     found = []
-    for run in (FeatureExtractor(network, layers), traced(network, training=training).run(layers)):
+    for run in (FeatureExtractor(network, layers), traced(network, layers, training=training)):
         network.zero_grad()
         twin = copy.deepcopy(network.state_dict())
         output, features = run(inputs)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 import torch
@@ -84,9 +85,9 @@ def stage_layers(network: nn.Module, inputs: Any) -> list[str]:
     """
     modules = {name: module for name, module in _layers(network).items() if name.count(".") <= 1}
     modules = {name: module for name, module in modules.items() if any(module.children())} or modules
-    recorder = Recorder(modules)
+    seen: Seen = _once(network, partial(Recorder(modules).run, network), inputs)
     last: dict[tuple[int, ...], str] = {}
-    for name, kept in _once(network, lambda *args, **kwargs: recorder.run(network, *args, **kwargs), inputs).items():
+    for name, kept in seen.items():
         feature = kept.value()
         if not _is_batch(feature) or feature.ndim == 2:
             continue
@@ -212,9 +213,9 @@ class FeatureExtractor(nn.Module):
         if not operations:
             return {}
         try:
-            return {training: traced(self.network, training=training).run(self.layers) for training in (False, True)}
+            return {training: traced(self.network, self.layers, training=training) for training in (False, True)}
         except KeyError as error:
-            raise UserError(_unknown(error.args[0], self.network)) from error
+            raise UserError(_unknown(error.args[0].removeprefix("network."), self.network)) from error
         except UserError as error:
             raise UserError(f"{_unknown(operations[0], self.network)}, or an operation, but {error}") from error
 

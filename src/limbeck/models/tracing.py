@@ -1,10 +1,10 @@
 """A network as a graph, for the outputs of operations that are no modules."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor, fx, nn
 from torchvision.models.feature_extraction import NodePathTracer
@@ -30,7 +30,7 @@ class _Tracer(NodePathTracer):  # type: ignore[misc] # torchvision has no types
 
 
 class _Root(nn.Module):
-    """Calls the network with one argument, so that the defaults of its other arguments are seen as they are."""
+    """Calls the network with one argument, so that its other arguments have their defaults."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -38,45 +38,6 @@ class _Root(nn.Module):
 
     def forward(self, inputs: Tensor) -> Any:
         return self.network(inputs)
-
-
-class Trace(NamedTuple):
-    """A network as a graph.
-
-    Attributes:
-        root: What the graph's names are looked up in: the network, and the tensors that its forward pass made.
-        graph: The graph.
-        nodes: What every module that was called returned (the last time), and every operation, by name.
-    """
-
-    root: nn.Module
-    graph: fx.Graph
-    nodes: Mapping[str, fx.Node]
-
-    def run(self, layers: Sequence[str]) -> Callable[..., tuple[Any, list[Kept]]]:
-        """Make a function of the network's input that returns its output and what ``layers`` gave."""
-        kept = []
-        for layer in layers:
-            with self.graph.inserting_after(self.nodes[layer]):
-                kept.append(self.graph.call_function(keep, (self.nodes[layer],)))
-        output = next(node for node in self.graph.nodes if node.op == "output")
-        output.args = ((output.args[0], kept),)
-        self._move_constants()
-        # Only the generated function is kept: a GraphModule would hold tensors of its own that stay behind on .to().
-        return partial(type(fx.GraphModule(self.root, self.graph)).forward, self.root)
-
-    def _move_constants(self) -> None:
-        """Bring the tensors that the forward pass made, on the device of then, to the inputs' device."""
-        inputs = next(node for node in self.graph.nodes if node.op == "placeholder")
-        for node in [node for node in self.graph.nodes if isinstance(vars(self.root).get(str(node.target)), Tensor)]:
-            with self.graph.inserting_after(node):
-                moved = self.graph.call_function(_beside)
-            node.replace_all_uses_with(moved)
-            moved.args = (node, inputs)
-
-
-def _beside(constant: Tensor, inputs: Tensor) -> Tensor:
-    return constant.to(inputs.device)
 
 
 @contextmanager
@@ -116,15 +77,26 @@ def first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def traced(network: nn.Module, *, training: bool) -> Trace:
+def traced(network: nn.Module, layers: Sequence[str], *, training: bool) -> Callable[[Tensor], tuple[Any, list[Kept]]]:
     """Trace a network as it is in train or in eval mode; its modules' own flags are left as they were.
 
+    Args:
+        network: The network.
+        layers: Names of modules (of which the last call counts) or of operations, as torchvision names them.
+        training: The mode.
+
+    Returns:
+        A function of the network's input that returns its output and what the layers gave.
+
     Raises:
-        UserError: If it cannot be traced, because its control flow depends on the input, for example.
+        KeyError: If there is no such layer.
+        UserError: If the network cannot be traced, because its control flow depends on the input, for example.
 
     Example:
-        >>> list(traced(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), training=True).nodes)
-        ['0', '1']
+        >>> network = nn.Sequential(nn.Flatten(), nn.Linear(2, 2))
+        >>> output, (flat,) = traced(network, ["0"], training=True)(Tensor(1, 2, 1))
+        >>> flat.value().shape
+        torch.Size([1, 2])
     """
     tracer, root = _tracer(), _Root(network)
     with modes_kept(network):
@@ -134,5 +106,25 @@ def traced(network: nn.Module, *, training: bool) -> Trace:
         except Exception as error:
             raise UserError(f"{type(network).__name__}: cannot be traced ({first_line(error)})") from error
     nodes = {name: node for node, name in tracer.node_to_qualname.items()} | tracer.returned
-    inside = {name.removeprefix(_ROOT): node for name, node in nodes.items() if name.startswith(_ROOT)}
-    return Trace(root, graph, inside)
+    output = next(node for node in graph.nodes if node.op == "output")
+    output.args = ((output.args[0], [_after(graph, nodes[_ROOT + layer], keep) for layer in layers]),)
+    _move_constants(graph, root)
+    # Only the generated function is kept: a GraphModule would hold tensors of its own that stay behind on .to().
+    return partial(type(fx.GraphModule(root, graph)).forward, root)
+
+
+def _after(graph: fx.Graph, node: fx.Node, function: Callable[..., Any], *more: fx.Node) -> fx.Node:
+    with graph.inserting_after(node):
+        return graph.call_function(function, (node, *more))
+
+
+def _move_constants(graph: fx.Graph, root: nn.Module) -> None:
+    """Bring the tensors that the forward pass made when it was traced to the device of the inputs."""
+    inputs = next(node for node in graph.nodes if node.op == "placeholder")
+    for node in [node for node in graph.nodes if isinstance(vars(root).get(str(node.target)), Tensor)]:
+        moved = _after(graph, node, _beside, inputs)
+        node.replace_all_uses_with(moved, lambda user, moved=moved: user is not moved)
+
+
+def _beside(constant: Tensor, inputs: Tensor) -> Tensor:
+    return constant.to(inputs.device)
