@@ -1,6 +1,7 @@
 """``Distiller`` with methods that compare features."""
 
 import copy
+import gc
 import io
 import pickle
 
@@ -10,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import limbeck
+from limbeck.distiller.features import FeatureOptions, FeaturePairs
 from limbeck.errors import UserError
 from limbeck.losses import features as losses
 from limbeck.methods import Parts, Term, create
@@ -193,6 +195,97 @@ def test_copies_and_pickles_are_independent(method, batch):
         assert one.student.conv1.weight.any()
 
 
+def forward_hooks(network):
+    return [(name, len(module._forward_hooks)) for name, module in network.named_modules() if module._forward_hooks]
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda whole: pickle.loads(pickle.dumps(whole))])
+def test_a_copy_has_each_hook_once_and_none_is_left_behind(copied, batch):
+    distiller = made("fitnet+sp").eval()
+    expected = distiller(*batch).loss
+    once = [("layer2", 1), ("layer3", 1)]
+    for _ in range(2):
+        distiller = copied(distiller)
+        assert forward_hooks(distiller.student) == forward_hooks(distiller.teacher.network) == once
+    torch.testing.assert_close(distiller(*batch).loss, expected)
+    student, teacher = distiller.student, distiller.teacher.network
+    del distiller
+    gc.collect()
+    assert forward_hooks(student) == forward_hooks(teacher) == []
+
+
+def test_only_the_layers_that_are_compared_are_kept():
+    pairs = made("kd+crd").feature_pairs
+    assert pairs.student.layers == pairs.teacher.layers == ("layer3",)
+    assert pairs.chosen == {"crd": (0,)}
+    assert made("sp+fitnet+crd").feature_pairs.chosen == {"sp": (1,), "fitnet": (0,), "crd": (1,)}
+
+
+def test_the_students_own_hooks_fire(batch):
+    student, teacher, calls = net(), net(1), []
+    distiller = made("at", student, teacher)
+    for name, network in (("student", student), ("teacher", teacher)):
+        network.register_forward_hook(lambda *_, name=name: calls.append(name))
+        network.layer2[0].register_forward_hook(lambda *_, name=name: calls.append(f"{name} block"))
+    distiller(*batch).loss.backward()
+    assert calls == ["student block", "student", "teacher block", "teacher"]
+
+
+def test_a_student_that_is_frozen_by_a_hook_of_its_own_stays_so(batch):
+    """A hook that replaces an output changes what is trained, with features as without."""
+    student = net().eval()
+    student.layer1.register_forward_hook(lambda module, args, output: output.detach())
+    made(create("at", at_weight=1.0), student, student_layers=["layer3"])(*batch).loss.backward()
+    assert student.conv1.weight.grad is None
+    assert student.layer2[0].conv1.weight.grad.any()
+
+
+@pytest.mark.parametrize("method", ["at", "kd+crd"])
+@pytest.mark.parametrize("before", [True, False])
+def test_a_compiled_student(method, before, batch):
+    plain, student = made(method).eval(), net().eval()
+    if before:
+        distiller = made(method, torch.compile(student, backend="eager")).eval()
+    else:
+        distiller = made(method, student).eval()
+        student.compile(backend="eager")
+    for _ in range(2):
+        losses = []
+        for pair in (plain, distiller):
+            torch.manual_seed(1)
+            out = pair(*batch)
+            out.loss.backward()
+            losses.append(out.loss)
+        torch.testing.assert_close(*losses)
+    for own, other in zip(plain.parameters(), distiller.parameters(), strict=True):
+        torch.testing.assert_close(own.grad, other.grad)
+
+
+class Dictionary(nn.Module):
+    """Takes its pixels by name and returns a mapping, with a way that depends on them."""
+
+    def __init__(self, width, seed):
+        super().__init__()
+        self.body = net(seed, width)
+
+    def forward(self, *, pixels, mask):
+        return {"logits": self.body(pixels if mask.all() else pixels * mask)}
+
+
+def test_networks_of_mappings(batch):
+    student, teacher = Dictionary(0.5, 0).eval(), Dictionary(1.0, 1)
+    inputs = {"pixels": batch[0], "mask": torch.ones(10, 1, 1, 1)}
+    options = FeatureOptions(example={name: part[:2] for name, part in inputs.items()})
+    pairs = FeaturePairs(create("sp"), student, LiveTeacher(teacher), options)
+    assert pairs.student.layers == ("body.layer3",)
+    outputs, features = zip(pairs.run_student(inputs), pairs.run_teacher(inputs), strict=True)
+    expected = [FeatureExtractor(network.body, ["layer3"])(batch[0]) for network in (student, teacher)]
+    torch.testing.assert_close([output["logits"] for output in outputs], [logits for logits, _ in expected])
+    torch.testing.assert_close([*features], [found for _, found in expected])
+    assert features[0][0].requires_grad
+    assert not features[1][0].requires_grad
+
+
 @pytest.mark.parametrize("method", ["crd", "reviewkd"])
 def test_state_survives_a_round_trip(method, batch):
     one, other = made(method), made(method, net(7))
@@ -240,7 +333,7 @@ def test_the_teachers_inputs_are_adapted(batch):
     teacher = net(1)
     adapter = InputAdapter((0.0,) * 3, (1.0,) * 3, (0.5,) * 3, (2.0,) * 3, size=24)
     distiller = made("sp", net().eval(), LiveTeacher(teacher, adapter=adapter))
-    assert [shape[1:] for shape in distiller.feature_pairs.teacher_shapes] == [(24, 24), (12, 12), (6, 6)]
+    assert [shape[1:] for shape in distiller.feature_pairs.teacher_shapes] == [(6, 6)]
     own = FeatureExtractor(distiller.student, ["layer3"])(batch[0])[1][0]
     other = FeatureExtractor(teacher, ["layer3"])(adapter(batch[0]))[1][0]
     torch.testing.assert_close(distiller(*batch).parts["sp"], 3000 * losses.sp_loss(own, other))

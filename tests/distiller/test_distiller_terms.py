@@ -189,7 +189,7 @@ def test_two_terms_of_features_of_one_name_compare_their_own_layers():
     (term,) = create("fitnet").terms
     twice = tuple(Term("fitnet", 1.0, term.loss, features=True, layers=layers) for layers in ("middle", "last"))
     distiller = limbeck.Distiller(student, teacher, method_of(twice), example=torch.zeros(2, 3, 16, 16))
-    assert distiller.feature_pairs.chosen == {"fitnet": (1,), "fitnet_2": (2,)}
+    assert distiller.feature_pairs.chosen == {"fitnet": (0,), "fitnet_2": (1,)}
     out = distiller(torch.randn(4, 3, 16, 16), torch.arange(4))
     assert out.parts.keys() == {"ce", "fitnet", "fitnet_2"}
 

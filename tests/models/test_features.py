@@ -1,4 +1,4 @@
-"""Extracting features: the network's own numbers, whatever is done to the network, and clear refusals."""
+"""Extracting features: the network's own numbers, whatever is done to the network, and clear errors."""
 
 import copy
 import pickle
@@ -12,6 +12,8 @@ from limbeck import models
 from limbeck.errors import UserError
 from limbeck.models import FeatureExtractor, feature_layers, stage_layers
 from limbeck.models.features import probe
+from limbeck.models.recording import Kept
+from limbeck.models.tracing import traced
 
 STAGES = {
     "resnet8": ["layer1", "layer2", "layer3"],
@@ -65,7 +67,10 @@ def test_logits_and_features_are_the_networks_own(name, training):
     assert all(torch.equal(one, other) for one, other in zip(network.buffers(), twin.buffers(), strict=True))
 
 
-@pytest.mark.parametrize("name", ["resnet8", "wrn_16_1", "vgg8", "mobilenetv2", "shufflenetv1", "shufflenetv2"])
+ZOO = ["resnet8", "wrn_16_1", "vgg8", "mobilenetv2", "shufflenetv1", "shufflenetv2"]
+
+
+@pytest.mark.parametrize("name", ZOO)
 def test_every_layer_is_what_a_hook_sees_also_where_it_is_overwritten(name):
     network, inputs = models.create(name, num_classes=5).eval(), images(2, 32)
     layers = feature_layers(network)
@@ -74,6 +79,25 @@ def test_every_layer_is_what_a_hook_sees_also_where_it_is_overwritten(name):
         _, expected = hooked(network, layers, inputs)
     for layer, one, other in zip(layers, features, expected, strict=True):
         assert torch.equal(one, other), layer
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", ZOO)
+def test_hooks_and_the_traced_graph_agree(name, training):
+    """The graph is another way to the same numbers: values, and gradients through values that are overwritten."""
+    network, inputs = models.create(name, num_classes=5).train(training), images(3, 32)
+    layers = feature_layers(network)
+    found = []
+    for run in (FeatureExtractor(network, layers), traced(network, layers, training=training)):
+        network.zero_grad()
+        twin = copy.deepcopy(network.state_dict())
+        output, features = run(inputs)
+        features = [feature.value() if isinstance(feature, Kept) else feature for feature in features]
+        torch.stack([tensor.square().mean() for tensor in (output, *features)]).sum().backward()
+        found.append([output, *features, *(parameter.grad for parameter in network.parameters()), *network.buffers()])
+        found[-1] = [tensor.detach().clone() for tensor in found[-1]]
+        network.load_state_dict(twin)
+    assert all(torch.equal(hooked, graphed) for hooked, graphed in zip(*found, strict=True))
 
 
 class Overwriting(nn.Module):
@@ -178,7 +202,7 @@ def test_parameters_and_buffers_are_shared_whatever_happens_to_them():
     assert torch.equal(extractor(x.double())[0], network(x.double()))
 
 
-def test_tensors_made_in_the_forward_pass_follow():
+def test_tensors_made_in_a_traced_forward_pass():
     class Masked(nn.Module):
         def __init__(self):
             super().__init__()
@@ -188,25 +212,28 @@ def test_tensors_made_in_the_forward_pass_follow():
             return self.head(self.body(x) * torch.tensor([0.0, 1.0, 1.0, 1.0 if self.training else 2.0]))
 
     network = Masked()
-    extractor, x = FeatureExtractor(network, ["body"]), torch.randn(3, 4)
+    extractor, x = FeatureExtractor(network, ["mul"]), torch.randn(3, 4)
     assert torch.equal(extractor(x)[0], network(x))
     network.eval()
     assert torch.equal(extractor(x)[0], network(x))
     network.double()
-    extractor.follow(lambda tensor: tensor.double())
-    assert extractor(x.double())[0].dtype == torch.float64
+    output, (masked,) = extractor(x.double())
+    assert torch.equal(output, network(x.double()))
+    assert torch.equal(masked[:, 3], 2 * network.body(x.double())[:, 3])
     assert set(extractor.state_dict()) == {f"network.{name}" for name in network.state_dict()}
 
 
-def test_compiles_as_one_graph():
-    extractor = FeatureExtractor(resnet().eval(), ["layer1", "layer3"])
+@pytest.mark.parametrize("layers", [["layer1", "layer3"], ["layer1", "layer2.0.bn2", "layer3.0.add"]])
+def test_compiles_as_one_graph(layers):
+    extractor = FeatureExtractor(resnet().eval(), layers)
     compiled = torch.compile(extractor, fullgraph=True, backend="aot_eager")
     for one, other in zip(compiled(images())[1], extractor(images())[1], strict=True):
         torch.testing.assert_close(one, other)
 
 
-def test_copies_and_pickles():
-    extractor = FeatureExtractor(resnet(), ["layer1", "layer2.0.bn2"])
+@pytest.mark.parametrize("layers", [["layer1", "layer2.0.bn2"], ["layer1", "layer2.0.add"]])
+def test_copies_and_pickles(layers):
+    extractor = FeatureExtractor(resnet(), layers)
     for other in (copy.deepcopy(extractor), pickle.loads(pickle.dumps(extractor))):
         assert other.network is not extractor.network
         assert {id(p) for p in other.parameters()}.isdisjoint(id(p) for p in extractor.parameters())
@@ -263,7 +290,13 @@ def test_further_arguments_keep_their_defaults():
             return 2 * x if double else x
 
     network, x = Optional(), torch.randn(3, 4)
-    assert torch.equal(FeatureExtractor(network, ["body"])(x)[0], network(x))
+    for layers in (["body"], ["body", "mul"]):
+        if "mul" in layers:
+            # The branch that is not taken has no operations.
+            with pytest.raises(UserError, match="unknown layer 'mul' of Optional"):
+                FeatureExtractor(network, layers)
+        else:
+            assert torch.equal(FeatureExtractor(network, layers)(x)[0], network(x))
 
 
 def test_a_probe_leaves_no_trace():
@@ -273,6 +306,13 @@ def test_a_probe_leaves_no_trace():
     assert torch.equal(torch.get_rng_state(), random)
     assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
     assert all(module.training for module in network.modules())
+
+
+def test_a_network_whose_way_depends_on_its_input_has_features():
+    network, x = Branching(), torch.ones(2, 4)
+    assert feature_layers(network) == ["body"]
+    output, (feature,) = FeatureExtractor(network, ["body"])(x)
+    assert feature is output
 
 
 def test_a_network_without_maps_has_no_stages():
@@ -294,14 +334,25 @@ class Branching(nn.Module):
         return self.body(x) if x.sum() > 0 else x
 
 
-class Pair(nn.Module):
+class Counting(nn.Module):
     def __init__(self):
         super().__init__()
-        self.body = nn.LSTM(4, 4)
-        self.halves = nn.Linear(4, 4)
+        self.count, self.name = Count(), Name()
+        self.unused = nn.Linear(4, 4)
 
     def forward(self, x):
-        return self.body(x)[0] + self.halves(x)
+        self.name(x)
+        return x * self.count(x)
+
+
+class Count(nn.Module):
+    def forward(self, x):
+        return torch.tensor(len(x))
+
+
+class Name(nn.Module):
+    def forward(self, x):
+        return str(x.dtype)
 
 
 @pytest.mark.parametrize(
@@ -315,12 +366,23 @@ class Pair(nn.Module):
         (lambda: FeatureExtractor(resnet(), []), "layers: got [], expected a list of at least one layer's name"),
         (lambda: FeatureExtractor(resnet(), "layer1"), "layers: got 'layer1', expected a list of at least one"),
         (
-            lambda: FeatureExtractor(Branching(), ["body"]),
-            "Branching: cannot be traced, so its features cannot be had (",
+            lambda: FeatureExtractor(Branching(), ["bdy"]),
+            "unknown layer 'bdy' of Branching; did you mean 'body'? Valid: body, or an operation, but Branching: ",
         ),
-        (lambda: feature_layers(Branching()), "Branching: cannot be traced"),
+        (
+            lambda: FeatureExtractor(Counting(), ["unused"])(torch.ones(2, 4)),
+            "layer 'unused': is not run by Counting's",
+        ),
+        (
+            lambda: FeatureExtractor(Counting(), ["name"])(torch.ones(2, 4)),
+            "layer 'name': gives str, expected a tensor",
+        ),
         (lambda: probe(FeatureExtractor(resnet(), ["fc"]), torch.zeros(2, 4)), "example: Sequential cannot take it ("),
-        (lambda: probe(FeatureExtractor(Pair(), ["body"]), torch.zeros(2, 4)), "layer 'body': gives tuple, expected a"),
+        (
+            lambda: probe(FeatureExtractor(Counting(), ["count"]), torch.zeros(2, 4)),
+            "layer 'count': gives () torch.int64",
+        ),
+        (lambda: probe(FeatureExtractor(Counting(), ["unused"]), torch.zeros(2, 4)), "layer 'unused': is not run by"),
     ],
 )
 def test_mistakes(make, message):

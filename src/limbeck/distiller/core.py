@@ -164,8 +164,6 @@ class Distiller(nn.Module):
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
         if self.teacher is not None:
             self.teacher._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if self.feature_pairs is not None:
-            self.feature_pairs.follow(fn)
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
@@ -294,8 +292,7 @@ class Distiller(nn.Module):
     def _run_student(self, inputs: Any) -> tuple[Any, list[Tensor]]:
         if self.feature_pairs is None:
             return self.task.call(self.student, inputs), []
-        output, features = self.feature_pairs.student(inputs)
-        return output, features
+        return self.feature_pairs.run_student(inputs)
 
     def _ground_truth(self, output: Any, heads: Mapping[str, Rows], total: Tensor | float | None) -> dict[str, Tensor]:
         if not self.method.ce_weight:

@@ -1,9 +1,9 @@
 """Call a network on inputs of any kind, and find the logits in what it returns."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from limbeck.errors import UserError
 
@@ -11,7 +11,7 @@ from limbeck.errors import UserError
 _LOGITS = ("logits", "out")
 
 
-def call_network(network: nn.Module, inputs: Any) -> Any:
+def call_network(network: Callable[..., Any], inputs: Any) -> Any:
     """Run a network: a mapping is passed as keyword arguments, anything else as the one argument.
 
     Args:
@@ -23,6 +23,7 @@ def call_network(network: nn.Module, inputs: Any) -> Any:
 
     Example:
         >>> import torch
+        >>> from torch import nn
         >>> call_network(nn.Identity(), {"input": torch.ones(1)}), call_network(nn.Identity(), torch.ones(1))
         (tensor([1.]), tensor([1.]))
     """

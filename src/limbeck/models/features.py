@@ -1,71 +1,95 @@
-"""Features of any traceable network: the same network, asked for what its layers give beside its logits."""
+"""Features of a network: the outputs of its layers beside its own, from the same forward pass."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from limbeck.errors import UserError, first_line
-from limbeck.models.tracing import Trace, modes_kept, preserved, traced
+from limbeck.models.calling import call_network
+from limbeck.models.recording import Kept, Recorder, Seen
+from limbeck.models.tracing import modes_kept, traced
 
-Features = tuple[Tensor, list[Tensor]]
+Features = tuple[Any, list[Tensor]]
 _LISTED = 12
+# Where torch.compile, FSDP, activation checkpoints and Lightning Fabric keep the network that they wrap.
+_WRAPPED = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_original_module")
 
 
 def feature_layers(network: nn.Module) -> list[str]:
     """List the layers whose output can be extracted.
 
     Args:
-        network: A network that `torch.fx` can trace.
+        network: A network; ``torch.compile``, DistributedDataParallel and their like around it are looked through.
 
     Returns:
-        Names of modules that are run, as in ``network.named_modules()``: those nearest to the top first (and there
-        those made of other modules before single layers), in the order in which they finish.
-
-    Raises:
-        UserError: If the network cannot be traced.
+        Names of modules, as in ``network.named_modules()``: those nearest to the top first (and there those made of
+        other modules before single layers).
 
     Example:
         >>> from limbeck import models
         >>> feature_layers(models.create("resnet8", num_classes=10))[:4]
         ['layer1', 'layer2', 'layer3', 'conv1']
     """
-    return _ordered(network, traced(network, training=network.training))
+    modules = _layers(network)
+    return sorted(modules, key=lambda name: (name.count("."), not any(modules[name].children())))
 
 
-def _ordered(network: nn.Module, trace: Trace) -> list[str]:
-    modules = dict(network.named_modules())
-    return sorted(trace.modules, key=lambda name: (name.count("."), not any(modules[name].children())))
+def _unwrapped(network: nn.Module) -> nn.Module:
+    parts = network._modules
+    # DistributedDataParallel and its like have the network as their only part.
+    wrapped = "module" if set(parts) == {"module"} else next((name for name in _WRAPPED if name in parts), None)
+    inner = None if wrapped is None else parts[wrapped]
+    return network if inner is None else _unwrapped(inner)
 
 
-def stage_layers(network: nn.Module, inputs: Tensor) -> list[str]:
+def _layers(network: nn.Module) -> dict[str, nn.Module]:
+    layers: dict[str, nn.Module] = {}
+    for path, module in _unwrapped(network).named_modules():
+        name = ".".join(part for part in path.split(".") if part not in _WRAPPED)
+        # A list of modules is none that is called.
+        if name and type(module).forward is not nn.Module.forward:
+            layers.setdefault(name, module)
+    return layers
+
+
+def _is_compiled(network: nn.Module) -> bool:
+    modules = list(network.modules())
+    return any(module._compiled_call_impl is not None or "_orig_mod" in module._modules for module in modules)
+
+
+def stage_layers(network: nn.Module, inputs: Any) -> list[str]:
     """Suggest layers to compare: the last one of every size of map, and the last one that gives tokens.
 
     Modules made of others come before single layers, and of two that end in the same place the outer one is named:
     the stages of a ResNet, a VGG or a MobileNet.
 
     Args:
-        network: A network that `torch.fx` can trace; it is run once, in eval mode, without a graph.
-        inputs: A batch for it.
+        network: A network; it is run once, in eval mode, without a graph.
+        inputs: A batch for it: a tensor, a mapping of its arguments, or whatever else it takes.
 
     Returns:
         Names in the order of the forward pass; empty if the network makes no maps.
 
     Raises:
-        UserError: If the network cannot be traced or run on ``inputs``.
+        UserError: If the network cannot be run on ``inputs``.
 
     Example:
         >>> from limbeck import models
         >>> stage_layers(models.create("vgg8", num_classes=10), torch.zeros(1, 3, 32, 32))
         ['block0', 'block1', 'block2', 'block4']
     """
-    modules = dict(network.named_modules())
-    shallow = [name for name in traced(network, training=False).modules if name.count(".") <= 1]
-    names = [name for name in shallow if any(modules[name].children())] or shallow
+    modules = {name: module for name, module in _layers(network).items() if name.count(".") <= 1}
+    modules = {name: module for name, module in modules.items() if any(module.children())} or modules
+    seen: Seen = _once(network, partial(Recorder(modules).run, network), inputs)
     last: dict[tuple[int, ...], str] = {}
-    for name, feature in zip(names, _once(FeatureExtractor(network, names), inputs), strict=True):
+    for name, kept in seen.items():
+        feature = kept.value()
         if not _is_batch(feature) or feature.ndim == 2:
             continue
         size = tuple(feature.shape[2:]) if feature.ndim == 4 else ()
@@ -77,8 +101,8 @@ def stage_layers(network: nn.Module, inputs: Tensor) -> list[str]:
     return list(last.values())
 
 
-def probe(extractor: "FeatureExtractor", inputs: Tensor) -> list[tuple[int, ...]]:
-    """Run an extractor once for the shapes of its features, leaving no trace: no statistics, no random numbers.
+def probe(extractor: "FeatureExtractor", inputs: Any) -> list[tuple[int, ...]]:
+    """Run an extractor once for the shapes of its features; statistics and random numbers stay as they were.
 
     Args:
         extractor: The extractor.
@@ -88,18 +112,18 @@ def probe(extractor: "FeatureExtractor", inputs: Tensor) -> list[tuple[int, ...]
         The shape of each feature, without the batch dimension.
 
     Raises:
-        UserError: If the network cannot take the inputs, or a layer's output is no batch of numbers.
+        UserError: If the network cannot take the inputs, or a layer is not run or gives no batch of numbers.
 
     Example:
         >>> network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
         >>> probe(FeatureExtractor(network, ["1"]), torch.zeros(3, 4))
         [(8,)]
     """
-    features = _once(extractor, inputs)
+    features = _once(extractor.network, extractor, inputs)
     for layer, feature in zip(extractor.layers, features, strict=True):
         if not _is_batch(feature):
-            kind = tuple(feature.shape) if isinstance(feature, Tensor) else type(feature).__name__
-            raise UserError(f"layer {layer!r}: gives {kind}, expected a batch of floats such as (N, channels, H, W)")
+            expected = "expected a batch of floats such as (N, channels, H, W)"
+            raise UserError(f"layer {layer!r}: gives {tuple(feature.shape)} {feature.dtype}, {expected}")
     return [tuple(feature.shape[1:]) for feature in features]
 
 
@@ -107,36 +131,52 @@ def _is_batch(feature: object) -> bool:
     return isinstance(feature, Tensor) and feature.is_floating_point() and 2 <= feature.ndim <= 4
 
 
-def _once(extractor: "FeatureExtractor", inputs: Tensor) -> list[Tensor]:
-    weights = next(extractor.network.parameters(), inputs)
-    cuda = [weights.device] if weights.device.type == "cuda" else []
-    if inputs.is_floating_point():
-        inputs = inputs.to(weights.dtype)
-    with modes_kept(extractor.network), torch.random.fork_rng(cuda), torch.no_grad():
-        extractor.network.eval()
+def _once(network: nn.Module, run: Callable[..., tuple[Any, Any]], inputs: Any) -> Any:
+    """Run the network in eval mode, as ``run`` does, and return what there is beside its output."""
+    parameter = next(network.parameters(), None)
+    cuda = [parameter.device] if parameter is not None and parameter.device.type == "cuda" else []
+    # A run for the shapes is no reason to compile.
+    eager = torch.compiler.set_stance("force_eager") if _is_compiled(network) else nullcontext()
+    with modes_kept(network), torch.random.fork_rng(cuda), torch.no_grad(), eager:
+        network.eval()
         try:
-            features: list[Tensor] = extractor(inputs.to(weights.device))[1]
+            return call_network(run, _placed(inputs, parameter))[1]
+        except UserError:
+            raise
         except Exception as error:
-            name = type(extractor.network).__name__
+            name = type(_unwrapped(network)).__name__
             raise UserError(f"example: {name} cannot take it ({first_line(error)})") from error
-    return features
+
+
+def _placed(inputs: Any, parameter: Tensor | None) -> Any:
+    if parameter is None:
+        return inputs
+
+    def placed(part: Tensor) -> Tensor:
+        return part.to(parameter.device, parameter.dtype if part.is_floating_point() else part.dtype)
+
+    return pytree.tree_map_only(Tensor, placed, inputs)
 
 
 class FeatureExtractor(nn.Module):
-    """Run a network once for its logits and the outputs of some of its layers.
+    """Run a network once for its output and the outputs of some of its layers.
 
-    The graph is traced with torchvision's feature extraction, without hooks, and run on the network itself: its own
-    parameters, buffers and leaf modules are read at every call, so that the extractor follows whatever happens to them
-    (another device, new weights, a parametrisation). There is a graph for train and one for eval mode, and the
-    network's own flag chooses. A feature that the network goes on to overwrite in place is copied first.
+    The network itself runs, with forward hooks on the layers: it may be compiled, distributed, or one with a mapping
+    of arguments and outputs. A feature is the first tensor of what the layer gives, as it is when the layer ends, even
+    if the network goes on to overwrite it in place; of a layer that is run more than once the last run counts. Threads
+    may share an extractor, unless the network is compiled.
+
+    A layer may also be the name of a single operation that is no module, as torchvision names them, such as
+    ``"layer1.0.add"``. Only then the network is traced by ``torch.fx``, and its graph runs instead of the forward pass
+    (one for train and one for eval mode, with the network's own parameters, buffers and leaf modules): its control
+    flow must not depend on the input, its only argument is a tensor, and hooks of modules made of others do not fire.
 
     Args:
-        network: The network; called with one argument. Its control flow must not depend on the input.
-        layers: Names of modules, as :func:`feature_layers` lists them, or of single operations as torchvision names
-            them, such as ``"layer1.0.add"``.
+        network: The network.
+        layers: Names of modules, as :func:`feature_layers` lists them, or of operations.
 
     Raises:
-        UserError: If a layer is unknown, or the network cannot be traced.
+        UserError: If a layer is unknown.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(inplace=True), nn.Linear(8, 2))
@@ -150,62 +190,68 @@ class FeatureExtractor(nn.Module):
         if isinstance(layers, str) or not layers or not all(isinstance(layer, str) for layer in layers):
             raise UserError(f"layers: got {layers!r}, expected a list of at least one layer's name")
         self.network, self.layers = network, tuple(layers)
-        self._runs = self._all_runs()
+        modules = _layers(network)
+        self._graphs = self._traced()
+        self._recorder = Recorder({} if self._graphs else {layer: modules[layer] for layer in layers})
+        if _is_compiled(network):
+            # What was compiled before runs without the hooks.
+            torch.compiler.reset()
 
-    def _all_runs(self) -> dict[bool, Callable[..., Features]]:
-        return {training: self._run(traced(self.network, training=training), training) for training in (False, True)}
+    def _traced(self) -> dict[bool, Callable[..., tuple[Any, list[Kept]]]]:
+        """Make the graphs' functions for train and eval mode, if a layer is no module."""
+        modules = _layers(self.network)
+        operations = [layer for layer in self.layers if layer not in modules]
+        if not operations:
+            return {}
+        try:
+            return {training: traced(self.network, self.layers, training=training) for training in (False, True)}
+        except KeyError as error:
+            raise UserError(_unknown(error.args[0].removeprefix("network."), self.network)) from error
+        except UserError as error:
+            raise UserError(f"{_unknown(operations[0], self.network)}, or an operation, but {error}") from error
 
-    def _run(self, trace: Trace, training: bool) -> Callable[..., Features]:
-        self._adopt(trace, "train" if training else "eval")
-        nodes = [self._found(trace, layer) for layer in self.layers]
-        kept = {node: preserved(trace.graph, node, self) for node in dict.fromkeys(nodes)}
-        output = next(node for node in trace.graph.nodes if node.op == "output")
-        output.args = ((output.args[0], [kept[node] for node in nodes]),)
-        # Only the generated function is kept: a GraphModule would hold tensors of its own that stay behind on .to().
-        return type(fx.GraphModule(self, trace.graph)).forward
-
-    def _adopt(self, trace: Trace, mode: str) -> None:
-        """Keep the tensors that the forward pass made while it was traced, where the network is."""
-        device = next(self.network.parameters(), torch.empty(0)).device
-        for node in list(trace.graph.nodes):
-            if node.op == "get_attr" and node.target in trace.constants:
-                name = f"{mode}{node.target}"
-                self.register_buffer(name, trace.constants[node.target].to(device), persistent=False)
-                node.target = name
-
-    def follow(self, fn: Callable[[Tensor], Tensor]) -> None:
-        """Apply ``fn`` to the extractor's own buffers, if it has any, as ``Module._apply`` would, not to the network.
-
-        Example:
-            >>> FeatureExtractor(nn.Sequential(nn.Linear(2, 2)), ["0"]).follow(lambda tensor: tensor.double())
-        """
-        for name, buffer in self._buffers.items():
-            if buffer is not None:
-                self._buffers[name] = fn(buffer)
-
-    def _found(self, trace: Trace, layer: str) -> fx.Node:
-        node = trace.node(layer)
-        if node is not None:
-            return node
-        valid = _ordered(self.network, trace)
-        near = get_close_matches(layer, valid, n=3, cutoff=0.5)
-        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
-        more = f" and {len(valid) - _LISTED} more" if len(valid) > _LISTED else ""
-        listed = ", ".join(valid[:_LISTED]) or "none"
-        raise UserError(f"unknown layer {layer!r} of {type(self.network).__name__}{hint} Valid: {listed}{more}")
-
-    def forward(self, inputs: Tensor) -> Features:
-        """Run the network on ``inputs``.
+    def forward(self, *args: Any, **kwargs: Any) -> Features:
+        """Run the network on its arguments.
 
         Returns:
             What the network itself returns, and the layers' outputs in the order of ``layers``.
+
+        Raises:
+            UserError: If a layer is not run, or gives no tensor.
         """
-        return self._runs[self.network.training](self, inputs)
+        output, seen = self._run(*args, **kwargs)
+        return output, [self._feature(layer, seen) for layer in self.layers]
+
+    def _run(self, *args: Any, **kwargs: Any) -> tuple[Any, Seen]:
+        if not self._graphs:
+            return self._recorder.run(self.network, *args, **kwargs)
+        output, kept = self._graphs[self.network.training](*args, **kwargs)
+        return output, dict(zip(self.layers, kept, strict=True))
+
+    def _feature(self, layer: str, seen: Seen) -> Tensor:
+        if layer not in seen:
+            name = type(_unwrapped(self.network)).__name__
+            # torch.compile takes the code of an equal network that has no hooks.
+            reused = ", or torch.compiler.reset() before its first run" if _is_compiled(self.network) else ""
+            raise UserError(f"layer {layer!r}: is not run by {name}'s forward pass, expected one that is{reused}")
+        feature = seen[layer].value()
+        if not isinstance(feature, Tensor):
+            raise UserError(f"layer {layer!r}: gives {type(feature).__name__}, expected a tensor, or several")
+        return feature
 
     def __getstate__(self) -> dict[str, Any]:
         # Generated functions cannot be pickled; they are made again from the network.
-        return {key: value for key, value in self.__dict__.items() if key != "_runs"}
+        return {key: value for key, value in self.__dict__.items() if key != "_graphs"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self._runs = self._all_runs()
+        self._graphs = self._traced()
+
+
+def _unknown(layer: str, network: nn.Module) -> str:
+    valid = feature_layers(network)
+    near = get_close_matches(layer, valid, n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
+    more = f" and {len(valid) - _LISTED} more" if len(valid) > _LISTED else ""
+    listed = ", ".join(valid[:_LISTED]) or "none"
+    return f"unknown layer {layer!r} of {type(_unwrapped(network)).__name__}{hint} Valid: {listed}{more}"

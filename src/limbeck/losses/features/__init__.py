@@ -5,7 +5,7 @@ Every module is made as ``XLoss(student_shapes, teacher_shapes, *, num_samples=N
 """
 
 from limbeck.losses.features.at import ATLoss, at_loss
-from limbeck.losses.features.base import FeatureLoss, PairLoss, Rows
+from limbeck.losses.features.base import FeatureLoss, PairLoss, RowInfo
 from limbeck.losses.features.crd import CRDLoss, contrastive_loss
 from limbeck.losses.features.fitnet import FitNetLoss, mimic_loss
 from limbeck.losses.features.pkt import PKTLoss, pkt_loss
@@ -23,7 +23,7 @@ __all__ = [
     "PairLoss",
     "RKDLoss",
     "ReviewKDLoss",
-    "Rows",
+    "RowInfo",
     "SPLoss",
     "VIDLoss",
     "at_loss",

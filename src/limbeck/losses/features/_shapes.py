@@ -10,12 +10,13 @@ from limbeck.errors import UserError
 from limbeck.rows import full
 
 Shape = tuple[int, ...]
+Shapes = Sequence[Sequence[int]]
 _KINDS = {1: "a vector", 2: "tokens", 3: "a map"}
 # Below this a row counts as zero: its direction is noise, and the gradient of its length would overflow.
 _NOTHING = 1e-20
 
 
-def check_shapes(shapes: Sequence[Sequence[int]], name: str) -> tuple[Shape, ...]:
+def check_shapes(shapes: Shapes, name: str) -> tuple[Shape, ...]:
     """Return shapes as tuples, or raise ``UserError``: (channels,), (tokens, channels) or (channels, height, width).
 
     Example:
@@ -39,7 +40,7 @@ def channels(shape: Shape) -> int:
 
 
 def kind(shape: Shape) -> str:
-    """Say what a feature of this shape is.
+    """Name the kind of a feature of this shape.
 
     Example:
         >>> kind((16, 8, 8))
@@ -48,11 +49,29 @@ def kind(shape: Shape) -> str:
     return _KINDS[len(shape)]
 
 
-def check_pair(student: Tensor, teacher: Tensor) -> None:
-    """Raise ``UserError`` unless both are batches of float features with the same number of rows.
+def check_kinds(pairs: Sequence[tuple[Shape, Shape]]) -> None:
+    """Raise ``UserError`` unless both shapes of every pair are of one kind.
 
     Example:
-        >>> check_pair(torch.zeros(2, 3), torch.zeros(4, 3))
+        >>> check_kinds([((16, 8, 8), (5, 3))])
+        Traceback (most recent call last):
+        limbeck.errors.UserError: teacher_shapes: got tokens (5, 3), expected a map as of the student
+    """
+    for student, teacher in pairs:
+        if len(student) != len(teacher):
+            raise UserError(
+                f"teacher_shapes: got {kind(teacher)} {teacher}, expected {kind(student)} as of the student"
+            )
+
+
+def full_pair(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Return two features in full precision, the teacher's without a graph.
+
+    Raises:
+        UserError: If one is no batch of floats, or the numbers of rows differ.
+
+    Example:
+        >>> full_pair(torch.zeros(2, 3), torch.zeros(4, 3))
         Traceback (most recent call last):
         limbeck.errors.UserError: teacher feature: got (4, 3), expected 2 rows like the student's
     """
@@ -63,6 +82,7 @@ def check_pair(student: Tensor, teacher: Tensor) -> None:
     if student.shape[0] != teacher.shape[0]:
         expected = f"{student.shape[0]} rows like the student's"
         raise UserError(f"teacher feature: got {tuple(teacher.shape)}, expected {expected}")
+    return full(student), full(teacher.detach())
 
 
 def pooled(feature: Tensor) -> Tensor:
@@ -78,10 +98,8 @@ def pooled(feature: Tensor) -> Tensor:
         >>> pooled(torch.ones(2, 3, 4, 4)).shape, pooled(torch.ones(2, 5, 3)).shape
         (torch.Size([2, 3]), torch.Size([2, 3]))
     """
-    return feature.mean(tuple(range(2, feature.ndim))) if feature.ndim == 4 else _tokens_mean(feature)
-
-
-def _tokens_mean(feature: Tensor) -> Tensor:
+    if feature.ndim == 4:
+        return feature.mean((2, 3))
     return feature.mean(1) if feature.ndim == 3 else feature
 
 

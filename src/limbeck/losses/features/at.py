@@ -1,13 +1,11 @@
-"""Attention transfer: where a layer looks, whatever its channels say."""
-
-from collections.abc import Sequence
+"""Attention transfer: at which places a layer is active, in any of its channels."""
 
 from torch import Tensor
 
 from limbeck.errors import UserError
-from limbeck.losses.features._shapes import check_pair, kind, same_size, unit
+from limbeck.losses.features._shapes import Shapes, full_pair, kind, same_size, unit
 from limbeck.losses.features.base import PairLoss
-from limbeck.rows import full, row_mean
+from limbeck.rows import row_mean
 
 # Activations below this count as if they had this size, so that no direction of next to nothing is followed [ours].
 _LEAST = 0.01
@@ -40,7 +38,7 @@ def at_loss(student: Tensor, teacher: Tensor, *, power: float = 2.0, weight: Ten
         A scalar, at most 4 / (H W).
 
     Raises:
-        UserError: If there is no place to look at (vectors), the kinds differ, or the power is below 1.
+        UserError: If there are no places (vectors), the kinds differ, or the power is below 1.
 
     References:
         Zagoruyko, Komodakis: Paying More Attention to Attention, ICLR 2017, arXiv 1612.03928, section 3.1.
@@ -51,12 +49,12 @@ def at_loss(student: Tensor, teacher: Tensor, *, power: float = 2.0, weight: Ten
         >>> at_loss(student, teacher, power=1)
         tensor(0.4000)
     """
-    check_pair(student, teacher)
+    student, teacher = full_pair(student, teacher)
     if student.ndim not in (3, 4):
         raise UserError(f"student feature: got {tuple(student.shape)}, expected maps (N, C, H, W) or tokens (N, T, C)")
     if not 1 <= power < float("inf"):
         raise UserError(f"power: got {power}, expected a number of at least 1")
-    student, teacher = same_size(full(student), full(teacher.detach()))
+    student, teacher = same_size(student, teacher)
     return row_mean((_attention(student, power) - _attention(teacher, power)).square().mean(1), weight)
 
 
@@ -79,12 +77,7 @@ class ATLoss(PairLoss):
     """
 
     def __init__(
-        self,
-        student_shapes: Sequence[Sequence[int]],
-        teacher_shapes: Sequence[Sequence[int]],
-        *,
-        num_samples: int | None = None,
-        power: float = 2.0,
+        self, student_shapes: Shapes, teacher_shapes: Shapes, *, num_samples: int | None = None, power: float = 2.0
     ) -> None:
         super().__init__(student_shapes, teacher_shapes, num_samples=num_samples)
         self.power = power

@@ -1,4 +1,4 @@
-"""The call that every feature loss answers, and the sum over pairs of layers that most of them are."""
+"""The call that all feature losses have, and the sum over pairs of layers that most of them are."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import UserError
-from limbeck.losses.features._shapes import Shape, channels, check_pair, check_shapes
-from limbeck.rows import full
+from limbeck.losses.features._shapes import Shape, Shapes, channels, check_shapes, full_pair
 
 
-class Rows(NamedTuple):
+class RowInfo(NamedTuple):
     """What is known of the rows of a batch beside their features.
 
     Attributes:
@@ -35,7 +34,7 @@ class FeatureLoss(nn.Module, ABC):
     Args:
         student_shapes: Shape of each of the student's features, without the batch dimension.
         teacher_shapes: The same for the teacher, one for each of the student's.
-        num_samples: Images in the training set; needed by losses that remember each.
+        num_samples: Samples in the training set; needed by losses that remember each.
 
     Raises:
         UserError: If a shape is none of a map, tokens or a vector, or the two sides differ in number.
@@ -48,13 +47,7 @@ class FeatureLoss(nn.Module, ABC):
         tensor(1.)
     """
 
-    def __init__(
-        self,
-        student_shapes: Sequence[Sequence[int]],
-        teacher_shapes: Sequence[Sequence[int]],
-        *,
-        num_samples: int | None = None,
-    ) -> None:
+    def __init__(self, student_shapes: Shapes, teacher_shapes: Shapes, *, num_samples: int | None = None) -> None:
         super().__init__()
         self.student_shapes = check_shapes(student_shapes, "student_shapes")
         self.teacher_shapes = check_shapes(teacher_shapes, "teacher_shapes")
@@ -62,6 +55,7 @@ class FeatureLoss(nn.Module, ABC):
         if len(self.student_shapes) != len(self.teacher_shapes):
             expected = f"{len(self.student_shapes)}, one for each of the student's"
             raise UserError(f"teacher_shapes: got {len(self.teacher_shapes)} features, expected {expected}")
+        self.shape_pairs = list(zip(self.student_shapes, self.teacher_shapes, strict=True))
 
     def forward(
         self,
@@ -88,17 +82,15 @@ class FeatureLoss(nn.Module, ABC):
         """
         _check(student_features, self.student_shapes, "student")
         _check(teacher_features, self.teacher_shapes, "teacher")
-        for student, teacher in zip(student_features, teacher_features, strict=True):
-            check_pair(student, teacher)
         with torch.autocast(student_features[0].device.type, enabled=False):
-            students = [full(feature) for feature in student_features]
+            pairs = zip(student_features, teacher_features, strict=True)
+            students, teachers = map(list, zip(*(full_pair(*pair) for pair in pairs), strict=True))
             if not len(students[0]):
                 return torch.stack([feature.sum() for feature in students]).sum()
-            teachers = [full(feature.detach()) for feature in teacher_features]
-            return self.compare(students, teachers, Rows(labels, weight, indices))
+            return self.compare(students, teachers, RowInfo(labels, weight, indices))
 
     @abstractmethod
-    def compare(self, students: list[Tensor], teachers: list[Tensor], rows: Rows) -> Tensor:
+    def compare(self, students: list[Tensor], teachers: list[Tensor], rows: RowInfo) -> Tensor:
         """Compare checked features in full precision; return a scalar."""
 
 
@@ -115,7 +107,7 @@ class PairLoss(FeatureLoss):
         tensor(2.)
     """
 
-    def compare(self, students: list[Tensor], teachers: list[Tensor], rows: Rows) -> Tensor:
+    def compare(self, students: list[Tensor], teachers: list[Tensor], rows: RowInfo) -> Tensor:
         """Add the pairs' losses up."""
         pairs = enumerate(zip(students, teachers, strict=True))
         return torch.stack([self.pair(number, *pair, rows.weight) for number, pair in pairs]).sum()
@@ -129,7 +121,7 @@ def _check(features: Sequence[Tensor], shapes: Sequence[Shape], side: str) -> No
     if len(features) != len(shapes):
         raise UserError(f"{side}_features: got {len(features)}, expected {len(shapes)}")
     for number, (feature, shape) in enumerate(zip(features, shapes, strict=True)):
-        own = tuple(feature.shape[1:])
+        found = tuple(feature.shape[1:])
         # Height and width may differ from the announced ones: only channels have learned layers made for them.
-        if len(own) != len(shape) or channels(own) != channels(shape):
+        if len(found) != len(shape) or channels(found) != channels(shape):
             raise UserError(f"{side}_features[{number}]: got {tuple(feature.shape)}, expected (N, ...) of {shape}")

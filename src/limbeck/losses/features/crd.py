@@ -1,7 +1,6 @@
-"""Contrastive representation distillation: tell the teacher's view of the same image from those of many others."""
+"""Contrastive representation distillation: the teacher's embedding of the same sample against those of many others."""
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,8 +8,8 @@ from torch.nn import functional as F
 
 from limbeck.errors import UserError
 from limbeck.losses._gather import are_several, broadcast_first, gather_rows
-from limbeck.losses.features._shapes import applied, channels, pooled, unit
-from limbeck.losses.features.base import FeatureLoss, Rows
+from limbeck.losses.features._shapes import Shapes, applied, channels, pooled, unit
+from limbeck.losses.features.base import FeatureLoss, RowInfo
 from limbeck.rows import row_mean
 
 _EPS = 1e-7
@@ -95,15 +94,14 @@ class _Contrast(nn.Module):
 
     def forward(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         """Return both sides' (N, dim) embeddings, of length 1."""
-        own, other = applied(self.student_embedding, student), applied(self.teacher_embedding, teacher)
-        return unit(own), unit(other)
+        return unit(applied(self.student_embedding, student)), unit(applied(self.teacher_embedding, teacher))
 
-    def scores(self, own: Tensor, other: Tensor, chosen: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    def scores(self, student: Tensor, teacher: Tensor, chosen: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
         """Return (N, 1 + K) log probability ratios of the chosen images, for either side's embeddings."""
-        pairs = ((own, self.teacher_bank), (other, self.student_bank))
+        pairs = ((student, self.teacher_bank), (teacher, self.student_bank))
         # The banks are written to before the backward pass reads them.
         raw = [(vectors @ bank.clone().to(vectors.dtype).T).gather(1, chosen) / temperature for vectors, bank in pairs]
-        constants = self._constants(raw).to(own.dtype)
+        constants = self._constants(raw).to(student.dtype)
         return raw[0] - constants[0], raw[1] - constants[1]
 
     @torch.no_grad()
@@ -121,9 +119,9 @@ class _Contrast(nn.Module):
         return constants
 
     @torch.no_grad()
-    def remember(self, own: Tensor, other: Tensor, indices: Tensor, momentum: float) -> None:
+    def remember(self, student: Tensor, teacher: Tensor, indices: Tensor, momentum: float) -> None:
         """Move the banks' entries of the images of all processes, at ``indices``, towards their embeddings."""
-        both = gather_rows(torch.stack([own, other], dim=1)).unbind(1)
+        both = gather_rows(torch.stack([student, teacher], dim=1)).unbind(1)
         for bank, vectors in zip((self.student_bank, self.teacher_bank), both, strict=True):
             moved = momentum * bank[indices] + (1 - momentum) * vectors.to(bank.dtype)
             bank.index_copy_(0, indices, unit(moved))
@@ -166,8 +164,8 @@ class CRDLoss(FeatureLoss):
 
     def __init__(
         self,
-        student_shapes: Sequence[Sequence[int]],
-        teacher_shapes: Sequence[Sequence[int]],
+        student_shapes: Shapes,
+        teacher_shapes: Shapes,
         *,
         num_samples: int | None = None,
         dim: int = 128,
@@ -179,18 +177,18 @@ class CRDLoss(FeatureLoss):
         samples = _checked(num_samples, dim, negatives, temperature, momentum)
         self.samples, self.negatives = samples, min(negatives, samples - 1)
         self.temperature, self.momentum = temperature, momentum
-        pairs = zip(self.student_shapes, self.teacher_shapes, strict=True)
-        self.contrasts = nn.ModuleList(_Contrast(channels(own), channels(other), samples, dim) for own, other in pairs)
+        widths = [(channels(student), channels(teacher)) for student, teacher in self.shape_pairs]
+        self.contrasts = nn.ModuleList(_Contrast(*pair, samples, dim) for pair in widths)
 
-    def compare(self, students: list[Tensor], teachers: list[Tensor], rows: Rows) -> Tensor:
+    def compare(self, students: list[Tensor], teachers: list[Tensor], rows: RowInfo) -> Tensor:
         """Add both sides' losses of all pairs up, and remember the embeddings."""
         indices = self._positions(rows.indices, students[0])
         trios = zip(self.contrasts, students, teachers, strict=True)
-        return torch.stack([self._one(contrast, own, other, indices, rows) for contrast, own, other in trios]).sum()
+        return torch.stack([self._pair(*trio, indices, rows) for trio in trios]).sum()
 
-    def _one(self, contrast: nn.Module, student: Tensor, teacher: Tensor, indices: Tensor, rows: Rows) -> Tensor:
+    def _pair(self, contrast: nn.Module, student: Tensor, teacher: Tensor, indices: Tensor, rows: RowInfo) -> Tensor:
         assert isinstance(contrast, _Contrast)
-        own, other = contrast(pooled(student), pooled(teacher))
+        student, teacher = contrast(pooled(student), pooled(teacher))
         seen = indices
         if self.training:
             contrast.share()
@@ -199,13 +197,13 @@ class CRDLoss(FeatureLoss):
             contrast.classes.index_copy_(0, seen, gather_rows(rows.labels.to(contrast.classes.dtype)))
         drawn = self.draw(indices)
         counted = None if rows.labels is None else contrast.classes[drawn] != rows.labels[:, None]
-        both = contrast.scores(own, other, torch.cat([indices[:, None], drawn], dim=1), self.temperature)
+        both = contrast.scores(student, teacher, torch.cat([indices[:, None], drawn], dim=1), self.temperature)
         sides = [
             contrastive_loss(logs[:, 0], logs[:, 1:], num_samples=self.samples, counted=counted, weight=rows.weight)
             for logs in both
         ]
         if self.training:
-            contrast.remember(own, other, seen, self.momentum)
+            contrast.remember(student, teacher, seen, self.momentum)
         return sides[0] + sides[1]
 
     def draw(self, indices: Tensor) -> Tensor:

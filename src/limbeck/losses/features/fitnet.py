@@ -1,13 +1,11 @@
 """FitNets: regress the teacher's feature from the student's."""
 
-from collections.abc import Sequence
-
 from torch import Tensor, nn
 
 from limbeck.errors import UserError
-from limbeck.losses.features._shapes import applied, channels, check_pair, kind, pointwise, same_size
+from limbeck.losses.features._shapes import Shapes, applied, channels, check_kinds, full_pair, pointwise, same_size
 from limbeck.losses.features.base import PairLoss
-from limbeck.rows import full, row_mean
+from limbeck.rows import row_mean
 
 
 def mimic_loss(student: Tensor, teacher: Tensor, *, weight: Tensor | None = None) -> Tensor:
@@ -35,11 +33,11 @@ def mimic_loss(student: Tensor, teacher: Tensor, *, weight: Tensor | None = None
         >>> mimic_loss(torch.tensor([[1., 2.]]), torch.tensor([[0., 0.]]))
         tensor(2.5000)
     """
-    check_pair(student, teacher)
+    student, teacher = full_pair(student, teacher)
     if student.shape != teacher.shape:
         expected = tuple(student.shape)
         raise UserError(f"teacher feature: got {tuple(teacher.shape)}, expected the student's shape {expected}")
-    return row_mean((full(student) - full(teacher.detach())).square().flatten(1).mean(1), weight)
+    return row_mean((student - teacher).square().flatten(1).mean(1), weight)
 
 
 class FitNetLoss(PairLoss):
@@ -69,19 +67,11 @@ class FitNetLoss(PairLoss):
         torch.Size([])
     """
 
-    def __init__(
-        self,
-        student_shapes: Sequence[Sequence[int]],
-        teacher_shapes: Sequence[Sequence[int]],
-        *,
-        num_samples: int | None = None,
-    ) -> None:
+    def __init__(self, student_shapes: Shapes, teacher_shapes: Shapes, *, num_samples: int | None = None) -> None:
         super().__init__(student_shapes, teacher_shapes, num_samples=num_samples)
-        pairs = list(zip(self.student_shapes, self.teacher_shapes, strict=True))
-        for own, other in pairs:
-            if len(own) != len(other):
-                raise UserError(f"teacher_shapes: got {kind(other)} {other}, expected {kind(own)} as of the student")
-        self.regressors = nn.ModuleList(pointwise(own, channels(own), channels(other)) for own, other in pairs)
+        check_kinds(self.shape_pairs)
+        layers = (pointwise(shape, channels(shape), channels(teacher)) for shape, teacher in self.shape_pairs)
+        self.regressors = nn.ModuleList(layers)
 
     def pair(self, number: int, student: Tensor, teacher: Tensor, weight: Tensor | None) -> Tensor:
         """Regress and match one pair."""

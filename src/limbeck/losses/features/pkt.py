@@ -2,9 +2,8 @@
 
 from torch import Tensor
 
-from limbeck.losses.features._shapes import check_pair, pooled, row_weights, safe, unit
+from limbeck.losses.features._shapes import full_pair, pooled, row_weights, safe, unit
 from limbeck.losses.features.base import PairLoss
-from limbeck.rows import full
 
 _EPS = 1e-7
 # Vectors shorter than this count as if they had this length, so that no direction of nothing is followed [ours].
@@ -46,11 +45,10 @@ def pkt_loss(student: Tensor, teacher: Tensor, *, weight: Tensor | None = None) 
         >>> pkt_loss(torch.eye(2), torch.ones(2, 2))
         tensor(0.0294)
     """
-    check_pair(student, teacher)
-    student, teacher = full(student), full(teacher.detach())
+    student, teacher = full_pair(student, teacher)
     weight = row_weights(weight, student)
-    own, other = _neighbors(student, weight), _neighbors(teacher, weight)
-    divergence = other * ((other + _EPS) / (own + _EPS)).log()
+    student, teacher = _neighbors(student, weight), _neighbors(teacher, weight)
+    divergence = teacher * ((teacher + _EPS) / (student + _EPS)).log()
     return (weight[:, None] * weight * divergence).sum() / safe(weight.sum().square())
 
 

@@ -1,14 +1,12 @@
 """Knowledge review: each teacher layer is matched by a fusion of the student's layer with all deeper ones."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limbeck.errors import UserError
-from limbeck.losses.features._shapes import check_pair, kind, pooled
-from limbeck.losses.features.base import FeatureLoss, Rows
+from limbeck.losses.features._shapes import Shapes, full_pair, kind, pooled
+from limbeck.losses.features.base import FeatureLoss, RowInfo
 from limbeck.rows import full, row_mean
 
 _WIDEST = 512
@@ -39,11 +37,10 @@ def hierarchical_context_loss(student: Tensor, teacher: Tensor, *, weight: Tenso
         >>> hierarchical_context_loss(torch.ones(1, 2, 8, 8), torch.zeros(1, 2, 8, 8))
         tensor(1.)
     """
-    check_pair(student, teacher)
+    student, teacher = full_pair(student, teacher)
     if student.shape != teacher.shape or student.ndim != 4:
         expected = f"the student's {tuple(student.shape)}, a map (N, C, H, W)"
         raise UserError(f"teacher feature: got {tuple(teacher.shape)}, expected {expected}")
-    student, teacher = full(student), full(teacher.detach())
     rows, factor, total = _errors(student, teacher), 1.0, 1.0
     for size in _POOLED_TO:
         if size < student.shape[2]:
@@ -80,9 +77,9 @@ class _Fusion(nn.Module):
         self.reduce, self.expand = _convolution(inputs, middle, 1), _convolution(middle, outputs, 3)
         self.attention = None if deepest else nn.Conv2d(2 * middle, 2, 1)
 
-    def forward(self, own: Tensor, deeper: Tensor | None, size: torch.Size) -> tuple[Tensor, Tensor]:
+    def forward(self, feature: Tensor, deeper: Tensor | None, size: torch.Size) -> tuple[Tensor, Tensor]:
         """Return what is compared with the teacher's map of ``size``, and what goes up to the next layer."""
-        fused = self.reduce(own)
+        fused = self.reduce(feature)
         if self.attention is not None and deeper is not None:
             deeper = F.interpolate(deeper, fused.shape[2:], mode="nearest")
             shares = torch.sigmoid(self.attention(torch.cat([fused, deeper], dim=1)))
@@ -123,34 +120,27 @@ class ReviewKDLoss(FeatureLoss):
     """
 
     def __init__(
-        self,
-        student_shapes: Sequence[Sequence[int]],
-        teacher_shapes: Sequence[Sequence[int]],
-        *,
-        num_samples: int | None = None,
-        embedding: bool = True,
+        self, student_shapes: Shapes, teacher_shapes: Shapes, *, num_samples: int | None = None, embedding: bool = True
     ) -> None:
         super().__init__(student_shapes, teacher_shapes, num_samples=num_samples)
         for shape in (*self.student_shapes, *self.teacher_shapes):
             if len(shape) != 3:
                 raise UserError(f"shapes: got {kind(shape)} {shape}, expected maps (C, H, W)")
         self.embedding = embedding
-        own, other = ([shape[0] for shape in shapes] for shapes in (self.student_shapes, self.teacher_shapes))
-        if embedding:
-            own, other = [*own, own[-1]], [*other, other[-1]]
-        middle, last = min(_WIDEST, own[-1]), len(own) - 1
-        pairs = enumerate(zip(own, other, strict=True))
-        self.fusions = nn.ModuleList(_Fusion(inputs, middle, out, deepest=n == last) for n, (inputs, out) in pairs)
+        pairs = [(student[0], teacher[0]) for student, teacher in self.shape_pairs]
+        pairs += pairs[-1:] if embedding else []
+        middle, last = min(_WIDEST, pairs[-1][0]), len(pairs) - 1
+        fusions = (_Fusion(inputs, middle, outputs, deepest=n == last) for n, (inputs, outputs) in enumerate(pairs))
+        self.fusions = nn.ModuleList(fusions)
 
-    def compare(self, students: list[Tensor], teachers: list[Tensor], rows: Rows) -> Tensor:
+    def compare(self, students: list[Tensor], teachers: list[Tensor], rows: RowInfo) -> Tensor:
         """Fuse from the deepest layer up, and add the layers' losses up."""
         students, teachers = self._levels(students), self._levels(teachers)
         losses: list[Tensor] = []
         deeper: Tensor | None = None
-        for fusion, own, other in reversed(list(zip(self.fusions, students, teachers, strict=True))):
-            assert isinstance(fusion, _Fusion)
-            made, deeper = fusion(own.to(next(fusion.parameters()).dtype), deeper, other.shape[2:])
-            losses.append(hierarchical_context_loss(full(made), other, weight=rows.weight))
+        for fusion, student, teacher in reversed(list(zip(self.fusions, students, teachers, strict=True))):
+            fused, deeper = fusion(student.to(next(fusion.parameters()).dtype), deeper, teacher.shape[2:])
+            losses.append(hierarchical_context_loss(full(fused), teacher, weight=rows.weight))
         return torch.stack(losses).sum()
 
     def _levels(self, maps: list[Tensor]) -> list[Tensor]:

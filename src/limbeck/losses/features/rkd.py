@@ -1,15 +1,13 @@
 """Relational knowledge distillation: distances between two samples, and angles between three."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from limbeck.losses.features._shapes import check_pair, pooled, row_weights, safe, unit
+from limbeck.losses.features._shapes import Shapes, full_pair, pooled, row_weights, safe, unit
 from limbeck.losses.features.base import PairLoss
-from limbeck.rows import full
 
 # Samples nearer to each other than this count as if they were this far apart, so that rows which are all but identical
 # have a moderate gradient [ours].
@@ -49,8 +47,9 @@ def _by_distance(student: _Offsets, teacher: _Offsets, weight: Tensor) -> Tensor
 
 
 def _by_angle(student: _Offsets, teacher: _Offsets, weight: Tensor) -> Tensor:
-    one, other = (unit(side.values, least=side.nearest) for side in (student, teacher))
-    errors = F.smooth_l1_loss(one @ one.mT, other @ other.mT, reduction="none")
+    directions = (unit(offsets.values, least=offsets.nearest) for offsets in (student, teacher))
+    student_angles, teacher_angles = (rows @ rows.mT for rows in directions)
+    errors = F.smooth_l1_loss(student_angles, teacher_angles, reduction="none")
     return torch.einsum("i,j,k,ijk->", weight, weight, weight, errors) / safe(weight.sum() ** 3)
 
 
@@ -78,8 +77,7 @@ def rkd_distance_loss(student: Tensor, teacher: Tensor, *, weight: Tensor | None
         >>> rkd_distance_loss(torch.tensor([[0.], [1.], [3.]]), torch.tensor([[0.], [1.], [2.]]))
         tensor(0.0139)
     """
-    check_pair(student, teacher)
-    student, teacher = full(student), full(teacher.detach())
+    student, teacher = full_pair(student, teacher)
     return _by_distance(_offsets(student), _offsets(teacher), row_weights(weight, student))
 
 
@@ -107,8 +105,7 @@ def rkd_angle_loss(student: Tensor, teacher: Tensor, *, weight: Tensor | None = 
         >>> rkd_angle_loss(torch.tensor([[0., 0.], [1., 0.], [0., 1.]]), torch.tensor([[0., 0.], [1., 0.], [2., 0.]]))
         tensor(0.1296)
     """
-    check_pair(student, teacher)
-    student, teacher = full(student), full(teacher.detach())
+    student, teacher = full_pair(student, teacher)
     return _by_angle(_offsets(student), _offsets(teacher), row_weights(weight, student))
 
 
@@ -138,12 +135,11 @@ def rkd_loss(
         >>> rkd_loss(torch.eye(3), 2 * torch.eye(3)).abs() < 1e-5
         tensor(True)
     """
-    check_pair(student, teacher)
-    student, teacher = full(student), full(teacher.detach())
-    weight, own, other = row_weights(weight, student), _offsets(student), _offsets(teacher)
-    loss = distance * _by_distance(own, other, weight)
+    student, teacher = full_pair(student, teacher)
+    sides = _offsets(student), _offsets(teacher), row_weights(weight, student)
+    loss = distance * _by_distance(*sides)
     # The angles' memory grows with the cube of the batch: they are not computed for nothing.
-    return loss + angle * _by_angle(own, other, weight) if angle else loss
+    return loss + angle * _by_angle(*sides) if angle else loss
 
 
 class RKDLoss(PairLoss):
@@ -164,8 +160,8 @@ class RKDLoss(PairLoss):
 
     def __init__(
         self,
-        student_shapes: Sequence[Sequence[int]],
-        teacher_shapes: Sequence[Sequence[int]],
+        student_shapes: Shapes,
+        teacher_shapes: Shapes,
         *,
         num_samples: int | None = None,
         distance: float = 25.0,

@@ -2,9 +2,8 @@
 
 from torch import Tensor
 
-from limbeck.losses.features._shapes import check_pair, row_weights, safe, unit
+from limbeck.losses.features._shapes import full_pair, row_weights, safe, unit
 from limbeck.losses.features.base import PairLoss
-from limbeck.rows import full
 
 # Activations below this count as if they had this size, so that no direction of next to nothing is followed [ours].
 _LEAST = 0.05
@@ -29,7 +28,7 @@ def sp_loss(student: Tensor, teacher: Tensor, *, weight: Tensor | None = None) -
         student: (N, ...) features of any shape.
         teacher: (N, ...) features of any shape; they receive no gradient.
         weight: (N,) how much each row counts; a pair counts by the product of its two weights, and a row that does
-            not count is in nobody's similarities either.
+            not count is in no other row's similarities.
 
     Returns:
         A scalar; with one row it has no gradient, as there is nothing to compare.
@@ -45,8 +44,7 @@ def sp_loss(student: Tensor, teacher: Tensor, *, weight: Tensor | None = None) -
         >>> sp_loss(torch.eye(2), torch.ones(2, 2))
         tensor(0.2929)
     """
-    check_pair(student, teacher)
-    student, teacher = full(student), full(teacher.detach())
+    student, teacher = full_pair(student, teacher)
     weight = row_weights(weight, student)
     difference = (_similarities(student, weight) - _similarities(teacher, weight)).square()
     return (weight * difference.sum(1)).sum() / safe(weight.sum().square())

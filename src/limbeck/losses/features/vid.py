@@ -1,14 +1,13 @@
-"""Variational information distillation: how well the teacher's feature can be told from the student's."""
+"""Variational information distillation: how well the student's feature predicts the teacher's."""
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limbeck.errors import UserError
-from limbeck.losses.features._shapes import Shape, applied, channels, kind, pointwise, same_size
+from limbeck.losses.features._shapes import Shape, Shapes, applied, channels, check_kinds, pointwise, same_size
 from limbeck.losses.features.base import PairLoss
 from limbeck.rows import full, row_mean
 
@@ -24,10 +23,10 @@ class _Gaussian(nn.Module):
 
     def __init__(self, student: Shape, teacher: Shape, variance: float) -> None:
         super().__init__()
-        own, other = channels(student), channels(teacher)
-        layers = [pointwise(student, inputs, other, bias=False) for inputs in (own, other, other)]
+        width = channels(teacher)
+        layers = [pointwise(student, inputs, width, bias=False) for inputs in (channels(student), width, width)]
         self.mean = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2])
-        self.scale = nn.Parameter(torch.full((other,), _inverse_softplus(variance - _EPS)))
+        self.scale = nn.Parameter(torch.full((width,), _inverse_softplus(variance - _EPS)))
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return (N,) negative log likelihoods, averaged over a row's entries, without the constant."""
@@ -67,21 +66,13 @@ class VIDLoss(PairLoss):
     """
 
     def __init__(
-        self,
-        student_shapes: Sequence[Sequence[int]],
-        teacher_shapes: Sequence[Sequence[int]],
-        *,
-        num_samples: int | None = None,
-        variance: float = 5.0,
+        self, student_shapes: Shapes, teacher_shapes: Shapes, *, num_samples: int | None = None, variance: float = 5.0
     ) -> None:
         super().__init__(student_shapes, teacher_shapes, num_samples=num_samples)
         if not _EPS < variance < float("inf"):
             raise UserError(f"variance: got {variance}, expected a number above {_EPS}")
-        pairs = list(zip(self.student_shapes, self.teacher_shapes, strict=True))
-        for own, other in pairs:
-            if len(own) != len(other):
-                raise UserError(f"teacher_shapes: got {kind(other)} {other}, expected {kind(own)} as of the student")
-        self.gaussians = nn.ModuleList(_Gaussian(own, other, variance) for own, other in pairs)
+        check_kinds(self.shape_pairs)
+        self.gaussians = nn.ModuleList(_Gaussian(*pair, variance) for pair in self.shape_pairs)
 
     def pair(self, number: int, student: Tensor, teacher: Tensor, weight: Tensor | None) -> Tensor:
         """Compute one pair's likelihood."""
