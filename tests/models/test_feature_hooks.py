@@ -15,7 +15,8 @@ from torch.utils.checkpoint import checkpoint
 from limbeck import models
 from limbeck.errors import UserError
 from limbeck.models import FeatureExtractor, feature_layers, stage_layers
-from limbeck.models.features import call, probe
+from limbeck.models.calling import call_network as call
+from limbeck.models.features import probe
 
 LAYERS = ["layer1", "layer2.0.bn2", "layer3"]
 
