@@ -22,6 +22,7 @@ from limbeck.build.networks import (
     load_data,
     parameter_count,
 )
+from limbeck.build.task import task_of
 from limbeck.build.teacher_store import cache_folder, made_once, source_hash
 from limbeck.build.weights import library_weights, recorded_normalize
 from limbeck.cache.key import digest_of
@@ -295,7 +296,7 @@ def _read_summary(folder: Path) -> dict[str, float]:
         summary = json.loads((folder / "summary.json").read_bytes())
         if summary.get("sha256", digest := file_digest(folder / "teacher.safetensors")) != digest:
             raise ValueError("the weights are not those that were written")
-        return {key: summary[key] for key in ("seconds", "test.accuracy")}
+        return {"seconds": summary["seconds"]}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
             f"{folder}: is damaged, expected a kept teacher; delete it to train the teacher again"
@@ -338,7 +339,8 @@ def _train(
     fabric = make_fabric(training)
     loaders = Loaders(data, recipe.data, training, fabric, settings.seed)
     seed_everything(settings.seed)
-    distiller = Distiller(network, method="none", check_finite=settings.training.check_finite)
+    checked = settings.training.check_finite
+    distiller = Distiller(network, method="none", task=task_of(recipe, data), check_finite=checked)
     if uses_channels_last(training, fabric.device.type):
         distiller.to(memory_format=torch.channels_last)
     engine = Engine(
@@ -347,7 +349,6 @@ def _train(
         training,
         fabric=fabric,
         splits=loaders.measured(),
-        num_classes=len(data.classes),
         checkpoint=checkpoint,
         progress=reporting.progress,
         log=lambda line: reporting.log(f"teacher: {line}"),

@@ -71,11 +71,11 @@ class Outcome(NamedTuple):
     """How a run of a comparison ended.
 
     Attributes:
-        accuracy: On the test split; None if the run failed.
+        figure: The primary metric on the test split, in words; None if the run failed.
         reason: Why it failed, in one line.
     """
 
-    accuracy: float | None
+    figure: str | None
     reason: str = ""
 
 
@@ -95,7 +95,7 @@ def run_all(
         for cache in shared:
             prefill(cache, made, data, reporting.log, None)
         for plan in waiting:
-            # The run itself reports its accuracy here.
+            # The run itself reports its figure here.
             progress.ended(plan, attempt(plan.recipe, plan.folder.path, reporting), report=False)
         return progress.failed
     with Workers(jobs) as workers:
@@ -118,11 +118,11 @@ class _Overall:
         self.failed: dict[str, str] = {}
 
     def ended(self, plan: Planned, outcome: Outcome, *, report: bool = True) -> None:
-        if outcome.accuracy is None:
+        if outcome.figure is None:
             self.failed[plan.label] = outcome.reason
             self.log(f"{plan.label}: failed: {outcome.reason}")
         elif report:
-            self.log(f"{plan.label}: test accuracy {outcome.accuracy:.2%}")
+            self.log(f"{plan.label}: {outcome.figure}")
         self.moved()
 
     def moved(self) -> None:
@@ -149,7 +149,7 @@ def attempt(recipe: Recipe | Mapping[str, Any], folder: Path, reporting: Reporti
         with suppress(RunError):
             RunFolder(folder).log(traceback.format_exc())
         return Outcome(None, shortened(f"{type(error).__name__}: {error}", _REASON_LENGTH, quoted=False))
-    return Outcome(float(done.summary["test.accuracy"]))
+    return Outcome(done.figure)
 
 
 def _epochs_done(plan: Planned) -> int:

@@ -25,6 +25,7 @@ from limbeck.build.networks import (
     student_network,
 )
 from limbeck.build.selection import selection_callback
+from limbeck.build.task import task_of
 from limbeck.build.teachers import Reporting, build_teacher, check_teacher, teacher_precisions
 from limbeck.data import Data
 from limbeck.distiller import Distiller
@@ -36,13 +37,16 @@ from limbeck.runs.folder import RunFolder, check_storable, save_network
 from limbeck.runs.provenance import check_unchanged, provenance, versions
 from limbeck.runs.resuming import Start, check_same, decide_start
 from limbeck.runs.signals import terminates_as_interrupt
+from limbeck.tasks import Task
 from limbeck.training import (
     Engine,
     EpochMeter,
     Position,
     Progress,
+    Wording,
     build_optimizer,
     decide,
+    epoch_line,
     in_words,
     make_fabric,
     uses_channels_last,
@@ -57,15 +61,29 @@ class Run:
         folder: Where its files are.
         summary: What ``summary.json`` holds, such as ``summary["test.accuracy"]``.
         student: The trained student, on the CPU, in eval mode.
+        task: What it was trained for.
 
     Example:
-        >>> Run(Path("runs/kd"), {"test.accuracy": 0.9}, nn.Identity()).summary["test.accuracy"]
-        0.9
+        >>> run = Run(Path("runs/kd"), {"test.accuracy": 0.9, "epoch": 30}, nn.Identity(), Classification(10))
+        >>> run.summary["test.accuracy"], run.line
+        (0.9, 'test accuracy 90.00% after epoch 30 (runs/kd)')
     """
 
     folder: Path
     summary: Mapping[str, Any]
     student: nn.Module
+    task: Task
+
+    @property
+    def figure(self) -> str:
+        """The primary metric on the test split, such as ``"test accuracy 90.00%"``."""
+        primary = self.task.primary
+        return f"test {primary.title} {primary.text(self.summary[f'test.{primary.name}']).replace(' %', '%')}"
+
+    @property
+    def line(self) -> str:
+        """The primary metric, the epoch and the folder."""
+        return f"{self.figure} after epoch {self.summary['epoch']} ({self.folder})"
 
 
 def run(
@@ -162,7 +180,7 @@ def _complete(folder: RunFolder, recipe: Recipe) -> Run:
     _check_provenance(folder, provenance(recipe, data, check_run(recipe, data)))
     student = student_network(recipe, data)
     models.load_weights(student, folder.path / "student.safetensors", name="student")
-    return Run(folder.path, folder.read_summary(), student.eval())
+    return Run(folder.path, folder.read_summary(), student.eval(), task_of(recipe, data))
 
 
 def check_run(recipe: Recipe, data: Data) -> dict[str, nn.Module]:
@@ -209,6 +227,7 @@ class _Session:
         reporting: Reporting,
     ) -> None:
         self.recipe, self.folder, self.data, self.reporting = recipe, folder, data, reporting
+        self.task = task_of(recipe, data)
         self.about_student: list[str] = []
         self.student = student_network(recipe, data, self.about_student.append)
         self.training = decide(recipe.training, self.student, data.shape)
@@ -230,8 +249,9 @@ class _Session:
         self.folder.write_predictions(engine.measured["test"].predictions)
         summary = self._summary(engine, time.perf_counter() - began)
         self.folder.write_summary(summary)
-        self.log(f"test accuracy {summary['test.accuracy']:.2%} after epoch {summary['epoch']} ({self.folder.path})")
-        return Run(self.folder.path, summary, student)
+        done = Run(self.folder.path, summary, student, self.task)
+        self.log(done.line)
+        return done
 
     def _open(self, start: Start) -> None:
         warnings = _check_provenance(self.folder, self.provenance) if start.resume else []
@@ -258,7 +278,8 @@ class _Session:
             computing += f", teacher {in_words('/'.join(precisions), channels_last=layout)}"
         return (
             f"{self.recipe.method.name}: {self.recipe.student.name} ({parameter_count(self.student):,} parameters) on"
-            f" {self.data.name}, {len(self.data.train):,} training and {len(self.data.test):,} test images,"
+            f" {self.data.name}, {len(self.data.train):,} training and {len(self.data.test):,} test"
+            f" {self.data.unit},"
             f" {training.epochs} epochs, {device}, {computing}, seed {self.recipe.seed}"
         )
 
@@ -272,7 +293,7 @@ class _Session:
             self.student,
             teacher,
             recipe.method.create(),
-            num_classes=len(self.data.classes),
+            task=self.task,
             seed=recipe.seed,
             epochs=recipe.training.epochs,
             check_finite=recipe.training.check_finite,
@@ -295,9 +316,8 @@ class _Session:
             self.training,
             fabric=self.fabric,
             splits=self.loaders.measured(),
-            num_classes=len(self.data.classes),
             checkpoint=self.folder.checkpoint,
-            progress=_Logged(self.folder, self.reporting.progress),
+            progress=_Logged(self.folder, self.reporting.progress, Wording(self.task.metrics, self.data.unit)),
             before_epoch=before_epoch,
             after_epoch=self.folder.write_metrics,
             log=self.log,
@@ -312,7 +332,8 @@ class _Session:
         summary["epoch"] = int(engine.record[-1]["epoch"])
         for name, measured in engine.measured.items():
             summary |= {f"{name}.{key}": value for key, value in measured.numbers().items()}
-        summary["train.accuracy"] = engine.record[-1]["train.accuracy"]
+        trained = f"train.{self.task.primary.name}"
+        summary |= {trained: engine.record[-1][trained]} if trained in engine.record[-1] else {}
         if "selected" in engine.record[-1]:
             summary["selected"] = engine.record[-1]["selected"]
         summary["student.parameters"] = parameter_count(self.student)
@@ -329,36 +350,17 @@ class _Session:
 class _Logged:
     """Write each epoch's line to the log, and pass everything on."""
 
-    def __init__(self, folder: RunFolder, progress: Progress | None) -> None:
-        self.folder, self.progress = folder, progress
+    def __init__(self, folder: RunFolder, progress: Progress | None, wording: Wording) -> None:
+        self.folder, self.progress, self.wording = folder, progress, wording
 
     def step(self, position: Position, meter: EpochMeter) -> None:
         if self.progress:
             self.progress.step(position, meter)
 
     def epoch(self, row: dict[str, float], epochs: int) -> None:
-        self.folder.log(epoch_line(row, epochs))
+        self.folder.log(epoch_line(row, epochs, self.wording))
         if self.progress:
             self.progress.epoch(row, epochs)
-
-
-def epoch_line(row: Mapping[str, float], epochs: int) -> str:
-    """Tell an epoch in one line.
-
-    Example:
-        >>> epoch_line({"epoch": 1, "train.loss": 0.5, "train.accuracy": 0.9, "images_per_second": 99, "seconds": 2}, 3)
-        'epoch 1/3  loss 0.5000  train 90.00 %  99 images/s  2.0 s'
-    """
-    parts = [f"epoch {row['epoch']}/{epochs}", f"loss {row['train.loss']:.4f}"]
-    named = {k.removeprefix("train."): v for k, v in row.items() if k.startswith("train.")}
-    losses = {name: value for name, value in named.items() if name not in ("loss", "accuracy")}
-    if len(losses) > 1:
-        parts.append("(" + " ".join(f"{name} {value:.4f}" for name, value in losses.items()) + ")")
-    parts.append(f"train {row['train.accuracy']:.2%}".replace("%", " %"))
-    for split in ("validation", "test"):
-        if f"{split}.accuracy" in row:
-            parts.append(f"{split} {row[f'{split}.accuracy']:.2%}".replace("%", " %"))
-    return "  ".join([*parts, f"{row['images_per_second']:.0f} images/s", f"{row['seconds']:.1f} s"])
 
 
 def read_run(folder: str | Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 from limbeck.data.images.fingerprint import fingerprint
 from limbeck.data.images.splits import Split
@@ -15,6 +16,7 @@ class Data:
     """A data set, ready to be looked at through :class:`limbeck.data.Views`.
 
     Attributes:
+        unit: What a sample is called, in the plural.
         name: The name it was loaded by.
         classes: The class names; a label is a position in them.
         train: The training split, after ``validation`` and ``train_limit`` were taken into account.
@@ -35,6 +37,8 @@ class Data:
         data: fashion_mnist_sample, 10 classes (T-shirt/top, Trouser, Pullover, ...),
             100 training and 5,000 test images, 28x28 gray
     """
+
+    unit: ClassVar[str] = "images"
 
     name: str
     classes: tuple[str, ...]
