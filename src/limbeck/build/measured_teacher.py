@@ -48,9 +48,9 @@ class MeasuredTeacher:
         seen: The number of training samples that it was measured on.
 
     Example:
-        >>> measured, metrics = Measured({"accuracy": 0.9, "loss": 0.3}), tasks.Classification.metrics
-        >>> splits = {"test": measured, "train": measured}
-        >>> print(MeasuredTeacher("teacher resnet8", splits, (), 0, Wording(metrics, "images"), 2000).line)
+        >>> from limbeck.tasks import Classification
+        >>> measured, wording = Measured({"accuracy": 0.9, "loss": 0.3}), Wording(Classification.metrics, "images")
+        >>> print(MeasuredTeacher("teacher resnet8", {"test": measured, "train": measured}, (), 0, wording, 2000).line)
         teacher resnet8: test accuracy 90.00 %, NLL 0.300; on 2,000 of the student's training images accuracy 90.00 %
     """
 

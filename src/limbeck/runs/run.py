@@ -64,9 +64,9 @@ class Run:
         task: What it was trained for.
 
     Example:
-        >>> run = Run(Path("runs/kd"), {"test.accuracy": 0.9, "epoch": 30}, nn.Identity(), Classification(10))
-        >>> run.summary["test.accuracy"], run.line
-        (0.9, 'test accuracy 90.00% after epoch 30 (runs/kd)')
+        >>> from limbeck.tasks import Classification
+        >>> Run(Path("runs/kd"), {"test.accuracy": 0.9, "epoch": 30}, nn.Identity(), Classification()).line
+        'test accuracy 90.00% after epoch 30 (runs/kd)'
     """
 
     folder: Path
