@@ -57,7 +57,9 @@ def per_image(folder: Path) -> float:
     taken = []
     for path in folder.glob("*/seed-*/metrics.csv"):
         with path.open() as file:
-            taken += [1 / float(row["images_per_second"]) for row in csv.DictReader(file)]
+            # The column's name in version 0.1.
+            speeds = [row.get("samples_per_second") or row["images_per_second"] for row in csv.DictReader(file)]
+        taken += [1 / float(speed) for speed in speeds]
     return statistics.median(taken)
 
 

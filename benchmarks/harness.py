@@ -160,10 +160,7 @@ class Bench:
         """Return limbeck's own training loop over one epoch."""
         distiller = limbeck.Distiller(student, teacher, method=method, num_classes=self.classes)
         self.placed(distiller)
-        classes = self.classes
-        engine = Engine(
-            distiller, self.views, self.settings, fabric=self.fabric, splits={}, num_classes=classes, log=print
-        )
+        engine = Engine(distiller, self.views, self.settings, fabric=self.fabric, splits={}, log=print)
         return lambda epoch: engine.train_epoch(epoch).means()
 
     @cached_property

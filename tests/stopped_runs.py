@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 
 from limbeck.runs import Reporting
 
-TIMES = ("seconds", "images_per_second")
+TIMES = ("seconds", "samples_per_second")
 
 
 class StopAfter:

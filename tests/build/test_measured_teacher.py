@@ -11,13 +11,17 @@ from torch.nn import functional as F
 
 import limbeck
 from data_layouts import write_mnist
+from error_rate import ErrorRate
 from limbeck.build.context import Context
 from limbeck.build.data import load_data
-from limbeck.build.measured_teacher import measure_teacher
+from limbeck.build.measured_store import read_measured, write_measured
+from limbeck.build.measured_teacher import MeasuredTeacher, measure_teacher
 from limbeck.build.teachers import build_teacher
 from limbeck.data import Views
 from limbeck.runs import Reporting, load_recipe
+from limbeck.tasks import Measured
 from limbeck.teachers import LiveTeacher
+from limbeck.training import Wording
 
 FIGURES = ("accuracy", "loss", "ece", "confidence")
 
@@ -384,7 +388,7 @@ def test_a_comparison_measures_first_and_asks_no_second_time(tiny, tmp_path, ask
     # Two measurements, and two trainings of two epochs with a teacher.
     assert sum(asked) == 2 * 90 + 2 * 2 * 60
     expected, predictions = by_hand(network(), tiny, "test")
-    assert found.teacher_accuracy == pytest.approx(expected["accuracy"])
+    assert found.teacher_figure == pytest.approx(expected["accuracy"])
     kept = limbeck.runs.RunFolder(found.folder / "kd" / "seed-0").read_predictions()
     assert found.results[1].agreement == ((kept == predictions).double().mean().item(),)
 
@@ -406,3 +410,21 @@ def test_a_comparisons_table_has_a_row_for_each_measured_teacher(tiny, tmp_path)
     assert [one.name for one in found.teachers] == ["teacher"]
     again = limbeck.compare(recipe, overrides={"data.validation": 0.5}, out=tmp_path / "c", jobs=1, resume=True)
     assert again.notes == found.notes
+
+
+def test_figures_without_predictions_are_kept_and_read(tmp_path):
+    path = tmp_path / "figures.safetensors"
+    write_measured(path, Measured({"error": 0.25, "margin": 1.5}))
+    assert read_measured(path) == Measured({"error": 0.25, "margin": 1.5})
+    path.write_bytes(path.read_bytes().replace(b"0.25", b"0.35"))
+    assert read_measured(path) is None
+
+
+def test_the_line_of_a_teacher_has_the_tasks_metrics():
+    held_out, train = Measured({"error": 0.25, "margin": 1.5, "rows": 48}), Measured({"error": 0.125, "rows": 30})
+    wording = Wording(ErrorRate.metrics, "sentences")
+    measured = MeasuredTeacher("teacher bert", {"train": train, "validation": held_out}, (), 1.0, wording, 1200)
+    assert measured.line == (
+        "teacher bert: validation error rate 25.00 %, mean margin 1.500, rows 48.000;"
+        " on 1,200 of the student's training sentences error rate 12.50 %, rows 30.000"
+    )

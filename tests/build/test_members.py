@@ -140,5 +140,5 @@ def test_an_ensemble_that_is_told_the_labels_is_not_marked_on_them(tiny, tmp_pat
     members = {"members": [tiny["teacher"], {**tiny["teacher"], "seed": 1}], "average": "confidence"}
     recipe = {**tiny, "teacher": members, "compare": {"methods": ["none", "kd"]}}
     found = limbeck.compare(recipe, out=tmp_path / "c", jobs=1)
-    assert found.teacher_accuracy is None
+    assert found.teacher_figure is None
     assert [result.agreement for result in found.results] == [None, None]

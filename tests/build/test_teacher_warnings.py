@@ -13,7 +13,7 @@ TRAINED = {"name": "resnet8", "training": {"epochs": 1}}
 
 
 def figures(accuracy, confidence, loss=1.0):
-    return Measured(accuracy, None, loss, 0.1, confidence, torch.zeros(1, dtype=torch.int64))
+    return Measured({"accuracy": accuracy, "loss": loss, "ece": 0.1, "confidence": confidence})
 
 
 def data_of(classes=10, each=100, validation=False):
@@ -108,3 +108,16 @@ def test_certainty_that_makes_an_overconfident_student_likely(train, held_out, l
 def test_the_validation_split_is_named_where_there_is_one():
     (line,) = warned((0.12, 0.5), data=data_of(validation=True))
     assert "12.00 % of the validation images" in line
+
+
+def test_without_the_metrics_that_a_warning_needs_there_is_none():
+    recipe = load_recipe({"data": "mnist", "student": "resnet8", "method": "kd", "teacher": WEIGHTS})
+    for values in ({"error": 0.9}, {"error": 0.9, "confidence": 1.0}, {"accuracy": 0.9}):
+        found = Measured(values)
+        assert teacher_warnings(recipe, data_of(), {"train": found, "test": found}) == ()
+    found = Measured({"accuracy": 0.01, "confidence": 1.0})
+    dense = data_of()
+    object.__setattr__(dense.test, "labels", torch.zeros(1000, 4, 4, dtype=torch.long))
+    assert teacher_warnings(recipe, dense, {"train": found, "test": found}) == ()
+    (warning,) = teacher_warnings(recipe, data_of(), {"train": Measured({"error": float("nan")}), "test": found})
+    assert warning.startswith("the teacher's logits are nan or inf on some images; check its weights")

@@ -17,7 +17,7 @@ from limbeck.runs.cache_commands import build_cache
 from limbeck.runs.prefill import shared_caches
 from limbeck.teachers import LiveTeacher
 
-TIMES = ("seconds", "images_per_second")
+TIMES = ("seconds", "samples_per_second")
 
 
 def cached(tiny, cache="views", dtype="float32", method="kd", **more):

@@ -7,10 +7,12 @@ import logging
 import pytest
 from rich.console import Console
 
+from error_rate import ErrorRate
 from limbeck.cli import console as shown
 from limbeck.cli.console import LiveProgress, Overall, logged, make_bars, showing
 from limbeck.errors import UserError
-from limbeck.training import Position
+from limbeck.tasks import Classification
+from limbeck.training import EpochMeter, Position, Wording
 
 
 class Clock:
@@ -84,3 +86,21 @@ def test_loggers_are_printed_when_asked_for(capsys):
 def test_quiet_and_verbose_are_one_or_the_other():
     with pytest.raises(UserError, match="--quiet and --verbose: got both"), showing(quiet=True, verbose=True):
         pass
+
+
+def test_figures_while_an_epoch_runs_are_the_tasks():
+    means = {"loss": 1.5, "ce": 0.5, "kd": 1.0, "error": 0.125}
+    wording = Wording(ErrorRate.metrics)
+    assert shown._figures(means, 99.6, wording) == "loss 1.500  ce 0.500  kd 1.000  error rate 12.5%  100 samples/s"
+    means, wording = {"loss": 1.5, "ce": 1.5, "accuracy": 0.813}, Wording(Classification.metrics, "images")
+    assert shown._figures(means, 12345, wording) == "loss 1.500  ce 1.500  accuracy 81.3%  12345 images/s"
+
+
+def test_the_line_of_an_epoch_has_the_words_of_its_training():
+    console = Console(width=200, file=io.StringIO(), force_terminal=False)
+    progress = LiveProgress(console)
+    progress.step(Position(0, 1, 1, 1), EpochMeter(Wording(ErrorRate.metrics, "sentences")))
+    row = {"epoch": 1, "train.loss": 1.0, "train.error": 0.5, "test.error": 0.25, "samples_per_second": 9, "seconds": 2}
+    progress.epoch(row, 1)
+    line = "epoch 1/1  loss 1.0000  train 50.00 %  test 25.00 %  9 sentences/s  2.0 s\n"
+    assert console.file.getvalue() == line

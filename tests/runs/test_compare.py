@@ -37,7 +37,7 @@ def test_a_comparison_in_this_process(recipe, tmp_path):
     assert (found.folder / "plot.png").read_bytes()[:4] == b"\x89PNG"
     for result in found.results:
         summaries = [limbeck.runs.read_run(found.folder / result.method / f"seed-{seed}") for seed in (0, 1)]
-        assert result.accuracies == tuple(summary["test.accuracy"] for summary in summaries)
+        assert result.figures["accuracy"] == tuple(summary["test.accuracy"] for summary in summaries)
 
 
 def test_agreement_is_the_share_of_equal_predictions(recipe, tmp_path):
@@ -51,7 +51,7 @@ def test_agreement_is_the_share_of_equal_predictions(recipe, tmp_path):
     student.load_state_dict(load_file(found.folder / "kd" / "seed-1" / "student.safetensors"))
     same = (student.eval()(batch.inputs).argmax(1) == logged).double().mean().item()
     assert found.results[1].agreement[1] == pytest.approx(same)
-    assert found.teacher_accuracy == pytest.approx((logged == batch.labels).double().mean().item())
+    assert found.teacher_figure == pytest.approx((logged == batch.labels).double().mean().item())
 
 
 def test_processes_give_the_same_numbers_and_tell_how_far_they_are(recipe, tmp_path):
@@ -60,7 +60,7 @@ def test_processes_give_the_same_numbers_and_tell_how_far_they_are(recipe, tmp_p
         recipe, overrides=changes, out=tmp_path / "two", jobs=2, tick=lambda *tick: ticks.append(tick)
     )
     alone = limbeck.compare(recipe, overrides=changes, out=tmp_path / "one", jobs=1)
-    assert [r.accuracies for r in apart.results] == [r.accuracies for r in alone.results]
+    assert [r.figures["accuracy"] for r in apart.results] == [r.figures["accuracy"] for r in alone.results]
     assert sorted(apart.failures) == sorted(alone.failures)
     assert len(apart.failures) == 2
     assert ticks[-1] == (12, 12)
@@ -73,7 +73,7 @@ def test_a_comparison_resumes(recipe, tmp_path):
     (tmp_path / "c" / "none" / "seed-1" / "summary.json").unlink()
     again = limbeck.compare(recipe, out=tmp_path / "c", jobs=1, resume=True)
     assert kept.stat().st_mtime_ns == before
-    assert [r.accuracies for r in again.results] == [r.accuracies for r in first.results]
+    assert [r.figures["accuracy"] for r in again.results] == [r.figures["accuracy"] for r in first.results]
 
 
 def test_a_run_that_fails_is_a_row_and_the_others_go_on(tiny, tmp_path):
@@ -103,7 +103,7 @@ def test_a_run_that_fails_is_a_row_and_the_others_go_on(tiny, tmp_path):
         ("none", 1),
         ("lr@bad", 0),
     ]
-    assert again.results[1].accuracies == found.results[1].accuracies
+    assert again.results[1].figures["accuracy"] == found.results[1].figures["accuracy"]
 
 
 def test_seeds_and_methods_change_on_resume_and_the_table_is_of_those_asked_for(tiny, tmp_path):
@@ -113,7 +113,7 @@ def test_seeds_and_methods_change_on_resume_and_the_table_is_of_those_asked_for(
     changes = {"compare.methods": "label_smoothing,none", "seed": 1, "compare.seeds": 1}
     second = limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1, resume=True)
     assert [result.method for result in second.results] == ["label_smoothing", "none"]
-    assert second.results[1].accuracies == first.results[0].accuracies[1:]
+    assert second.results[1].figures["accuracy"] == first.results[0].figures["accuracy"][1:]
     assert kept.stat().st_mtime_ns == before
     assert list(lines_of(second.folder)) == ["label_smoothing", "none"]
 
@@ -135,7 +135,7 @@ def test_a_resumed_comparison_notices_other_data_and_goes_on_to_more_epochs(tiny
     first = limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1)
     changes["training.epochs"] = 2
     more = limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1, resume=True)
-    assert more.results[0].nll != first.results[0].nll
+    assert more.results[0].figures["loss"] != first.results[0].figures["loss"]
     assert limbeck.runs.read_run(tmp_path / "c" / "none" / "seed-0")["epoch"] == 2
     assert limbeck.runs.read_run(tmp_path / "c" / "none" / "seed-0")["training.extended_from"] == [1]
     assert "none, seed 0: extended from 1 epochs, not trained for all at once" in more.notes
@@ -226,10 +226,10 @@ def test_one_method_with_several_settings(recipe, tmp_path):
         "kd@hot: temperature 9.0, alpha 0.4",
         "kd@cold-all: temperature 1.0, alpha 1.0",
     )
-    assert len({result.nll for result in found.results}) == 3
+    assert len({result.figures["loss"] for result in found.results}) == 3
     # Each is what the same settings give without a label.
     alone = limbeck.run(base, overrides={"method.temperature": 9}, out=tmp_path / "alone")
-    assert found.results[1].nll == (alone.summary["test.loss"],)
+    assert found.results[1].figures["loss"] == (alone.summary["test.loss"],)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import limbeck
 from limbeck.errors import RunError, UserError
 from limbeck.runs import Reporting, RunFolder
 
-TIMES = ("seconds", "images_per_second")
+TIMES = ("seconds", "samples_per_second")
 FEW_BANK = {"lightweight": {"per_class": 40, "epochs": 1}}
 
 

@@ -136,12 +136,11 @@ def engine(folder, *, epochs=4, stop=None, logged=None, method="none", **more):
 
     teacher = None if method == "none" else network(6)
     return Engine(
-        Distiller(Drawing(), teacher, method, epochs=epochs),
+        Distiller(Drawing(), teacher, method, num_classes=CLASSES, epochs=epochs),
         views_of(fabric),
         settings,
         fabric=fabric,
         splits={"test": list(views_of(fabric).epoch(0))},
-        num_classes=CLASSES,
         checkpoint=folder,
         before_epoch=before_epoch,
         log=(lambda line: None) if logged is None else logged.append,

@@ -52,7 +52,7 @@ def engine(logged, method="kd", student=None, teacher=None, distiller=None, **mo
     fabric = make_fabric(settings)
     made = distiller or Distiller(student or network(8), teacher or network(12), method=method, epochs=settings.epochs)
     made.to(fabric.device)
-    return Engine(made, views_of(fabric), settings, fabric=fabric, splits={}, num_classes=CLASSES, log=logged.append)
+    return Engine(made, views_of(fabric), settings, fabric=fabric, splits={}, log=logged.append)
 
 
 @pytest.fixture
@@ -61,8 +61,8 @@ def meters(monkeypatch):
     made = []
 
     class Kept(EpochMeter):
-        def __init__(self):
-            super().__init__()
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
             made.append(self)
 
     monkeypatch.setattr("limbeck.training.engine.EpochMeter", Kept)

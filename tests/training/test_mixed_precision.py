@@ -27,7 +27,7 @@ class Watched(nn.Module):
 
 def engine_of(distiller, fabric, **more):
     settings = TrainingSettings(**{**SETTINGS, **more})
-    return Engine(distiller, views_of(fabric), settings, fabric=fabric, splits={}, num_classes=CLASSES)
+    return Engine(distiller, views_of(fabric), settings, fabric=fabric, splits={})
 
 
 def test_inputs_are_not_rounded_before_the_first_layer():

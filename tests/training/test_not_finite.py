@@ -1,7 +1,7 @@
 """A loss that is no number names whose fault it is."""
 
 import pytest
-from test_graphs import CLASSES, network, views_of
+from test_graphs import network, views_of
 from torch import nn
 
 from limbeck import Distiller
@@ -28,7 +28,7 @@ def engine(student, teacher=None, lr=0.05, **more):
     )
     fabric = make_fabric(settings)
     distiller = Distiller(student, teacher, "none" if teacher is None else "kd")
-    return Engine(distiller, views_of(fabric), settings, fabric=fabric, splits={}, num_classes=CLASSES)
+    return Engine(distiller, views_of(fabric), settings, fabric=fabric, splits={})
 
 
 def test_a_teacher_with_nan_logits_is_named_and_no_learning_rate_blamed():

@@ -7,11 +7,13 @@ from limbeck.build.data import load_data
 from limbeck.build.networks import Network, build_student, build_teacher_network
 from limbeck.build.origins import Origin, network_origin
 from limbeck.build.shared import Shared
+from limbeck.build.task import task_of
 from limbeck.build.teacher_settings import teacher_settings
 from limbeck.data import Data
 from limbeck.methods import Method
 from limbeck.recipes.network_settings import NetworkTeacherSettings
 from limbeck.recipes.schema import Recipe, Source
+from limbeck.tasks import Task
 
 # Keys of a recipe that change neither its data nor its teacher; the seed counts for a lightweight teacher alone, which
 # is made for each run from a shared bank.
@@ -59,6 +61,11 @@ class Context:
         """
         settings = self.recipe.data
         return self.shared.once(("data", settings.model_dump_json()), lambda: load_data(settings))
+
+    @cached_property
+    def task(self) -> Task:
+        """The task that networks are trained for and measured by."""
+        return task_of(self.recipe, self.data)
 
     def student(self) -> Network:
         """Make the student: another network at every call, since a training changes it.

@@ -26,14 +26,15 @@ def write_measured(path: Path, measured: Measured) -> None:
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "figures.safetensors"
-        >>> write_measured(path, Measured(0.5, None, 1.5, 0.25, 0.75, torch.tensor([1, 0])))
+        >>> write_measured(path, Measured({"accuracy": 0.5, "loss": 1.5}, torch.tensor([1, 0])))
         >>> read_measured(path)
-        Measured(accuracy=0.5, top5=None, loss=1.5, ece=0.25, confidence=0.75, predictions=tensor([1, 0]))
+        Measured(values={'accuracy': 0.5, 'loss': 1.5}, predictions=tensor([1, 0]))
     """
-    predictions, figures = measured.predictions.to(torch.int32), json.dumps(measured.numbers())
-    metadata = {"figures": figures, "checksum": _checksum(figures, predictions)}
+    figures = json.dumps(measured.numbers())
+    tensors = {} if measured.predictions is None else {"predictions": measured.predictions.to(torch.int32)}
+    metadata = {"figures": figures, "checksum": _checksum(figures, tensors.get("predictions"))}
     with replacing(path) as partial:
-        save_file({"predictions": predictions}, partial, metadata=metadata)
+        save_file(tensors, partial, metadata=metadata)
 
 
 def read_measured(path: Path) -> Measured | None:
@@ -45,13 +46,15 @@ def read_measured(path: Path) -> Measured | None:
     """
     try:
         with safe_open(path, "pt") as file:
-            metadata, predictions = file.metadata(), file.get_tensor("predictions")
+            metadata = file.metadata()
+            predictions = file.get_tensor("predictions") if file.keys() else None
         if metadata["checksum"] != _checksum(metadata["figures"], predictions):
             return None
-        return Measured(**{"top5": None, **json.loads(metadata["figures"])}, predictions=predictions.long())
+        return Measured(json.loads(metadata["figures"]), None if predictions is None else predictions.long())
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         return None
 
 
-def _checksum(figures: str, predictions: Tensor) -> str:
-    return hashlib.sha256(figures.encode() + predictions.numpy().tobytes()).hexdigest()
+def _checksum(figures: str, predictions: Tensor | None) -> str:
+    values = b"" if predictions is None else predictions.numpy().tobytes()
+    return hashlib.sha256(figures.encode() + values).hexdigest()

@@ -1,7 +1,7 @@
 """What a network teacher reaches on the run's own data, measured before the first epoch and kept by content."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -12,19 +12,22 @@ from torch import Tensor
 
 from limbeck.build.data import Loaders
 from limbeck.build.measured_store import read_measured, write_measured
+from limbeck.build.task import task_of
 from limbeck.build.teacher_settings import in_train_mode
 from limbeck.build.teacher_store import cache_folder, source_hash
-from limbeck.build.teacher_warnings import percent, teacher_warnings
+from limbeck.build.teacher_warnings import teacher_warnings
 from limbeck.cache import teacher_hash
 from limbeck.cache.key import digest_of
-from limbeck.data import Batch, Data, Samples, fingerprint
+from limbeck.data import Data, Samples, fingerprint
 from limbeck.errors import RunError
 from limbeck.randomness.hashing import random_bits
 from limbeck.randomness.seeding import seed_everything
 from limbeck.recipes.schema import Recipe
 from limbeck.reporting import Log
+from limbeck.tasks import Measured, Metric
 from limbeck.teachers import Teacher
-from limbeck.training import Measured, make_fabric, measure, uses_channels_last
+from limbeck.training import Wording, make_fabric, uses_channels_last
+from limbeck.training.evaluate import measure_outputs
 
 TRAINING_IMAGES = 2000
 # Raised whenever the same teacher and images would give other figures than before.
@@ -43,26 +46,32 @@ class MeasuredTeacher:
             ``"validation"`` or ``"test"``, or both.
         warnings: What is wrong with it, and what to do, in one line each.
         seconds: How long the measurement took now; 0 if all of it was kept.
+        wording: The task's metrics, and what samples are called.
+        seen: The number of training samples that it was measured on.
 
     Example:
-        >>> row = Measured(0.9, None, 0.3, 0.02, 0.88, torch.tensor([1]))
-        >>> print(MeasuredTeacher("teacher resnet8", {"test": row, "train": row}, (), 0).line)
-        teacher resnet8: test accuracy 90.00 %, ECE 2.00 %, NLL 0.300, mean confidence 88.00 %; on 1 of the student's
-        training images accuracy 90.00 %, mean confidence 88.00 %
+        >>> from limbeck.tasks import Classification
+        >>> measured, wording = Measured({"accuracy": 0.9, "loss": 0.3}), Wording(Classification.metrics, "images")
+        >>> print(MeasuredTeacher("teacher resnet8", {"test": measured, "train": measured}, (), 0, wording, 2000).line)
+        teacher resnet8: test accuracy 90.00 %, NLL 0.300; on 2,000 of the student's training images accuracy 90.00 %
     """
 
     label: str
     splits: dict[str, Measured]
     warnings: tuple[str, ...]
     seconds: float
+    wording: Wording
+    seen: int
 
     @property
     def line(self) -> str:
-        """All figures in one line."""
-        held_out = "; ".join(_figures(name, split) for name, split in self.splits.items() if name != "train")
-        train = self.splits["train"]
-        seen = f"on {len(train.predictions):,} of the student's training images accuracy {percent(train.accuracy)}"
-        return f"{self.label}: {held_out}; {seen}, mean confidence {percent(train.confidence)}"
+        """The figures in one line: those that are compared, and those that describe the teacher alone."""
+        primary, *others = self.wording.metrics
+        described = [metric for metric in others if metric.higher_is_better is None]
+        shown = [primary, *(metric for metric in others if metric.compared or metric in described)]
+        held_out = [f"{name} {_figures(m, shown)}" for name, m in self.splits.items() if name != "train"]
+        seen = f"on {self.seen:,} of the student's training {self.wording.unit}"
+        return f"{self.label}: {'; '.join(held_out)}; {seen} {_figures(self.splits['train'], [primary, *described])}"
 
     @property
     def warning_lines(self) -> tuple[str, ...]:
@@ -76,9 +85,9 @@ class MeasuredTeacher:
         return {**figures, "teacher.warnings": list(self.warnings)}
 
 
-def _figures(name: str, split: Measured) -> str:
-    calibration = f"ECE {percent(split.ece)}, NLL {split.loss:.3f}, mean confidence {percent(split.confidence)}"
-    return f"{name} accuracy {percent(split.accuracy)}, {calibration}"
+def _figures(measured: Measured, metrics: Sequence[Metric]) -> str:
+    found = [(metric, measured.values[metric.name]) for metric in metrics if metric.name in measured.values]
+    return ", ".join(f"{metric.title} {metric.text(value)}" for metric, value in found)
 
 
 def measure_teacher(
@@ -106,9 +115,10 @@ def measure_teacher(
     if teacher.needs_labels:
         log(f"{label}: is not measured, as its logits depend on the labels")
         return None
-    found, seconds = _Measurement(recipe, data, teacher, label, log).figures(_splits(data, test=test))
+    splits, wording = _splits(data, test=test), Wording(task_of(recipe, data).metrics, data.unit)
+    found, seconds = _Measurement(recipe, data, teacher, label, log).figures(splits)
     warnings = teacher_warnings(recipe, data, found)
-    measured = MeasuredTeacher(label, found, warnings, seconds)
+    measured = MeasuredTeacher(label, found, warnings, seconds, wording, len(splits["train"]))
     cost = f"measured in {seconds:.1f} s" if seconds else "measured before"
     for line in (f"{measured.line} ({cost})", *measured.warning_lines):
         log(line)
@@ -154,7 +164,7 @@ class _Measurement:
 
     def __init__(self, recipe: Recipe, data: Data, teacher: Teacher, label: str, log: Log) -> None:
         self.recipe, self.data, self.teacher, self.label, self.log = recipe, data, teacher, label, log
-        self.fabric = make_fabric(recipe.training)
+        self.task, self.fabric = task_of(recipe, data), make_fabric(recipe.training)
         self.loaders = Loaders(data, recipe.data, recipe.training, self.fabric, recipe.seed)
         self.in_train_mode = in_train_mode(recipe)
         self.folder = cache_folder(recipe.output.cache) / "measured"
@@ -162,7 +172,7 @@ class _Measurement:
         self.material = {
             "format": [_FORMAT, version("limbeck")],
             "teacher": [self.hash, *_described(recipe, teacher)],
-            "classes": len(data.classes),
+            "task": [self.task.name, len(data.classes)],
             "normalization": [list(data.mean), list(data.std)],
             "precision": [self.fabric.device.type, self.fabric.strategy.precision.precision],
             "batch_size": recipe.training.batch_size if self.in_train_mode else None,
@@ -185,7 +195,7 @@ class _Measurement:
             return found, 0.0
         start = time.perf_counter()
         counts = " and ".join(f"{len(split):,} {name.replace('train', 'training')}" for name, split in missing.items())
-        self.log(f"measuring {self.label} on {counts} images")
+        self.log(f"measuring {self.label} on {counts} {self.data.unit}")
         self._place()
         if self.in_train_mode:
             # Dropout draws: the figures are those of the teacher's seed, whatever was drawn before.
@@ -209,20 +219,19 @@ class _Measurement:
         # A teacher in train mode normalizes by its batches, each of which would hold few classes in a folder's order.
         order = _shuffled(len(split)) if self.in_train_mode else torch.arange(len(split))
         shown = split.select(order) if self.in_train_mode else split
-        precision = self.fabric.autocast()
-        found = measure(torch.nn.Identity(), self._answers(shown), len(self.data.classes), precision=precision)
-        return replace(found, predictions=found.predictions[order.argsort()])
+        found = measure_outputs(self._outputs(shown), self.task, precision=self.fabric.autocast())
+        return found if found.predictions is None else replace(found, predictions=found.predictions[order.argsort()])
 
-    def _answers(self, split: Samples) -> Iterator[Batch]:
-        """Yield a split's batches with the teacher's logits as their inputs."""
+    def _outputs(self, split: Samples) -> Iterator[tuple[Any, Any]]:
+        """Yield the teacher's output for each batch of a split, and the batch's targets."""
         # No larger than the training's, for which the teacher fits into memory.
         views = self.loaders.unaugmented(split, batch_size=self.recipe.training.batch_size)
         done, shown = 0, time.monotonic()
         for batch in views.epoch(0):
-            yield batch._replace(inputs=self.teacher(batch.inputs, batch.labels))
-            done += len(batch.labels)
+            yield self.teacher(batch.inputs, batch.targets), batch.targets
+            done += batch.size
             if time.monotonic() - shown > _QUIET_SECONDS:
-                self.log(f"{self.label}: {done:,} of {len(split):,} images measured")
+                self.log(f"{self.label}: {done:,} of {len(split):,} {self.data.unit} measured")
                 shown = time.monotonic()
 
     def _keep(self, path: Path, measured: Measured) -> None:

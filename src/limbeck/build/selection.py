@@ -8,6 +8,7 @@ from torch import nn
 
 from limbeck.build.data import Loaders
 from limbeck.build.networks import create_network
+from limbeck.build.task import task_of
 from limbeck.distiller import Distiller
 from limbeck.distiller.selection import held_out
 from limbeck.randomness.hashing import derived_seed
@@ -67,7 +68,7 @@ def _train_proxy(recipe: Recipe, selection: Selection, loaders: Loaders, checkpo
     settings = TrainingSettings.model_validate(values)
     proxy_loaders = Loaders(loaders.data, loaders.settings, settings, loaders.fabric, seed)
     seed_everything(seed)
-    distiller = Distiller(proxy, method="none")
+    distiller = Distiller(proxy, method="none", task=task_of(recipe, loaders.data))
     if uses_channels_last(settings, loaders.fabric.device.type):
         distiller.to(memory_format=torch.channels_last)
     views, resume = proxy_loaders.train(train.select(positions[~held])), usable_checkpoint(checkpoint, log)
@@ -77,7 +78,6 @@ def _train_proxy(recipe: Recipe, selection: Selection, loaders: Loaders, checkpo
         settings,
         fabric=loaders.fabric,
         splits={},
-        num_classes=len(loaders.data.classes),
         checkpoint=checkpoint,
         log=lambda line: log(f"proxy: {line}"),
     )

@@ -12,6 +12,7 @@ from torch import nn
 from limbeck.build.data import Loaders, load_data
 from limbeck.build.networks import describe, parameter_count
 from limbeck.build.reporting import Reporting
+from limbeck.build.task import task_of
 from limbeck.build.teacher_store import cache_folder, made_once, source_hash
 from limbeck.build.weights import weights_identity
 from limbeck.cache.key import digest_of
@@ -110,7 +111,7 @@ def _read_summary(folder: Path) -> dict[str, float]:
         summary = json.loads((folder / "summary.json").read_bytes())
         if summary.get("sha256", digest := file_digest(folder / "teacher.safetensors")) != digest:
             raise ValueError("the weights are not those that were written")
-        return {key: summary[key] for key in ("seconds", "test.accuracy")}
+        return {"seconds": summary["seconds"]}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
             f"{folder}: is damaged, expected a kept teacher; delete it to train the teacher again"
@@ -145,7 +146,8 @@ def _train(
     fabric = make_fabric(training)
     loaders = Loaders(data, recipe.data, training, fabric, settings.seed)
     seed_everything(settings.seed)
-    distiller = Distiller(network, method="none", check_finite=settings.training.check_finite)
+    checked = settings.training.check_finite
+    distiller = Distiller(network, method="none", task=task_of(recipe, data), check_finite=checked)
     if uses_channels_last(training, fabric.device.type):
         distiller.to(memory_format=torch.channels_last)
     engine = Engine(
@@ -154,7 +156,6 @@ def _train(
         training,
         fabric=fabric,
         splits=loaders.measured(),
-        num_classes=len(data.classes),
         checkpoint=checkpoint,
         progress=reporting.progress,
         log=lambda line: reporting.log(f"teacher: {line}"),

@@ -34,21 +34,24 @@ def teacher_warnings(recipe: Recipe, data: Data, splits: dict[str, Measured]) ->
         splits: The teacher's figures on ``"train"`` and on ``"validation"`` or ``"test"``.
 
     Returns:
-        A line for each problem.
+        A line for each problem that the task's metrics show.
     """
     name = "test" if data.validation is None else "validation"
     split = data.test if data.validation is None else data.validation
     train, held_out = splits["train"], splits[name]
-    if any(math.isnan(measured.loss) for measured in (train, held_out)):
-        return (f"the teacher's logits are nan or inf on some images; {_advice(recipe, data)}",)
+    if any(math.isnan(value) for measured in (train, held_out) for value in measured.numbers().values()):
+        return (f"the teacher's logits are nan or inf on some {data.unit}; {_advice(recipe, data)}",)
+    if "accuracy" not in held_out.values or split.labels.ndim != 1:
+        return ()
     chance = chance_accuracy(split.labels, len(data.classes))
     if held_out.accuracy < chance_bound(chance, len(split)):
-        right = f"right on {percent(held_out.accuracy)} of the {name} images"
+        right = f"right on {percent(held_out.accuracy)} of the {name} {data.unit}"
         figures = f"{right}, one class for all would be on {percent(chance)}"
         return (f"the teacher is near chance ({figures}); {_advice(recipe, data)}",)
-    if train.confidence >= CERTAIN and train.confidence - held_out.accuracy >= CERTAIN_BEYOND:
-        certain = f"certain of the student's training images (mean confidence {percent(train.confidence)})"
-        right = f"right on {percent(held_out.accuracy)} of the {name} images"
+    confidence = train.values.get("confidence", 0.0)
+    if confidence >= CERTAIN and confidence - held_out.accuracy >= CERTAIN_BEYOND:
+        certain = f"certain of the student's training {data.unit} (mean confidence {percent(confidence)})"
+        right = f"right on {percent(held_out.accuracy)} of the {name} {data.unit}"
         return (f"the teacher is {certain} but {right}; {_OVERCONFIDENT}",)
     return ()
 

@@ -17,8 +17,7 @@ from rich.text import Text
 from limbeck.build.reporting import Reporting
 from limbeck.cli.words import make_console, stoppable
 from limbeck.errors import UserError
-from limbeck.runs.summary import epoch_line
-from limbeck.training import EpochMeter, Position
+from limbeck.training import EpochMeter, Position, Wording, epoch_line
 
 _REFRESH_SECONDS = 0.5
 _LINE_SECONDS = 30.0
@@ -68,7 +67,7 @@ class LiveProgress:
         self.bar = bars or make_bars(console)
         self.task: TaskID | None = None
         self._shown = self._epoch_start = time.monotonic()
-        self._epoch = -1
+        self._epoch, self._wording = -1, Wording()
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
@@ -83,6 +82,7 @@ class LiveProgress:
 
     def step(self, position: Position, meter: EpochMeter) -> None:
         """Update the bar; figures are read from the device at most twice a second."""
+        self._wording = meter.wording
         if not self.console.is_terminal:
             return
         now = time.monotonic()
@@ -92,7 +92,7 @@ class LiveProgress:
             return
         self._shown = now
         speed = meter.samples / max(now - self._epoch_start, 1e-9)
-        self._show(position, _figures(meter.means(), speed))
+        self._show(position, _figures(meter.means(), speed, meter.wording))
 
     def _show(self, position: Position, figures: str) -> None:
         if self.task is None:
@@ -102,15 +102,23 @@ class LiveProgress:
 
     def epoch(self, row: Mapping[str, float], epochs: int) -> None:
         """Print the epoch's line."""
-        self.console.print(epoch_line(row, epochs), highlight=False)
+        self.console.print(epoch_line(row, epochs, self._wording), highlight=False)
         if self.task is not None and row["epoch"] == epochs:
             self.bar.remove_task(self.task)
             self.task, self._epoch = None, -1
 
 
-def _figures(means: Mapping[str, float], speed: float) -> str:
-    shown = [f"{name} {value:.3f}" for name, value in means.items() if name != "accuracy"]
-    return "  ".join([*shown, f"accuracy {means['accuracy']:.1%}", f"{speed:.0f} images/s"])
+def _figures(means: Mapping[str, float], speed: float, wording: Wording) -> str:
+    """Write the figures of an epoch so far: the loss, its parts, the metrics, the speed.
+
+    Example:
+        >>> _figures({"loss": 1.5, "ce": 1.5}, 99, Wording())
+        'loss 1.500  ce 1.500  99 samples/s'
+    """
+    shown = [f"{name} {value:.3f}" for name, value in {"loss": means["loss"], **wording.parts(means)}.items()]
+    for metric, value in wording.figures(means):
+        shown.append(f"{metric.title} {value:.1%}" if metric.share else f"{metric.title} {value:.3f}")
+    return "  ".join([*shown, f"{speed:.0f} {wording.unit}/s"])
 
 
 class Overall:

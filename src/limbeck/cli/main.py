@@ -76,8 +76,7 @@ def run(
             trust=trust,
         )
     if quiet:
-        line = f"test accuracy {done.summary['test.accuracy']:.2%} after epoch {done.summary['epoch']} ({done.folder})"
-        shown.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        shown.console.print(done.line, highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command(

@@ -1,11 +1,14 @@
 """A batch of any modality, and what an epoch of batches is."""
 
 from collections.abc import Iterator, Sized
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
+
+from limbeck.errors import UserError
 
 
 class Batch(NamedTuple):
@@ -42,10 +45,34 @@ class Batch(NamedTuple):
         tensors = [leaf for leaf in pytree.tree_leaves(self.inputs) if isinstance(leaf, Tensor)]
         return len(tensors[0]) if tensors else 0
 
+    @classmethod
+    def of(cls, parts: Any) -> "Batch":
+        """Return a batch as it is, and make one of a tuple or list of its parts.
+
+        Raises:
+            UserError: If it is neither.
+
+        Example:
+            >>> Batch.of([torch.zeros(2, 3), torch.tensor([3, 9])]).targets
+            tensor([3, 9])
+        """
+        if isinstance(parts, cls):
+            return parts
+        if not isinstance(parts, tuple | list) or not 1 <= len(parts) <= len(cls._fields):
+            got = f"{len(parts)} parts" if isinstance(parts, tuple | list) else type(parts).__name__
+            raise UserError(f"batch: got {got}, expected a Batch or a tuple (inputs, targets, indices)")
+        return cls(*parts)
+
     def to(self, device: torch.device | str) -> "Batch":
         """Return the batch on a device; nothing is copied that is there already."""
-        moved = pytree.tree_map_only(Tensor, lambda leaf: leaf.to(device, non_blocking=True), tuple(self))
-        return Batch(*moved)
+        return Batch(*(_moved(part, device) for part in self))
+
+
+def _moved(part: Any, device: torch.device | str) -> Any:
+    # Walking through a nested structure takes ten times as long as a look at the one tensor that a part mostly is.
+    if isinstance(part, Tensor):
+        return part.to(device, non_blocking=True)
+    return pytree.tree_map_only(Tensor, lambda leaf: leaf.to(device, non_blocking=True), part)
 
 
 @runtime_checkable
@@ -64,3 +91,19 @@ class Epochs(Sized, Protocol):
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Return the batches of an epoch, from 0; the same ones whenever it is called with this number."""
+
+
+@contextmanager
+def kept_workers(*several: object) -> Iterator[None]:
+    """Enter those that are context managers, such as views that keep their worker processes between epochs.
+
+    Example:
+        >>> from contextlib import nullcontext
+        >>> with kept_workers([], nullcontext()):
+        ...     pass
+    """
+    with ExitStack() as stack:
+        for source in several:
+            if isinstance(source, AbstractContextManager):
+                stack.enter_context(source)
+        yield

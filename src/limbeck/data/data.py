@@ -47,6 +47,11 @@ class Data:
         """The shape of a sample as the student sees it: for images channels, height and width in pixels."""
         return self.train.shape
 
+    @property
+    def unit(self) -> str:
+        """What a sample is called, in the plural."""
+        return "images" if len(self.shape) == 3 else "samples"
+
     @cached_property
     def fingerprint(self) -> str:
         """The training split's, see :func:`limbeck.data.fingerprint`; computed once, when first used."""

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from limbeck import tasks
+from limbeck.imports import python_names
 from limbeck.recipes.data_settings import DataSettings
 from limbeck.recipes.fields import Seed, UserPath
 from limbeck.recipes.method_settings import CompareSettings, MethodSettings
@@ -41,7 +43,7 @@ class Recipe(Settings):
     """
 
     name: Annotated[str, Field(min_length=1)] = "run"
-    task: Literal["classification"] = "classification"
+    task: str = "classification"
     data: DataSettings
     teacher: TeacherSettings = TeacherSettings()
     student: ModelSettings
@@ -50,6 +52,14 @@ class Recipe(Settings):
     compare: CompareSettings = CompareSettings()
     output: OutputSettings = OutputSettings()
     seed: Seed = 0
+
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, task: str) -> str:
+        # Reading a recipe imports nothing that it names.
+        if not python_names(task):
+            tasks.registry.REGISTRY.get(task)
+        return task
 
     @field_validator("name")
     @classmethod

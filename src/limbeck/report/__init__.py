@@ -1,7 +1,8 @@
 """Reports of finished runs: the comparison's table and picture."""
 
 from limbeck.report.plot import save_comparison_plot
-from limbeck.report.table import MethodResult, TeacherResult, comparison_rows, to_csv, to_markdown, to_rich
+from limbeck.report.results import MethodResult, TeacherResult
+from limbeck.report.table import comparison_rows, to_csv, to_markdown, to_rich
 
 __all__ = [
     "MethodResult",

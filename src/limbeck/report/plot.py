@@ -1,6 +1,6 @@
 """The comparison of methods as a picture."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from textwrap import fill
@@ -11,7 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from limbeck.errors import UserError
-from limbeck.report.table import MethodResult, mean_and_spread
+from limbeck.report.results import MethodResult, check_results, check_shares
+from limbeck.report.table import metric_spread
+from limbeck.tasks import Metric
 
 # Blue and vermilion of the palette of Okabe and Ito, which color-blind people tell apart; the rest is gray.
 _SEED, _MEAN, _TEACHER, _INK, _FAINT = "#0072B2", "#003B5C", "#D55E00", "#333333", "#DDDDDD"
@@ -22,92 +24,105 @@ def save_comparison_plot(
     path_stem: str | Path,
     *,
     title: str,
-    teacher_accuracy: float | None = None,
+    metric: Metric,
+    teacher: float | None = None,
     baseline: str = "none",
 ) -> tuple[Path, Path]:
-    """Draw every seed's test accuracy, a row for each method, the best mean on top, to PNG and SVG.
+    """Draw every seed's figure on the test split, a row for each method, the best mean on top, to PNG and SVG.
 
     The same results give the same files, byte for byte, with the same versions of matplotlib and its fonts.
 
     Args:
-        results: A result for each method; those without a complete seed are left out.
+        results: A result for each method; those without a value of the metric are left out.
         path_stem: Where to write, without the suffix; the folder is made if need be.
         title: The line above the plot.
-        teacher_accuracy: Drawn as a dashed line, in ``[0, 1]``.
+        metric: What is drawn: the task's primary metric.
+        teacher: The teacher's value of it, drawn as a dashed line.
         baseline: The method whose mean is drawn as a thin line, where it is among the results.
 
     Returns:
         The paths of the PNG (200 dots per inch) and of the SVG.
 
     Raises:
-        UserError: No result has a complete seed, or the teacher's accuracy is outside ``[0, 1]``.
+        UserError: No result has a value, or one of a metric that is a share lies outside ``[0, 1]``.
 
     Example:
         >>> import tempfile
-        >>> kd = MethodResult("kd", (0.75, 0.77), (0.1, 0.1), (0.9, 0.8), None, (9.0, 9.0), 10, None)
+        >>> accuracy = Metric("accuracy", "accuracy")
+        >>> kd = MethodResult("kd", {"accuracy": (0.75, 0.77)}, None, (9.0, 9.0), 10, None)
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     paths = save_comparison_plot([kd], f"{folder}/comparison", title="Test accuracy")
+        ...     paths = save_comparison_plot([kd], f"{folder}/comparison", title="KD", metric=accuracy)
         ...     [path.name for path in paths]
         ['comparison.png', 'comparison.svg']
     """
-    results = [result for result in results if result.accuracies]
-    _check(results, teacher_accuracy)
+    values = {result.method: result.figures[metric.name] for result in results if result.figures.get(metric.name)}
+    if not values:
+        raise UserError("comparison plot: got no results, expected at least one method's")
+    check_results(results, [metric])
+    check_shares("teacher", (teacher,) if metric.share and teacher is not None else ())
     stem = Path(path_stem)
     stem.parent.mkdir(parents=True, exist_ok=True)
     # Not with_suffix, which would cut the end off a stem such as "eta0.8".
     png, svg = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")
     with matplotlib.rc_context({"font.size": 11.0, "svg.hashsalt": "limbeck", "svg.fonttype": "path"}):
-        figure = _figure(sorted(results, key=lambda r: fmean(r.accuracies)), title, teacher_accuracy, baseline)
+        figure = _figure(values, metric, title, teacher, baseline)
         figure.savefig(png, dpi=200, metadata={"Software": None})
         figure.savefig(svg, metadata={"Date": None})
     return png, svg
 
 
-def _check(results: Sequence[MethodResult], teacher_accuracy: float | None) -> None:
-    if not results:
-        raise UserError("comparison plot: got no results, expected at least one method's")
-    if teacher_accuracy is not None and not 0 <= teacher_accuracy <= 1:
-        raise UserError(f"teacher_accuracy: got {teacher_accuracy}, expected a share from 0 to 1")
-
-
-def _figure(results: Sequence[MethodResult], title: str, teacher_accuracy: float | None, baseline: str) -> Figure:
-    figure = Figure(figsize=(8.0, 1.5 + 0.38 * len(results)), layout="constrained")
+def _figure(
+    values: Mapping[str, Sequence[float]], metric: Metric, title: str, teacher: float | None, baseline: str
+) -> Figure:
+    best_last = sorted(values, key=lambda name: fmean(values[name]), reverse=metric.higher_is_better is False)
+    figure = Figure(figsize=(8.0, 1.5 + 0.38 * len(values)), layout="constrained")
     axes = figure.add_subplot()
-    for row, result in enumerate(results):
-        _draw_row(axes, row, result)
-    base = next((fmean(r.accuracies) for r in results if r.method == baseline), None)
+    for row, name in enumerate(best_last):
+        _draw_row(axes, row, values[name], metric)
+    base = fmean(values[baseline]) if baseline in values else None
     # The two labels point away from each other, so that they never meet.
-    above = base is not None and teacher_accuracy is not None and base > teacher_accuracy
-    _draw_line(axes, base, baseline, color=_INK, style="-", side="left" if above else "right")
-    _draw_line(axes, teacher_accuracy, "teacher", color=_TEACHER, style="--", side="right" if above else "left")
-    _finish(axes, [result.method for result in results])
+    above = base is not None and teacher is not None and base > teacher
+    _draw_line(axes, base, metric, baseline, color=_INK, style="-", side="left" if above else "right")
+    _draw_line(axes, teacher, metric, "teacher", color=_TEACHER, style="--", side="right" if above else "left")
+    _finish(axes, best_last, f"test {metric.heading}")
     axes.set_title(fill(title, 64), loc="left", fontsize=12, fontweight="bold", color=_INK, pad=22)
     return figure
 
 
-def _draw_row(axes: Axes, row: int, result: MethodResult) -> None:
-    percent = [100 * accuracy for accuracy in result.accuracies]
-    axes.plot(percent, [row] * len(percent), "o", color=_SEED, alpha=0.5, markersize=7, markeredgewidth=0, zorder=3)
-    axes.plot([fmean(percent)], [row], "|", color=_MEAN, markersize=17, markeredgewidth=2.6, zorder=4)
-    label = mean_and_spread(percent)
+def _drawn(metric: Metric, value: float) -> float:
+    return 100 * value if metric.share else value
+
+
+def _draw_row(axes: Axes, row: int, values: Sequence[float], metric: Metric) -> None:
+    drawn = [_drawn(metric, value) for value in values]
+    axes.plot(drawn, [row] * len(drawn), "o", color=_SEED, alpha=0.5, markersize=7, markeredgewidth=0, zorder=3)
+    axes.plot([fmean(drawn)], [row], "|", color=_MEAN, markersize=17, markeredgewidth=2.6, zorder=4)
+    label = metric_spread(metric, values)
     axes.annotate(label, (1, row), (8, 0), ("axes fraction", "data"), "offset points", va="center", color=_INK)
 
 
 def _draw_line(
-    axes: Axes, accuracy: float | None, label: str, *, color: str, style: str, side: Literal["left", "right"]
+    axes: Axes,
+    value: float | None,
+    metric: Metric,
+    label: str,
+    *,
+    color: str,
+    style: str,
+    side: Literal["left", "right"],
 ) -> None:
-    if accuracy is None:
+    if value is None:
         return
-    percent = 100 * accuracy
-    axes.axvline(percent, color=color, linewidth=1.0 if style == "-" else 1.4, linestyle=style, zorder=2)
-    place = (percent, 1), (0, 4), ("data", "axes fraction"), "offset points"
-    axes.annotate(f"{label} {percent:.1f}", *place, ha=side, color=color, fontsize=10)
+    drawn = _drawn(metric, value)
+    axes.axvline(drawn, color=color, linewidth=1.0 if style == "-" else 1.4, linestyle=style, zorder=2)
+    place = (drawn, 1), (0, 4), ("data", "axes fraction"), "offset points"
+    axes.annotate(f"{label} {metric_spread(metric, [value])}", *place, ha=side, color=color, fontsize=10)
 
 
-def _finish(axes: Axes, names: Sequence[str]) -> None:
+def _finish(axes: Axes, names: Sequence[str], measured: str) -> None:
     axes.set_yticks(range(len(names)), labels=list(names))
     axes.set_ylim(-0.6, len(names) - 0.4)
-    axes.set_xlabel("test accuracy (%)", color=_INK)
+    axes.set_xlabel(measured, color=_INK)
     axes.grid(axis="y", color=_FAINT, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(axis="y", length=0, labelcolor=_INK)

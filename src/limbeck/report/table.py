@@ -3,8 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 
 from rich import box
@@ -12,91 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from limbeck.errors import UserError
-
-
-@dataclass(frozen=True)
-class MethodResult:
-    """What one method reached, a value for each seed.
-
-    Args:
-        method: The method's name.
-        accuracies: Top-1 accuracy on the test split, in ``[0, 1]``.
-        ece: Expected calibration error on the test split, in ``[0, 1]``.
-        nll: Mean negative log-likelihood on the test split, in nats.
-        agreement: Share of test rows where student and teacher name the same class, in ``[0, 1]``; ``None`` without
-            a teacher that sees them.
-        seconds: Wall time of each training.
-        parameters: Number of the student's parameters.
-        selected_share: Share of rows that listened to the teacher, in ``[0, 1]``; ``None`` without data selection.
-        failures: The reason for each seed that failed; the other fields are of the complete seeds alone.
-
-    Raises:
-        UserError: No seed at all, unequal numbers of values, or a share outside ``[0, 1]`` (such as one in percent).
-
-    Example:
-        >>> MethodResult("kd", (0.75, 0.77), (0.05, 0.04), (0.9, 0.8), None, (60.0, 61.0), 78_042, None).seeds
-        2
-    """
-
-    method: str
-    accuracies: tuple[float, ...]
-    ece: tuple[float, ...]
-    nll: tuple[float, ...]
-    agreement: tuple[float, ...] | None
-    seconds: tuple[float, ...]
-    parameters: int | None
-    selected_share: float | None
-    failures: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.accuracies and not self.failures:
-            raise UserError(f"{self.method}: no accuracies, expected one for each seed")
-        for name, values in _series(self):
-            if len(values) != self.seeds:
-                raise UserError(f"{self.method}: got {len(values)} values of {name} for {self.seeds} accuracies")
-            if name in _SHARES:
-                _check_shares(f"{self.method}: {name}", values)
-        if self.selected_share is not None:
-            _check_shares(f"{self.method}: selected_share", (self.selected_share,))
-
-    @property
-    def seeds(self) -> int:
-        """How many seeds are complete."""
-        return len(self.accuracies)
-
-    @property
-    def status(self) -> str:
-        """``complete``, or why seeds failed."""
-        return "; ".join(self.failures) or "complete"
-
-
-@dataclass(frozen=True)
-class TeacherResult:
-    """A teacher's own figures on the test split, a row of the table beside the methods.
-
-    Args:
-        name: What the row is called, such as ``"teacher"``.
-        accuracy: Top-1 accuracy, in ``[0, 1]``.
-        ece: Expected calibration error, in ``[0, 1]``.
-        nll: Mean negative log-likelihood, in nats.
-
-    Example:
-        >>> TeacherResult("teacher", 0.8085, 0.357, 1.217).name
-        'teacher'
-    """
-
-    name: str
-    accuracy: float
-    ece: float
-    nll: float
-
-
-_SHARES = ("accuracy", "ece", "agreement")
-_SERIES = ("accuracy", "ece", "nll", "agreement", "seconds")
+from limbeck.report.results import MethodResult, TeacherResult, check_results, compared
+from limbeck.tasks import Metric
 
 
 def comparison_rows(
-    results: Sequence[MethodResult], baseline: str = "none", teachers: Sequence[TeacherResult] = ()
+    results: Sequence[MethodResult],
+    metrics: Sequence[Metric],
+    baseline: str = "none",
+    teachers: Sequence[TeacherResult] = (),
 ) -> list[dict[str, str]]:
     """Write each method's figures as the cells of a table.
 
@@ -104,26 +27,34 @@ def comparison_rows(
 
     Args:
         results: A result for each method, in the order of the rows.
+        metrics: The task's metrics; gains are of the first.
         baseline: The method that gains are counted from.
         teachers: Teachers whose own figures stand above the methods.
 
     Returns:
-        For each teacher and each method its cells by column: ``method``, ``test accuracy (%)``, ``gain over
-        <baseline>`` (points; empty for the baseline and where it is absent), ``agreement (%)`` (with the teacher; empty
-        without one), ``ECE (%)``, ``NLL``, ``seconds`` and ``seeds`` (``2 of 3`` where one failed). What a teacher does
-        not have is empty; a method without a complete seed has ``failed`` in place of its accuracy.
+        For each teacher and each method its cells by column: ``method``, the primary metric (``test accuracy (%)``),
+        ``gain over <baseline>`` (by how much it is better, in points where it is a share; empty for the baseline and
+        where it is absent), ``agreement (%)`` (with the teacher; empty without one), the other compared metrics (``ECE
+        (%)``, ``NLL``), ``seconds`` and ``seeds`` (``2 of 3`` where one failed). What does not exist is empty; a method
+        without a complete seed has ``failed`` in place of its primary metric.
+
+    Raises:
+        UserError: If a metric that is a share has a value outside ``[0, 1]``.
 
     Example:
-        >>> none = MethodResult("none", (0.70, 0.72), (0.1, 0.1), (1.0, 1.0), None, (9.0, 9.0), 10, None)
-        >>> kd = MethodResult("kd", (0.73, 0.75), (0.04, 0.06), (0.9, 0.9), (0.8, 0.8), (9.0, 9.0), 10, None)
-        >>> row = comparison_rows([none, kd])[1]
-        >>> row["test accuracy (%)"], row["gain over none"], row["ECE (%)"]
-        ('74.0 ± 1.4', '+3.0', '5.0 ± 1.4')
+        >>> error = Metric("error", "error rate", higher_is_better=False)
+        >>> none = MethodResult("none", {"error": (0.30, 0.28)}, None, (9.0, 9.0), 10, None)
+        >>> kd = MethodResult("kd", {"error": (0.27, 0.25)}, (0.8, 0.8), (9.0, 9.0), 10, None)
+        >>> row = comparison_rows([none, kd], [error])[1]
+        >>> row["test error rate (%)"], row["gain over none"], row["agreement (%)"]
+        ('26.0 ± 1.4', '+3.0', '80.0 ± 0.0')
     """
-    base = next((fmean(r.accuracies) for r in results if r.method == baseline and r.accuracies), None)
+    shown = compared(metrics)
+    check_results(results, shown)
+    base = next((r.figures.get(shown[0].name) for r in results if r.method == baseline), None)
     return [
-        *(_teacher_cells(teacher, baseline) for teacher in teachers),
-        *(_cells(result, baseline, base) for result in results),
+        *(_cells(t.name, {name: (v,) for name, v in t.figures.items()}, shown, baseline, {}) for t in teachers),
+        *(_cells(r.method, r.figures, shown, baseline, _own_cells(r, shown[0], baseline, base)) for r in results),
     ]
 
 
@@ -156,30 +87,34 @@ def to_markdown(rows: Sequence[dict[str, str]], caption: str) -> str:
     return "\n".join([caption, "", *lines, ""])
 
 
-def to_csv(results: Sequence[MethodResult], teachers: Sequence[TeacherResult] = ()) -> str:
+def to_csv(results: Sequence[MethodResult], metrics: Sequence[Metric], teachers: Sequence[TeacherResult] = ()) -> str:
     """Write the raw numbers, unrounded, one line for each teacher and each method.
 
     Args:
         results: A result for each method.
+        metrics: The task's metrics.
         teachers: Teachers whose own figures stand above the methods.
 
     Returns:
-        The text of the file: ``method``, ``seeds``, ``parameters``, ``selected_share``, then for each of ``accuracy``,
-        ``ece``, ``nll``, ``agreement`` and ``seconds`` the ``_mean``, the ``_std`` (sample) and the values by seed
-        (``_1``, ``_2``, ...), and last ``status``: ``complete`` or why seeds failed. What does not exist is empty; a
-        teacher's figures stand under ``_mean``.
+        The text of the file: ``method``, ``seeds``, ``parameters``, ``selected_share``, then for each compared metric
+        (``accuracy``, ``ece``, ``nll``), ``agreement`` and ``seconds`` the ``_mean``, the ``_std`` (sample) and the
+        values by seed (``_1``, ``_2``, ...), and last ``status``: ``complete`` or why seeds failed. What does not exist
+        is empty; a teacher's figures stand under ``_mean``.
 
     Example:
-        >>> print(to_csv([MethodResult("kd", (0.5,), (0.25,), (1.5,), None, (9.0,), 10, None)]).splitlines()[1])
-        kd,1,10,,0.5,,0.5,0.25,,0.25,1.5,,1.5,,,,9.0,,9.0,complete
+        >>> kd = MethodResult("kd", {"accuracy": (0.5,), "loss": (1.5,)}, None, (9.0,), 10, None)
+        >>> metrics = Metric("accuracy", "accuracy"), Metric("loss", "NLL", share=False)
+        >>> print(to_csv([kd], metrics).splitlines()[1])
+        kd,1,10,,0.5,,0.5,1.5,,1.5,,,,9.0,,9.0,complete
     """
-    seeds = max((result.seeds for result in results), default=0)
+    shown, seeds = compared(metrics), max((result.seeds for result in results), default=0)
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    by_seed = [f"{name}_{end}" for name in _SERIES for end in ("mean", "std", *range(1, seeds + 1))]
+    series = [*(metric.column for metric in shown), "agreement", "seconds"]
+    by_seed = [f"{name}_{end}" for name in series for end in ("mean", "std", *range(1, seeds + 1))]
     writer.writerow(["method", "seeds", "parameters", "selected_share", *by_seed, "status"])
-    writer.writerows(_teacher_csv_line(teacher, seeds) for teacher in teachers)
-    writer.writerows(_csv_line(result, seeds) for result in results)
+    writer.writerows(_teacher_csv_line(teacher, shown, seeds) for teacher in teachers)
+    writer.writerows(_csv_line(result, shown, seeds) for result in results)
     return file.getvalue()
 
 
@@ -233,75 +168,83 @@ def mean_and_spread(values: Sequence[float], *, factor: float = 1.0, digits: int
     return mean if len(scaled) == 1 else f"{mean} ± {_spread(scaled):.{digits}f}"
 
 
+def metric_spread(metric: Metric, values: Sequence[float]) -> str:
+    """Write the mean and the spread of a metric's values: in percent if it is a share, else with three decimals.
+
+    Example:
+        >>> metric_spread(Metric("loss", "NLL", share=False), [0.5]), metric_spread(Metric("ece", "ECE"), [0.05, 0.07])
+        ('0.500', '6.0 ± 1.4')
+    """
+    return mean_and_spread(values, factor=100) if metric.share else mean_and_spread(values, digits=3)
+
+
 def _spread(values: Sequence[float]) -> float:
     # A diverged run has an infinite loss, which the standard library's exact sum cannot take.
     return stdev(values) if all(math.isfinite(v) for v in values) else math.nan
 
 
-def _cells(result: MethodResult, baseline: str, base: float | None) -> dict[str, str]:
-    if not result.accuracies:
-        return _failed_cells(result, baseline)
-    gain = "" if base is None or result.method == baseline else _points(fmean(result.accuracies) - base)
+def _cells(
+    name: str,
+    figures: Mapping[str, Sequence[float]],
+    metrics: Sequence[Metric],
+    baseline: str,
+    known: Mapping[str, str],
+) -> dict[str, str]:
+    """Return the cells of a row: the figures, and what else is known."""
+    primary, *others = metrics
+    cells = {
+        "method": name,
+        f"test {primary.heading}": _figure(primary, figures),
+        f"gain over {baseline}": "",
+        "agreement (%)": "",
+        **{metric.heading: _figure(metric, figures) for metric in others},
+        "seconds": "",
+        "seeds": "",
+    }
+    return {**cells, **known}
+
+
+def _figure(metric: Metric, figures: Mapping[str, Sequence[float]]) -> str:
+    values = figures.get(metric.name, ())
+    return metric_spread(metric, values) if values else ""
+
+
+def _own_cells(result: MethodResult, primary: Metric, baseline: str, base: Sequence[float] | None) -> dict[str, str]:
+    """Return the cells that a method alone has."""
+    if not result.seeds:
+        return {f"test {primary.heading}": "failed", "seeds": _seeds(result)}
+    values = result.figures.get(primary.name)
+    gain = _gain(primary, fmean(values) - fmean(base)) if values and base and result.method != baseline else ""
     return {
-        "method": result.method,
-        "test accuracy (%)": mean_and_spread(result.accuracies, factor=100),
         f"gain over {baseline}": gain,
         "agreement (%)": "" if result.agreement is None else mean_and_spread(result.agreement, factor=100),
-        "ECE (%)": mean_and_spread(result.ece, factor=100),
-        "NLL": mean_and_spread(result.nll, digits=3),
         "seconds": mean_and_spread(result.seconds, digits=0),
         "seeds": _seeds(result),
     }
-
-
-def _failed_cells(result: MethodResult, baseline: str) -> dict[str, str]:
-    empty = ("agreement (%)", "ECE (%)", "NLL", "seconds")
-    cells = {"method": result.method, "test accuracy (%)": "failed", f"gain over {baseline}": ""}
-    return cells | dict.fromkeys(empty, "") | {"seeds": _seeds(result)}
 
 
 def _seeds(result: MethodResult) -> str:
     return f"{result.seeds} of {result.seeds + len(result.failures)}" if result.failures else str(result.seeds)
 
 
-def _teacher_cells(teacher: TeacherResult, baseline: str) -> dict[str, str]:
-    return {
-        "method": teacher.name,
-        "test accuracy (%)": mean_and_spread([teacher.accuracy], factor=100),
-        f"gain over {baseline}": "",
-        "agreement (%)": "",
-        "ECE (%)": mean_and_spread([teacher.ece], factor=100),
-        "NLL": mean_and_spread([teacher.nll], digits=3),
-        "seconds": "",
-        "seeds": "",
-    }
-
-
-def _points(difference: float) -> str:
+def _gain(metric: Metric, difference: float) -> str:
+    better = -difference if metric.higher_is_better is False else difference
+    digits = 1 if metric.share else 3
     # Adding 0.0 turns a rounded -0.0 into 0.0.
-    return f"{round(100 * difference, 1) + 0.0:+.1f}"
+    return f"{round(100 * better if metric.share else better, digits) + 0.0:+.{digits}f}"
 
 
-def _series(result: MethodResult) -> list[tuple[str, tuple[float, ...]]]:
-    values = (result.accuracies, result.ece, result.nll, result.agreement, result.seconds)
-    return [(name, series) for name, series in zip(_SERIES, values, strict=True) if series is not None]
-
-
-def _csv_line(result: MethodResult, seeds: int) -> list[object]:
+def _csv_line(result: MethodResult, metrics: Sequence[Metric], seeds: int) -> list[object]:
     share = "" if result.selected_share is None else result.selected_share
     line: list[object] = [result.method, result.seeds, "" if result.parameters is None else result.parameters, share]
-    series = dict(_series(result))
-    for name in _SERIES:
-        line += _csv_series(series.get(name, ()), seeds)
+    for values in (*(result.figures.get(m.name, ()) for m in metrics), result.agreement or (), result.seconds):
+        line += _csv_series(values, seeds)
     return [*line, result.status]
 
 
-def _teacher_csv_line(teacher: TeacherResult, seeds: int) -> list[object]:
-    line: list[object] = [teacher.name, "", "", ""]
-    figures = {"accuracy": teacher.accuracy, "ece": teacher.ece, "nll": teacher.nll}
-    for name in _SERIES:
-        line += [figures.get(name, ""), *[""] * (seeds + 1)]
-    return [*line, ""]
+def _teacher_csv_line(teacher: TeacherResult, metrics: Sequence[Metric], seeds: int) -> list[object]:
+    means = [*(teacher.figures.get(metric.name, "") for metric in metrics), "", ""]
+    return [teacher.name, "", "", "", *(cell for mean in means for cell in (mean, *[""] * (seeds + 1))), ""]
 
 
 def _csv_series(values: Sequence[float], seeds: int) -> list[object]:
@@ -318,9 +261,3 @@ def _columns(rows: Sequence[dict[str, str]]) -> list[str]:
 
 def _markdown_line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
-
-
-def _check_shares(where: str, values: Sequence[float]) -> None:
-    for value in values:
-        if not 0 <= value <= 1:
-            raise UserError(f"{where}: got {value}, expected a share from 0 to 1")

@@ -68,11 +68,11 @@ class Outcome(NamedTuple):
     """How a run of a comparison ended.
 
     Attributes:
-        accuracy: On the test split; None if the run failed.
+        figure: The primary metric on the test split, in words; None if the run failed.
         reason: Why it failed, in one line.
     """
 
-    accuracy: float | None
+    figure: str | None
     reason: str = ""
 
 
@@ -104,7 +104,7 @@ def run_all(
         for cache in caches:
             prefill(cache, teachers, shared, reporting.log, None)
         for plan in waiting:
-            # The run itself reports its accuracy here.
+            # The run itself reports its figure here.
             outcome = attempt(Context(plan.recipe, shared), plan.folder, reporting)
             progress.ended(plan, outcome, report=False)
         return progress.failed
@@ -129,11 +129,11 @@ class _Overall:
         self.failed: dict[str, str] = {}
 
     def ended(self, plan: Planned, outcome: Outcome, *, report: bool = True) -> None:
-        if outcome.accuracy is None:
+        if outcome.figure is None:
             self.failed[plan.label] = outcome.reason
             self.log(f"{plan.label}: failed: {outcome.reason}")
         elif report:
-            self.log(f"{plan.label}: test accuracy {outcome.accuracy:.2%}")
+            self.log(f"{plan.label}: {outcome.figure}")
         self.moved()
 
     def moved(self) -> None:
@@ -169,7 +169,7 @@ def attempt(context: Context, folder: RunFolder, reporting: Reporting) -> Outcom
         with suppress(RunError):
             folder.log(traceback.format_exc())
         return Outcome(None, shortened(f"{type(error).__name__}: {error}", _REASON_LENGTH, quoted=False))
-    return Outcome(float(done.summary["test.accuracy"]))
+    return Outcome(done.figure)
 
 
 def _epochs_done(plan: Planned) -> int:

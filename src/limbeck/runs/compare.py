@@ -14,6 +14,7 @@ from limbeck.build.context import Context
 from limbeck.build.measured_teacher import MeasuredTeacher, measure_teacher
 from limbeck.build.reporting import Reporting
 from limbeck.build.shared import Shared
+from limbeck.build.task import task_of
 from limbeck.build.teachers import BuiltTeacher, build_teacher
 from limbeck.data import Data
 from limbeck.errors import UserError
@@ -23,7 +24,8 @@ from limbeck.recipes.loading import load_recipe
 from limbeck.recipes.method_settings import CompareSettings, MethodSettings, without_label
 from limbeck.recipes.schema import Recipe
 from limbeck.report.plot import save_comparison_plot
-from limbeck.report.table import MethodResult, TeacherResult, comparison_rows, to_csv, to_markdown
+from limbeck.report.results import MethodResult, TeacherResult
+from limbeck.report.table import comparison_rows, to_csv, to_markdown
 from limbeck.reporting import Log
 from limbeck.runs.attempts import Planned, Tick, run_all
 from limbeck.runs.comparison_folder import ComparisonFolder
@@ -32,10 +34,12 @@ from limbeck.runs.local_names import local_names
 from limbeck.runs.provenance import provenance
 from limbeck.runs.signals import terminates_as_interrupt
 from limbeck.runs.workers import cores
+from limbeck.tasks import Metric
 from limbeck.training import resolve_device
 
 # What the recipe of a single run has.
 _NO_COMPARISON = CompareSettings()
+_LIVE = "teacher"
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Comparison:
         results: A result for each method.
         title: What was compared.
         notes: What the figures are, and lines about each teacher: what it is, its figures, and warnings.
-        teacher_accuracy: The live teacher's test accuracy; None if no method has one.
+        metrics: The task's metrics; the first is the one that methods are compared by.
         teachers: A row of the table for each teacher that was measured.
         failures: A line for each run that failed; resuming the comparison tries these runs again.
     """
@@ -56,14 +60,20 @@ class Comparison:
     results: tuple[MethodResult, ...]
     title: str
     notes: tuple[str, ...]
-    teacher_accuracy: float | None
+    metrics: tuple[Metric, ...]
     teachers: tuple[TeacherResult, ...] = ()
     failures: tuple[str, ...] = ()
 
     @property
     def rows(self) -> list[dict[str, str]]:
         """The cells of the table: the teachers that were measured, then the methods."""
-        return comparison_rows(self.results, teachers=self.teachers)
+        return comparison_rows(self.results, self.metrics, teachers=self.teachers)
+
+    @property
+    def teacher_figure(self) -> float | None:
+        """The live teacher's primary metric on the test split; None if no method has one."""
+        live = next((teacher for teacher in self.teachers if teacher.name == _LIVE), None)
+        return live.figures.get(self.metrics[0].name) if live else None
 
     @property
     def markdown(self) -> str:
@@ -206,59 +216,65 @@ def _collect(
 ) -> Comparison:
     live = measured.get("live")
     predictions = live.splits["test"].predictions if live else None
+    metrics = task_of(recipe, data).metrics
     by_name = {name: [plan for plan in plans if plan.name == name] for name in recipe.compare.methods}
     return Comparison(
         folder,
-        results=tuple(_result(name, several, failed, predictions) for name, several in by_name.items()),
+        results=tuple(_result(name, several, metrics, failed, predictions) for name, several in by_name.items()),
         title=_title(recipe, data),
         notes=(*_notes(made, measured, data), *_own_settings(plans), *_extended(plans)),
-        teacher_accuracy=live.splits["test"].accuracy if live else None,
+        metrics=metrics,
         teachers=tuple(_teacher_result(teacher) for teacher in measured.values() if teacher),
         failures=tuple(f"{label} failed: {reason}" for label, reason in failed.items()),
     )
 
 
 def _teacher_result(measured: MeasuredTeacher) -> TeacherResult:
-    test = measured.splits["test"]
-    name = "self-teacher" if measured.label.startswith("self-") else "teacher"
-    return TeacherResult(name, test.accuracy, test.ece, test.loss)
+    name = "self-teacher" if measured.label.startswith("self-") else _LIVE
+    return TeacherResult(name, measured.splits["test"].numbers())
 
 
 def _result(
-    name: str, plans: Sequence[Planned], failed: Mapping[str, str], teacher: torch.Tensor | None
+    name: str,
+    plans: Sequence[Planned],
+    metrics: Sequence[Metric],
+    failed: Mapping[str, str],
+    teacher: torch.Tensor | None,
 ) -> MethodResult:
     folders = [plan.folder for plan in plans if plan.label not in failed]
     summaries = [folder.read_summary() for folder in folders]
-
-    def column(key: str) -> tuple[float, ...]:
-        return tuple(summary[key] for summary in summaries)
-
-    agreement = None
-    if teacher is not None:
-        agreement = tuple(float((folder.read_predictions() == teacher).double().mean()) for folder in folders)
+    measured = [metric.name for metric in metrics if all(f"test.{metric.name}" in summary for summary in summaries)]
     first = summaries[0] if summaries else {}
     return MethodResult(
         method=name,
-        accuracies=column("test.accuracy"),
-        ece=column("test.ece"),
-        nll=column("test.loss"),
-        agreement=agreement,
-        seconds=column("training.seconds"),
+        figures={name: tuple(summary[f"test.{name}"] for summary in summaries) for name in measured},
+        agreement=_agreement(folders, teacher),
+        seconds=tuple(summary["training.seconds"] for summary in summaries),
         parameters=first.get("student.parameters"),
         selected_share=first.get("selected"),
         failures=tuple(f"seed {p.recipe.seed}: {failed[p.label]}" for p in plans if p.label in failed),
     )
 
 
+def _agreement(folders: Sequence[RunFolder], teacher: torch.Tensor | None) -> tuple[float, ...] | None:
+    """Return the shares of the test samples for which student and teacher predict the same, where both predict."""
+    if teacher is None:
+        return None
+    predictions = [found for folder in folders if (found := folder.read_predictions()) is not None]
+    if len(predictions) < len(folders) or any(found.shape != teacher.shape for found in predictions):
+        return None
+    return tuple(float((found == teacher).double().mean()) for found in predictions)
+
+
 def _title(recipe: Recipe, data: Data) -> str:
     epochs = recipe.training.epochs
-    return f"{recipe.student.name} on {data.name}, {len(data.train):,} training images, {epochs} epochs"
+    return f"{recipe.student.name} on {data.name}, {len(data.train):,} training {data.unit}, {epochs} epochs"
 
 
 def _notes(
     made: Mapping[Any, BuiltTeacher], measured: Mapping[Any, MeasuredTeacher | None], data: Data
 ) -> tuple[str, ...]:
-    figures = f"figures of the last epoch on all {len(data.test):,} test images, which nothing was chosen on"
+    figures = f"figures of the last epoch on all {len(data.test):,} test {data.unit}, which nothing was chosen on"
     teachers = [teacher for teacher in measured.values() if teacher]
     # A teacher of which only the name is known has it in the line of its figures.
     labels = {"", *(teacher.label for teacher in teachers)}
@@ -294,8 +310,8 @@ def _extended(plans: Sequence[Planned]) -> list[str]:
 def _write(comparison: Comparison) -> None:
     folder = comparison.folder
     write_atomically(folder / "table.md", comparison.markdown)
-    write_atomically(folder / "table.csv", to_csv(comparison.results, comparison.teachers))
-    if any(result.accuracies for result in comparison.results):
-        save_comparison_plot(
-            comparison.results, folder / "plot", title=comparison.title, teacher_accuracy=comparison.teacher_accuracy
-        )
+    write_atomically(folder / "table.csv", to_csv(comparison.results, comparison.metrics, comparison.teachers))
+    primary = comparison.metrics[0]
+    if any(result.figures.get(primary.name) for result in comparison.results):
+        teacher, title = comparison.teacher_figure, comparison.title
+        save_comparison_plot(comparison.results, folder / "plot", title=title, metric=primary, teacher=teacher)

@@ -35,8 +35,8 @@ _FILES = (
     "recipe.yaml",
 )
 
-# What a summary cannot be without.
-_FIGURES = {"epoch", "test.accuracy", "test.ece", "test.loss", "training.seconds"}
+# What a summary cannot be without, beside figures of the test split.
+_NEEDED = {"epoch", "training.seconds"}
 
 
 def is_occupied(path: Path, what: str) -> bool:
@@ -107,7 +107,8 @@ class RunFolder:
 
     def _summary(self) -> dict[str, Any] | None:
         summary = _read_json(self.path / "summary.json")
-        return summary if summary is not None and summary.keys() >= _FIGURES else None
+        whole = summary is not None and summary.keys() >= _NEEDED and any(key.startswith("test.") for key in summary)
+        return summary if whole else None
 
     @property
     def resumable(self) -> bool:
@@ -230,20 +231,21 @@ class RunFolder:
         """Write ``metrics.csv``, one row an epoch."""
         write_atomically(self.path / "metrics.csv", csv_text(rows))
 
-    def write_predictions(self, predictions: Tensor) -> None:
-        """Write the predicted classes of the test split, in its order."""
-        save_tensors(self.path / "predictions.safetensors", {"test": predictions.to(torch.int32)})
+    def write_predictions(self, predictions: Tensor | None) -> None:
+        """Write the predicted classes of the test split, in its order; None for a task without predictions."""
+        tensors = {} if predictions is None else {"test": predictions.to(torch.int32)}
+        save_tensors(self.path / "predictions.safetensors", tensors)
 
-    def read_predictions(self) -> Tensor:
-        """Read the predicted classes of the test split.
+    def read_predictions(self) -> Tensor | None:
+        """Read the predicted classes of the test split; None if the task has no predictions.
 
         Raises:
             UserError: If they are not there, or damaged.
         """
         path = self.path / "predictions.safetensors"
         try:
-            return load_file(path)["test"]
-        except (OSError, SafetensorError, KeyError) as error:
+            return load_file(path).get("test")
+        except (OSError, SafetensorError) as error:
             raise UserError(
                 f"{path}: cannot be read ({str(error)[:200]}), expected the file of a complete run"
             ) from None

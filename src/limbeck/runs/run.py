@@ -136,7 +136,7 @@ def _complete(context: Context, folder: RunFolder) -> Run:
     check_run(context, student)
     check_provenance(folder, provenance(context, student))
     models.load_weights(student, folder.path / "student.safetensors", name="student")
-    return Run(folder.path, folder.read_summary(), student.eval())
+    return Run(folder.path, folder.read_summary(), student.eval(), context.task)
 
 
 def default_folder(recipe: Recipe) -> Path:

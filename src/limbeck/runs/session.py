@@ -26,8 +26,20 @@ from limbeck.randomness.seeding import seed_everything
 from limbeck.runs.folder import RunFolder
 from limbeck.runs.provenance import check_provenance, provenance
 from limbeck.runs.resuming import Start
-from limbeck.runs.summary import epoch_line, summarize
-from limbeck.training import Engine, EpochMeter, Position, Progress, decide, in_words, make_fabric, uses_channels_last
+from limbeck.runs.summary import summarize
+from limbeck.tasks import Task
+from limbeck.training import (
+    Engine,
+    EpochMeter,
+    Position,
+    Progress,
+    Wording,
+    decide,
+    epoch_line,
+    in_words,
+    make_fabric,
+    uses_channels_last,
+)
 
 
 @dataclass(frozen=True)
@@ -38,15 +50,29 @@ class Run:
         folder: Where its files are.
         summary: What ``summary.json`` holds, such as ``summary["test.accuracy"]``.
         student: The trained student, on the CPU, in eval mode.
+        task: What it was trained for.
 
     Example:
-        >>> Run(Path("runs/kd"), {"test.accuracy": 0.9}, nn.Identity()).summary["test.accuracy"]
-        0.9
+        >>> from limbeck.tasks import Classification
+        >>> Run(Path("runs/kd"), {"test.accuracy": 0.9, "epoch": 30}, nn.Identity(), Classification()).line
+        'test accuracy 90.00% after epoch 30 (runs/kd)'
     """
 
     folder: Path
     summary: Mapping[str, Any]
     student: nn.Module
+    task: Task
+
+    @property
+    def figure(self) -> str:
+        """The primary metric on the test split, such as ``"test accuracy 90.00%"``."""
+        primary = self.task.primary
+        return f"test {primary.title} {primary.text(self.summary[f'test.{primary.name}']).replace(' %', '%')}"
+
+    @property
+    def line(self) -> str:
+        """The primary metric, the epoch and the folder."""
+        return f"{self.figure} after epoch {self.summary['epoch']} ({self.folder})"
 
 
 class Session:
@@ -64,7 +90,7 @@ class Session:
 
     def __init__(self, context: Context, student: Network, folder: RunFolder, reporting: Reporting) -> None:
         self.context, self.student, self.folder, self.reporting = context, student, folder, reporting
-        self.recipe, self.data = context.recipe, context.data
+        self.recipe, self.data, self.task = context.recipe, context.data, context.task
         self.training = decide(self.recipe.training, student.module, self.data.shape)
         self.fabric = make_fabric(self.training)
         self.loaders = Loaders(self.data, self.recipe.data, self.training, self.fabric, self.recipe.seed)
@@ -94,8 +120,9 @@ class Session:
         seconds = time.perf_counter() - began
         summary = summarize(self.recipe, self.folder, engine, self.measured_teacher, seconds)
         self.folder.write_summary(summary)
-        self.log(f"test accuracy {summary['test.accuracy']:.2%} after epoch {summary['epoch']} ({self.folder.path})")
-        return Run(self.folder.path, summary, network)
+        run = Run(self.folder.path, summary, network, self.task)
+        self.log(run.line)
+        return run
 
     def _open(self, start: Start) -> None:
         warnings = check_provenance(self.folder, self.provenance) if start.resume else []
@@ -124,8 +151,8 @@ class Session:
         parameters = parameter_count(self.student.module)
         return (
             f"{self.recipe.method.name}: {self.recipe.student.name} ({parameters:,} parameters) on"
-            f" {self.data.name}, {len(self.data.train):,} training and {len(self.data.test):,} test images,"
-            f" {training.epochs} epochs, {device}, {computing}, seed {self.recipe.seed}"
+            f" {self.data.name}, {len(self.data.train):,} training and {len(self.data.test):,} test"
+            f" {self.data.unit}, {training.epochs} epochs, {device}, {computing}, seed {self.recipe.seed}"
         )
 
     def _distiller(self) -> Distiller:
@@ -138,7 +165,7 @@ class Session:
             self.student.module,
             teacher,
             self.context.method,
-            num_classes=len(self.data.classes),
+            task=self.task,
             seed=recipe.seed,
             epochs=recipe.training.epochs,
             check_finite=recipe.training.check_finite,
@@ -161,9 +188,8 @@ class Session:
             self.training,
             fabric=self.fabric,
             splits=self.loaders.measured(),
-            num_classes=len(self.data.classes),
             checkpoint=self.folder.checkpoint,
-            progress=_Logged(self.folder, self.reporting.progress),
+            progress=_Logged(self.folder, self.reporting.progress, Wording(self.task.metrics, self.data.unit)),
             before_epoch=before_epoch,
             after_epoch=self.folder.write_metrics,
             log=self.log,
@@ -173,14 +199,14 @@ class Session:
 class _Logged:
     """Write each epoch's line to the run's log, and pass everything on."""
 
-    def __init__(self, folder: RunFolder, progress: Progress | None) -> None:
-        self.folder, self.progress = folder, progress
+    def __init__(self, folder: RunFolder, progress: Progress | None, wording: Wording) -> None:
+        self.folder, self.progress, self.wording = folder, progress, wording
 
     def step(self, position: Position, meter: EpochMeter) -> None:
         if self.progress:
             self.progress.step(position, meter)
 
     def epoch(self, row: dict[str, float], epochs: int) -> None:
-        self.folder.log(epoch_line(row, epochs))
+        self.folder.log(epoch_line(row, epochs, self.wording))
         if self.progress:
             self.progress.epoch(row, epochs)

@@ -36,8 +36,8 @@ class Classification(Task):
         Metric("accuracy", "accuracy"),
         Metric("ece", "ECE", higher_is_better=False),
         Metric("loss", "NLL", higher_is_better=False, share=False),
-        Metric("top5", "top-5 accuracy"),
-        Metric("confidence", "mean confidence", higher_is_better=None),
+        Metric("top5", "top-5 accuracy", compared=False),
+        Metric("confidence", "mean confidence", higher_is_better=None, compared=False),
     )
 
     def rows(self, output: Any, targets: Tensor | None) -> Mapping[str, Rows]:

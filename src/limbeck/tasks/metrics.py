@@ -1,5 +1,6 @@
 """What a task measures: its metrics by name, and what a network reached in them."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -14,8 +15,9 @@ class Metric:
     Attributes:
         name: Its key in records and summaries, such as ``"accuracy"`` of ``test.accuracy``.
         title: How tables and plots call it, such as ``"accuracy"``.
-        higher_is_better: Its direction; None for one that is neither.
+        higher_is_better: Its direction; None for one that has none, such as a mean confidence.
         share: Whether it lies in [0, 1] and is shown in percent.
+        compared: Whether the table of a comparison has a column for it; it always has one for a task's first metric.
 
     Example:
         >>> Metric("accuracy", "accuracy").text(0.8612), Metric("loss", "NLL", False, share=False).text(0.5)
@@ -26,6 +28,17 @@ class Metric:
     title: str
     higher_is_better: bool | None = True
     share: bool = True
+    compared: bool = True
+
+    @property
+    def heading(self) -> str:
+        """Its title with the unit, for a table's column or a plot's axis, such as ``"ECE (%)"``."""
+        return f"{self.title} (%)" if self.share else self.title
+
+    @property
+    def column(self) -> str:
+        """Its title as a column of a CSV file, such as ``"error_rate"``."""
+        return re.sub(r"\W+", "_", self.title.lower())
 
     def text(self, value: float) -> str:
         """Write a value of it."""

@@ -7,6 +7,7 @@ from limbeck.training.meter import EpochMeter
 from limbeck.training.optimizers import build_optimizer, build_schedule
 from limbeck.training.progress import Position, Progress, Silent
 from limbeck.training.settings import OptimizerSettings, ScheduleSettings, TrainingSettings
+from limbeck.training.wording import Wording, epoch_line
 
 __all__ = [
     "Engine",
@@ -18,9 +19,11 @@ __all__ = [
     "ScheduleSettings",
     "Silent",
     "TrainingSettings",
+    "Wording",
     "build_optimizer",
     "build_schedule",
     "decide",
+    "epoch_line",
     "in_words",
     "make_fabric",
     "measure",

@@ -1,13 +1,24 @@
 """``torch.compile`` for the student, tried on a copy first."""
 
 import copy
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from limbeck.models.calling import call_network
 
 
-def compile_network(network: nn.Module, example: Tensor, precision: AbstractContextManager[object]) -> str | None:
+def compile_network(
+    network: nn.Module,
+    example: Any,
+    precision: AbstractContextManager[object],
+    *,
+    call: Callable[[nn.Module, Any], Any] = call_network,
+) -> str | None:
     """Compile a network in place, after a forward and a backward of a compiled copy have gone well.
 
     ``state_dict`` and names stay as they are, and copies of the network are plain again. Results differ from the
@@ -17,6 +28,7 @@ def compile_network(network: nn.Module, example: Tensor, precision: AbstractCont
         network: The network.
         example: A batch of inputs like those of the training.
         precision: The precision to try it in.
+        call: Runs a network on inputs.
 
     Returns:
         None if it is compiled; else, in one line, why it is not, and it is as it was.
@@ -35,8 +47,9 @@ def compile_network(network: nn.Module, example: Tensor, precision: AbstractCont
     trial.compile()
     try:
         with precision:
-            out = trial(example)
-        torch.autograd.backward(out.float().sum())
+            leaves = pytree.tree_leaves(call(trial, example))
+        outputs = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.requires_grad]
+        torch.autograd.backward([output.float().sum() for output in outputs])
     # Compilers raise what they like, and the training can do without.
     except Exception as error:
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")

@@ -1,5 +1,6 @@
 """The training loop, on Lightning Fabric."""
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,29 +15,34 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from limbeck.data import Batch, Views, kept_workers
+from limbeck.data.batch import Batch, Epochs, kept_workers
 from limbeck.distiller import Distiller
 from limbeck.errors import RunError, UserError
 from limbeck.models import hold_frozen_norms
 from limbeck.randomness.seeding import generator_states, set_generator_states
 from limbeck.reporting import Log, no_log
+from limbeck.tasks import Measured, Task
+from limbeck.teachers import LabelTeacher
 from limbeck.training.checkpoint import load_checkpoint, save_checkpoint
 from limbeck.training.compiling import compile_network
 from limbeck.training.device import resolve_precision
-from limbeck.training.evaluate import Measured, measure
+from limbeck.training.evaluate import measure
 from limbeck.training.graphs import CudaRecorder, GraphedSteps, why_not_graphed
 from limbeck.training.meter import EpochMeter
 from limbeck.training.mixed import end_step
 from limbeck.training.optimizers import build_optimizer, build_schedule
 from limbeck.training.progress import Position, Progress, Silent
 from limbeck.training.settings import OptimizerSettings, TrainingSettings
+from limbeck.training.wording import Wording
 
 EpochRecord = dict[str, float]
 # LW-KD's discriminator has an Adam of its own; its rate and momentum are ours.
 _ADVERSARY_OPTIMIZER = OptimizerSettings(name="adam", lr=1e-3, betas=(0.5, 0.999))
 # In how many batches a teacher is searched for logits that are not finite, once the loss is not: a fault of weights or
 # of normalization shows in the first.
-_BATCHES_TO_BLAME = 100
+_SEARCHED_BATCHES = 100
+# Columns of records that earlier versions wrote under another name.
+_RENAMED = {"images_per_second": "samples_per_second"}
 
 
 class Engine:
@@ -44,18 +50,24 @@ class Engine:
 
     Args:
         distiller: Student, teacher and method.
-        views: The training set's views.
+        views: The training set: its batches, as many an epoch as it is long; see :class:`limbeck.data.Epochs`. They may
+            be on any device, and plain tuples ``(inputs, targets, indices)``. Where it is a context manager, it is
+            entered for the training. Its attribute ``unit``, if it has one, is what a sample is called.
         settings: Epochs, optimizer, schedule and the like.
         fabric: Device and precision.
-        splits: Views of the splits to measure, by name, such as ``"test"``.
-        num_classes: Number of classes.
+        splits: The splits to measure by name, such as ``"test"``: their batches, or as the training set.
+        num_classes: Number of classes, where the distiller's task does not know it.
         checkpoint: Folder of the checkpoints; None keeps none.
-        progress: Told of every step and epoch.
+        progress: Receives every step and epoch.
         before_epoch: Called with every epoch's number (from 0) before it begins, such as to make a selection.
         after_epoch: Called with the record so far after every epoch.
-        log: Told in one line what the settings ask for and cannot be had, such as a CUDA graph on a CPU.
+        log: Called with one line about what is set but not possible, such as a CUDA graph on a CPU.
+
+    Raises:
+        UserError: If there are splits, and the number of classes is needed to measure them but not known.
 
     Attributes:
+        task: The distiller's task, which knows its number of classes.
         record: One row an epoch: learning rate, means over the training batches, and what the splits gave.
         measured: What the splits gave when last measured.
 
@@ -66,12 +78,12 @@ class Engine:
     def __init__(
         self,
         distiller: Distiller,
-        views: Views,
+        views: Epochs,
         settings: TrainingSettings,
         *,
         fabric: Fabric,
-        splits: Mapping[str, Iterable[Batch] | Views],
-        num_classes: int,
+        splits: Mapping[str, Iterable[Batch] | Epochs],
+        num_classes: int | None = None,
         checkpoint: Path | None = None,
         progress: Progress | None = None,
         before_epoch: Callable[[int], None] | None = None,
@@ -79,13 +91,18 @@ class Engine:
         log: Log = no_log,
     ) -> None:
         self.distiller, self.views, self.settings, self.fabric = distiller, views, settings, fabric
-        self.splits, self.num_classes, self.checkpoint = splits, num_classes, checkpoint
+        self.splits, self.checkpoint = splits, checkpoint
+        self.task = _with_classes(distiller.task, num_classes)
+        self.wording = Wording(self.task.metrics, getattr(views, "unit", "samples"))
         self.progress: Progress = progress or Silent()
         self.before_epoch, self.after_epoch, self._log = before_epoch, after_epoch, log
         self._logged: set[str] = set()
         self._stepped = True
         self.record: list[EpochRecord] = []
         self.measured: dict[str, Measured] = {}
+        if splits:
+            # What is missing shows here, and not after the first epoch.
+            self.task.evaluator()
         self._set_up()
 
     def _set_up(self) -> None:
@@ -132,10 +149,15 @@ class Engine:
         if self.distiller.feature_pairs is None:
             device = self.fabric.device
             with torch.random.fork_rng([device] if device.type == "cuda" else []):
-                example = next(iter(self.views.epoch(0))).inputs
-                why = compile_network(self.distiller.student, example, self.fabric.autocast())
+                example = next(self._batches(self.views, 0)).inputs
+                student, precision = self.distiller.student, self.fabric.autocast()
+                why = compile_network(student, example, precision, call=self.task.call)
         if why is not None:
             self._log_once(f"training.compile: the student is not compiled: {why}")
+
+    def _batches(self, source: Iterable[Batch] | Epochs, epoch: int) -> Iterator[Batch]:
+        batches = source.epoch(epoch) if isinstance(source, Epochs) else source
+        return (Batch.of(batch).to(self.fabric.device) for batch in batches)
 
     @property
     def network(self) -> nn.Module:
@@ -193,7 +215,7 @@ class Engine:
         }
         if self.distiller.selected is not None:
             row["selected"] = float(self.distiller.selected.float().mean())
-        row["images_per_second"] = meter.samples / seconds
+        row["samples_per_second"] = meter.samples / seconds
         if self._due(epoch, self.settings.evaluate_every):
             row.update(self._measure())
         return row
@@ -201,23 +223,24 @@ class Engine:
     @torch.no_grad()
     def _why_not_finite(self, epoch: int, loss: float) -> str:
         teacher = self.distiller.teacher
-        batches = islice(self.views.epoch(epoch), 0 if teacher is None else _BATCHES_TO_BLAME)
-        for batch in batches:
-            assert teacher is not None
+        # Logits that are made from labels alone depend on no weights and no inputs.
+        searched = 0 if teacher is None or isinstance(teacher, LabelTeacher) else _SEARCHED_BATCHES
+        for batch in islice(self._batches(self.views, epoch), searched):
             with self.fabric.autocast():
-                finite = teacher(batch.inputs, batch.labels, batch.indices, epoch).isfinite().all(dim=1)
+                logits, _ = self.distiller.teacher_targets(*batch, epoch)
+            finite = logits.isfinite().all(dim=1)
             if not finite.all():
                 rows = f"nan or inf in {int((~finite).sum())} of a batch's {len(finite)} rows"
                 return f"the teacher's logits: {rows}; check its weights, its normalization and teacher.precision"
         return f"the loss is {loss}; try a lower learning rate or clip_norm"
 
     def train_epoch(self, epoch: int) -> EpochMeter:
-        """Go once through the views of ``epoch`` and return its sums; nothing is measured or recorded."""
+        """Go once through the batches of ``epoch`` and return its sums; nothing is measured or recorded."""
         self.module.train()
         hold_frozen_norms(self.distiller.student)
-        meter, steps = EpochMeter(), len(self.views)
+        meter, steps = EpochMeter(self.wording), len(self.views)
         with self._stepper(epoch, meter) as do_step:
-            for step, batch in enumerate(self.views.epoch(epoch), start=1):
+            for step, batch in enumerate(self._batches(self.views, epoch), start=1):
                 do_step(batch)
                 if self._stepped:
                     self._follow_step()
@@ -259,18 +282,18 @@ class Engine:
         for optimizer in self.optimizers:
             optimizer.step()
         self._stepped = end_step(self.fabric)
-        meter.add(out, batch.size, self.distiller.task.figures(out.rows))
+        meter.add(out, batch.size, self.task.figures(out.rows))
 
     def _measure(self) -> EpochRecord:
-        for name, views in self.splits.items():
-            batches = views.epoch(0) if isinstance(views, Views) else views
+        for name, split in self.splits.items():
             # A measurement is no reason to compile again, for its mode and its batches.
             with torch.compiler.set_stance("force_eager") if self.settings.compile else nullcontext():
-                measured = measure(self.network, batches, self.num_classes, precision=self.fabric.autocast())
-            if not math.isfinite(measured.loss):
-                raise RunError(
-                    f"the loss on the {name} split is {measured.loss}; try a lower learning rate or clip_norm"
-                )
+                batches = self._batches(split, 0)
+                measured = measure(self.network, batches, self.task, precision=self.fabric.autocast())
+            for metric, value in measured.numbers().items():
+                if not math.isfinite(value):
+                    got = f"the {metric} on the {name} split is {value}"
+                    raise RunError(f"{got}; try a lower learning rate or clip_norm")
             self.measured[name] = measured
         return {f"{name}.{key}": v for name, m in self.measured.items() for key, v in m.numbers().items()}
 
@@ -291,7 +314,7 @@ class Engine:
         if len(state["record"]) > self.settings.epochs:
             got = f"{self.checkpoint}: holds {len(state['record'])} epochs"
             raise UserError(f"{got}, expected at most the {self.settings.epochs} of training.epochs")
-        self.record = state["record"]
+        self.record = [{_RENAMED.get(name, name): value for name, value in row.items()} for row in state["record"]]
         self.distiller.load_state_dict(state["distiller"])
         for optimizer, saved in zip(self._raw, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
@@ -301,3 +324,11 @@ class Engine:
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         set_generator_states(state["generators"])
         self._log(f"going on after epoch {len(self.record)} of {self.settings.epochs}")
+
+
+def _with_classes(task: Task, num_classes: int | None) -> Task:
+    if num_classes is None or task.num_classes is not None:
+        return task
+    task = copy.copy(task)
+    task.num_classes = num_classes
+    return task

@@ -22,7 +22,7 @@ _UNFUSED = {"fused", "foreach", "differentiable"}
 
 
 def why_not_graphed(settings: TrainingSettings, device: str, precision: str) -> str | None:
-    """Say why a training's steps cannot be a CUDA graph; None if they can.
+    """Return why a training's steps cannot be a CUDA graph; None if they can.
 
     Example:
         >>> why_not_graphed(TrainingSettings(), "cpu", "fp32")
@@ -126,8 +126,8 @@ class GraphedSteps:
         optimizers: Those that ``update`` steps; their learning rates may change between steps.
         meter: The epoch's sums, which ``update`` adds to.
         recorder: Records steps.
-        ready: Tells whether the next step can be recorded, or why not.
-        log: Told, in one line, if a step cannot be recorded; the epoch then goes on without.
+        ready: Returns why the next step cannot be recorded; None if it can.
+        log: Called with one line if a step cannot be recorded; the epoch then goes on without.
 
     Attributes:
         failed: Whether recording was tried and went wrong; it may not be tried again then, because the allocator that
@@ -154,7 +154,7 @@ class GraphedSteps:
         """Do a step."""
         if self._replay is None and self._done >= WARM_STEPS and not self._plain:
             self._record(batch)
-        if self._replay is not None and _shapes(batch) == _shapes(self._batch):
+        if self._replay is not None and _layout(batch) == self._layout:
             self._again(batch)
         else:
             self._update(batch)
@@ -166,6 +166,7 @@ class GraphedSteps:
             self._give_up(why)
             return
         self._batch = Batch(*pytree.tree_map_only(Tensor, Tensor.clone, tuple(batch)))
+        self._layout = _layout(batch)
         device, samples = _device_of(batch), self._meter.samples
         self._rates = [torch.tensor(float(group["lr"]), device=device) for group in self._groups]
         try:
@@ -192,8 +193,17 @@ class GraphedSteps:
         self._meter.samples += batch.size
 
 
-def _shapes(batch: Batch) -> list[torch.Size]:
-    return [leaf.shape for leaf in pytree.tree_leaves(tuple(batch)) if isinstance(leaf, Tensor)]
+def _layout(batch: Batch) -> tuple[pytree.TreeSpec, list[Any]]:
+    """Return what a batch must share with the recorded one: its structure, shapes, types, and what is no tensor."""
+    leaves, structure = pytree.tree_flatten(tuple(batch))
+    return structure, [_kind(leaf) for leaf in leaves]
+
+
+def _kind(leaf: Any) -> Any:
+    if isinstance(leaf, Tensor):
+        return leaf.shape, leaf.dtype
+    # Anything else may not be comparable; as its own kind it is never replayed.
+    return leaf if leaf is None or isinstance(leaf, int | float | str) else id(leaf)
 
 
 def _device_of(batch: Batch) -> torch.device:

@@ -6,10 +6,15 @@ import torch
 from torch import Tensor
 
 from limbeck.distiller import Output
+from limbeck.errors import UserError
+from limbeck.training.wording import Wording
 
 
 class EpochMeter:
     """Adds up loss, parts and figures of an epoch's batches.
+
+    Args:
+        wording: How the figures are called; by default nothing is known of them.
 
     Example:
         >>> from limbeck.rows import Rows
@@ -20,7 +25,8 @@ class EpochMeter:
         {'loss': 2.0, 'ce': 2.0, 'accuracy': 0.667}
     """
 
-    def __init__(self) -> None:
+    def __init__(self, wording: Wording | None = None) -> None:
+        self.wording = wording or Wording()
         self.samples = 0
         self._names: list[str] = []
         self._sums: Tensor | None = None
@@ -33,7 +39,12 @@ class EpochMeter:
             out: Its losses, means over the batch.
             samples: Its number of samples.
             figures: What else is reported, sums over the batch's samples; see :meth:`limbeck.tasks.Task.figures`.
+
+        Raises:
+            UserError: If a figure has the name of a loss.
         """
+        if taken := figures.keys() & {"loss", *out.parts}:
+            raise UserError(f"figures: got {min(taken)!r}, which is the name of a loss, expected other names")
         values = torch.stack([out.loss, *out.parts.values()]) * samples
         sums = torch.cat([values.detach(), *(figure[None].to(values.dtype) for figure in figures.values())])
         self._sums = sums if self._sums is None else self._sums.add_(sums)

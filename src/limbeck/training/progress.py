@@ -1,4 +1,4 @@
-"""What a training tells while it runs."""
+"""What a training reports while it runs."""
 
 from typing import NamedTuple, Protocol
 
@@ -36,24 +36,24 @@ class Position(NamedTuple):
 
 
 class Progress(Protocol):
-    """Told of every step and every epoch; :class:`Silent` shows what to implement."""
+    """Receives every step and every epoch; :class:`Silent` shows what to implement."""
 
     def step(self, position: Position, meter: EpochMeter) -> None:
-        """After a batch, with the sums of its epoch so far."""
+        """After a batch, with the sums of its epoch so far, which know how the figures are called."""
 
     def epoch(self, row: dict[str, float], epochs: int) -> None:
         """After an epoch, with its row of the record and the number of epochs."""
 
 
 class Silent:
-    """Tell nothing.
+    """Report nothing.
 
     Example:
         >>> Silent().step(Position(0, 1, 1, 10), EpochMeter())
     """
 
     def step(self, position: Position, meter: EpochMeter) -> None:
-        """Tell nothing."""
+        """Report nothing."""
 
     def epoch(self, row: dict[str, float], epochs: int) -> None:
-        """Tell nothing."""
+        """Report nothing."""

@@ -1,8 +1,7 @@
 """Replayable views of a split, batch by batch."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Self
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, Self
 
 import torch
 
@@ -51,6 +50,8 @@ class Views:
         >>> [tuple(batch.inputs.shape) for batch in views.epoch(0)]
         [(64, 1, 28, 28), (36, 1, 28, 28)]
     """
+
+    unit: ClassVar[str] = "images"
 
     def __init__(
         self,
@@ -108,21 +109,6 @@ class Views:
             tensor([2, 0])
         """
         return self._source.batches(self._schedule.plan(epoch, device=self._source.order_device))
-
-
-@contextmanager
-def kept_workers(*several: Iterable[Batch] | Views) -> Iterator[None]:
-    """Keep the worker processes of those that are views between epochs, and end them all when the block ends.
-
-    Example:
-        >>> with kept_workers([]):
-        ...     pass
-    """
-    with ExitStack() as stack:
-        for views in several:
-            if isinstance(views, Views):
-                stack.enter_context(views)
-        yield
 
 
 def _source(

@@ -1,0 +1,16 @@
+"""The task of a run."""
+
+from limbeck import tasks
+from limbeck.data import Data
+from limbeck.recipes.schema import Recipe
+from limbeck.tasks import Task
+
+
+def task_of(recipe: Recipe, data: Data) -> Task:
+    """Return the task that a run's networks are trained for and measured by.
+
+    Args:
+        recipe: The run's recipe.
+        data: Its data, which has the number of classes.
+    """
+    return tasks.create(recipe.task, len(data.classes))
