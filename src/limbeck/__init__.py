@@ -17,7 +17,23 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from limbeck import data, losses, methods, models, modifiers, selection, targets, teachers, training
+    from limbeck import (
+        cache,
+        data,
+        errors,
+        losses,
+        methods,
+        models,
+        modifiers,
+        report,
+        rows,
+        runs,
+        selection,
+        targets,
+        teachers,
+        testing,
+        training,
+    )
     from limbeck.distiller import Distiller, Output
     from limbeck.errors import RunError, UserError
     from limbeck.randomness.seeding import seed_everything
@@ -34,22 +50,44 @@ __all__ = [
     "Run",
     "RunError",
     "UserError",
+    "cache",
     "compare",
     "data",
+    "errors",
     "losses",
     "methods",
     "models",
     "modifiers",
+    "report",
+    "rows",
     "run",
+    "runs",
     "seed_everything",
     "selection",
     "targets",
     "teachers",
+    "testing",
     "training",
 ]
 
 # Loaded when first asked for: a command such as `limbeck --help` should not wait for torch.
-_PACKAGES = ("data", "losses", "methods", "models", "modifiers", "selection", "targets", "teachers", "training")
+_PACKAGES = (
+    "cache",
+    "data",
+    "errors",
+    "losses",
+    "methods",
+    "models",
+    "modifiers",
+    "report",
+    "rows",
+    "runs",
+    "selection",
+    "targets",
+    "teachers",
+    "testing",
+    "training",
+)
 _HOMES = {
     "Comparison": "runs.compare",
     "Distiller": "distiller",

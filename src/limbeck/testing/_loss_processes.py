@@ -56,9 +56,9 @@ def check_loss_across_processes(case: LossCase, processes: Processes) -> None:
         >>> with Processes(2) as processes:  # doctest: +SKIP
         ...     check_loss_across_processes(case, processes)
     """
-    period = _ROWS // processes.world
+    sent, period = _sent(case), _ROWS // processes.world
     value, slope = _share(0, 1, case, period)
-    found = processes.run(_share, _sent(case), period)
+    found = processes.run(_share, sent, period)
     where = f"{processes.world} processes"
     require_close(torch.stack([mine for mine, _ in found]).mean(), value, where, 1e-9, 1e-12)
     require_close(torch.cat([mine for _, mine in found]), slope, f"gradient of {where}", 1e-9, 1e-12)
