@@ -3,8 +3,9 @@
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 # "torch>=2.6,<3" and "limbeck[test]"; a name and its extras, then what is asked of the version.
 REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(\[.*\])?(?P<bounds>[^;]*)")
@@ -24,7 +25,7 @@ def lowest(requirement: str) -> str | None:
     return f"{found['name']}=={versions[0]}" if found and versions else None
 
 
-def constraints(project: dict) -> Iterator[str]:
+def constraints(project: Mapping[str, Any]) -> Iterator[str]:
     """Yield a constraint for each dependency of the package and of its extra for tests that has a lower bound."""
     extras = project.get("optional-dependencies", {})
     for requirement in [*project["dependencies"], *extras.get("test", ())]:
