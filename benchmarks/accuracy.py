@@ -195,11 +195,11 @@ def plan(root: Path, args: argparse.Namespace) -> list[Row]:
 
 def beside(pair: str, method: str, args: argparse.Namespace) -> dict[str, Any]:
     """Return the published number for a row, and where it stands; nothing if there is none for this teacher."""
-    lines = PUBLISHED.get(pair, {}).get(method)
-    if lines is None or (args.teacher == "micronet" and method != "none"):
+    published = PUBLISHED.get(pair, {}).get(method)
+    if published is None or (args.teacher == "micronet" and method != "none"):
         return {"published (%)": "", "source": ""}
     mark = "" if BUDGETS[args.budget].comparable else " (not comparable)"
-    return {"published (%)": f"{lines}{mark}", "source": source(pair, method)}
+    return {"published (%)": f"{published}{mark}", "source": source(pair, method)}
 
 
 def table(rows: Sequence[Row], args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -255,9 +255,9 @@ def teachers(rows: Sequence[Row], args: argparse.Namespace) -> Iterator[str]:
         data = load_data(recipe.data)
         made = build_teacher(recipe, data, Reporting(print))
         measured = measure_teacher(recipe, data, made.teacher, print, test=True)
-        lines = TEACHERS.get(str(recipe.teacher.name)) if kind == "live" else None
+        published = TEACHERS.get(str(recipe.teacher.name)) if kind == "live" else None
         if made.about:
-            beside = f"; published {lines} %" if lines else ""
+            beside = f"; published {published} %" if published else ""
             figures = f"; {measured.line}" if measured else ""
             yield f"{shown(pair, args)}, {kind}: {made.about.partition(' (kept')[0]}{figures}{beside}"
 

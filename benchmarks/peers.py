@@ -116,11 +116,11 @@ def torchdistill_loop(
 
 def plain_loss(method: str, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
     """Compute KD or DIST in the fewest operations of PyTorch."""
-    loss, soft, lines = F.cross_entropy(student, labels), (student / 4).softmax(1), (teacher / 4).softmax(1)
+    loss, soft, target = F.cross_entropy(student, labels), (student / 4).softmax(1), (teacher / 4).softmax(1)
     if method == "kd":
-        return 0.1 * loss + 0.9 * 16 * F.kl_div((student / 4).log_softmax(1), lines, reduction="batchmean")
+        return 0.1 * loss + 0.9 * 16 * F.kl_div((student / 4).log_softmax(1), target, reduction="batchmean")
     for dim in (1, 0):
-        centered = soft - soft.mean(dim, keepdim=True), lines - lines.mean(dim, keepdim=True)
+        centered = soft - soft.mean(dim, keepdim=True), target - target.mean(dim, keepdim=True)
         loss = loss + 2 * 16 * (1 - F.cosine_similarity(*centered, dim=dim).mean())
     return loss
 
@@ -138,9 +138,9 @@ def plain_loop(images: PilImages, pair: "Pair", method: str, args: argparse.Name
         student.train()
         for inputs, labels in ((a.to(args.device), b.to(args.device)) for a, b in loader):
             with torch.no_grad():
-                lines = teacher(inputs)
+                target = teacher(inputs)
             logits = student(inputs)
-            loss = plain_loss(method, logits, lines, labels)
+            loss = plain_loss(method, logits, target, labels)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()

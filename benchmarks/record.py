@@ -50,8 +50,8 @@ def markdown(title: str, rows: Sequence[Mapping[str, Any]], made: Mapping[str, A
     lines = [f"# {title}", "", "| " + " | ".join(columns) + " |", "| " + " | ".join("---" for _ in columns) + " |"]
     lines += ["| " + " | ".join(str(row.get(column, "")) for column in columns) + " |" for row in rows]
     about = ", ".join(f"{key} {value}" for key, value in made.items() if value is not None and key != "command")
-    lines = ["", *(f"- {note}" for note in notes)] if notes else []
-    return "\n".join([*lines, *lines, "", f"`{made['command']}`", "", about, ""])
+    listed = ["", *(f"- {note}" for note in notes)] if notes else []
+    return "\n".join([*lines, *listed, "", f"`{made['command']}`", "", about, ""])
 
 
 def record(

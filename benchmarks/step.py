@@ -56,8 +56,8 @@ def by_hand(views: Views, student: nn.Module, teacher: nn.Module, method: str) -
                 loss = F.cross_entropy(logits, labels)
                 if method == "kd":
                     with torch.no_grad():
-                        lines = teacher(inputs).float()
-                    soft = F.kl_div(F.log_softmax(logits / 4, 1), F.softmax(lines / 4, 1), reduction="batchmean")
+                        target = teacher(inputs).float()
+                    soft = F.kl_div(F.log_softmax(logits / 4, 1), F.softmax(target / 4, 1), reduction="batchmean")
                     loss = 0.1 * loss + 0.9 * 16 * soft
             optimizer.zero_grad()
             torch.autograd.backward(loss)

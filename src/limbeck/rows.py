@@ -1,9 +1,49 @@
-"""What every loss needs: checks with readable messages, fp32 arithmetic, and a mean over the rows that count."""
+"""Rows of class logits, which every output becomes: checks, fp32 arithmetic, means over the rows that count."""
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from limbeck.errors import UserError
+
+ABSENT = -100
+"""The label of a row without ground truth, as PyTorch's and Hugging Face's losses have it."""
+
+
+class Rows(NamedTuple):
+    """Rows of class logits, and what is known of each: an image is one row, a map one a supervised pixel.
+
+    Attributes:
+        logits: (R, C) float logits.
+        labels: (R,) true classes, with -100 where there is none; (R, C) probabilities; None without ground truth.
+        weight: (R,) how much each row counts; None for all alike.
+        sample: (R,) position in the batch of the sample that each row belongs to; None where a sample is one row.
+
+    Example:
+        >>> Rows(torch.zeros(2, 3), torch.tensor([1, ABSENT])).labels
+        tensor([   1, -100])
+    """
+
+    logits: Tensor
+    labels: Tensor | None = None
+    weight: Tensor | None = None
+    sample: Tensor | None = None
+
+
+class GroundTruth(NamedTuple):
+    """Checked labels of some rows; made by :func:`ground_truth`.
+
+    Attributes:
+        labels: (R,) int64 true classes, -100 where there is none, or (R, C) float probabilities.
+        labeled: (R,) bool, which rows have a label; None where all have one.
+        classes: (R,) int64 one true class a row, for what can use no other: of probabilities the largest; 0 where there
+            is none.
+    """
+
+    labels: Tensor
+    labeled: Tensor | None
+    classes: Tensor
 
 
 def _shape(value: object) -> str:
@@ -58,6 +98,44 @@ def check_labels(labels: Tensor | None, logits: Tensor) -> Tensor:
         if low < 0 or high >= classes:
             raise UserError(f"labels: got values from {low} to {high}, expected 0 to {classes - 1} ({classes} classes)")
     return labels.long()
+
+
+def ground_truth(labels: Tensor | None, logits: Tensor) -> GroundTruth:
+    """Check the labels of rows, of any kind.
+
+    Whether a label is absent, and whether all are in range, is looked at only where that costs no device
+    synchronization: on CPU, outside ``torch.compile``.
+
+    Args:
+        labels: (R,) whole numbers of [0, C) or -100 (absent), (R, C) probabilities, or None (all absent).
+        logits: (R, C) float logits.
+
+    Raises:
+        UserError: If the labels are none of these.
+
+    Example:
+        >>> truth = ground_truth(torch.tensor([2, ABSENT]), torch.zeros(2, 3))
+        >>> truth.labeled, truth.classes
+        (tensor([ True, False]), tensor([2, 0]))
+        >>> ground_truth(torch.tensor([[.2, .8]]), torch.zeros(1, 2)).classes
+        tensor([1])
+    """
+    if labels is None:
+        labels = logits.new_full((len(logits),), ABSENT, dtype=torch.long)
+    if labels.is_floating_point() and labels.shape == logits.shape:
+        return GroundTruth(labels, None, labels.argmax(dim=1))
+    if _all_labeled(labels):
+        checked = check_labels(labels, logits)
+        return GroundTruth(checked, None, checked)
+    absent = labels == ABSENT
+    classes = check_labels(labels.masked_fill(absent, 0), logits)
+    return GroundTruth(labels.long(), ~absent, classes)
+
+
+def _all_labeled(labels: Tensor) -> bool:
+    # On other devices and in a compiled graph this is not known.
+    visible = labels.device.type == "cpu" and not torch.compiler.is_compiling()
+    return visible and not bool((labels == ABSENT).any())
 
 
 def check_temperature(temperature: Tensor | float, name: str = "temperature") -> None:

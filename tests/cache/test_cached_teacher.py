@@ -108,7 +108,7 @@ def test_the_plain_view_is_not_taken_for_a_training_view(tmp_path):
         expected = live(batch.inputs, batch.labels)
         for _ in range(2):
             before = live.asked
-            assert torch.equal(teacher.plain(*batch), expected)
+            assert torch.equal(teacher.unaugmented(batch), expected)
         assert (live.asked == before) == (mode == "views")
 
 

@@ -5,8 +5,10 @@ import torch
 from torch import nn
 
 import limbeck
-from limbeck.distiller.selection import look
+from limbeck.data import Batch
+from limbeck.distiller.selection import collect
 from limbeck.methods import create, names
+from limbeck.tasks import Classification
 from method_batches import CLASSES, SAMPLES, batch, distiller_for, linear_network, staged_network, whole_set
 
 WITH_EXTRAS = ["lw_kd", "ctkd", "dts", "fitnet", "vid", "crd", "reviewkd"]
@@ -133,5 +135,10 @@ def test_so_does_one_that_fails():
 def test_the_student_is_looked_at_in_eval_mode():
     student = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, CLASSES))
     inputs, labels, indices = whole_set()
-    rows = look(student, lambda x, y, i, e: (student(x), student(x)), [(inputs, labels, indices)], with_features=False)
+
+    def teacher_targets(batch):
+        return (student(batch.inputs),) * 2
+
+    batches = [Batch(inputs, labels, indices)]
+    rows = collect(student, teacher_targets, batches, Classification(), with_features=False)
     assert torch.equal(rows.logits, student.eval()(inputs))

@@ -13,6 +13,7 @@ from limbeck.errors import UserError
 from limbeck.losses import dist_loss, kd_loss, standardize_logits
 from limbeck.modifiers import LearnedTemperature, ScheduledTemperature, StandardizeLogits, Temperature
 from limbeck.modifiers.scheduled import _scale
+from limbeck.teachers import Teacher
 
 ALL = {
     "standardize": StandardizeLogits,
@@ -26,6 +27,15 @@ def rows(n=8, c=5, seed=0, dtype=torch.float32):
     generator = torch.Generator().manual_seed(seed)
     student, teacher = (3 * torch.randn(n, c, generator=generator, dtype=torch.float64) for _ in range(2))
     return student.to(dtype), teacher.to(dtype), torch.randint(c, (n,), generator=generator)
+
+
+class FixedLogits(Teacher):
+    def __init__(self, rows):
+        super().__init__()
+        self.rows = rows
+
+    def answer(self, batch, epoch=0):
+        return self.rows
 
 
 def net(seed):
@@ -114,6 +124,7 @@ def test_the_schedule_is_the_papers_loop(settings):
         )
         gaps.append(t - s)
         seen.append(modifier(student, teacher, labels, (number // 4) / 6).factor.sqrt().item())
+        modifier.update(student, teacher, labels, (number // 4) / 6)
     keys = {"minimum": "low", "maximum": "high"}
     expected, last = by_hand(gaps, 6, 4, **{keys.get(key, key): value for key, value in settings.items()})
     assert min(gaps) < -1.5
@@ -135,7 +146,7 @@ def logits_with_gap(gap):
 def test_a_student_far_behind_raises_the_temperature(gap, target):
     modifier = ScheduledTemperature(initial=4.0, minimum=1.0, maximum=6.0, momentum=0.0)
     student, teacher, labels = logits_with_gap(gap)
-    modifier(student, teacher, labels, 0.0)
+    modifier.update(student, teacher, labels, 0.0)
     assert modifier.temperature.item() == pytest.approx(target, rel=1e-4)
 
 
@@ -150,16 +161,17 @@ def test_the_scale_at_and_around_a_gap_of_minus_one():
 )
 def test_a_gap_that_is_no_number_leaves_the_temperature(rows):
     modifier = ScheduledTemperature()
-    modifier(rows, torch.zeros(len(rows), 2), torch.zeros(len(rows), dtype=torch.long), 0.9)
+    modifier.update(rows, torch.zeros(len(rows), 2), torch.zeros(len(rows), dtype=torch.long), 0.9)
     assert modifier.temperature == 8.0
 
 
 def test_the_schedule_rests_in_eval_mode_and_is_saved():
-    modifier = ScheduledTemperature()
     student, teacher, labels = rows()
-    modifier.eval()(student, teacher, labels, 0.9)
+    distiller = limbeck.Distiller(nn.Identity(), FixedLogits(teacher), "dts", epochs=10, num_classes=student.shape[1])
+    modifier = distiller.modifiers[0]
+    distiller.eval()(student, labels, epoch=9)
     assert modifier.temperature == 8.0
-    modifier.train()(student, teacher, labels, 0.9)
+    distiller.train()(student, labels, epoch=9)
     assert modifier.temperature < 8.0
     copy = ScheduledTemperature()
     copy.load_state_dict(modifier.state_dict())

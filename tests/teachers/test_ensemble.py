@@ -12,7 +12,7 @@ from limbeck.errors import UserError
 from limbeck.teachers import EnsembleTeacher, LightweightBank, LightweightTeacher, LiveTeacher, Teacher
 
 
-class Says(Teacher):
+class Fixed(Teacher):
     def __init__(self, rows):
         super().__init__()
         self.rows = rows
@@ -33,7 +33,7 @@ def softmax(z):
 
 
 def ask(rows, labels, average):
-    return EnsembleTeacher([Says(one) for one in rows], average=average)(None, labels)
+    return EnsembleTeacher([Fixed(one) for one in rows], average=average)(None, labels)
 
 
 def by_numpy(rows, labels, average):
@@ -98,7 +98,7 @@ def test_extremes_and_half_precision(average, dtype):
 @pytest.mark.parametrize("average", ["logits", "probabilities", "confidence"])
 def test_compiles_as_one_graph(average):
     rows, labels = logged()
-    teacher = EnsembleTeacher([Says(one) for one in rows], average=average)
+    teacher = EnsembleTeacher([Fixed(one) for one in rows], average=average)
     compiled = torch.compile(teacher, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(None, labels), teacher(None, labels))
 

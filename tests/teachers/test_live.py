@@ -6,6 +6,7 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 
 from limbeck import Distiller
 from limbeck.teachers import InputAdapter, LiveTeacher
@@ -58,8 +59,8 @@ def test_copies_and_pickles_are_teachers_of_their_own():
 class Sums(nn.Module):
     """A network of a mapping, a tuple or rows of tokens; its logits are of each row by itself."""
 
-    def forward(self, inputs):
-        parts = inputs.values() if isinstance(inputs, dict) else inputs if isinstance(inputs, tuple) else [inputs]
+    def forward(self, inputs=None, **named):
+        parts = named.values() if named else inputs if isinstance(inputs, tuple) else [inputs]
         rows = torch.stack([part.float().flatten(1).sum(dim=1) for part in parts if isinstance(part, torch.Tensor)])
         assert len({len(part) for part in parts if isinstance(part, torch.Tensor)}) == 1
         self.rows = rows.shape[1]
@@ -94,7 +95,7 @@ def test_inputs_of_any_kind_are_filled_up_to_whole_rows(inputs):
     network = Sums()
     logits = LiveTeacher(network)(inputs, LABELS)
     assert network.rows == 16
-    assert torch.equal(logits, network(inputs))
+    assert torch.equal(logits, network(**inputs) if isinstance(inputs, dict) else network(inputs))
 
 
 @pytest.mark.parametrize(
@@ -109,13 +110,15 @@ def test_inputs_of_any_kind_are_filled_up_to_whole_rows(inputs):
 )
 def test_inputs_that_are_no_rows_are_left_as_they_are(inputs):
     class Kept(nn.Module):
-        def forward(self, inputs):
-            self.seen = inputs
+        def forward(self, inputs=None, **named):
+            self.seen = named or inputs
             return torch.zeros(5, 3)
 
     network = Kept()
     assert LiveTeacher(network)(inputs, LABELS).shape == (5, 3)
-    assert network.seen is inputs
+    assert all(
+        seen is given for seen, given in zip(pytree.tree_leaves(network.seen), pytree.tree_leaves(inputs), strict=True)
+    )
 
 
 def test_the_adapter_computes_in_full_precision_whatever_the_context():

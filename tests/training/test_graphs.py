@@ -56,8 +56,8 @@ def engine(logged, method="kd", student=None, teacher=None, distiller=None, **mo
 
 
 @pytest.fixture
-def tallies(monkeypatch):
-    """Every tally that an engine makes."""
+def meters(monkeypatch):
+    """Every meter that an engine makes."""
     made = []
 
     class Kept(EpochMeter):
@@ -65,15 +65,15 @@ def tallies(monkeypatch):
             super().__init__()
             made.append(self)
 
-    monkeypatch.setattr("limbeck.training.engine.Tally", Kept)
+    monkeypatch.setattr("limbeck.training.engine.EpochMeter", Kept)
     return made
 
 
 class Pretender:
     """Records on a CPU as a GPU does: work leaves no trace while it is recorded, and counts nothing when replayed."""
 
-    def __init__(self, trained, tallies):
-        self.trained, self.tallies, self.recorded, self.replayed = trained, tallies, 0, 0
+    def __init__(self, trained, meters):
+        self.trained, self.meters, self.recorded, self.replayed = trained, meters, 0, 0
 
     def stream(self):
         return nullcontext()
@@ -87,7 +87,7 @@ class Pretender:
             group["lr"] = rate
 
     def record(self, work):
-        distiller, optimizers, meter = self.trained.distiller, self.trained._raw, self.tallies[-1]
+        distiller, optimizers, meter = self.trained.distiller, self.trained._raw, self.meters[-1]
         networks, sums = copy.deepcopy(distiller.state_dict()), meter._sums.clone()
         states = [
             {parameter: copy.deepcopy(kept) for parameter, kept in optimizer.state.items()} for optimizer in optimizers
@@ -132,11 +132,11 @@ def assert_same_training(one, other):
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_recorded_steps_train_as_plain_ones(tallies, optimizer):
+def test_recorded_steps_train_as_plain_ones(meters, optimizer):
     logged: list[str] = []
     rate = {"optimizer": OptimizerSettings(name=optimizer, lr=0.01)}
     plain, recorded = engine(logged, **rate), engine(logged, **rate)
-    recorded._recorder = recorder = Pretender(recorded, tallies)
+    recorded._recorder = recorder = Pretender(recorded, meters)
     plain.fit()
     recorded.fit()
     assert_same_training(recorded, plain)
@@ -145,10 +145,10 @@ def test_recorded_steps_train_as_plain_ones(tallies, optimizer):
     assert logged == []
 
 
-def test_what_cannot_be_recorded_is_said_and_trained_without(tallies):
+def test_what_cannot_be_recorded_is_said_and_trained_without(meters):
     logged: list[str] = []
     plain, other = engine(logged, epochs=1), engine(logged, epochs=1)
-    other._recorder = Stubborn(other, tallies)
+    other._recorder = Stubborn(other, meters)
     plain.fit()
     other.fit()
     assert_same_training(other, plain)
@@ -157,13 +157,13 @@ def test_what_cannot_be_recorded_is_said_and_trained_without(tallies):
     assert other._recorder is None
 
 
-def test_a_cache_that_is_being_filled_is_not_recorded(tallies, tmp_path):
+def test_a_cache_that_is_being_filled_is_not_recorded(meters, tmp_path):
     logged: list[str] = []
     signals = CacheSpec("views", SAMPLES, RowFormat(CLASSES, "float32"), Augment(crop=1))
 
     def train():
         trained = engine(logged, teacher=CachedTeacher(network(12), LogitStore.open(tmp_path, signals)), epochs=1)
-        trained._recorder = Pretender(trained, tallies)
+        trained._recorder = Pretender(trained, meters)
         trained.train_epoch(0)
         return trained._recorder.recorded
 

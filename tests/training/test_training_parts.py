@@ -204,10 +204,10 @@ def test_measuring_gives_the_mode_back_and_leaves_no_gradient():
     assert net[2].weight.grad is None
 
 
-def test_a_tally_weighs_batches_by_their_size():
+def test_a_meter_weighs_batches_by_their_size():
     meter = EpochMeter()
     for loss, size in ((1.0, 3), (5.0, 1)):
         value = torch.tensor(loss)
-        meter.add(Output(value, {"ce": value}, torch.zeros(size, 2)), torch.zeros(size, dtype=torch.long))
+        meter.add(Output(value, {"ce": value}, {}), size, {"accuracy": torch.tensor(size)})
     assert meter.means() == {"loss": 2.0, "ce": 2.0, "accuracy": 1.0}
     assert EpochMeter().means() == {}

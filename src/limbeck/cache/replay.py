@@ -108,6 +108,7 @@ class Replay:
             bounds = (*range(0, len(order), batch_size), len(order))
             plan = EpochPlan(order, bounds, self.spec.seed, epoch)
             for batch in source.batches(plan):
+                assert batch.indices is not None
                 at = batch.indices.cpu() + epoch * self.spec.samples
                 yield Replayed(batch.inputs, batch.labels, batch.indices, epoch, at)
 

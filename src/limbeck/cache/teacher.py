@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from limbeck.cache.spec import every
 from limbeck.cache.store import LogitStore
+from limbeck.data.batch import Batch
 from limbeck.errors import UserError
 from limbeck.teachers import LiveTeacher, Teacher
 
@@ -100,8 +101,10 @@ class CachedTeacher(Teacher):
         known = None if self._known is None else self._known[indices]
         return self._completed(rows, known, inputs, labels, indices, epoch)
 
-    def unaugmented(self, inputs: Tensor, labels: Tensor, indices: Tensor, epoch: int = 0) -> Tensor:
+    def unaugmented(self, batch: Batch, epoch: int = 0) -> Tensor:
         """Return (N, C) logits for samples of the training set without augmentation."""
+        inputs, labels, indices = batch
+        assert indices is not None
         slots = self.store.spec.place_unaugmented(indices)
         if slots is None:
             return self._live_output(inputs, labels, indices, epoch)

@@ -1,26 +1,28 @@
 """``Distiller``: a student, a teacher and a method as one module, for the engine and for anybody's own loop."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from limbeck import methods
+from limbeck import methods, tasks
+from limbeck.data.batch import Batch
+from limbeck.distiller.checks import check_apart, check_finite_logits, class_count
 from limbeck.distiller.extras import ExtraModules
 from limbeck.distiller.features import FeatureOptions, FeaturePairs
-from limbeck.distiller.selection import selected_rows
-from limbeck.errors import RunError, UserError
+from limbeck.distiller.selection import selected_samples
+from limbeck.distiller.terms import Context, Features, TeacherTerms, as_heads
+from limbeck.errors import UserError
 from limbeck.losses import AdversarialLoss
-from limbeck.losses._module import LossModule
 from limbeck.methods import Method, Term
-from limbeck.methods.method import free_name
-from limbeck.modifiers import Modified, Modifier
-from limbeck.rows import check_labels, check_logits, full
-from limbeck.teachers import LiveTeacher, Teacher, VirtualTeacher
+from limbeck.modifiers import Modifier
+from limbeck.rows import GroundTruth, Rows, ground_truth
+from limbeck.tasks import MAIN, Task
+from limbeck.teachers import LabelTeacher, LiveTeacher, Teacher, VirtualTeacher
 
+Heads = Tensor | Rows | Mapping[str, Tensor | Rows]
 _NEEDED = {
     "any": "pass teacher=, a trained network",
     "live": "pass teacher=, a trained network",
@@ -34,13 +36,19 @@ class Output(NamedTuple):
 
     Attributes:
         loss: The scalar to differentiate: the sum of ``parts``.
-        parts: Every weighted part by name, ``"ce"`` for the ground truth.
-        logits: (N, C) the student's logits.
+        parts: Every weighted part by name, ``"ce"`` for the ground truth; those of another head than the main one end
+            in its name, such as ``"kd.aux"``.
+        rows: The student's rows by head.
     """
 
     loss: Tensor
     parts: dict[str, Tensor]
-    logits: Tensor
+    rows: Mapping[str, Rows]
+
+    @property
+    def logits(self) -> Tensor:
+        """(R, C) the student's logits, of the main head."""
+        return self.rows[MAIN].logits
 
 
 class Distiller(nn.Module):
@@ -53,17 +61,18 @@ class Distiller(nn.Module):
     student is, in float64 if it is and in fp32 otherwise, and is never lowered to half precision.
 
     Args:
-        student: The network to train; its output is (N, C) logits.
+        student: The network to train.
         teacher: A network, a :class:`limbeck.teachers.Teacher`, or None for methods that need none. It is ignored by a
             method that has no teacher (``none``), so that methods can be compared by changing one word.
         method: A name, a composition such as ``"revise+select+dist"``, or a :class:`limbeck.methods.Method`.
+        task: The task by name, or a :class:`limbeck.tasks.Task`: how outputs become rows of logits.
         num_classes: Number of classes; needed by methods with trainable parts of their own (``lw_kd``) or a virtual
-            teacher (``tf_kd_reg``) when the student does not end in a linear layer that tells.
+            teacher (``tf_kd_reg``) when neither the task nor a last linear layer of the student has it.
         seed: Seed of what a selection draws at random.
         epochs: How many epochs the training will have; needed by methods whose temperature follows them (``dts``,
             ``ctkd``).
-        check_finite: Look at every batch's logits, the student's and the teacher's, and raise a :class:`RunError` that
-            says whose have nan or inf, and in how many rows. Waits for the device once a step (twice with a teacher).
+        check_finite: Check every batch's logits, the student's and the teacher's, and raise a :class:`RunError` that
+            names whose have nan or inf, and in how many rows. Waits for the device once a step (twice with a teacher).
         student_layers: Names of the student's layers whose features are compared, by methods that compare features
             (``fitnet``, ...; others ignore this and the next three); :func:`limbeck.models.feature_layers` lists what
             there is. By default the last stages of both networks, as many as both have.
@@ -72,8 +81,8 @@ class Distiller(nn.Module):
         num_samples: Number of training samples; needed by methods that remember each (``crd``).
 
     Raises:
-        UserError: If the method is unknown or lacks the teacher or the layers it needs, or the teacher shares modules
-            or parameters with the student.
+        UserError: If the method or task is unknown, or the method lacks the teacher or the layers it needs, or the
+            teacher shares modules or parameters with the student.
 
     Example:
         >>> student, teacher = nn.Linear(8, 3), nn.Linear(8, 3)
@@ -96,24 +105,26 @@ class Distiller(nn.Module):
         teacher: nn.Module | None = None,
         method: str | Method = "kd",
         *,
+        task: str | Task = "classification",
         num_classes: int | None = None,
         seed: int = 0,
         epochs: int | None = None,
         check_finite: bool = False,
         student_layers: Sequence[str] | None = None,
         teacher_layers: Sequence[str] | None = None,
-        example: Tensor | None = None,
+        example: Any = None,
         num_samples: int | None = None,
     ) -> None:
         super().__init__()
         self.check_finite = check_finite
         self.method = methods.create(method) if isinstance(method, str) else method
+        self.task = tasks.create(task, num_classes)
         self.student, self.seed, self.epochs = student, seed, epochs
         # Set around nn.Module's bookkeeping: a registered teacher would enter state_dict, parameters() and DDP, and the
         # extractors' student would be there twice.
         self.__dict__["teacher"] = self._teacher(teacher, num_classes)
-        sources = FeatureOptions(student_layers, teacher_layers, example, num_samples)
-        self.__dict__["feature_pairs"] = self._feature_pairs(sources)
+        options = FeatureOptions(student_layers, teacher_layers, example, num_samples)
+        self.__dict__["feature_pairs"] = self._feature_pairs(options)
         self.losses = ExtraModules(student, (self._loss(term, num_classes) for term in self.method.terms))
         self.modifiers = ExtraModules(student, (build() for build in self.method.modifiers))
         self.register_buffer("selected", None)
@@ -134,20 +145,20 @@ class Distiller(nn.Module):
         if needed is None:
             return None
         if teacher is None and needed == "virtual":
-            return VirtualTeacher(_classes(num_classes, self.student))
+            return VirtualTeacher(class_count(num_classes, self.task, self.student))
         if teacher is None:
             raise UserError(f"method {self.method.name!r}: needs a teacher, {_NEEDED[needed]}")
-        _check_apart(self.student, teacher)
-        return teacher if isinstance(teacher, Teacher) else LiveTeacher(teacher)
+        check_apart(self.student, teacher)
+        return teacher if isinstance(teacher, Teacher) else LiveTeacher(teacher, call=self.task.call)
 
-    def _feature_pairs(self, sources: FeatureOptions) -> FeaturePairs | None:
+    def _feature_pairs(self, options: FeatureOptions) -> FeaturePairs | None:
         compares = any(term.features for term in self.method.terms)
-        return FeaturePairs(self.method, self.student, self.teacher, sources) if compares else None
+        return FeaturePairs(self.method, self.student, self.teacher, options) if compares else None
 
     def _loss(self, term: Term, num_classes: int | None) -> nn.Module:
         if self.feature_pairs is not None and term.features:
             return self.feature_pairs.build(term)
-        return term.build(_classes(num_classes, self.student) if term.per_class else 0)
+        return term.build(class_count(num_classes, self.task, self.student) if term.per_class else 0)
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
         if self.teacher is not None:
@@ -184,149 +195,204 @@ class Distiller(nn.Module):
         return chain.from_iterable(loss.parameters() for loss in adversaries)
 
     def forward(
-        self, inputs: Tensor, labels: Tensor, indices: Tensor | None = None, epoch: int | None = None
+        self, inputs: Any, labels: Any = None, indices: Tensor | None = None, epoch: int | None = None
     ) -> Output:
         """Run student and teacher on a batch and compute the loss.
 
         Args:
-            inputs: The batch, as the student takes it.
-            labels: (N,) true classes.
+            inputs: The batch, as the student takes it; a mapping is passed as keyword arguments.
+            labels: The ground truth, as the task takes it: in classification (N,) true classes, -100 for a sample
+                without one, or (N, C) probabilities. In eval mode it may be missing: the student alone is then run.
             indices: (N,) positions in the training set; needed by a selection made over the whole training set, and
                 used by teachers whose targets are a function of the sample.
             epoch: The epoch, from 0; needed by methods that change with it (``dts``, ``ctkd``, a ``warmup``), and used
                 by teachers whose targets do.
 
         Returns:
-            The loss to differentiate, its weighted parts, and the student's logits.
+            The loss to differentiate, its weighted parts, and the student's rows and logits.
 
         Raises:
-            UserError: If the outputs are no (N, C) logits of one shape, labels or indices do not fit, or the epoch is
+            UserError: If the outputs do not become logits of one shape, labels or indices do not fit, or the epoch is
                 missing.
             RunError: If ``check_finite`` is on and logits are not finite.
         """
-        if epoch is None and self._changes_with_epochs:
-            raise UserError(f"epoch: got None, expected the epoch, from 0: method {self.method.name!r} changes with it")
-        logits, features = (
-            (self.student(inputs), []) if self.feature_pairs is None else self.feature_pairs.student(inputs)
-        )
-        check_logits(logits, "the student's output")
-        if self.check_finite:
-            _check_finite(logits, "the student's logits")
-        labels = check_labels(labels, logits).long()
-        parts = self._ground_truth(logits, labels)
+        if labels is None and self.training:
+            raise UserError("labels: got None in train mode, expected the ground truth (-100 where there is none)")
+        if labels is not None:
+            self._check_epoch(epoch)
+        output, features = self._run_student(inputs)
+        rows = self.task.rows(output, labels)
+        if labels is None:
+            return Output(rows[MAIN].logits.new_zeros(()), {}, rows)
+        heads = as_heads(rows)
+        batch = Batch(inputs, labels, indices)
+        context = Context(indices, epoch or 0)
+        self._check_student(heads)
+        parts = self._ground_truth(output, heads, None)
         if self.teacher is not None:
-            parts.update(self._teacher_terms(logits, features, inputs, labels, indices, epoch or 0))
-        return Output(torch.stack(list(parts.values())).sum(), parts, logits)
+            logits, teacher_features = self._teacher_heads(batch, output, heads, context.epoch)
+            parts |= self._terms().parts(heads, logits, context, Features(features, teacher_features))
+        return self._summed(parts, rows)
 
-    def _ground_truth(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        if not self.method.ce_weight:
-            return {}
-        # A mean over no rows is nan; a sum is a zero that is tied to the graph.
-        reduction = "mean" if len(labels) else "sum"
-        smoothing = self.method.label_smoothing
-        loss = F.cross_entropy(full(logits), labels, label_smoothing=smoothing, reduction=reduction)
-        return {"ce": self.method.ce_weight * loss}
+    def match(
+        self,
+        student_rows: Heads,
+        teacher_rows: Heads | None = None,
+        labels: Tensor | None = None,
+        *,
+        weight: Tensor | None = None,
+        total: Tensor | float | None = None,
+        indices: Tensor | None = None,
+        epoch: int | None = None,
+    ) -> Output:
+        """Compute the loss from rows of logits, for whoever ran the networks already; neither is run here.
 
-    def teacher_targets(
-        self, inputs: Tensor, labels: Tensor, indices: Tensor | None = None, epoch: int = 0
-    ) -> tuple[Tensor, Tensor]:
-        """Ask the teacher about a batch, without a graph.
+        Args:
+            student_rows: (R, C) logits, :class:`limbeck.rows.Rows`, or either by head.
+            teacher_rows: The teacher's, of the same shapes; None for methods without a teacher, and for teachers whose
+                logits follow from the labels.
+            labels: (R,) true classes, -100 where there is none, or (R, C) probabilities; None if the rows have theirs.
+            weight: (R,) how much each row counts in every part; None if the rows have theirs, or all count alike.
+            total: What sums over rows are divided by, instead of the number (the weight) of rows that were given: with
+                the number of all steps' and processes' rows the loss does not depend on how they are split. Where
+                processes average their gradients, divide it by the number of processes.
+            indices: (N,) positions of the samples in the training set, as for :meth:`forward`.
+            epoch: As for :meth:`forward`.
 
         Returns:
-            (N, C) the teacher's logits, and the same after the method's targets have corrected them.
+            As :meth:`forward`.
+
+        Raises:
+            UserError: If the method compares features, which are not given here, or as for :meth:`forward`.
+
+        Example:
+            >>> distiller = Distiller(nn.Linear(8, 3), nn.Linear(8, 3), method="lr+dist")
+            >>> out = distiller.match(torch.randn(16, 3), torch.randn(16, 3), torch.randint(3, (16,)))
+            >>> sorted(out.parts)
+            ['ce', 'dist']
+        """
+        if self.feature_pairs is not None:
+            raise UserError(f"method {self.method.name!r}: compares features, call the distiller with inputs instead")
+        self._check_epoch(epoch)
+        heads = as_heads(student_rows, labels, weight)
+        self._check_student(heads)
+        parts = self._ground_truth(None, heads, total)
+        if self.teacher is not None:
+            context = Context(indices, epoch or 0, total)
+            parts |= self._terms().parts(heads, self._given(teacher_rows, heads, context), context)
+        return self._summed(parts, heads)
+
+    def _check_epoch(self, epoch: int | None) -> None:
+        if epoch is None and self._changes_with_epochs:
+            raise UserError(f"epoch: got None, expected the epoch, from 0: method {self.method.name!r} changes with it")
+
+    def _check_student(self, heads: Mapping[str, Rows]) -> None:
+        if self.check_finite:
+            for rows in heads.values():
+                check_finite_logits(rows.logits, "the student's logits")
+
+    def _run_student(self, inputs: Any) -> tuple[Any, list[Tensor]]:
+        if self.feature_pairs is None:
+            return self.task.call(self.student, inputs), []
+        output, features = self.feature_pairs.student(inputs)
+        return output, features
+
+    def _ground_truth(self, output: Any, heads: Mapping[str, Rows], total: Tensor | float | None) -> dict[str, Tensor]:
+        if not self.method.ce_weight:
+            return {}
+        losses = self.task.ground_truth(output, heads, label_smoothing=self.method.label_smoothing, total=total)
+        return {_named("ce", head): self.method.ce_weight * loss for head, loss in losses.items()}
+
+    def _summed(self, parts: dict[str, Tensor], rows: Mapping[str, Rows]) -> Output:
+        if not parts:
+            return Output(rows[MAIN].logits.sum() * 0, {}, rows)
+        return Output(torch.stack(list(parts.values())).sum(), parts, rows)
+
+    def _terms(self) -> TeacherTerms:
+        return TeacherTerms(self)
+
+    def _teacher_heads(
+        self, batch: Batch, output: Any, heads: Mapping[str, Rows], epoch: int
+    ) -> tuple[dict[str, Tensor], list[Tensor]]:
+        """Return the teacher's logits by head, paired with the student's, and its features."""
+        if isinstance(self.teacher, LabelTeacher):
+            return self._labels_answer(heads, batch.indices, epoch), []
+        if self.feature_pairs is not None:
+            answer, features = self.feature_pairs.run_teacher(batch.inputs)
+        else:
+            asked = batch._replace(inputs=self.task.teacher_inputs(batch.inputs, output))
+            answer, features = self._answer(asked, epoch), []
+        pairs = self.task.pair(heads, self.task.rows(answer, batch.targets))
+        return {head: logits for head, (_, logits) in pairs.items()}, features
+
+    @torch.no_grad()
+    def _answer(self, batch: Batch, epoch: int) -> Any:
+        assert self.teacher is not None
+        return self.teacher.answer(batch, epoch)
+
+    @torch.no_grad()
+    def _labels_answer(self, heads: Mapping[str, Rows], indices: Tensor | None, epoch: int) -> dict[str, Tensor]:
+        """Return logits that follow from the labels alone, for every head."""
+        assert isinstance(self.teacher, LabelTeacher)
+        answers = {}
+        for head, rows in heads.items():
+            places = indices if indices is None or rows.sample is None else indices[rows.sample]
+            classes = ground_truth(rows.labels, rows.logits).classes
+            answers[head] = self.teacher.logits(None, classes, places, epoch)
+        return answers
+
+    def _given(self, teacher_rows: Heads | None, heads: Mapping[str, Rows], context: Context) -> dict[str, Tensor]:
+        if isinstance(self.teacher, LabelTeacher):
+            return self._labels_answer(heads, context.indices, context.epoch)
+        if teacher_rows is None:
+            raise UserError(f"teacher_rows: got None, expected the teacher's logits for method {self.method.name!r}")
+        return {head: logits for head, (_, logits) in self.task.pair(heads, as_heads(teacher_rows)).items()}
+
+    def teacher_targets(
+        self, inputs: Any, labels: Any, indices: Tensor | None = None, epoch: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """Return what the student's main head is compared with on a batch, without a graph.
+
+        Args:
+            inputs: The batch's inputs.
+            labels: Its ground truth.
+            indices: (N,) positions in the training set.
+            epoch: The epoch, from 0.
+
+        Returns:
+            (R, C) the teacher's logits, and the same after the method's targets have corrected them.
 
         Raises:
             UserError: If the method has no teacher.
         """
         if self.teacher is None:
-            raise UserError(f"method {self.method.name!r}: has no teacher to ask")
-        with torch.no_grad():
-            teacher_logits = self.teacher(inputs, labels, indices, epoch)
-        return teacher_logits, self._target_logits(teacher_logits, labels)
+            raise UserError(f"method {self.method.name!r}: has no teacher")
+        batch = Batch(inputs, labels, indices)
+        if isinstance(self.teacher, LabelTeacher):
+            rows = Rows(torch.zeros(batch.size, self.teacher.num_classes, device=labels.device), labels)
+            return self._corrected(Rows(self._labels_answer({MAIN: rows}, indices, epoch)[MAIN], labels))
+        return self._corrected(self.task.rows(self._answer(batch, epoch), labels)[MAIN])
+
+    def _corrected(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        return rows.logits, self.target_logits(rows.logits, ground_truth(rows.labels, rows.logits))
 
     @torch.no_grad()
-    def _target_logits(self, teacher_logits: Tensor, labels: Tensor) -> Tensor:
+    def target_logits(self, teacher_logits: Tensor, truth: GroundTruth) -> Tensor:
+        """Return (R, C) teacher logits as the method's targets correct them; rows without a label stay as they are.
+
+        Args:
+            teacher_logits: (R, C) logits.
+            truth: The rows' labels, from :func:`limbeck.rows.ground_truth`.
+        """
+        corrected = teacher_logits
         for target in self.method.targets:
-            teacher_logits = target(teacher_logits, labels)
-        return teacher_logits
+            corrected = target(corrected, truth.classes)
+        if truth.labeled is None or corrected is teacher_logits:
+            return corrected
+        return torch.where(truth.labeled[:, None], corrected, teacher_logits)
 
-    def _teacher_answers(
-        self, inputs: Tensor, labels: Tensor, indices: Tensor | None, epoch: int
-    ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        if self.feature_pairs is None:
-            return *self.teacher_targets(inputs, labels, indices, epoch), []
-        teacher_logits, features = self.feature_pairs.run_teacher(inputs)
-        return teacher_logits, self._target_logits(teacher_logits, labels), features
-
-    def _teacher_terms(
-        self,
-        logits: Tensor,
-        features: list[Tensor],
-        inputs: Tensor,
-        labels: Tensor,
-        indices: Tensor | None,
-        epoch: int,
-    ) -> dict[str, Tensor]:
-        teacher_logits, target_logits, known = self._teacher_answers(inputs, labels, indices, epoch)
-        if self.check_finite:
-            _check_finite(teacher_logits, "the teacher's logits")
-        weight = self._selection_weight(logits, teacher_logits, labels, indices, epoch)
-        share = self._share(weight, full(logits[:0]).dtype)
-        rows = self._modified(logits, target_logits, labels, epoch)
-        parts: dict[str, Tensor] = {}
-        for term, loss in zip(self.method.terms, self.losses, strict=True):
-            factor: Tensor | float = 1.0
-            if self.feature_pairs is not None and term.features:
-                own, other = self.feature_pairs.of(term, features), self.feature_pairs.of(term, known)
-                value = loss(own, other, labels, weight, indices)
-            else:
-                value, factor = _compared(term, loss, rows, labels, weight)
-            parts[term.name] = term.weight_at(epoch) * share * factor * value
-            if isinstance(loss, AdversarialLoss):
-                own_part = loss.auxiliary_loss(rows.student, rows.teacher, labels, weight)
-                parts[free_name("discriminator", parts)] = own_part
-        return parts
-
-    def _modified(self, logits: Tensor, target_logits: Tensor, labels: Tensor, epoch: int) -> Modified:
-        rows = Modified(logits, target_logits)
-        for modifier in self.modifiers:
-            if modifier.follows_epochs and self.epochs is None:
-                raise UserError(f"method {self.method.name!r}: follows the epochs, pass epochs= to Distiller")
-            before = Modified(*rows.undivided) if modifier.ignores_scale else rows
-            after = modifier(before.student, before.teacher, labels, epoch / (self.epochs or 1))
-            factor, temperature = before.factor * after.factor, before.temperature * after.temperature
-            rows = Modified(after.student, after.teacher, factor, temperature)
-        return rows
-
-    def _share(self, weight: Tensor | None, dtype: torch.dtype) -> Tensor | float:
-        """Return what a loss that divides by the selected rows is multiplied by, to divide by all rows if so set."""
-        selection = self.method.selection
-        if weight is None or selection is None or selection.divide_by == "selected":
-            return 1.0
-        return weight.to(dtype).sum() / max(len(weight), 1)
-
-    def _selection_weight(
-        self, logits: Tensor, teacher_logits: Tensor, labels: Tensor, indices: Tensor | None, epoch: int
-    ) -> Tensor | None:
-        selection = self.method.selection
-        if selection is None:
-            return None
-        if self.selected is not None:
-            if indices is None:
-                raise UserError(
-                    "indices: got None, expected each sample's position, for the selection made by select()"
-                )
-            return self.selected[indices]
-        if selection.needs_training_set:
-            raise UserError(
-                f"selection by {selection.scorer!r}: needs the whole training set, call distiller.select(batches)"
-            )
-        return selection.batch_mask(
-            logits.detach(), teacher_logits, labels, indices=indices, seed=self.seed, epoch=epoch
-        )
-
-    def select(self, batches: Iterable[tuple[Tensor, Tensor, Tensor]], *, proxy: nn.Module | None = None) -> Tensor:
-        """Decide, over the whole training set, which samples listen to the teacher from now on.
+    def select(self, batches: Iterable[Batch | tuple[Any, ...]], *, proxy: nn.Module | None = None) -> Tensor:
+        """Decide, over the whole training set, which samples the teacher supervises from now on.
 
         Args:
             batches: Every training sample once, without augmentation: (inputs, labels, positions in the set).
@@ -336,7 +402,8 @@ class Distiller(nn.Module):
             (samples,) the mask, which :meth:`forward` then looks up by ``indices``.
 
         Raises:
-            UserError: If the method selects nothing, or the scorer needs a last linear layer that is not there.
+            UserError: If the method selects nothing, or the scorer needs what student or task do not have: a last
+                linear layer, one row a sample.
 
         Example:
             >>> distiller = Distiller(nn.Linear(8, 2), nn.Linear(8, 2), method="lr_ds")
@@ -348,54 +415,18 @@ class Distiller(nn.Module):
         """
         if self.method.selection is None or self.teacher is None:
             raise UserError(f"method {self.method.name!r}: has no selection to make")
-        self.selected = selected_rows(
-            self.method.selection, proxy or self.student, self._unaugmented_targets, batches, seed=self.seed
+        self.selected = selected_samples(
+            self.method.selection, self.task, proxy or self.student, self._unaugmented_targets, batches, seed=self.seed
         )
         return self.selected
 
     @torch.no_grad()
-    def _unaugmented_targets(
-        self, inputs: Tensor, labels: Tensor, indices: Tensor, epoch: int
-    ) -> tuple[Tensor, Tensor]:
+    def _unaugmented_targets(self, batch: Batch) -> tuple[Tensor, Tensor]:
         assert self.teacher is not None
-        teacher_logits = self.teacher.unaugmented(inputs, labels, indices, epoch)
-        return teacher_logits, self._target_logits(teacher_logits, labels)
+        if isinstance(self.teacher, LabelTeacher):
+            return self.teacher_targets(*batch)
+        return self._corrected(self.task.rows(self.teacher.unaugmented(batch), batch.targets)[MAIN])
 
 
-def _compared(
-    term: Term, loss: nn.Module, rows: Modified, labels: Tensor, weight: Tensor | None
-) -> tuple[Tensor, Tensor | float]:
-    """Return a loss of logits, and what it is multiplied by for the temperature in front of it."""
-    if term.takes_temperature:
-        return loss(*rows.undivided, labels, weight, rows.temperature), 1.0
-    divided = {"divided_by": rows.temperature} if isinstance(loss, LossModule) else {}
-    value = loss(rows.student, rows.teacher, labels, weight, **divided)
-    return value, rows.factor if term.scales_with_temperature else 1.0
-
-
-def _check_finite(logits: Tensor, whose: str) -> None:
-    rows = (~logits.detach().isfinite()).any(dim=1).nonzero()[:, 0].tolist()
-    if rows:
-        listed = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
-        raise RunError(f"{whose}: nan or inf in {len(rows)} of the batch's {len(logits)} rows ({listed})")
-
-
-def _check_apart(student: nn.Module, teacher: nn.Module) -> None:
-    expected = "expected another network or a copy (copy.deepcopy)"
-    if teacher is student:
-        raise UserError(f"teacher: got the student itself, {expected}")
-    own = {id(part) for part in chain(student.modules(), student.parameters(), student.buffers())}
-    parts = chain(teacher.named_modules(), teacher.named_parameters(), teacher.named_buffers())
-    shared = next((name for name, part in parts if id(part) in own), None)
-    if shared is not None:
-        what = f"shares {shared!r} with the student" if shared else "is a part of the student"
-        raise UserError(f"teacher: {what}, which would be frozen with it; {expected}")
-
-
-def _classes(num_classes: int | None, student: nn.Module) -> int:
-    if num_classes is not None:
-        return num_classes
-    linear = [module for module in student.modules() if isinstance(module, nn.Linear)]
-    if not linear:
-        raise UserError("num_classes: not given, and the student has no linear layer that tells")
-    return linear[-1].out_features
+def _named(name: str, head: str) -> str:
+    return name if head == MAIN else f"{name}.{head}"

@@ -1,23 +1,26 @@
-"""Make a selection over a whole training set: look at every sample once, score, and keep the best share."""
+"""Make a selection: over a whole training set, whose every sample is scored once, or among the rows of a batch."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
-from typing import NamedTuple
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from limbeck.data.batch import Batch
 from limbeck.errors import UserError
 from limbeck.models import head
 from limbeck.models.tracing import modes_kept
 from limbeck.randomness.hashing import derived_seed
+from limbeck.rows import GroundTruth, Rows, ground_truth
 from limbeck.selection import Selection, choose, head_influence, random_scores, shuffled
+from limbeck.tasks import MAIN, Task
 
-TeacherTargets = Callable[[Tensor, Tensor, Tensor, int], tuple[Tensor, Tensor]]
+TeacherTargets = Callable[[Batch], tuple[Tensor, Tensor]]
 
 
 class TrainingSetLogits(NamedTuple):
-    """What student and teacher say about every sample; the first dimension of each is the samples.
+    """What student and teacher return for every sample, one row each.
 
     Attributes:
         features: (N, D) inputs of the student's last linear layer; (N, 0) unless they were asked for.
@@ -65,47 +68,50 @@ def _recorded_input(layer: nn.Module) -> Iterator[list[Tensor]]:
         hook.remove()
 
 
-@torch.no_grad()
-def collect(
-    student: nn.Module,
-    teacher_targets: TeacherTargets,
-    batches: Iterable[tuple[Tensor, Tensor, Tensor]],
-    *,
-    with_features: bool,
-) -> TrainingSetLogits:
-    """Run student and teacher once over all batches, the student in eval mode; its modules' modes are put back.
-
-    Raises:
-        UserError: If features are wanted and the student has no last linear layer.
-    """
+@contextmanager
+def _evaluating(student: nn.Module) -> Iterator[None]:
     # A compiled network may run without the hook that records its features.
     compiled = getattr(student, "_compiled_call_impl", None) is not None
     with modes_kept(student), torch.compiler.set_stance("force_eager") if compiled else nullcontext():
         student.eval()
-        seen = [_batch_logits(student, teacher_targets, *batch, with_features=with_features) for batch in batches]
-    if not seen:
+        yield
+
+
+@torch.no_grad()
+def collect(
+    student: nn.Module, teacher_targets: TeacherTargets, batches: Iterable[Batch], task: Task, *, with_features: bool
+) -> TrainingSetLogits:
+    """Run student and teacher once over all batches, the student in eval mode; its modules' modes are put back.
+
+    Args:
+        student: The network whose view is scored.
+        teacher_targets: Returns the teacher's logits of a batch, before and after correction.
+        batches: Every training sample once.
+        task: Turns outputs into rows, one a sample.
+        with_features: Whether the inputs of the student's last linear layer are recorded.
+
+    Raises:
+        UserError: If there are no samples, or features are wanted and the student has no last linear layer.
+    """
+    with _evaluating(student):
+        collected = [_batch_logits(student, teacher_targets, batch, task, with_features) for batch in batches]
+    if not collected:
         raise UserError("selection: got no samples, expected the training set")
-    return TrainingSetLogits(*(torch.cat(column) for column in zip(*seen, strict=True)))
+    return TrainingSetLogits(*(torch.cat(column) for column in zip(*collected, strict=True)))
 
 
 def _batch_logits(
-    student: nn.Module,
-    teacher_targets: TeacherTargets,
-    inputs: Tensor,
-    labels: Tensor,
-    indices: Tensor,
-    *,
-    with_features: bool,
+    student: nn.Module, teacher_targets: TeacherTargets, batch: Batch, task: Task, with_features: bool
 ) -> TrainingSetLogits:
-    teacher_logits, target_logits = teacher_targets(inputs, labels, indices, 0)
-    if not with_features:
-        logits = student(inputs).float()
-        features = logits[:, :0]
-    else:
-        with _recorded_input(head(student, teacher_logits.shape[1])) as recorded:
-            logits = student(inputs).float()
-        features = recorded[-1].float()
-    return TrainingSetLogits(features, logits, teacher_logits.float(), target_logits.float(), labels, indices)
+    teacher_logits, target_logits = teacher_targets(batch)
+    with ExitStack() as stack:
+        recorded = stack.enter_context(_recorded_input(head(student, teacher_logits.shape[1]))) if with_features else []
+        rows = task.rows(task.call(student, batch.inputs), batch.targets)[MAIN]
+    logits = rows.logits.float()
+    features = recorded[-1].float() if with_features else logits[:, :0]
+    labels = ground_truth(rows.labels, logits).classes
+    assert batch.indices is not None
+    return TrainingSetLogits(features, logits, teacher_logits.float(), target_logits.float(), labels, batch.indices)
 
 
 def _influence(selection: Selection, rows: TrainingSetLogits, seed: int) -> Tensor:
@@ -123,42 +129,178 @@ def _influence(selection: Selection, rows: TrainingSetLogits, seed: int) -> Tens
     )
 
 
-def selected_rows(
+def selected_samples(
     selection: Selection,
+    task: Task,
     student: nn.Module,
     teacher_targets: TeacherTargets,
-    batches: Iterable[tuple[Tensor, Tensor, Tensor]],
+    batches: Iterable[Batch | tuple[Any, ...]],
     *,
     seed: int,
 ) -> Tensor:
-    """Score every training sample and keep the share that listens to the teacher.
+    """Score every training sample and choose the share that the teacher supervises.
+
+    A sample of several rows, such as a map, has the mean score of its rows, and is ranked among all samples.
 
     Args:
         selection: Scorer, ratio and the like.
+        task: Turns outputs into rows.
         student: The network whose view is scored.
-        teacher_targets: Returns the teacher's logits for (inputs, labels, indices, epoch), before and after correction.
-        batches: Every training sample once: (inputs, labels, positions).
+        teacher_targets: Returns the teacher's logits of a batch, before and after correction.
+        batches: Every training sample once, with its position in the set.
         seed: The run's seed.
 
     Returns:
         (largest position + 1,) bool mask.
 
     Raises:
-        UserError: If there are no samples, or the scorer needs a last linear layer that is not there.
+        UserError: If there are no samples, or the scorer needs a last linear layer, or one row a sample, that is not
+            there.
 
     References:
         The data selection of Lan et al., arXiv 2404.03693, is known in outline only; all of this is ours.
     """
-    influence = selection.needs_training_set
-    rows = collect(student, teacher_targets, batches, with_features=influence)
-    labels = rows.labels if selection.per_class else None
-    if influence:
-        scores = _influence(selection, rows, seed)
+    whole = (Batch(*batch) for batch in batches)
+    first = next(whole, None)
+    if first is None or first.indices is None:
+        raise UserError("selection: got no samples with their positions, expected the training set")
+    every = _chained(first, whole)
+    if _has_several_rows(task, student, first):
+        scores, indices = _sample_scores(selection, task, student, teacher_targets, every, seed)
+        labels = None
     else:
-        scores = selection.scores(rows.logits, rows.teacher_logits, rows.labels, indices=rows.indices, seed=seed)
+        rows = collect(student, teacher_targets, every, task, with_features=selection.needs_training_set)
+        labels, indices = rows.labels if selection.per_class else None, rows.indices
+        scores = _row_scores(selection, rows, seed)
     chosen = choose(scores, selection.ratio, labels=labels)
     if selection.shuffled:
-        chosen = shuffled(chosen, rows.indices, seed=seed, labels=labels)
-    mask = torch.zeros(int(rows.indices.max()) + 1, dtype=torch.bool, device=rows.labels.device)
-    mask[rows.indices] = chosen
+        chosen = shuffled(chosen, indices, seed=seed, labels=labels)
+    mask = torch.zeros(int(indices.max()) + 1, dtype=torch.bool, device=indices.device)
+    mask[indices] = chosen
     return mask
+
+
+def _chained(first: Batch, others: Iterable[Batch]) -> Iterator[Batch]:
+    yield first
+    yield from others
+
+
+@torch.no_grad()
+def _has_several_rows(task: Task, student: nn.Module, batch: Batch) -> bool:
+    with _evaluating(student):
+        return task.rows(task.call(student, batch.inputs), batch.targets)[MAIN].sample is not None
+
+
+def _row_scores(selection: Selection, rows: TrainingSetLogits, seed: int) -> Tensor:
+    if selection.needs_training_set:
+        return _influence(selection, rows, seed)
+    return selection.scores(rows.logits, rows.teacher_logits, rows.labels, indices=rows.indices, seed=seed)
+
+
+@torch.no_grad()
+def _sample_scores(
+    selection: Selection,
+    task: Task,
+    student: nn.Module,
+    teacher_targets: TeacherTargets,
+    batches: Iterable[Batch],
+    seed: int,
+) -> tuple[Tensor, Tensor]:
+    scores, indices = [], []
+    with _evaluating(student):
+        for batch in batches:
+            rows = task.rows(task.call(student, batch.inputs), batch.targets)[MAIN]
+            assert batch.indices is not None
+            truth = ground_truth(rows.labels, rows.logits)
+            teacher_logits = teacher_targets(batch)[0]
+            scores.append(_scores_by_sample(selection, rows, teacher_logits, truth, batch.indices, seed, 0))
+            indices.append(batch.indices)
+    return torch.cat(scores), torch.cat(indices)
+
+
+def _scores_by_sample(
+    selection: Selection,
+    rows: Rows,
+    teacher_logits: Tensor,
+    truth: GroundTruth,
+    indices: Tensor,
+    seed: int,
+    epoch: int,
+) -> Tensor:
+    """Return (N,) the mean score of each sample's rows."""
+    if selection.needs_training_set:
+        expected = "expected random, agreement, confidence or el2n"
+        raise UserError(f"selection by {selection.scorer!r}: needs samples of one row each, {expected}")
+    if selection.scorer == "random":
+        return random_scores(indices, seed=seed, epoch=epoch)
+    assert rows.sample is not None
+    scores = selection.scores(rows.logits.detach(), teacher_logits, truth.classes)
+    counted = torch.ones_like(scores) if truth.labeled is None else truth.labeled.to(scores.dtype)
+    sums = scores.new_zeros(2, len(indices)).index_add_(1, rows.sample, torch.stack([scores * counted, counted]))
+    return sums[0] / sums[1].clamp_min(1)
+
+
+def batch_weight(
+    selection: Selection | None,
+    selected: Tensor | None,
+    rows: Rows,
+    teacher_logits: Tensor,
+    truth: GroundTruth,
+    indices: Tensor | None,
+    seed: int,
+    epoch: int,
+) -> Tensor | None:
+    """Return which rows of a batch the teacher supervises, (R,) bool, or None for all.
+
+    Args:
+        selection: The method's; None if it has none.
+        selected: (samples,) the mask made over the whole training set, if there is one.
+        rows: The student's rows of a head.
+        teacher_logits: (R, C) the teacher's logits.
+        truth: The rows' labels.
+        indices: (N,) positions of the samples in the training set.
+        seed: Of what is drawn at random.
+        epoch: The epoch, from 0.
+
+    Raises:
+        UserError: If positions are missing, or the scorer needs the whole training set.
+    """
+    if selection is None:
+        return None
+    if selected is not None:
+        if indices is None:
+            raise UserError("indices: got None, expected each sample's position, for the selection made by select()")
+        mask = selected[indices]
+    elif selection.needs_training_set:
+        raise UserError(
+            f"selection by {selection.scorer!r}: needs the whole training set, call distiller.select(batches)"
+        )
+    elif rows.sample is None:
+        logits = rows.logits.detach()
+        mask = selection.batch_mask(logits, teacher_logits, truth.classes, indices=indices, seed=seed, epoch=epoch)
+    else:
+        mask = _mask_by_sample(selection, rows, teacher_logits, truth, indices, seed, epoch)
+    mask = mask if rows.sample is None else mask[rows.sample]
+    # A row without a label has nothing but the teacher.
+    return mask if truth.labeled is None else mask | ~truth.labeled
+
+
+def _mask_by_sample(
+    selection: Selection,
+    rows: Rows,
+    teacher_logits: Tensor,
+    truth: GroundTruth,
+    indices: Tensor | None,
+    seed: int,
+    epoch: int,
+) -> Tensor:
+    assert rows.sample is not None
+    if indices is None:
+        samples = int(rows.sample.max()) + 1 if len(rows.sample) else 0
+        places = torch.arange(samples, device=rows.sample.device)
+    else:
+        # Draws belong to the samples, the same in every epoch.
+        places, epoch = indices, 0
+    scores = _scores_by_sample(selection, rows, teacher_logits, truth, places, seed, epoch)
+    mask = choose(scores, selection.ratio)
+    return shuffled(mask, places, seed=seed, epoch=epoch) if selection.shuffled else mask

@@ -60,12 +60,17 @@ class LossModule(nn.Module):
 class LabeledLossModule(LossModule):
     """A :class:`LossModule` whose function takes the labels as its third argument.
 
+    Attributes:
+        needs_labels: True: rows without a label count nothing in such a loss.
+
     Example:
         >>> import torch
         >>> from limbeck.losses import nkd_loss
         >>> LabeledLossModule(nkd_loss)(torch.eye(2), torch.eye(2), torch.arange(2))
         tensor(0.2290)
     """
+
+    needs_labels = True
 
     def forward(
         self,

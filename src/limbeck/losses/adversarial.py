@@ -93,6 +93,8 @@ class AdversarialLoss(nn.Module):
         (True, True)
     """
 
+    needs_labels = True
+
     def __init__(
         self, num_classes: int, *, temperature: float = 4.0, hidden: int = 64, conditional: bool = True
     ) -> None:

@@ -53,6 +53,9 @@ class Modifier(nn.Module, ABC):
     follows_epochs = False
     ignores_scale = False
 
+    def update(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, progress: float) -> None:
+        """Change with a batch of the training, after :meth:`forward` on the same arguments; by default not at all."""
+
     @abstractmethod
     def forward(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, progress: float) -> Modified:
         """Map both sides.

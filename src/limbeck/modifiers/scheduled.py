@@ -9,18 +9,19 @@ from torch.nn import functional as F
 from limbeck.errors import UserError
 from limbeck.losses._gather import gather_rows
 from limbeck.modifiers.base import Modified, Modifier
-from limbeck.rows import check_temperature, full
+from limbeck.rows import check_temperature, full, ground_truth
 
 
 class ScheduledTemperature(Modifier):
     r"""Divide both sides by DTS's temperature, and multiply the losses that scale with it by its square.
 
-    After every batch of the training, with the gap :math:`g = \mathrm{CE}(z^t, y) - \mathrm{CE}(z^s, y)` of the batch:
+    After every batch of the training (:meth:`update`), with the batch's gap
+    :math:`g = \mathrm{CE}(z^t, y) - \mathrm{CE}(z^s, y)`:
 
     .. math:: c = \tfrac12 (1 + \cos(\pi k e / E)), \quad s = \begin{cases} g / (g + 1) & g < -1 \\ 1 & \text{else}
         \end{cases}, \quad T \leftarrow m T + (1 - m)\,\mathrm{clamp}(T_0\,c\,s,\ T_\min,\ T_\max)
 
-    The temperature is a buffer, saved with the module; in eval mode it stays. Nothing of it waits for the device.
+    The temperature is a buffer, saved with the module. Nothing of it waits for the device.
 
     Args:
         initial: The temperature at the start, T_0.
@@ -41,7 +42,9 @@ class ScheduledTemperature(Modifier):
     Example:
         >>> modifier = ScheduledTemperature()
         >>> logits = torch.tensor([[2., 0., 1.]])
-        >>> float(modifier(logits, logits, torch.tensor([0]), 0.5).factor), float(modifier.temperature)
+        >>> factor = modifier(logits, logits, torch.tensor([0]), 0.5).factor
+        >>> modifier.update(logits, logits, torch.tensor([0]), 0.5)
+        >>> float(factor), float(modifier.temperature)
         (64.0, 7.599999904632568)
     """
 
@@ -69,30 +72,39 @@ class ScheduledTemperature(Modifier):
         self.curve, self.momentum = curve, momentum
         self.register_buffer("temperature", torch.tensor(float(initial)))
 
-    def forward(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, progress: float) -> Modified:
-        """Soften (N, C) logits of both sides, in fp32, then move the temperature if in train mode.
+    def forward(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, progress: float) -> Modified:  # noqa: ARG002
+        """Soften (N, C) logits of both sides, in fp32.
 
         Args:
             student_logits: (N, C) float logits.
             teacher_logits: (N, C) float logits.
-            labels: (N,) true classes, for the gap.
-            progress: e / E, the epoch (from 0) over the number of epochs.
+            labels: Not needed.
+            progress: Not needed.
 
         Returns:
-            Both sides over the temperature as it was before this batch, its square, and itself.
+            Both sides over the temperature as it stands, its square, and itself.
         """
         student, teacher = full(student_logits), full(teacher_logits)
-        # A copy: the backward pass needs the temperature of this batch, which the update below overwrites.
+        # A copy: the backward pass needs the temperature of this batch, which `update` overwrites.
         temperature = self.temperature.clone()
-        if self.training:
-            self._follow(student.detach(), teacher.detach(), labels, progress)
         return Modified(student / temperature, teacher / temperature, temperature.square(), temperature)
 
     @torch.no_grad()
-    def _follow(self, student: Tensor, teacher: Tensor, labels: Tensor, progress: float) -> None:
+    def update(self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, progress: float) -> None:
+        """Move the temperature, with a batch of the training.
+
+        Args:
+            student_logits: (N, C) float logits.
+            teacher_logits: (N, C) float logits.
+            labels: (N,) true classes, -100 where there is none, or (N, C) probabilities; for the gap.
+            progress: e / E, the epoch (from 0) over the number of epochs.
+        """
+        student, teacher = full(student_logits.detach()), full(teacher_logits.detach())
         behind = F.cross_entropy(teacher, labels, reduction="none") - F.cross_entropy(student, labels, reduction="none")
         # That of the whole batch, so that several processes have one temperature.
-        gap = gather_rows(behind).mean()
+        labeled = ground_truth(labels, student).labeled
+        gathered = gather_rows(behind)
+        gap = gathered.mean() if labeled is None else gathered.sum() / gather_rows(labeled).sum().clamp_min(1)
         cosine = 0.5 * (1 + math.cos(math.pi * self.curve * progress))
         target = (self.initial * cosine * _scale(gap)).clamp(self.minimum, self.maximum)
         moved = self.momentum * self.temperature + (1 - self.momentum) * target

@@ -3,7 +3,7 @@
 A self-teacher (DR-KD, Tf-KD) is a live network too: a trained copy of the student.
 """
 
-from limbeck.teachers.base import Teacher
+from limbeck.teachers.base import LabelTeacher, Teacher
 from limbeck.teachers.ensemble import EnsembleTeacher
 from limbeck.teachers.lightweight import LightweightBank, LightweightTeacher, train_lightweight
 from limbeck.teachers.live import InputAdapter, LiveTeacher
@@ -12,6 +12,7 @@ from limbeck.teachers.virtual import VirtualTeacher
 __all__ = [
     "EnsembleTeacher",
     "InputAdapter",
+    "LabelTeacher",
     "LightweightBank",
     "LightweightTeacher",
     "LiveTeacher",

@@ -1,56 +1,81 @@
-"""The one call that every source of teacher logits answers."""
+"""The one call that every source of teacher output answers."""
 
-from abc import ABC, abstractmethod
+from abc import ABC
+from typing import Any
 
 from torch import Tensor, nn
 
+from limbeck.data.batch import Batch
+
 
 class Teacher(nn.Module, ABC):
-    """A source of teacher logits: a live network, a bank, a virtual teacher.
+    """A source of teacher output: a live network, a logit cache, an ensemble, a virtual teacher.
 
-    Subclasses implement :meth:`logits`. A teacher never receives gradient and never changes: ``Distiller`` calls it
-    without a graph and keeps it out of its own parameters, buffers and ``state_dict``.
+    Subclasses implement :meth:`answer`, or :meth:`logits` where that is simpler. A teacher never receives gradient and
+    never changes: ``Distiller`` calls it without a graph and keeps it out of its own parameters, buffers and
+    ``state_dict``.
 
     Attributes:
-        needs_labels: Whether what it says depends on the true labels, so that its own accuracy means nothing.
+        needs_labels: Whether its output depends on the true labels, so that its own accuracy means nothing.
 
     Example:
         >>> import torch
         >>> class Certain(Teacher):
-        ...     def logits(self, inputs, labels, indices=None, epoch=0):
-        ...         return 9.0 * torch.nn.functional.one_hot(labels, 3).float()
+        ...     needs_labels = True
+        ...     def answer(self, batch, epoch=0):
+        ...         return 9.0 * torch.nn.functional.one_hot(batch.targets, 3).float()
         >>> Certain()(None, torch.tensor([1]))
         tensor([[0., 9., 0.]])
     """
 
     needs_labels = False
 
-    @abstractmethod
-    def logits(self, inputs: Tensor, labels: Tensor, indices: Tensor | None = None, epoch: int = 0) -> Tensor:
-        """Return (N, C) logits for a batch.
+    def answer(self, batch: Batch, epoch: int = 0) -> Any:
+        """Return the output for a batch, such as (N, C) logits; a task turns it into rows.
 
         Args:
-            inputs: The batch as the student sees it, such as (N, channels, H, W).
-            labels: (N,) true classes.
-            indices: (N,) positions of the samples in the training set, if known.
+            batch: Inputs as the student sees them, ground truth, and positions in the training set if known.
             epoch: The epoch, from 0.
         """
+        return self.logits(batch.inputs, batch.targets, batch.indices, epoch)
 
-    def forward(self, inputs: Tensor, labels: Tensor, indices: Tensor | None = None, epoch: int = 0) -> Tensor:
-        """Return (N, C) logits for a batch; see :meth:`logits`."""
-        return self.logits(inputs, labels, indices, epoch)
+    def logits(self, inputs: Any, labels: Any, indices: Tensor | None = None, epoch: int = 0) -> Any:
+        """Return (N, C) logits for a batch; :meth:`answer` calls it unless a subclass has its own."""
+        raise NotImplementedError(f"{type(self).__name__}: implements neither answer nor logits, expected one of them")
 
-    def unaugmented(self, inputs: Tensor, labels: Tensor, indices: Tensor, epoch: int = 0) -> Tensor:
-        """Return (N, C) logits for samples of the training set as they are, without augmentation.
+    def forward(self, inputs: Any, labels: Any = None, indices: Tensor | None = None, epoch: int = 0) -> Any:
+        """Return the output for a batch given in parts; see :meth:`answer`."""
+        return self.answer(Batch(inputs, labels, indices), epoch)
+
+    def unaugmented(self, batch: Batch, epoch: int = 0) -> Any:
+        """Return the output for samples of the training set without augmentation.
 
         A teacher that remembers the training's views must tell these from them; any other need not.
         """
-        return self.logits(inputs, labels, indices, epoch)
+        return self.answer(batch, epoch)
 
     def why_not_recordable(self) -> str | None:
-        """Say what this teacher has yet to decide on the host before its next answers; None if nothing.
+        """Return why the next answers take a decision on the host; None if they take none.
 
-        Only answers that take no such decision can be recorded as part of a CUDA graph. It is asked after the first
-        batches of an epoch.
+        Only answers that take no such decision can be recorded as part of a CUDA graph. The engine calls this after the
+        first batches of an epoch.
         """
         return None
+
+
+class LabelTeacher(Teacher):
+    """A teacher whose logits are made from labels alone: a row of logits for a row's label, on any task.
+
+    ``Distiller`` gives it the labels of rows instead of a batch's targets. Subclasses implement :meth:`logits`.
+
+    Attributes:
+        num_classes: Number of classes C.
+
+    Example:
+        >>> from limbeck.teachers import VirtualTeacher
+        >>> isinstance(VirtualTeacher(3), LabelTeacher)
+        True
+    """
+
+    needs_labels = True
+    num_classes: int

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from limbeck.data.batch import Batch
 from limbeck.errors import UserError, unknown_name
+from limbeck.models.calling import output_logits
 from limbeck.rows import check_logits, full
 from limbeck.teachers.base import Teacher
 from limbeck.teachers.live import LiveTeacher
@@ -82,24 +84,25 @@ class EnsembleTeacher(Teacher):
         """Keep every teacher in the mode that it was made with: eval, unless it says otherwise itself."""
         return super().train(False)
 
-    def logits(self, inputs: Tensor, labels: Tensor, indices: Tensor | None = None, epoch: int = 0) -> Tensor:
-        """Ask all teachers and return their average, (N, C) in fp32."""
-        logits = torch.stack(_alike([teacher(inputs, labels, indices, epoch) for teacher in self.teachers]))
+    def answer(self, batch: Batch, epoch: int = 0) -> Tensor:
+        """Run all teachers and return their average, (N, C) in fp32."""
+        logits = torch.stack(_alike([teacher(*batch, epoch) for teacher in self.teachers]))
         if self.average == "logits":
             return logits.mean(dim=0)
         log_p = F.log_softmax(logits, dim=2)
         if self.average == "probabilities":
             return log_p.logsumexp(dim=0) - math.log(len(logits))
-        return (log_p + _confidence(log_p, labels).log()[:, :, None]).logsumexp(dim=0)
+        return (log_p + _confidence(log_p, batch.targets).log()[:, :, None]).logsumexp(dim=0)
 
 
-def _alike(answers: list[Tensor]) -> list[Tensor]:
-    for number, rows in enumerate(answers):
+def _alike(outputs: list[Any]) -> list[Tensor]:
+    logits = [output_logits(output, f"teacher {number}'s output") for number, output in enumerate(outputs)]
+    for number, rows in enumerate(logits):
         check_logits(rows, f"teacher {number}'s output")
-        if rows.shape != answers[0].shape:
-            got, expected = tuple(rows.shape), tuple(answers[0].shape)
+        if rows.shape != logits[0].shape:
+            got, expected = tuple(rows.shape), tuple(logits[0].shape)
             raise UserError(f"teacher {number}'s output: got {got}, expected the first teacher's shape {expected}")
-    return [full(rows) for rows in answers]
+    return [full(rows) for rows in logits]
 
 
 def _confidence(log_p: Tensor, labels: Tensor) -> Tensor:

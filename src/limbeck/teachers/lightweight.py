@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from limbeck.errors import UserError
 from limbeck.randomness.hashing import derived_seed, random_integers
-from limbeck.teachers.base import Teacher
+from limbeck.teachers.base import LabelTeacher
 from limbeck.teachers.digits import check_num_classes, synthesize
 
 GOOD_ACCURACY = 0.97
@@ -275,7 +275,7 @@ def _held_out_accuracy(net: LightweightNet, num_classes: int, seed: int, source:
     return (_predict(net, images).argmax(dim=1) == labels).double().mean().item()
 
 
-class LightweightTeacher(Teacher):
+class LightweightTeacher(LabelTeacher):
     """Answers for any sample of class ``k`` with the logits of a random synthetic sample of class ``k``.
 
     So targets vary by instance, which LW-KD (arXiv 2005.09163) misses in teacher-free methods, and since the input is
@@ -300,12 +300,7 @@ class LightweightTeacher(Teacher):
         super().__init__()
         logits = bank.logits.float().mean(dim=1, keepdim=True) if class_mean else bank.logits
         self.register_buffer("bank", logits, persistent=False)
-        self.seed = seed
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes that the teacher knows."""
-        return self.bank.shape[0]
+        self.seed, self.num_classes = seed, len(logits)
 
     def check(self, num_classes: int, labels: Tensor | None = None) -> None:
         """Check once, before training, that the teacher fits the task (a call checks no values, to spare a GPU sync).

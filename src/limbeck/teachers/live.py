@@ -1,6 +1,6 @@
 """A network as the teacher, frozen, with the input normalization and resolution that it was trained with."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Self
 
@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
+from limbeck.data.batch import Batch
 from limbeck.errors import UserError
+from limbeck.models.calling import call_network
 from limbeck.precision import Precision, computing_in
 from limbeck.teachers.base import Teacher
 
@@ -17,6 +19,7 @@ Channels = Sequence[float]
 # A CPU's float32 matrix products take other algorithms for the rows that are left over, and for few rows in all, which
 # differ in their last bits.
 _WHOLE_ROWS, _FEWEST_ROWS = 4, 16
+_HALF: dict[torch.dtype, Precision] = {torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
 class InputAdapter(nn.Module):
@@ -81,18 +84,22 @@ class LiveTeacher(Teacher):
     tuple of tensors with one row a sample each; other inputs, such as a list of images, are left as they are.
 
     Args:
-        network: The teacher; its output is (N, C) logits.
+        network: The teacher.
         adapter: Applied to the inputs first, if the teacher was trained with others than the student.
         train_mode: Keep the network in train mode instead, so that batch norm uses the batch's statistics and dropout
             is on. It stays frozen, but running statistics then move. Off unless you mean it.
         precision: The precision that the network computes in, ``"fp32"``, ``"bf16"`` or ``"fp16"``; None for that of
-            the autocast context of the call. The adapter computes in float32.
+            the autocast context of the call, or of the network's weights where these are in half precision. The
+            adapter computes in float32.
+        device: Where the network stays, whatever moves the distiller; inputs go there and outputs come back. None to
+            follow the distiller.
+        call: Runs a network on inputs; a task's :meth:`limbeck.tasks.Task.call`.
 
     Example:
         >>> teacher = LiveTeacher(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(4), nn.Linear(4, 3)))
         >>> teacher.train().network.training
         False
-        >>> teacher(torch.zeros(2, 1, 2, 2), torch.tensor([0, 1])).shape
+        >>> teacher(torch.zeros(2, 1, 2, 2)).shape
         torch.Size([2, 3])
     """
 
@@ -103,13 +110,22 @@ class LiveTeacher(Teacher):
         adapter: nn.Module | None = None,
         train_mode: bool = False,
         precision: Precision | None = None,
+        device: torch.device | str | None = None,
+        call: Callable[[nn.Module, Any], Any] = call_network,
     ) -> None:
         super().__init__()
         self.network, self.adapter, self.train_mode = network.requires_grad_(False), adapter, train_mode
-        self.precision = precision
+        self.precision, self._call = precision, call
         # Collected once: walking a deep network's modules at every call would take longer than looking at their modes.
         self._parts = tuple(network.modules())
+        self._device: torch.device | None = None
+        if device is not None:
+            self.to(device)
+            self._device = torch.device(device)
         self.train()
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
+        return self if self._device is not None else super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def train(self, mode: bool = True) -> Self:  # noqa: ARG002 - the mode asked for is refused on purpose
         """Keep the mode chosen at construction: eval, unless ``train_mode``."""
@@ -122,29 +138,49 @@ class LiveTeacher(Teacher):
 
     def computing(self, device: str) -> AbstractContextManager[object]:
         """Return the context of the network's precision on a kind of device."""
-        return nullcontext() if self.precision is None else computing_in(self.precision, device)
+        precision = self.precision or _HALF.get(next((p.dtype for p in self.network.parameters()), torch.float32))
+        return nullcontext() if precision is None else computing_in(precision, device)
 
-    def logits(self, inputs: Any, labels: Tensor, indices: Tensor | None = None, epoch: int = 0) -> Tensor:  # noqa: ARG002
-        """Run the network on ``inputs``: a tensor, or whatever the network takes."""
-        rows = len(labels)
+    def logits(self, inputs: Any, labels: Any = None, indices: Tensor | None = None, epoch: int = 0) -> Any:  # noqa: ARG002
+        """Run the network on a batch's inputs and return its output."""
+        rows = Batch(inputs, labels, indices).size
+        home = next(
+            (part.device for part in pytree.tree_leaves(inputs) if isinstance(part, Tensor)), torch.device("cpu")
+        )
+        if self._device is not None:
+            inputs = _moved(inputs, self._device)
         missing = max(_FEWEST_ROWS - rows, -rows % _WHOLE_ROWS)
         is_whole = not rows or not missing or self.train_mode
-        if is_whole or labels.device.type != "cpu" or not _are_rows(inputs, rows):
-            return self._run(inputs, labels.device.type)
+        if is_whole or (self._device or home).type != "cpu" or not _are_rows(inputs, rows):
+            return _moved(self._run(inputs), home) if self._device else self._run(inputs)
         filled = pytree.tree_map_only(Tensor, lambda part: _with_more(part, missing), inputs)
-        return self._run(filled, "cpu")[:rows]
+        output = pytree.tree_map_only(Tensor, lambda part: _without(part, rows, missing), self._run(filled))
+        return _moved(output, home) if self._device else output
 
-    def _run(self, inputs: Any, device: str) -> Tensor:
+    def _run(self, inputs: Any) -> Any:
         self.keep_mode()
+        device = _device_of(inputs).type
         with torch.no_grad():
             adapted = inputs if self.adapter is None else self.adapter(inputs)
             with self.computing(device):
-                output: Tensor = self.network(adapted)
-        return output
+                return self._call(self.network, adapted)
+
+
+def _device_of(inputs: Any) -> torch.device:
+    tensors = (part for part in pytree.tree_leaves(inputs) if isinstance(part, Tensor))
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))
+
+
+def _moved(values: Any, device: torch.device) -> Any:
+    return pytree.tree_map_only(Tensor, lambda part: part.to(device, non_blocking=True), values)
 
 
 def _with_more(part: Tensor, rows: int) -> Tensor:
     return torch.cat([part, part[:1].expand(rows, *part.shape[1:])])
+
+
+def _without(part: Tensor, rows: int, added: int) -> Tensor:
+    return part[:rows] if part.ndim and len(part) == rows + added else part
 
 
 def _are_rows(inputs: Any, rows: int) -> bool:

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from limbeck.teachers.base import Teacher
+from limbeck.teachers.base import LabelTeacher
 
 
-class VirtualTeacher(Teacher):
-    """Says that all classes are equally likely.
+class VirtualTeacher(LabelTeacher):
+    """All classes are equally likely.
 
     Args:
         num_classes: Number of classes C.
@@ -22,6 +22,6 @@ class VirtualTeacher(Teacher):
         super().__init__()
         self.num_classes = num_classes
 
-    def logits(self, inputs: Tensor, labels: Tensor, indices: Tensor | None = None, epoch: int = 0) -> Tensor:  # noqa: ARG002
+    def logits(self, inputs: object, labels: Tensor, indices: Tensor | None = None, epoch: int = 0) -> Tensor:  # noqa: ARG002
         """Return (N, C) zeros on the labels' device."""
         return torch.zeros(len(labels), self.num_classes, device=labels.device)

@@ -247,7 +247,7 @@ class Engine:
 
     def _update(self, batch: Batch, epoch: int, meter: EpochMeter) -> None:
         """Do on the device what a step does there."""
-        out = self.module(batch.inputs, batch.labels, batch.indices, epoch)
+        out = self.module(*batch, epoch)
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         self.fabric.backward(out.loss)
@@ -258,7 +258,7 @@ class Engine:
         for optimizer in self.optimizers:
             optimizer.step()
         self._stepped = end_step(self.fabric)
-        meter.add(out, batch.labels)
+        meter.add(out, batch.size, self.distiller.task.figures(out.rows))
 
     def _measure(self) -> EpochRecord:
         for name, views in self.splits.items():

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from limbeck.data import Batch
 from limbeck.training.meter import EpochMeter
@@ -142,7 +143,7 @@ class GraphedSteps:
         ready: Callable[[], str | None],
         log: Callable[[str], None],
     ) -> None:
-        self._update, self._tally, self._recorder = update, meter, recorder
+        self._update, self._meter, self._recorder = update, meter, recorder
         self._groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         self._ready, self._log = ready, log
         self._done, self._plain, self.failed = 0, False, False
@@ -152,7 +153,7 @@ class GraphedSteps:
         """Do a step."""
         if self._replay is None and self._done >= WARM_STEPS and not self._plain:
             self._record(batch)
-        if self._replay is not None and batch.inputs.shape == self._batch.inputs.shape:
+        if self._replay is not None and _shapes(batch) == _shapes(self._batch):
             self._again(batch)
         else:
             self._update(batch)
@@ -163,8 +164,8 @@ class GraphedSteps:
         if why is not None:
             self._give_up(why)
             return
-        self._batch = Batch(*(values.clone() for values in batch))
-        device, samples = batch.inputs.device, self._tally.samples
+        self._batch = Batch(*pytree.tree_map_only(Tensor, Tensor.clone, tuple(batch)))
+        device, samples = _device_of(batch), self._meter.samples
         self._rates = [torch.tensor(float(group["lr"]), device=device) for group in self._groups]
         try:
             with rates_on_device(self._groups, self._rates):
@@ -173,7 +174,7 @@ class GraphedSteps:
             self.failed = True
             self._give_up(_cause(error))
         # Recording has counted samples that only a replay adds to the sums.
-        self._tally.samples = samples
+        self._meter.samples = samples
 
     def _give_up(self, why: str) -> None:
         self._plain = True
@@ -181,9 +182,18 @@ class GraphedSteps:
 
     def _again(self, batch: Batch) -> None:
         assert self._replay is not None
-        for kept, values in zip(self._batch, batch, strict=True):
-            kept.copy_(values)
+        for stored, values in zip(pytree.tree_leaves(self._batch), pytree.tree_leaves(batch), strict=True):
+            if isinstance(stored, Tensor):
+                stored.copy_(values)
         for rate, group in zip(self._rates, self._groups, strict=True):
             rate.fill_(group["lr"])
         self._replay()
-        self._tally.samples += len(batch.labels)
+        self._meter.samples += batch.size
+
+
+def _shapes(batch: Batch) -> list[torch.Size]:
+    return [leaf.shape for leaf in pytree.tree_leaves(tuple(batch)) if isinstance(leaf, Tensor)]
+
+
+def _device_of(batch: Batch) -> torch.device:
+    return next(leaf.device for leaf in pytree.tree_leaves(tuple(batch)) if isinstance(leaf, Tensor))

@@ -1,4 +1,6 @@
-"""Sums of an epoch, kept on the device: no step waits for a number to reach the host."""
+"""Sums over the batches of an epoch, kept on the device."""
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -7,12 +9,13 @@ from limbeck.distiller import Output
 
 
 class EpochMeter:
-    """Add up loss, parts and correct answers of an epoch's batches.
+    """Adds up loss, parts and figures of an epoch's batches.
 
     Example:
+        >>> from limbeck.rows import Rows
+        >>> out = Output(torch.tensor(2.0), {"ce": torch.tensor(2.0)}, {"main": Rows(torch.eye(3))})
         >>> meter = EpochMeter()
-        >>> out = Output(torch.tensor(2.0), {"ce": torch.tensor(2.0)}, torch.eye(3))
-        >>> meter.add(out, torch.tensor([0, 1, 0]))
+        >>> meter.add(out, 3, {"accuracy": torch.tensor(2)})
         >>> {name: round(value, 3) for name, value in meter.means().items()}
         {'loss': 2.0, 'ce': 2.0, 'accuracy': 0.667}
     """
@@ -22,15 +25,20 @@ class EpochMeter:
         self._names: list[str] = []
         self._sums: Tensor | None = None
 
-    def add(self, out: Output, labels: Tensor) -> None:
-        """Count one batch, without a device synchronisation."""
-        with torch.no_grad():
-            values = torch.stack([out.loss, *out.parts.values()]) * len(labels)
-            correct = (out.logits.argmax(dim=1) == labels).sum()
-            sums = torch.cat([values.detach(), correct[None].to(values.dtype)])
-            self._sums = sums if self._sums is None else self._sums.add_(sums)
-        self._names = ["loss", *out.parts, "accuracy"]
-        self.samples += len(labels)
+    @torch.no_grad()
+    def add(self, out: Output, samples: int, figures: Mapping[str, Tensor]) -> None:
+        """Count one batch, without a device synchronization.
+
+        Args:
+            out: Its losses, means over the batch.
+            samples: Its number of samples.
+            figures: What else is reported, sums over the batch's samples; see :meth:`limbeck.tasks.Task.figures`.
+        """
+        values = torch.stack([out.loss, *out.parts.values()]) * samples
+        sums = torch.cat([values.detach(), *(figure[None].to(values.dtype) for figure in figures.values())])
+        self._sums = sums if self._sums is None else self._sums.add_(sums)
+        self._names = ["loss", *out.parts, *figures]
+        self.samples += samples
 
     def means(self) -> dict[str, float]:
         """Read the means over the samples so far; this waits for the device."""

@@ -8,7 +8,7 @@ import torch
 
 from limbeck.data import load
 
-SAMPLES = files("limbeck.data") / "samples"
+SAMPLES = files("limbeck.data.images") / "samples"
 
 
 def test_what_is_in_it():

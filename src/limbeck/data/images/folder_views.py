@@ -7,10 +7,11 @@ from itertools import pairwise
 
 import torch
 
+from limbeck.data.batch import Batch
 from limbeck.data.images.augment import Augment
 from limbeck.data.images.file_loader import FileLoader, check_workers
 from limbeck.data.images.normalize import Normalizer
-from limbeck.data.images.splits import Batch, FolderSet
+from limbeck.data.images.splits import FolderSet
 from limbeck.data.schedule import EpochPlan
 from limbeck.errors import UserError
 

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from limbeck.data.batch import Batch
 from limbeck.data.images.augment import Augment, Placement
 from limbeck.data.images.normalize import Normalizer
 from limbeck.data.images.rotation import rotate
-from limbeck.data.images.splits import Batch, ImageSet
+from limbeck.data.images.splits import ImageSet
 from limbeck.data.schedule import EpochPlan
 
 

@@ -12,24 +12,6 @@ from limbeck.errors import UserError
 Color = Literal["rgb", "gray"]
 
 
-class Batch(NamedTuple):
-    """One batch of views.
-
-    Attributes:
-        inputs: Normalized images, float32 (N, C, H, W).
-        labels: Class numbers, int64 (N,).
-        indices: Positions of the samples in their split, int64 (N,).
-
-    Example:
-        >>> Batch(torch.zeros(2, 1, 28, 28), torch.tensor([3, 9]), torch.arange(2)).labels
-        tensor([3, 9])
-    """
-
-    inputs: Tensor
-    labels: Tensor
-    indices: Tensor
-
-
 @dataclass(frozen=True, eq=False)
 class ImageSet:
     """A split whose images are in memory, all of one size.

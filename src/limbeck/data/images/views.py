@@ -6,12 +6,13 @@ from typing import Self
 
 import torch
 
+from limbeck.data.batch import Batch
 from limbeck.data.images.augment import Augment
 from limbeck.data.images.file_loader import check_workers
 from limbeck.data.images.folder_views import FileImages
 from limbeck.data.images.memory import ResidentImages, resident
 from limbeck.data.images.normalize import Normalizer, normalizer
-from limbeck.data.images.splits import Batch, FolderSet, Split
+from limbeck.data.images.splits import FolderSet, Split
 from limbeck.data.schedule import Schedule
 from limbeck.errors import UserError
 

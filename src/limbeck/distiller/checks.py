@@ -1,0 +1,60 @@
+"""What a distiller checks: networks apart from each other, finite logits, a known number of classes."""
+
+from itertools import chain
+
+from torch import Tensor, nn
+
+from limbeck.errors import RunError, UserError
+from limbeck.tasks import Task
+
+
+def check_finite_logits(logits: Tensor, whose: str) -> None:
+    """Raise ``RunError`` if logits have nan or inf.
+
+    Example:
+        >>> import torch
+        >>> check_finite_logits(torch.tensor([[1.], [torch.nan]]), "the student's logits")
+        Traceback (most recent call last):
+        limbeck.errors.RunError: the student's logits: nan or inf in 1 of the batch's 2 rows (1)
+    """
+    rows = (~logits.detach().isfinite()).any(dim=1).nonzero()[:, 0].tolist()
+    if rows:
+        listed = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
+        raise RunError(f"{whose}: nan or inf in {len(rows)} of the batch's {len(logits)} rows ({listed})")
+
+
+def check_apart(student: nn.Module, teacher: nn.Module) -> None:
+    """Raise ``UserError`` if the teacher shares a module, parameter or buffer with the student.
+
+    Example:
+        >>> student = nn.Linear(2, 2)
+        >>> check_apart(student, student)
+        Traceback (most recent call last):
+        limbeck.errors.UserError: teacher: got the student itself, expected another network or a copy (copy.deepcopy)
+    """
+    expected = "expected another network or a copy (copy.deepcopy)"
+    if teacher is student:
+        raise UserError(f"teacher: got the student itself, {expected}")
+    student_parts = {id(part) for part in chain(student.modules(), student.parameters(), student.buffers())}
+    teacher_parts = chain(teacher.named_modules(), teacher.named_parameters(), teacher.named_buffers())
+    shared = next((name for name, part in teacher_parts if id(part) in student_parts), None)
+    if shared is not None:
+        what = f"shares {shared!r} with the student" if shared else "is a part of the student"
+        raise UserError(f"teacher: {what}, which would be frozen with it; {expected}")
+
+
+def class_count(num_classes: int | None, task: Task, student: nn.Module) -> int:
+    """Return the number of classes: the given one, the task's, or that of the student's last linear layer.
+
+    Example:
+        >>> from limbeck.tasks import Classification
+        >>> class_count(None, Classification(), nn.Linear(8, 3))
+        3
+    """
+    known = num_classes or task.num_classes
+    if known is not None:
+        return known
+    linear = [module for module in student.modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise UserError("num_classes: not given, and the student has no linear layer that has it")
+    return linear[-1].out_features

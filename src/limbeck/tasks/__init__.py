@@ -1,0 +1,8 @@
+"""Tasks: how a network's outputs become rows of logits, what is the ground truth, and what is measured."""
+
+from limbeck.tasks.base import MAIN, Task
+from limbeck.tasks.classification import Classification
+from limbeck.tasks.metrics import Evaluator, Measured, Metric
+from limbeck.tasks.registry import create, names, register
+
+__all__ = ["MAIN", "Classification", "Evaluator", "Measured", "Metric", "Task", "create", "names", "register"]

@@ -1,0 +1,118 @@
+"""Classification: one row of logits a sample."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics import Metric as TorchMetric
+from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
+
+from limbeck.errors import UserError
+from limbeck.models.calling import output_logits
+from limbeck.rows import Rows, ground_truth
+from limbeck.tasks.base import MAIN, Task
+from limbeck.tasks.metrics import Measured, Metric
+
+
+class Classification(Task):
+    """One of C classes for each sample, whatever the sample is.
+
+    Targets are (N,) true classes (-100: none) or (N, C) probabilities; outputs are (N, C) logits, or hold them as
+    :func:`limbeck.models.calling.output_logits` describes.
+
+    Args:
+        num_classes: Number of classes; needed by :meth:`evaluator`.
+
+    Example:
+        >>> Classification().rows(torch.zeros(2, 3), torch.tensor([0, 2]))["main"].labels
+        tensor([0, 2])
+    """
+
+    name = "classification"
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("accuracy", "accuracy"),
+        Metric("ece", "ECE", higher_is_better=False),
+        Metric("loss", "NLL", higher_is_better=False, share=False),
+        Metric("top5", "top-5 accuracy"),
+        Metric("confidence", "mean confidence", higher_is_better=None),
+    )
+
+    def rows(self, output: Any, targets: Tensor | None) -> Mapping[str, Rows]:
+        """Return the one head's rows: the logits as they are."""
+        return {MAIN: Rows(output_logits(output), targets)}
+
+    def evaluator(self) -> "ClassificationEvaluator":
+        """Return an evaluator of top-1, top-5, calibration error, loss and confidence.
+
+        Raises:
+            UserError: If the number of classes is not known.
+        """
+        if self.num_classes is None:
+            raise UserError("num_classes: got None, expected the number of classes to measure")
+        return ClassificationEvaluator(self.num_classes)
+
+    def check(self, output: Any, num_classes: int, role: str, data: str) -> None:
+        """Check that an output is (N, C) logits of the data's classes; see :meth:`Task.check`."""
+        found = output if isinstance(output, Tensor) else getattr(output, "logits", output)
+        found = output_logits(output) if isinstance(output, Mapping) else found
+        if not isinstance(found, Tensor) or found.ndim != 2:
+            got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise UserError(f"{role}: its output is {got}, expected logits of shape (N, {num_classes})")
+        super().check(found, num_classes, role, data)
+
+
+class ClassificationEvaluator:
+    """Top-1 and top-5 accuracy, calibration error of 15 equal bins, mean loss in nats and mean confidence.
+
+    Top-5 is left out with fewer than six classes; samples without a label count nowhere.
+
+    Args:
+        num_classes: Number of classes C.
+
+    Example:
+        >>> evaluator = ClassificationEvaluator(3)
+        >>> evaluator.update(torch.eye(3), torch.tensor([0, 1, 1]))
+        >>> round(evaluator.compute().accuracy, 3)
+        0.667
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        self._metrics = _metrics(num_classes)
+        self._loss, self._confidence = MeanMetric(nan_strategy="disable"), MeanMetric(nan_strategy="disable")
+        self._predictions: list[Tensor] = []
+
+    @torch.no_grad()
+    def update(self, output: Any, targets: Tensor) -> None:
+        """Count a batch: (N, C) logits and (N,) true classes, or (N, C) probabilities."""
+        logits = output_logits(output).float()
+        self._predictions.append(logits.argmax(dim=1))
+        truth = ground_truth(targets, logits)
+        labels, classes = truth.labels, truth.classes
+        if truth.labeled is not None:
+            logits, labels, classes = (values[truth.labeled] for values in (logits, labels, classes))
+        probabilities = logits.softmax(dim=1)
+        self._metrics.to(logits.device).update(probabilities, classes)
+        self._confidence.to(logits.device).update(probabilities.amax(dim=1))
+        self._loss.to(logits.device).update(F.cross_entropy(logits, labels, reduction="none"))
+
+    def compute(self) -> Measured:
+        """Return the figures over all samples, and the predicted classes."""
+        values = {name: float(value) for name, value in self._metrics.compute().items()}
+        figures = {"accuracy": values["accuracy"], "top5": values.get("top5"), "loss": float(self._loss.compute())}
+        figures |= {"ece": values["ece"], "confidence": float(self._confidence.compute())}
+        present = {name: value for name, value in figures.items() if value is not None}
+        return Measured(present, torch.cat(self._predictions).cpu())
+
+
+def _metrics(num_classes: int) -> MetricCollection:
+    common: dict[str, Any] = {"num_classes": num_classes, "validate_args": False}
+    metrics: dict[str, TorchMetric | MetricCollection] = {
+        "accuracy": MulticlassAccuracy(average="micro", **common),
+        "ece": MulticlassCalibrationError(n_bins=15, norm="l1", **common),
+    }
+    if num_classes > 5:
+        metrics["top5"] = MulticlassAccuracy(top_k=5, average="micro", **common)
+    return MetricCollection(metrics, compute_groups=False)

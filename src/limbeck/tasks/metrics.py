@@ -1,0 +1,71 @@
+"""What a task measures: its metrics by name, and what a network reached in them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure by which networks are compared.
+
+    Attributes:
+        name: Its key in records and summaries, such as ``"accuracy"`` of ``test.accuracy``.
+        title: How tables and plots call it, such as ``"accuracy"``.
+        higher_is_better: Its direction; None for one that is neither.
+        share: Whether it lies in [0, 1] and is shown in percent.
+
+    Example:
+        >>> Metric("accuracy", "accuracy").text(0.8612), Metric("loss", "NLL", False, share=False).text(0.5)
+        ('86.12 %', '0.500')
+    """
+
+    name: str
+    title: str
+    higher_is_better: bool | None = True
+    share: bool = True
+
+    def text(self, value: float) -> str:
+        """Write a value of it."""
+        return f"{100 * value:.2f} %" if self.share else f"{value:.3f}"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a network reached on a split.
+
+    Attributes:
+        values: A figure for each metric that exists there, by name; also read as attributes (``measured.accuracy``).
+        predictions: (N, ...) the predicted classes, in the split's order, on the CPU; None where a task has none.
+
+    Example:
+        >>> measured = Measured({"accuracy": 0.9, "loss": 0.3})
+        >>> measured.accuracy, measured.numbers()
+        (0.9, {'accuracy': 0.9, 'loss': 0.3})
+    """
+
+    values: Mapping[str, float] = field(default_factory=dict)
+    predictions: Tensor | None = None
+
+    def numbers(self) -> dict[str, float]:
+        """Return the figures by name."""
+        return dict(self.values)
+
+    def __getattr__(self, name: str) -> Any:
+        # Copying and unpickling ask for attributes before ``values`` is there.
+        values = self.__dict__.get("values", {})
+        if name in values:
+            return values[name]
+        raise AttributeError(f"no figure {name!r}; there are {', '.join(values) or 'none'}")
+
+
+class Evaluator(Protocol):
+    """Collects a network's outputs on a split, batch by batch."""
+
+    def update(self, output: Any, targets: Any) -> None:
+        """Count one batch: what the network returned, and the ground truth."""
+
+    def compute(self) -> Measured:
+        """Return the figures over all batches."""
