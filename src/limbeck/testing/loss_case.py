@@ -85,5 +85,9 @@ class LossCase:
         self, student: Tensor, teacher: Tensor, labels: Tensor, weight: Tensor | None = None, **more: Any
     ) -> Tensor:
         """Compute the loss, with labels only if it takes them; ``more`` settings replace the case's own."""
-        arguments = (student, teacher, labels) if self.takes("labels") else (student, teacher)
-        return self.loss(*arguments, **{**self.settings, **more}, weight=weight)
+        settings = {**self.settings, **more}
+        if not isinstance(self.loss, nn.Module):
+            given = {"labels": labels, "weight": weight} if self.takes("labels") else {"weight": weight}
+            return self.loss(student, teacher, **given, **settings)
+        result: Tensor = self.loss(student, teacher, labels, weight, **settings)
+        return result
