@@ -38,6 +38,16 @@ def shortened(value: object, limit: int = 80, *, quoted: bool = True) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
+def one_line(error: BaseException) -> str:
+    r"""Write the type and the whole text of an error of unknown origin as one line.
+
+    Example:
+        >>> one_line(ValueError("a\nb"))
+        'ValueError: a b'
+    """
+    return f"{type(error).__name__}: {shortened(' '.join(str(error).split()), 500, quoted=False)}".rstrip(": ")
+
+
 class UserError(ValueError):
     """Something given by the user cannot be used; the text is one line that says what, where and what is expected.
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from limbeck.errors import UserError
 
@@ -44,6 +45,71 @@ class GroundTruth(NamedTuple):
     labels: Tensor
     labeled: Tensor | None
     classes: Tensor
+
+
+def pixels(output: Tensor, masks: Tensor | None = None, *, ignore_index: int = 255) -> Rows:
+    """Turn maps of logits into one row a supervised position; ignored positions are left out.
+
+    Args:
+        output: (N, C, ...) float logits, such as (N, C, H, W).
+        masks: (N, ...) true classes, in the output's size or another, from which the nearest are then taken; None
+            without ground truth: every position is a row without a label.
+        ignore_index: The value of positions that count nowhere.
+
+    Returns:
+        The rows, with the sample of each.
+
+    Raises:
+        UserError: If the output is no map of float logits, or the masks have another number of samples or dimensions.
+
+    Example:
+        >>> rows = pixels(torch.zeros(2, 3, 1, 2), torch.tensor([[[0, 255]], [[2, 1]]]))
+        >>> rows.logits.shape, rows.labels, rows.sample
+        (torch.Size([3, 3]), tensor([0, 2, 1]), tensor([0, 1, 1]))
+    """
+    if output.ndim < 3 or not output.is_floating_point():
+        raise UserError(f"output: got {_shape(output)}, expected float maps of logits (N, C, ...)")
+    positions = output.shape[2:].numel()
+    logits = output.movedim(1, -1).reshape(-1, output.shape[1])
+    sample = torch.arange(len(output), device=output.device).repeat_interleave(positions)
+    if masks is None:
+        return Rows(logits, None, None, sample)
+    if masks.ndim != output.ndim - 1 or len(masks) != len(output):
+        expected = (len(output), *output.shape[2:])
+        raise UserError(f"masks: got {tuple(masks.shape)}, expected one class a position, such as {expected}")
+    if masks.shape[1:] != output.shape[2:]:
+        masks = F.interpolate(masks[:, None].double(), output.shape[2:], mode="nearest-exact")[:, 0].long()
+    labels = masks.reshape(-1)
+    supervised = labels != ignore_index
+    return Rows(logits[supervised], labels[supervised], None, sample[supervised])
+
+
+def tokens(logits: Tensor, labels: Tensor, *, shift: bool = True, ignore_index: int = ABSENT) -> Rows:
+    """Turn a language model's logits into one row a supervised token; prompt and padding are left out.
+
+    Args:
+        logits: (N, T, V) float logits.
+        labels: (N, T) token numbers, ``ignore_index`` where there is no supervision.
+        shift: Whether position t predicts the label of t + 1, as in a causal model.
+        ignore_index: The label of tokens that count nowhere.
+
+    Returns:
+        The rows, with the sequence of each.
+
+    Raises:
+        UserError: If the shapes do not fit together.
+
+    Example:
+        >>> rows = tokens(torch.zeros(1, 3, 5), torch.tensor([[-100, 4, 2]]))
+        >>> rows.logits.shape, rows.labels
+        (torch.Size([2, 5]), tensor([4, 2]))
+    """
+    if logits.ndim != 3 or labels.shape != logits.shape[:2]:
+        got = f"{tuple(logits.shape)} and {tuple(labels.shape)}"
+        raise UserError(f"logits and labels: got {got}, expected (N, T, V) and (N, T)")
+    if shift:
+        logits, labels = logits[:, :-1], labels[:, 1:]
+    return pixels(logits.movedim(-1, 1), labels, ignore_index=ignore_index)
 
 
 def _shape(value: object) -> str:

@@ -1,19 +1,22 @@
 """The documentation says what the code says."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from limbeck import methods
-from limbeck.methods.markdown import all_cards
+from limbeck.cli.card_pages import as_markdown
+from limbeck.cli.cards import packaged_cards
 from limbeck.runs import load_recipe
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_page_of_methods_is_up_to_date():
-    assert (ROOT / "docs" / "methods.md").read_text() == all_cards(), (
+    assert (ROOT / "docs" / "methods.md").read_text() == as_markdown(packaged_cards()), (
         "run: limbeck methods --markdown > docs/methods.md"
     )
 
@@ -36,3 +39,12 @@ def test_methods_named_in_the_readme_exist(page):
 def test_every_link_in_the_readme_leads_somewhere():
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / "README.md").read_text()):
         assert (ROOT / target).exists(), target
+
+
+def test_the_loop_of_the_page_runs_as_typed(tmp_path):
+    script = (ROOT / "docs" / "own_loop.md").read_text().split("```python\n")[1].split("```")[0]
+    assert len(script.splitlines()) <= 40
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=True)
+    teacher, student = done.stdout.splitlines()
+    assert "'dist'" in student
+    assert float(teacher.split(": ")[1].rstrip("}")) < 0.5

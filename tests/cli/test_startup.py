@@ -8,7 +8,8 @@ from importlib import resources
 
 import pytest
 
-from limbeck.methods.index import index_text
+from limbeck.methods.index import plain, settings_text
+from limbeck.methods.registry import packaged
 
 LIGHT = """
 import sys
@@ -55,11 +56,24 @@ def test_a_mistyped_recipe_takes_little_time(tmp_path):
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.5
 
 
-def test_the_index_of_cards_is_up_to_date(limbeck):
-    stored = (resources.files("limbeck.cli") / "cards.json").read_text(encoding="utf-8")
-    assert stored == index_text(), "run: limbeck methods --json > src/limbeck/cli/cards.json"
+def test_the_settings_beside_the_cards_are_up_to_date(limbeck):
+    folder = resources.files("limbeck") / "methods" / "cards"
+    assert (folder / "settings.json").read_text(encoding="utf-8") == settings_text(), (
+        "run: python -m limbeck.methods.index > src/limbeck/methods/cards/settings.json"
+    )
     code, out, _ = limbeck("methods", "--json")
-    assert (code, json.loads(out)) == (0, json.loads(stored))
+    shown = {card["name"]: card for card in json.loads(out)}
+    assert (code, shown) == (0, {name: json.loads(json.dumps(plain(entry))) for name, entry in packaged().items()})
+
+
+def test_every_card_is_that_of_a_method():
+    folder = resources.files("limbeck") / "methods" / "cards"
+    assert {file.name for file in folder.iterdir()} == {*(f"{name}.toml" for name in packaged()), "settings.json"}
+
+
+def test_one_card_as_json(limbeck):
+    code, out, _ = limbeck("methods", "dist", "--json")
+    assert (code, [card["name"] for card in json.loads(out)]) == (0, ["dist"])
 
 
 @pytest.mark.parametrize("name", ["none", "revise"])

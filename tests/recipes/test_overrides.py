@@ -7,8 +7,8 @@ import pytest
 
 from limbeck import methods
 from limbeck.errors import UserError
-from limbeck.methods.semantic import load_prior
 from limbeck.runs import load_recipe, packaged, parse_overrides
+from limbeck.targets.prior import load_prior
 
 compare = importlib.import_module("limbeck.runs.compare")
 

@@ -7,7 +7,7 @@ import yaml
 
 import limbeck as package
 from limbeck.errors import UserError
-from limbeck.models.python_source import in_working_folder
+from limbeck.imports import in_working_folder
 from limbeck.runs import load_recipe, parse_overrides
 from limbeck.runs.cache_commands import clear_caches, describe_caches
 
@@ -181,3 +181,83 @@ def test_commands_that_only_look_take_any_recipe_and_import_nothing(folder, tiny
     with pytest.raises(UserError, match="teacher.name: got 'python:trust_net:make', which this never imports"):
         command(elsewhere, overrides={"teacher": {**own, "cache": "views"}}, log=lines.append)
     assert "trust_net" not in sys.modules
+
+
+LOSS = """
+def gap(student_logits, teacher_logits, *, weight=None, power=2.0):
+    return (student_logits - teacher_logits).abs().pow(power).mean()
+"""
+
+
+@pytest.fixture
+def losses(folder, monkeypatch):
+    (folder / "trust_losses.py").write_text(LOSS)
+    monkeypatch.setitem(sys.modules, "trust_losses", None)
+    monkeypatch.delitem(sys.modules, "trust_losses")
+    return "python:trust_losses:gap"
+
+
+def test_a_method_of_the_working_folder_runs_and_names_its_folder(limbeck, tiny, folder, losses):
+    recipe = written(folder / "mine.yaml", tiny, method={"name": f"revise+{losses}", "power": 3.0})
+    assert load_recipe(recipe).method.name == f"revise+{losses}"
+    assert "trust_losses" not in sys.modules
+    code, _, err = limbeck("run", recipe, "training.epochs=1", "output.root=out")
+    assert (code, err) == (0, "")
+    (run,) = (folder / "out").iterdir()
+    assert run.name == "tiny-revise+python-trust_losses-gap-seed0"
+    assert "train.gap" in (run / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert limbeck("run", recipe, "training.epochs=1", "output.root=out", "--resume")[0] == 0
+
+
+def test_a_wrong_setting_of_such_a_method_leaves_nothing_behind(limbeck, tiny, folder, losses):
+    recipe = written(folder / "mine.yaml", tiny, method={"name": losses, "powr": 3.0})
+    code, _, err = limbeck("run", recipe, "output.root=out")
+    assert (code, "unknown setting 'powr'; did you mean 'power'?" in err) == (2, True)
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"method": "python:os:system"},
+        {"method": " python:os:system"},
+        {"method": {"name": "revise + python:os:system"}},
+        {"compare": {"methods": "none,python:os:system"}},
+        {
+            "compare": {
+                "methods": ["none", "revise+python:os:system@hot"],
+                "settings": {"revise+python:os:system@hot": {"a": 1}},
+            }
+        },
+        {"compare": {"settings": {"python:os:system": {"alpha": 0.5}}}},
+        {"method": {"name": "kd", "kd": {"alpha": 0.5}, "python:os:system": {"alpha": 0.5}}, "seed": 1},
+    ],
+)
+def test_no_key_names_code_from_elsewhere(tiny, folder, changes):
+    with pytest.raises(UserError) as error:
+        load_recipe({**tiny, **changes})
+    expected = "unknown setting" if "seed" in changes else "got 'python:os:system', but the working folder"
+    assert expected in str(error.value)
+
+
+def test_a_method_from_elsewhere_needs_trust(tiny, folder, losses, tmp_path):
+    for key, changes in (
+        ("method.name", {"method": losses}),
+        ("compare.methods.0", {"compare": {"methods": [losses]}}),
+    ):
+        recipe = written(tmp_path / "elsewhere" / "mine.yaml", tiny, **changes)
+        with pytest.raises(UserError, match=f"^{key}: got '{losses}', but the recipe lies outside the working folder"):
+            load_recipe(recipe)
+        load_recipe(recipe, trust=True)
+    typed = parse_overrides([f"compare.methods=none,{losses}"])
+    assert load_recipe(written(tmp_path / "elsewhere" / "mine.yaml", tiny), typed).compare.methods == ("none", losses)
+    assert "trust_losses" not in sys.modules
+
+
+@pytest.mark.parametrize("command", ["info", "clear"])
+def test_commands_that_only_look_import_no_method(limbeck, tiny, folder, losses, command):
+    recipe = written(folder / "mine.yaml", tiny, method=f"revise+{losses}")
+    code, _, err = limbeck("cache", command, recipe, "teacher.cache=views")
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"method.name: got '{losses}', which this never imports" in err
+    assert "trust_losses" not in sys.modules

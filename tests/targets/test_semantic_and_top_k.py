@@ -202,7 +202,7 @@ def test_a_prior_that_cannot_be_used(tmp_path, name, content, message):
         (tmp_path / name).write_bytes(content)
     settings = {} if name is None else {"prior": str(tmp_path / name)}
     with pytest.raises(UserError) as error:
-        limbeck.methods.create("semantic+kd", **settings)
+        limbeck.methods.create("semantic+kd", **settings).check()
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -212,5 +212,5 @@ def test_a_prior_file_with_several_tensors_or_with_code(tmp_path):
     np.save(tmp_path / "pickled.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     for name, reason in (("two.safetensors", "it holds 2 tensors"), ("pickled.npy", "allow_pickle=False")):
         with pytest.raises(UserError) as error:
-            limbeck.methods.create("semantic+kd", prior=str(tmp_path / name))
+            limbeck.methods.create("semantic+kd", prior=str(tmp_path / name)).check()
         assert reason in str(error.value)

@@ -1,94 +1,77 @@
-"""Methods for the terminal: the overview, and one method's card."""
+"""Methods as the terminal shows them: the packaged ones from their files, which imports nothing heavy, and plug-ins."""
 
 import json
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Callable, Mapping
 from importlib import resources
+from importlib.metadata import entry_points
 from typing import Any
-
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 
 from limbeck.errors import unknown_name
 
-# What limbeck.methods.index says, kept as a file: importing the methods takes seconds.
-INDEX = "cards.json"
+Card = Mapping[str, Any]
+_LISTS = ("published", "differences", "ours", "cautions")
 
 
-def read_index() -> dict[str, dict[str, Any]]:
-    """Read the cards of all methods and components, by name.
+def packaged_cards() -> dict[str, Card]:
+    """Read the packaged methods and components by name: name, component, settings and card.
 
     Example:
-        >>> read_index()["kd"]["card"]["summary"]
+        >>> packaged_cards()["kd"]["card"]["summary"]
         "Match the teacher's softened distribution."
     """
-    entries = json.loads((resources.files("limbeck.cli") / INDEX).read_text(encoding="utf-8"))
-    return {entry["name"]: entry for entry in entries}
+    folder = resources.files("limbeck") / "methods" / "cards"
+    entries = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    texts = {entry["name"]: (folder / f"{entry['name']}.toml").read_text(encoding="utf-8") for entry in entries}
+    empty: dict[str, Any] = {key: [] for key in _LISTS}
+    return {entry["name"]: {**entry, "card": empty | tomllib.loads(texts[entry["name"]])} for entry in entries}
 
 
-def overview() -> Table:
-    """List every method and component with its summary.
+def read_cards(warn: Callable[[str], None]) -> dict[str, Card]:
+    """Read the packaged methods and components, and those of installed plug-ins, which are imported for this.
+
+    Args:
+        warn: Called with a line for each plug-in that is left out.
 
     Example:
-        >>> overview().row_count >= 10
+        >>> "kd" in read_cards(print)
         True
     """
-    table = Table("name", "what it does", "defaults", box=None, header_style="bold", pad_edge=False)
-    entries = read_index().values()
-    for entry in entries:
-        if not entry["component"]:
-            _add(table, entry)
-    table.add_section()
-    table.add_row("", Text("components, for compositions such as revise+select+dist", style="bold"))
-    for entry in entries:
-        if entry["component"]:
-            _add(table, entry)
-    return table
+    cards = packaged_cards()
+    if not entry_points(group="limbeck.methods"):
+        return cards
+    from limbeck.methods.index import plain
+    from limbeck.methods.registry import REGISTRY
+
+    added = {name: plain(entry) for name, entry in REGISTRY.items().items() if name not in cards}
+    for line in REGISTRY.warnings():
+        warn(line)
+    return cards | added
 
 
-def _add(table: Table, entry: Mapping[str, Any]) -> None:
-    defaults = ", ".join(f"{setting['key']} {setting['default']}" for setting in entry["settings"])
-    table.add_row(entry["name"], entry["card"]["summary"], Text(defaults, style="dim"))
-
-
-def card(name: str) -> Group:
-    """Render one method's card: citation, equation, settings, published numbers, differences, what is ours.
+def find(name: str, warn: Callable[[str], None]) -> Card:
+    """Read one method or component; plug-ins are imported only if none of the packaged ones has the name.
 
     Raises:
         UserError: If there is no such method.
 
     Example:
-        >>> len(card("dist").renderables) > 3
-        True
+        >>> find("dist", print)["component"]
+        False
     """
-    entries = read_index()
-    if name not in entries:
-        raise unknown_name("method", name, entries)
-    text, settings = entries[name]["card"], entries[name]["settings"]
-    parts: list[Any] = [Text(f"{name}: {text['summary']}", style="bold"), Text()]
-    parts += [Text(f"source    {text['citation']}"), Text(f"minimizes {text['equation']}"), Text()]
-    if settings:
-        parts += [_settings(settings), Text()]
-    return Group(*parts, *_lists(text))
+    cards = packaged_cards()
+    if name not in cards:
+        cards = read_cards(warn)
+    if name not in cards:
+        raise unknown_name("method", name, cards)
+    return cards[name]
 
 
-def _settings(settings: list[Mapping[str, str]]) -> Table:
-    table = Table("setting", "default", "meaning", box=None, header_style="bold", pad_edge=False)
-    for setting in settings:
-        table.add_row(setting["key"], setting["default"], setting["meaning"])
-    return table
+def as_text(cards: Mapping[str, Card]) -> str:
+    r"""Write cards as JSON.
 
-
-def _lists(card: Mapping[str, Any]) -> list[Text]:
-    titled = (
-        ("published", "published"),
-        ("paper, code and defaults", "differences"),
-        ("ours", "ours"),
-        ("watch out", "cautions"),
-    )
-    lines = []
-    for title, key in titled:
-        if card[key]:
-            lines.append(Text(title, style="bold"))
-            lines += [Text(f"- {line}") for line in card[key]]
-    return lines
+    Example:
+        >>> as_text({})
+        '[]\n'
+    """
+    return json.dumps(list(cards.values()), indent=1, ensure_ascii=False) + "\n"

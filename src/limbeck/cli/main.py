@@ -130,31 +130,27 @@ def compare(
         raise RunError(f"{len(found.failures)} of the runs failed; the same command with --resume tries them again")
 
 
-@app.command(epilog="Examples:  limbeck methods  |  limbeck methods lr_ds")
+@app.command(epilog="Examples:  limbeck methods  |  limbeck methods lr_ds  |  limbeck methods lr_ds --markdown")
 def methods(
     name: Annotated[str | None, typer.Argument(help="A method or component.", show_default=False)] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print all cards as Markdown.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all cards as JSON.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print cards as Markdown.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print cards as JSON.")] = False,
 ) -> None:
-    """List the methods, or print one method's card."""
-    from limbeck.cli.cards import card, overview
+    """List the methods, those of installed plug-ins too, or print one method's card."""
+    from limbeck.cli.card_pages import as_markdown, card, card_markdown, overview
+    from limbeck.cli.cards import as_text, find, read_cards
 
-    if markdown or as_json:
-        _print_cards(name, as_json=as_json)
-        return
-    console = make_console()
-    console.print(overview() if name is None else card(name))
-
-
-def _print_cards(name: str | None, *, as_json: bool) -> None:
-    from limbeck.methods.index import index_text
-    from limbeck.methods.markdown import all_cards, card_markdown
-    from limbeck.methods.registry import entry
-
+    cards = read_cards(_print_error) if name is None else {name: find(name, _print_error)}
     if as_json:
-        print(index_text(), end="")
+        print(as_text(cards), end="")
+    elif markdown:
+        print(as_markdown(cards) if name is None else card_markdown(cards[name]), end="")
     else:
-        print(all_cards() if name is None else card_markdown(entry(name)), end="")
+        make_console().print(overview(cards) if name is None else card(cards[name]))
+
+
+def _print_error(line: str) -> None:
+    print(f"limbeck: {one_line(line)}", file=sys.stderr)
 
 
 @app.command(epilog="Examples:  limbeck recipes  |  limbeck recipes own-images > mine.yaml")
@@ -199,7 +195,7 @@ def main() -> None:
 
 
 def _failed(message: object, code: int) -> int:
-    print(f"limbeck: {one_line(message)}", file=sys.stderr)
+    _print_error(str(message))
     return code
 
 

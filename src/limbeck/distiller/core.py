@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from limbeck import methods, tasks
 from limbeck.data.batch import Batch
+from limbeck.distiller.answers import answer, corrected, label_answers, main_rows
 from limbeck.distiller.checks import check_apart, check_finite_logits, class_count
 from limbeck.distiller.extras import ExtraModules
 from limbeck.distiller.features import FeatureOptions, FeaturePairs
@@ -18,7 +19,7 @@ from limbeck.errors import UserError
 from limbeck.losses import AdversarialLoss
 from limbeck.methods import Method, Term
 from limbeck.modifiers import Modifier
-from limbeck.rows import GroundTruth, Rows, ground_truth
+from limbeck.rows import Rows, ground_truth
 from limbeck.tasks import MAIN, Task
 from limbeck.teachers import LabelTeacher, LiveTeacher, Teacher, VirtualTeacher
 
@@ -118,10 +119,10 @@ class Distiller(nn.Module):
         super().__init__()
         self.check_finite = check_finite
         self.method = methods.create(method) if isinstance(method, str) else method
+        self.method.check(num_classes)
         self.task = tasks.create(task, num_classes)
         self.student, self.seed, self.epochs = student, seed, epochs
-        # Set around nn.Module's bookkeeping: a registered teacher would enter state_dict, parameters() and DDP, and the
-        # extractors' student would be there twice.
+        # Around nn.Module's bookkeeping: a registered teacher would enter state_dict, parameters() and DDP.
         self.__dict__["teacher"] = self._teacher(teacher, num_classes)
         options = FeatureOptions(student_layers, teacher_layers, example, num_samples)
         self.__dict__["feature_pairs"] = self._feature_pairs(options)
@@ -137,8 +138,7 @@ class Distiller(nn.Module):
     @property
     def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
         # DistributedDataParallel looks for this name. It would copy a memory as large as the training set at each step.
-        modules = self.named_modules()
-        return [f"{path}.{name}" for path, module in modules for name in getattr(module, "kept_equal", ())]
+        return [f"{path}.{name}" for path, part in self.named_modules() for name in getattr(part, "kept_equal", ())]
 
     def _teacher(self, teacher: nn.Module | None, num_classes: int | None) -> Teacher | None:
         needed = self.method.teacher
@@ -152,8 +152,9 @@ class Distiller(nn.Module):
         return teacher if isinstance(teacher, Teacher) else LiveTeacher(teacher, call=self.task.call)
 
     def _feature_pairs(self, options: FeatureOptions) -> FeaturePairs | None:
-        compares = any(term.features for term in self.method.terms)
-        return FeaturePairs(self.method, self.student, self.teacher, options) if compares else None
+        if not any(term.features for term in self.method.terms):
+            return None
+        return FeaturePairs(self.method, self.student, self.teacher, options)
 
     def _loss(self, term: Term, num_classes: int | None) -> nn.Module:
         if self.feature_pairs is not None and term.features:
@@ -191,8 +192,7 @@ class Distiller(nn.Module):
 
     def adversary_parameters(self) -> Iterator[nn.Parameter]:
         """Iterate over those of the extra parameters that play against the student: discriminators."""
-        adversaries = [loss for loss in self.losses if isinstance(loss, AdversarialLoss)]
-        return chain.from_iterable(loss.parameters() for loss in adversaries)
+        return chain.from_iterable(loss.parameters() for loss in self.losses if isinstance(loss, AdversarialLoss))
 
     def forward(
         self, inputs: Any, labels: Any = None, indices: Tensor | None = None, epoch: int | None = None
@@ -231,7 +231,7 @@ class Distiller(nn.Module):
         parts = self._ground_truth(output, heads, None)
         if self.teacher is not None:
             logits, teacher_features = self._teacher_heads(batch, output, heads, context.epoch)
-            parts |= self._terms().parts(heads, logits, context, Features(features, teacher_features))
+            parts |= TeacherTerms(self).parts(heads, logits, context, Features(features, teacher_features))
         return self._summed(parts, rows)
 
     def match(
@@ -279,7 +279,7 @@ class Distiller(nn.Module):
         parts = self._ground_truth(None, heads, total)
         if self.teacher is not None:
             context = Context(indices, epoch or 0, total)
-            parts |= self._terms().parts(heads, self._given(teacher_rows, heads, context), context)
+            parts |= TeacherTerms(self).parts(heads, self._given_heads(teacher_rows, heads, context), context)
         return self._summed(parts, heads)
 
     def _check_epoch(self, epoch: int | None) -> None:
@@ -304,49 +304,35 @@ class Distiller(nn.Module):
         return {_named("ce", head): self.method.ce_weight * loss for head, loss in losses.items()}
 
     def _summed(self, parts: dict[str, Tensor], rows: Mapping[str, Rows]) -> Output:
-        if not parts:
-            return Output(rows[MAIN].logits.sum() * 0, {}, rows)
-        return Output(torch.stack(list(parts.values())).sum(), parts, rows)
-
-    def _terms(self) -> TeacherTerms:
-        return TeacherTerms(self)
+        # Without any part a zero that is tied to the graph.
+        losses = list(parts.values()) or [rows[MAIN].logits.sum() * 0]
+        return Output(torch.stack(losses).sum(), parts, rows)
 
     def _teacher_heads(
         self, batch: Batch, output: Any, heads: Mapping[str, Rows], epoch: int
     ) -> tuple[dict[str, Tensor], list[Tensor]]:
         """Return the teacher's logits by head, paired with the student's, and its features."""
-        if isinstance(self.teacher, LabelTeacher):
-            return self._labels_answer(heads, batch.indices, epoch), []
-        if self.feature_pairs is not None:
-            answer, features = self.feature_pairs.run_teacher(batch.inputs)
-        else:
-            asked = batch._replace(inputs=self.task.teacher_inputs(batch.inputs, output))
-            answer, features = self._answer(asked, epoch), []
-        pairs = self.task.pair(heads, self.task.rows(answer, batch.targets))
-        return {head: logits for head, (_, logits) in pairs.items()}, features
-
-    @torch.no_grad()
-    def _answer(self, batch: Batch, epoch: int) -> Any:
         assert self.teacher is not None
-        return self.teacher.answer(batch, epoch)
-
-    @torch.no_grad()
-    def _labels_answer(self, heads: Mapping[str, Rows], indices: Tensor | None, epoch: int) -> dict[str, Tensor]:
-        """Return logits that follow from the labels alone, for every head."""
-        assert isinstance(self.teacher, LabelTeacher)
-        answers = {}
-        for head, rows in heads.items():
-            places = indices if indices is None or rows.sample is None else indices[rows.sample]
-            classes = ground_truth(rows.labels, rows.logits).classes
-            answers[head] = self.teacher.logits(None, classes, places, epoch)
-        return answers
-
-    def _given(self, teacher_rows: Heads | None, heads: Mapping[str, Rows], context: Context) -> dict[str, Tensor]:
         if isinstance(self.teacher, LabelTeacher):
-            return self._labels_answer(heads, context.indices, context.epoch)
+            return label_answers(self.teacher, heads, batch.indices, epoch), []
+        if self.feature_pairs is not None:
+            returned, features = self.feature_pairs.run_teacher(batch.inputs)
+        else:
+            inputs = self.task.teacher_inputs(batch.inputs, output)
+            returned, features = answer(self.teacher, batch._replace(inputs=inputs), epoch), []
+        return self._paired(heads, self.task.rows(returned, batch.targets)), features
+
+    def _given_heads(
+        self, teacher_rows: Heads | None, heads: Mapping[str, Rows], context: Context
+    ) -> dict[str, Tensor]:
+        if isinstance(self.teacher, LabelTeacher):
+            return label_answers(self.teacher, heads, context.indices, context.epoch)
         if teacher_rows is None:
             raise UserError(f"teacher_rows: got None, expected the teacher's logits for method {self.method.name!r}")
-        return {head: logits for head, (_, logits) in self.task.pair(heads, as_heads(teacher_rows)).items()}
+        return self._paired(heads, as_heads(teacher_rows, whose="teacher"))
+
+    def _paired(self, heads: Mapping[str, Rows], teacher_heads: Mapping[str, Rows]) -> dict[str, Tensor]:
+        return {head: logits for head, (_, logits) in self.task.pair(heads, teacher_heads).items()}
 
     def teacher_targets(
         self, inputs: Any, labels: Any, indices: Tensor | None = None, epoch: int = 0
@@ -368,28 +354,13 @@ class Distiller(nn.Module):
         if self.teacher is None:
             raise UserError(f"method {self.method.name!r}: has no teacher")
         batch = Batch(inputs, labels, indices)
-        if isinstance(self.teacher, LabelTeacher):
-            rows = Rows(torch.zeros(batch.size, self.teacher.num_classes, device=labels.device), labels)
-            return self._corrected(Rows(self._labels_answer({MAIN: rows}, indices, epoch)[MAIN], labels))
-        return self._corrected(self.task.rows(self._answer(batch, epoch), labels)[MAIN])
+        return self._with_targets(answer(self.teacher, batch, epoch), batch)
 
-    def _corrected(self, rows: Rows) -> tuple[Tensor, Tensor]:
-        return rows.logits, self.target_logits(rows.logits, ground_truth(rows.labels, rows.logits))
-
-    @torch.no_grad()
-    def target_logits(self, teacher_logits: Tensor, truth: GroundTruth) -> Tensor:
-        """Return (R, C) teacher logits as the method's targets correct them; rows without a label stay as they are.
-
-        Args:
-            teacher_logits: (R, C) logits.
-            truth: The rows' labels, from :func:`limbeck.rows.ground_truth`.
-        """
-        corrected = teacher_logits
-        for target in self.method.targets:
-            corrected = target(corrected, truth.classes)
-        if truth.labeled is None or corrected is teacher_logits:
-            return corrected
-        return torch.where(truth.labeled[:, None], corrected, teacher_logits)
+    def _with_targets(self, output: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+        assert self.teacher is not None
+        rows = main_rows(self.task, output, self.teacher, batch)
+        truth = ground_truth(rows.labels, rows.logits)
+        return rows.logits, corrected(self.method.targets, rows.logits, truth)
 
     def select(self, batches: Iterable[Batch | tuple[Any, ...]], *, proxy: nn.Module | None = None) -> Tensor:
         """Decide, over the whole training set, which samples the teacher supervises from now on.
@@ -423,9 +394,7 @@ class Distiller(nn.Module):
     @torch.no_grad()
     def _unaugmented_targets(self, batch: Batch) -> tuple[Tensor, Tensor]:
         assert self.teacher is not None
-        if isinstance(self.teacher, LabelTeacher):
-            return self.teacher_targets(*batch)
-        return self._corrected(self.task.rows(self.teacher.unaugmented(batch), batch.targets)[MAIN])
+        return self._with_targets(self.teacher.unaugmented(batch), batch)
 
 
 def _named(name: str, head: str) -> str:

@@ -1,18 +1,13 @@
 """A method's card: where it comes from, what it computes, what was published, and what is ours."""
 
+import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from importlib import resources
 from typing import Any
 
 from limbeck.methods.method import Parts
 from limbeck.validation import Settings
-
-TEMPERED = (
-    "Losses beside it run at temperature 1, since both sides come divided by T, and are multiplied by T^2, except those"
-    " without that factor (adversarial, dist with scale: paper, cmkd, which no temperature in front changes); nkd, ttm"
-    " and wttm take T as their own temperature."
-)
-"""A line for the cards of methods that bring a temperature: what it means for the losses beside them."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +16,7 @@ class Card:
 
     Attributes:
         summary: One line.
-        citation: The paper, or a line that says there is none.
+        citation: The paper, or a line that there is none.
         equation: What is minimized, in plain text.
         published: Lines of published numbers.
         differences: Where the paper and the released code differ, and which one the default follows.
@@ -64,5 +59,28 @@ class Entry:
     settings: type[Settings]
     build: Callable[[Any], Parts]
     card: Card
-    component: bool = field(default=False)
-    tempers: bool = field(default=False)
+    component: bool = False
+    tempers: bool = False
+
+
+def builtin(name: str, settings: type[Settings], build: Callable[[Any], Parts], **flags: bool) -> Entry:
+    """Make the entry of a method of this package, whose card is the file ``cards/NAME.toml``.
+
+    Args:
+        name: What users write.
+        settings: The model of its settings.
+        build: Makes its parts from the settings.
+        **flags: ``component`` and ``tempers`` of the :class:`Entry`.
+
+    Returns:
+        The entry.
+
+    Example:
+        >>> from limbeck.methods.fields import NoSettings
+        >>> builtin("kd", NoSettings, lambda _: Parts()).card.summary
+        "Match the teacher's softened distribution."
+    """
+    text = (resources.files("limbeck") / "methods" / "cards" / f"{name}.toml").read_text(encoding="utf-8")
+    values: dict[str, Any] = tomllib.loads(text)
+    lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+    return Entry(name, settings, build, Card(**values | lists), **flags)

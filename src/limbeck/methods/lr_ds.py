@@ -1,4 +1,4 @@
-"""Label revision (LR) and data selection (DS): correct a wrong teacher, and decide whom it may teach."""
+"""Label revision (LR) and data selection (DS): correct a wrong teacher, and decide which samples it supervises."""
 
 from functools import partial
 from typing import Annotated, Literal
@@ -7,8 +7,8 @@ from pydantic import Field
 
 from limbeck.errors import UserError
 from limbeck.losses import KDLoss, LabelRevisionLoss
-from limbeck.methods.card import Card, Entry
-from limbeck.methods.fields import Eta, Temperature, Weight
+from limbeck.methods.card import builtin
+from limbeck.methods.fields import Eta, LabelWeight, Temperature, Weight
 from limbeck.methods.method import Matching, Parts, Term
 from limbeck.selection import SCORERS, Selection
 from limbeck.selection.settings import DivideBy
@@ -26,7 +26,7 @@ class LRSettings(ReviseSettings):
     """Settings of ``lr``."""
 
     temperature: Temperature = 4.0
-    ce_weight: Annotated[Weight, Field(description="weight of the true labels")] = 1.0
+    ce_weight: LabelWeight = 1.0
     kd_weight: Annotated[Weight, Field(description="weight of the KL to the revised teacher")] = 1.0
     loss: Annotated[
         Literal["kd", "port"], Field(description="'kd': CE + KL; 'port': squared errors, split by right and wrong rows")
@@ -100,72 +100,9 @@ def _lr_ds(settings: LRDSSettings) -> Parts:
     return Parts(matching=parts.matching, targets=parts.targets, selection=_selection(settings), teacher=parts.teacher)
 
 
-_CITATION = (
-    "Lan et al., Improve Knowledge Distillation via Label Revision and Data Selection, arXiv 2404.03693;"
-    " IEEE Transactions on Cognitive and Developmental Systems 17(6), 2025"
-)
-_REVISION = "p' = b p^t + (1 - b) onehot(y), b = eta / (p^t_max - p^t_y + 1), where the teacher is wrong; p^t elsewhere"
-_OURS_LOSS = (
-    "The default loss, CE on all rows + T^2 KL (T = 4) to the revised teacher, is ours: the paper says that revision"
-    " combines with other methods. loss: port computes a public port's squared errors instead, which leave rows that"
-    " the teacher gets wrong without cross-entropy; there a row of logits further than 6 from the teacher's counts"
-    " linearly."
-)
-_OURS_SELECTION = (
-    "The paper's influence score, its direction, ratio and refreshing are not known to us. Ours: the decrease of the"
-    " loss on a held-out slice of the training set by a step of the last layer towards what the teacher says about a"
-    " sample, in a copy of the student trained plainly for proxy_epochs; the highest share (ratio) is kept. The test"
-    " split is never used.",
-    "The loss of the selected rows is summed and divided by the number of all rows, so that a selection lowers the"
-    " total weight of its teacher; divide_by: selected divides by that of the selected ones.",
-    "A selection is only worth something if it beats scorer: random at the same ratio, and itself with shuffled: true,"
-    " the same weights on other rows; show both.",
-)
 ENTRIES = (
-    Entry(
-        "lr",
-        LRSettings,
-        _lr,
-        Card(
-            summary="Revise the teacher's wrong labels before matching them.",
-            citation=_CITATION,
-            equation=f"L = CE + T^2 KL(revised || student), {_REVISION}",
-            ours=(_OURS_LOSS,),
-        ),
-    ),
-    Entry(
-        "lr_ds",
-        LRDSSettings,
-        _lr_ds,
-        Card(
-            summary="Revise the teacher's wrong labels, and let it teach only the samples where that helps.",
-            citation=_CITATION,
-            equation=f"L = CE + sum over the selected rows of T^2 KL(revised || student) / N, {_REVISION}",
-            ours=(_OURS_LOSS, *_OURS_SELECTION),
-        ),
-    ),
-    Entry(
-        "revise",
-        ReviseSettings,
-        _revise,
-        Card(
-            summary="Target: revise the teacher's wrong labels (LR), for any loss.",
-            citation=_CITATION,
-            equation=_REVISION,
-            ours=("Revision happens at T = 1; the logarithms of the revised labels then serve as logits.",),
-        ),
-        component=True,
-    ),
-    Entry(
-        "select",
-        SelectSettings,
-        _select,
-        Card(
-            summary="Selection: only the highest-scored share of the samples listens to the teacher, for any loss.",
-            citation=_CITATION,
-            equation="rows outside the selection get the ground truth only",
-            ours=_OURS_SELECTION,
-        ),
-        component=True,
-    ),
+    builtin("lr", LRSettings, _lr),
+    builtin("lr_ds", LRDSSettings, _lr_ds),
+    builtin("revise", ReviseSettings, _revise, component=True),
+    builtin("select", SelectSettings, _select, component=True),
 )

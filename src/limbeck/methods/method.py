@@ -1,4 +1,4 @@
-"""What a method is made of: who the teacher is, what corrects it, who listens, and what is minimized."""
+"""What a method is made of: its teacher, the corrections of the target logits, the selected rows, and the loss."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +14,7 @@ TeacherKind = Literal["live", "self", "lightweight", "virtual"]
 Target = Callable[[Tensor, Tensor], Tensor]
 Layers = Literal["all", "middle", "last"]
 # Names of numbers that every record has beside the terms' own.
-_RESERVED = ("ce", "loss", "accuracy", "discriminator")
+RESERVED = ("ce", "loss", "accuracy", "discriminator")
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class Term:
     takes_temperature: bool = False
 
     def __post_init__(self) -> None:
-        if not self.name or self.name in _RESERVED or self.name.startswith("discriminator"):
-            raise UserError(f"term: got the name {self.name!r}, expected another than {', '.join(_RESERVED)}")
+        if not self.name or self.name in RESERVED or self.name.startswith("discriminator"):
+            raise UserError(f"term: got the name {self.name!r}, expected another than {', '.join(RESERVED)}")
 
     def weight_at(self, epoch: int) -> float:
         """Return the weight in an epoch, from 0."""
@@ -99,7 +99,7 @@ class Parts:
         extras: Losses that stay whatever the matching is.
         targets: Corrections of the teacher's logits, in order.
         modifiers: Make what maps both sides' logits in front of the losses, in order.
-        selection: Which rows listen, if it says so.
+        selection: Which rows the teacher supervises; None where this part leaves it open.
         teacher: The teacher it needs: ``"any"``, a certain kind, or None.
         label_smoothing: Smoothing of the true labels in the cross-entropy, in [0, 1).
 
@@ -130,7 +130,7 @@ class Method:
         terms: The losses against the teacher. A name that stands a second time becomes ``NAME_2``, and so on.
         targets: Corrections of the teacher's logits, applied in order.
         modifiers: Make what maps both sides' logits in front of the terms, applied in order.
-        selection: Which rows listen to the teacher; None for all.
+        selection: Which rows the teacher supervises; None for all.
 
     Example:
         >>> import limbeck
@@ -155,6 +155,21 @@ class Method:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "terms", _distinct(self.terms))
+
+    def check(self, num_classes: int | None = None) -> None:
+        """Find what is wrong with the targets, such as a prior's file, before anything runs; files are read here.
+
+        A target with something to check has a method ``check(num_classes)``.
+
+        Args:
+            num_classes: The number of classes, if it is known.
+
+        Raises:
+            UserError: If a target cannot be used.
+        """
+        for target in self.targets:
+            if callable(check := getattr(target, "check", None)):
+                check(num_classes)
 
 
 def free_name(name: str, taken: Collection[str]) -> str:

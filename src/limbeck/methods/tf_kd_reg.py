@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor
 
 from limbeck.losses import KDLoss
-from limbeck.methods.card import Card, Entry
+from limbeck.methods.card import builtin
 from limbeck.methods.fields import Alpha, Scale, Temperature, Weight
 from limbeck.methods.method import Matching, Parts, Target, Term
 from limbeck.targets import virtual_logits, virtual_probabilities
@@ -50,26 +50,4 @@ def _tf_kd_reg(settings: TfKDRegSettings) -> Parts:
     return Parts(matching=Matching(1 - settings.alpha, (term,), replaceable=True), targets=(target,), teacher="virtual")
 
 
-ENTRIES = (
-    Entry(
-        "tf_kd_reg",
-        TfKDRegSettings,
-        _tf_kd_reg,
-        Card(
-            summary="Learn from a virtual teacher: a hand-made distribution that is right every time.",
-            citation="Yuan et al., Revisiting Knowledge Distillation via Label Smoothing Regularization, CVPR 2020",
-            equation=(
-                "L = (1 - a) CE + a T^2 KL(softmax(log p^d / T) || softmax(z^s / T)), p^d = .99 on the true class and"
-                " .01 / (C - 1) on each other"
-            ),
-            published=("CIFAR-100: MobileNetV2 68.38 -> 70.88, ShuffleNetV2 70.34 -> 72.09, ResNet-18 75.87 -> 77.36",),
-            differences=(
-                "The released code (scale: code) takes a softmax of the virtual probabilities over T again, puts no"
-                " temperature on the student, no T^2, and averages the KL over classes times multiplier (100).",
-                "It sets T, a and multiplier by network: 20, .1 and 100 for ResNet-18, which are the defaults here;"
-                " MobileNetV2's figure was reached with 40, .95 and 1, ShuffleNetV2's with 10, .95 and 1.",
-            ),
-            ours=("The factor T^2 under scale: paper, as in Hinton's KD; the paper's equation shows none.",),
-        ),
-    ),
-)
+ENTRIES = (builtin("tf_kd_reg", TfKDRegSettings, _tf_kd_reg),)

@@ -1,11 +1,10 @@
 """Models by name: the CIFAR zoo of the knowledge-distillation benchmark, timm, torchvision and your own functions."""
 
-from limbeck.models.factory import create
+from limbeck.models.factory import create, names, register
 from limbeck.models.features import FeatureExtractor, feature_layers, stage_layers
 from limbeck.models.freezing import freeze, hold_frozen_norms
 from limbeck.models.heads import head
 from limbeck.models.weights import load_body, load_weights
-from limbeck.models.zoo import names
 
 __all__ = [
     "FeatureExtractor",
@@ -17,5 +16,6 @@ __all__ = [
     "load_body",
     "load_weights",
     "names",
+    "register",
     "stage_layers",
 ]

@@ -10,13 +10,58 @@ from torch import nn
 from limbeck.errors import UserError, shortened, unknown_name
 from limbeck.models.libraries import timm_model, torchvision_model
 from limbeck.models.options import check_options, keyword_defaults
-from limbeck.models.python_source import python_model
+from limbeck.models.python_source import call_builder, model_builder, python_model
 from limbeck.models.weights import load_weights
 from limbeck.models.zoo import ZOO
+from limbeck.registry import Registry
 
+REGISTRY: Registry[Callable[..., nn.Module]] = Registry(
+    "model",
+    "limbeck.models",
+    lambda: ZOO,
+    model_builder,
+    normalize=str.lower,
+    forms=("timm:NAME", "torchvision:NAME", "python:MODULE:FUNCTION"),
+)
+"""The models by name: the zoo, those of plug-ins, and those that :func:`register` added in this process."""
 _SOURCES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
     {"timm": timm_model, "torchvision": torchvision_model, "python": python_model}
 )
+
+
+def names() -> tuple[str, ...]:
+    """List the names of the zoo, in lower case, and of what plug-ins and :func:`register` added.
+
+    Example:
+        >>> "resnet8x4" in names()
+        True
+    """
+    return REGISTRY.names()
+
+
+def register(name: str, factory: Callable[..., nn.Module], *, replace: bool = False) -> None:
+    """Add a model under a name, for :func:`create` and recipes.
+
+    An installed package adds one without this call, by an entry point of the group ``limbeck.models``.
+
+    Args:
+        name: The name, which is found in any case.
+        factory: A function or a class of ``nn.Module``, called with a recipe's ``options``, and with ``num_classes``
+            and ``in_channels`` as far as its signature takes them.
+        replace: Whether it may take the place of another model.
+
+    Raises:
+        UserError: If the name is malformed or taken, or the factory is neither.
+
+    Example:
+        >>> def two_layers(num_classes, in_channels, hidden=8):
+        ...     return nn.Sequential(nn.Flatten(), nn.LazyLinear(hidden), nn.ReLU(), nn.Linear(hidden, num_classes))
+        >>> register("two_layers", two_layers)
+        >>> create("two_layers", num_classes=10, hidden=4)[3]
+        Linear(in_features=4, out_features=10, bias=True)
+        >>> REGISTRY.unregister("two_layers")
+    """
+    REGISTRY.register(name, model_builder(name, factory), replace=replace)
 
 
 def create(
@@ -31,7 +76,7 @@ def create(
     """Build a model by name, with random weights unless others are given.
 
     Args:
-        name: One of `limbeck.models.names` in any case, ``timm:NAME``, ``torchvision:NAME`` or
+        name: One of :func:`names` in any case, ``timm:NAME``, ``torchvision:NAME`` or
             ``python:MODULE:FUNCTION``.
         num_classes: Number of logits.
         in_channels: Channels of the images.
@@ -87,16 +132,16 @@ def _build(
 ) -> nn.Module:
     source, colon, rest = name.partition(":")
     if not colon:
-        return _from_zoo(name, num_classes, in_channels, options)
+        return _registered(name, num_classes, in_channels, options)
     if source not in _SOURCES:
         raise unknown_name("model source", source, _SOURCES)
     reporting = {} if source == "python" else {"log": log}
     return _SOURCES[source](rest, num_classes=num_classes, in_channels=in_channels, options=options, **reporting)
 
 
-def _from_zoo(name: str, num_classes: int, in_channels: int, options: Mapping[str, object]) -> nn.Module:
-    if name.lower() not in ZOO:
-        raise unknown_name("model", name, [*ZOO, "timm:NAME", "torchvision:NAME", "python:MODULE:FUNCTION"])
-    builder = ZOO[name.lower()]
-    check_options(name, options, set(keyword_defaults(builder)) - {*builder.keywords, "in_channels"})
-    return builder(num_classes=num_classes, in_channels=in_channels, **options)
+def _registered(name: str, num_classes: int, in_channels: int, options: Mapping[str, object]) -> nn.Module:
+    builder, zoo = REGISTRY.get(name), ZOO.get(name.lower())
+    if zoo is None or builder is not zoo:
+        return call_builder(name, builder, {"num_classes": num_classes, "in_channels": in_channels}, options)
+    check_options(name, options, set(keyword_defaults(zoo)) - {*zoo.keywords, "in_channels"})
+    return zoo(num_classes=num_classes, in_channels=in_channels, **options)

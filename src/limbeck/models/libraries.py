@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from limbeck.errors import UserError, shortened, unknown_name
-from limbeck.models.options import build, check_options, keyword_defaults, one_line
+from limbeck.errors import UserError, one_line, shortened, unknown_name
+from limbeck.models.options import build, check_options, keyword_defaults
 from limbeck.models.weights import load_body_tensors
 
 # The auxiliary classifiers make the training output a tuple, and a model here answers with logits; init_weights=True is

@@ -8,20 +8,10 @@ from typing import Any
 
 from torch import nn
 
-from limbeck.errors import UserError, shortened, unknown_name
+from limbeck.errors import UserError, one_line, unknown_name
 
 _UNEXPECTED = re.compile(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'")
 _OURS = ("num_classes", "in_channels", "in_chans")
-
-
-def one_line(error: BaseException) -> str:
-    """Say an exception's type and message in one line.
-
-    Example:
-        >>> one_line(KeyError("a"))
-        "KeyError: 'a'"
-    """
-    return f"{type(error).__name__}: {shortened(' '.join(str(error).split()), 500, quoted=False)}".rstrip(": ")
 
 
 def keyword_defaults(function: Callable[..., Any]) -> tuple[str, ...]:

@@ -48,13 +48,3 @@ ZOO: Mapping[str, Builder] = MappingProxyType(
         "shufflenetv2": _entry(shufflenetv2, channels=(116, 232, 464), depths=(4, 8, 4), features=1024),
     }
 )
-
-
-def names() -> tuple[str, ...]:
-    """List the zoo's names, in lower case.
-
-    Example:
-        >>> "resnet8x4" in names()
-        True
-    """
-    return tuple(ZOO)

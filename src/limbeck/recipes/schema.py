@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, field_v
 
 from limbeck import methods
 from limbeck.errors import UserError, shortened
+from limbeck.imports import python_names
 from limbeck.training import TrainingSettings
 from limbeck.training.settings import Count, Positive, named
 from limbeck.validation import Settings, validated
@@ -243,11 +244,13 @@ class MethodSettings(Settings):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        self.create()
+        # Reading a recipe imports nothing that it names.
+        if not python_names(self.name):
+            self.create()
         return self
 
     def create(self) -> methods.Method:
-        """Compose the method."""
+        """Compose the method; this imports a ``python:`` name in it."""
         return methods.create(self.name, **(self.model_extra or {}))
 
 

@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.errors import UserError, shortened
-from limbeck.models.python_source import in_working_folder
+from limbeck.imports import PREFIX, in_working_folder, python_names
 from limbeck.recipes.packaged import recipe_file
 from limbeck.recipes.schema import Recipe
-
-_PREFIX = "python:"
 
 
 def check_trust(recipe: Recipe, source: object, overrides: Mapping[str, Any]) -> None:
@@ -35,8 +33,8 @@ def check_trust(recipe: Recipe, source: object, overrides: Mapping[str, Any]) ->
     chosen_here, typed = _is_own(source), {name for _, name in _names(dict(overrides))}
     for key, name in _names(recipe.model_dump(mode="json")):
         how = "expected --trust (in Python trust=True) if you trust the recipe and the code"
-        module = name.removeprefix(_PREFIX).partition(":")[0]
-        if not in_working_folder(name.removeprefix(_PREFIX)):
+        module = name.removeprefix(PREFIX).partition(":")[0]
+        if not in_working_folder(name.removeprefix(PREFIX)):
             here = f"the working folder {Path.cwd()} has no module {shortened(module)}"
             raise UserError(f"{key}: got {shortened(name)}, but {here}; {how}")
         if not chosen_here and name not in typed:
@@ -44,15 +42,19 @@ def check_trust(recipe: Recipe, source: object, overrides: Mapping[str, Any]) ->
 
 
 def check_imports_nothing(recipe: Recipe, command: str) -> None:
-    """Refuse a recipe whose teacher is a ``python:`` function, for a command that only looks.
+    """Refuse a recipe whose method or teacher is a ``python:`` name, for a command that only reads.
 
     Raises:
-        UserError: If the teacher could not be made without importing the user's code.
+        UserError: If method or teacher could not be made without importing the user's code.
 
     Example:
         >>> check_imports_nothing(Recipe.model_validate({"data": "mnist", "student": "resnet8"}), "cache info")
     """
-    group = "student" if recipe.source() == "self" else "teacher"
+    _refuse_names(recipe, "method", command)
+    _refuse_names(recipe, "student" if recipe.source() == "self" else "teacher", command)
+
+
+def _refuse_names(recipe: Recipe, group: str, command: str) -> None:
     for key, name in _names(recipe.model_dump(mode="json", include={group})):
         got = f"{command}: {key}: got {shortened(name)}"
         raise UserError(f"{got}, which this never imports; expected no recipe, which covers all caches")
@@ -66,10 +68,12 @@ def _is_own(source: object) -> bool:
 
 
 def _names(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(value, str) and value.startswith(_PREFIX):
-        yield key, value
+    if isinstance(value, str):
+        yield from ((key, name) for name in python_names(value))
     elif isinstance(value, Mapping):
         for name, inner in value.items():
+            # Settings stand under a method's name, too.
+            yield from _names(str(name), key)
             yield from _names(inner, f"{key}.{name}" if key else str(name))
     elif isinstance(value, list | tuple):
         for number, inner in enumerate(value):

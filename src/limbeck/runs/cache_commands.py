@@ -145,8 +145,11 @@ def clear_caches(recipe: Source | None, *, overrides: Overrides = None, seeds: i
         log(f"deleted: {line}")
 
 
-def _cached_recipe(recipe: Source, overrides: Overrides, *, trust: bool = False) -> Recipe:
-    wanted = load_recipe(recipe, overrides, trust=trust)
+def _cached_recipe(recipe: Source, overrides: Overrides, *, trust: bool = False, only_reads: bool = False) -> Recipe:
+    # Nothing that a recipe names is imported by a command that only reads, so that no trust is needed.
+    wanted = load_recipe(recipe, overrides, trust=trust or only_reads)
+    if only_reads:
+        check_imports_nothing(wanted, "cache info and clear")
     if wanted.teacher.cache == "off":
         raise UserError("teacher.cache: got 'off', expected views or epochs, such as teacher.cache=views")
     if not is_cached(wanted):
@@ -184,9 +187,7 @@ def _existing(recipe: Recipe, seeds: int, log: Log) -> Iterator[tuple[Recipe, Pa
 def _folders(recipe: Source | None, overrides: Overrides, seeds: int, log: Log) -> Iterator[Path]:
     """Yield the caches of a recipe, or all there are, and say so where there are none."""
     if recipe is not None:
-        # Nothing that it names is imported, so that no trust is needed.
-        wanted = _cached_recipe(recipe, overrides, trust=True)
-        check_imports_nothing(wanted, "cache info and clear")
+        wanted = _cached_recipe(recipe, overrides, only_reads=True)
         yield from (folder for _, folder, _ in _existing(wanted, seeds, log))
         return
     parent = cache_folder() / "logits"

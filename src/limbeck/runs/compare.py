@@ -1,6 +1,6 @@
 """Many methods and seeds, one shared teacher, one table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from limbeck.report.plot import save_comparison_plot
 from limbeck.report.table import MethodResult, TeacherResult, comparison_rows, to_csv, to_markdown
 from limbeck.runs.attempts import Planned, Tick, run_all
 from limbeck.runs.comparison_folder import ComparisonFolder
-from limbeck.runs.folder import RunFolder
+from limbeck.runs.folder import RunFolder, folder_name
+from limbeck.runs.local_names import local_names
 from limbeck.runs.run import check_run
 from limbeck.runs.signals import terminates_as_interrupt
 from limbeck.runs.workers import cores
@@ -104,7 +105,7 @@ def compare(
     folder = ComparisonFolder(out or recipe.output.root / f"{recipe.name}-compare", resume=resume, overwrite=overwrite)
     plans = _plan(recipe, folder.path)
     folder.check()
-    at_a_time, data = _jobs(jobs, plans), load_data(recipe.data)
+    at_a_time, data = _jobs(jobs, recipe, len(plans), reporting.log), load_data(recipe.data)
     for name in recipe.compare.methods:
         _check([plan for plan in plans if plan.name == name], data, resume=resume)
     with terminates_as_interrupt(), generators_kept(), folder.held(recipe):
@@ -153,7 +154,7 @@ def _plan(recipe: Recipe, folder: Path) -> list[Planned]:
             # A run does not depend on what it is compared with, which may change when the comparison is resumed.
             changes = {"method": _method(recipe, name), "seed": seed, "compare": CompareSettings()}
             one = recipe.model_copy(update=changes)
-            planned.append(Planned(name, one, RunFolder(folder / name / f"seed-{seed}")))
+            planned.append(Planned(name, one, RunFolder(folder / folder_name(name) / f"seed-{seed}")))
     return planned
 
 
@@ -172,11 +173,19 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
-def _jobs(wanted: int | None, plans: Sequence[Planned]) -> int:
+def _jobs(wanted: int | None, recipe: Recipe, runs: int, log: Callable[[str], None]) -> int:
     if wanted is not None and wanted < 1:
         raise UserError(f"jobs: got {wanted}, expected a whole number of at least 1")
-    on_cpu = resolve_device(plans[0].recipe.training.device) == "cpu"
-    return min(wanted or (cores() if on_cpu else 1), len(plans))
+    on_cpu = resolve_device(recipe.training.device) == "cpu"
+    count = min(wanted or (cores() if on_cpu else 1), runs)
+    if count == 1 or not (local := local_names(recipe)):
+        return count
+    reason = f"{', '.join(local)} was registered in this process, which worker processes do not see"
+    others = "an installed plug-in or python:MODULE:NAME works in every process"
+    if wanted:
+        raise UserError(f"jobs: got {wanted}, but {reason}; expected 1 ({others})")
+    log(f"one run at a time: {reason} ({others})")
+    return 1
 
 
 def _collect(

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -37,6 +38,16 @@ _FILES = (
 
 # What a summary cannot be without.
 _FIGURES = {"epoch", "test.accuracy", "test.ece", "test.loss", "training.seconds"}
+
+
+def folder_name(method: str) -> str:
+    """Return what a method's folders are called: its name, with ``-`` for what a file system may refuse.
+
+    Example:
+        >>> folder_name("lr+dist@hot"), folder_name("revise+python:lab.losses:focal")
+        ('lr+dist@hot', 'revise+python-lab.losses-focal')
+    """
+    return re.sub(r"[^\w.+@ -]", "-", method)
 
 
 def save_network(path: Path, network: nn.Module, about: Mapping[str, Any]) -> None:

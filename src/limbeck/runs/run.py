@@ -32,7 +32,7 @@ from limbeck.errors import RunError, UserError
 from limbeck.randomness.seeding import generators_kept, seed_everything
 from limbeck.recipes.loading import load_recipe
 from limbeck.recipes.schema import Recipe
-from limbeck.runs.folder import RunFolder, check_storable, save_network
+from limbeck.runs.folder import RunFolder, check_storable, folder_name, save_network
 from limbeck.runs.provenance import check_unchanged, provenance, versions
 from limbeck.runs.resuming import Start, check_same, decide_start
 from limbeck.runs.signals import terminates_as_interrupt
@@ -154,7 +154,7 @@ def default_folder(recipe: Recipe) -> Path:
         >>> default_folder(load_recipe("quickstart", {"method": "kd"})).as_posix()
         'runs/quickstart-kd-seed0'
     """
-    return recipe.output.root / f"{recipe.name}-{recipe.method.name}-seed{recipe.seed}"
+    return recipe.output.root / f"{recipe.name}-{folder_name(recipe.method.name)}-seed{recipe.seed}"
 
 
 def _complete(folder: RunFolder, recipe: Recipe) -> Run:
@@ -183,8 +183,9 @@ def check_run(recipe: Recipe, data: Data) -> dict[str, nn.Module]:
     teachers = check_teacher(recipe, data)
     check_features(recipe, student, data)
     check_cache(recipe, data)
-    selection = recipe.method.create().selection
-    if selection is not None and selection.needs_training_set:
+    method = recipe.method.create()
+    method.check(len(data.classes))
+    if method.selection is not None and method.selection.needs_training_set:
         models.head(student, len(data.classes))
     return {"student": student, **teachers}
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, Self
 
 import torch
@@ -154,7 +155,7 @@ class LiveTeacher(Teacher):
         if is_whole or (self._device or home).type != "cpu" or not _are_rows(inputs, rows):
             return _moved(self._run(inputs), home) if self._device else self._run(inputs)
         filled = pytree.tree_map_only(Tensor, lambda part: _with_more(part, missing), inputs)
-        output = pytree.tree_map_only(Tensor, lambda part: _without(part, rows, missing), self._run(filled))
+        output = _without(self._run(filled), rows, missing)
         return _moved(output, home) if self._device else output
 
     def _run(self, inputs: Any) -> Any:
@@ -171,16 +172,24 @@ def _device_of(inputs: Any) -> torch.device:
     return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
 
+def _mapped(work: Callable[[Tensor], Tensor], values: Any) -> Any:
+    """Apply ``work`` to every tensor within ``values``; a dataclass counts as its fields."""
+    if is_dataclass(values) and not isinstance(values, type):
+        return replace(values, **{f.name: _mapped(work, getattr(values, f.name)) for f in fields(values)})
+    return pytree.tree_map_only(Tensor, work, values)
+
+
 def _moved(values: Any, device: torch.device) -> Any:
-    return pytree.tree_map_only(Tensor, lambda part: part.to(device, non_blocking=True), values)
+    return _mapped(lambda part: part.to(device, non_blocking=True), values)
 
 
 def _with_more(part: Tensor, rows: int) -> Tensor:
     return torch.cat([part, part[:1].expand(rows, *part.shape[1:])])
 
 
-def _without(part: Tensor, rows: int, added: int) -> Tensor:
-    return part[:rows] if part.ndim and len(part) == rows + added else part
+def _without(output: Any, rows: int, added: int) -> Any:
+    """Return an output without the rows that were added."""
+    return _mapped(lambda part: part[:rows] if part.ndim and len(part) == rows + added else part, output)
 
 
 def _are_rows(inputs: Any, rows: int) -> bool:

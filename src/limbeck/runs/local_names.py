@@ -1,0 +1,43 @@
+"""Names that only this process knows: a comparison's worker processes do not import the running script."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from limbeck.methods.registry import REGISTRY as METHODS
+from limbeck.models.factory import REGISTRY as MODELS
+from limbeck.recipes.schema import Recipe
+from limbeck.tasks.registry import REGISTRY as TASKS
+
+_REGISTRIES = (METHODS, MODELS, TASKS)
+
+
+def local_names(recipe: Recipe) -> list[str]:
+    """List the names in a comparison that were registered by a call in this process, such as ``methods.register``.
+
+    Args:
+        recipe: The comparison's recipe.
+
+    Returns:
+        The names in alphabetical order.
+
+    Example:
+        >>> from limbeck.runs import load_recipe
+        >>> local_names(load_recipe("quickstart"))
+        []
+    """
+    registered = frozenset[str]().union(*(registry.local_names() for registry in _REGISTRIES))
+    groups = {"task", "data", "teacher", "student"}
+    values = [recipe.model_dump(mode="json", include=groups & Recipe.model_fields.keys()), recipe.compare.methods]
+    return sorted(registered.intersection(_words(values))) if registered else []
+
+
+def _words(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        # The parts of a composition, without a label.
+        yield from re.split(r"[+@]", value)
+    elif isinstance(value, Mapping):
+        yield from _words(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _words(part)
