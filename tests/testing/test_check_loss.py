@@ -90,6 +90,11 @@ def test_a_sound_loss_passes(loss, device, dtype):
     check_loss(loss, reference=in_numpy, device=device, dtype=dtype)
 
 
+@pytest.mark.parametrize("loss", [taught, in_half])
+def test_limbeck_widens_and_detaches_the_logits_of_registered_losses(loss):
+    check_loss(loss, reference=in_numpy, registered=True, skip=["processes"])
+
+
 @pytest.mark.parametrize(
     ("loss", "check"),
     [

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from limbeck.rows import full
+
 Floats = NDArray[np.float64]
 Reference = Callable[[Floats, Floats, NDArray[np.int64], Floats], float]
 
@@ -23,6 +25,7 @@ class LossClaims(TypedDict, total=False):
 
     name: str
     settings: Mapping[str, Any]
+    registered: bool
     twin: Callable[..., nn.Module] | None
     zero_at_teacher: bool
     least_classes: int
@@ -42,6 +45,8 @@ class LossCase:
             weights (N,), some of them above 0.
         name: What messages call it.
         settings: Keyword arguments of the loss.
+        registered: Whether the loss is called as limbeck calls one from outside, with logits in fp32 and the teacher's
+            without a gradient; a loss that is also called by itself should not need that.
         twin: A module class whose instance, made with the same settings, computes the same as the function.
         zero_at_teacher: Whether a student that equals its teacher has no loss.
         least_classes: The fewest classes that make sense.
@@ -64,6 +69,7 @@ class LossCase:
     reference: Reference
     name: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    registered: bool = False
     twin: Callable[..., nn.Module] | None = None
     zero_at_teacher: bool = True
     least_classes: int = 1
@@ -86,6 +92,8 @@ class LossCase:
     ) -> Tensor:
         """Compute the loss, with labels only if it takes them; ``more`` settings replace the case's own."""
         settings = {**self.settings, **more}
+        if self.registered:
+            student, teacher = full(student), full(teacher.detach())
         if not isinstance(self.loss, nn.Module):
             given = {"labels": labels, "weight": weight} if self.takes("labels") else {"weight": weight}
             return self.loss(student, teacher, **given, **settings)

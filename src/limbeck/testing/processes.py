@@ -13,7 +13,7 @@ import torch
 from torch import distributed as dist
 
 # A process whose partner failed waits no longer than this for it.
-_PATIENCE = timedelta(seconds=60)
+_PATIENCE = timedelta(minutes=3)
 
 
 def _join(rank: int, world: int, meeting: str) -> None:
