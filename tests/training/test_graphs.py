@@ -237,6 +237,22 @@ def test_a_student_that_cannot_be_compiled_is_trained_plainly(monkeypatch, tmp_p
         assert torch.equal(values, before[name])
 
 
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("", "no message"),
+        ("\nfirst\nsecond", "first"),
+        ("raised:\n a reason\nmore", "raised: a reason"),
+    ],
+)
+def test_why_a_network_is_not_compiled_is_one_line(message, expected):
+    class Broken(nn.Linear):
+        def forward(self, inputs):
+            raise ValueError(message)
+
+    assert compile_network(Broken(2, 2), torch.zeros(1, 2), nullcontext()) == f"ValueError: {expected}"
+
+
 def test_features_are_read_without_a_compiled_student():
     logged: list[str] = []
     student, teacher = (nn.Sequential(network(width)[:3], network(width)[3:]) for width in (8, 12))
