@@ -2,15 +2,28 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The lowest versions that pyproject.toml allows run on the lowest Python.
+OLDEST_PYTHON ?= python3.11
+OLDEST := .venv-oldest
 export LIMBECK_CACHE ?= $(CURDIR)/.cache
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-oldest lint coverage public-names clean
 demo: $(VENV)/.installed
 	rm -rf runs/demo
 	$(BIN)/limbeck compare quickstart --out runs/demo
 
 test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest
+
+# TESTS="tests/losses tests/targets" runs a part.
+test-oldest: $(OLDEST)/.installed
+	$(OLDEST)/bin/python -m pytest $(TESTS)
+
+coverage: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(TESTS)
+
+public-names: $(VENV)/.installed-dev
+	$(BIN)/python tests/test_public_names.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -30,5 +43,11 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@ $(VENV)/.installed
 
+$(OLDEST)/.installed: pyproject.toml tools/oldest.py
+	$(OLDEST_PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python tools/oldest.py > $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c $(OLDEST)/constraints.txt -e '.[test]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) .cache runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) .coverage .cache runs .pytest_cache .mypy_cache .ruff_cache

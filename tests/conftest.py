@@ -14,6 +14,46 @@ from limbeck.cli.main import main
 torch.set_num_threads(1)
 
 
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def available_devices():
+    return ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+def pytest_addoption(parser):
+    parser.addoption("--device", default="cpu", help="where tests of tensors run: cpu, cuda, cuda:1, or all")
+    parser.addoption("--dtype", default="float32", choices=[*DTYPES, "all"], help="in which type tests of tensors run")
+
+
+def names_in(mark):
+    """Names of the arguments that a ``parametrize`` mark gives."""
+    names = mark.args[0]
+    return [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_generate_tests(metafunc):
+    """Run every test that takes a device or a dtype, and does not name its own, once for each that was asked for."""
+    given = {name for mark in metafunc.definition.iter_markers("parametrize") for name in names_in(mark)}
+    for name, every in (("device", available_devices()), ("dtype", list(DTYPES))):
+        if name in metafunc.fixturenames and name not in given:
+            chosen = metafunc.config.getoption(name)
+            metafunc.parametrize(name, every if chosen == "all" else [chosen], indirect=True)
+
+
+@pytest.fixture
+def device(request):
+    """The device that ``--device`` names."""
+    return torch.device(request.param)
+
+
+@pytest.fixture
+def dtype(request):
+    """The type of logits that ``--dtype`` names."""
+    return DTYPES[request.param]
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("LIMBECK_CACHE", str(tmp_path / "cache"))

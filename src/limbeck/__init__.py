@@ -26,10 +26,13 @@ if TYPE_CHECKING:
         models,
         modifiers,
         report,
+        rows,
         runs,
         selection,
         targets,
+        tasks,
         teachers,
+        testing,
         training,
     )
     from limbeck.distiller import Distiller, Output
@@ -58,12 +61,15 @@ __all__ = [
     "models",
     "modifiers",
     "report",
+    "rows",
     "run",
     "runs",
     "seed_everything",
     "selection",
     "targets",
+    "tasks",
     "teachers",
+    "testing",
     "training",
 ]
 

@@ -3,10 +3,10 @@
 from functools import partial
 
 import numpy as np
-from loss_case import LossCase
 from scipy.special import log_softmax, softmax
 
 from limbeck import losses
+from limbeck.testing import LossCase
 
 
 def kd_reference(student, teacher, labels, weight, temperature=4.0):
@@ -61,29 +61,38 @@ def label_revision_reference(student, teacher, labels, weight, eta=0.8):
     return mean(cross_entropy + 4 * logits, right) + mean(revised, wrong)
 
 
+# A column's statistics need the rows of all processes.
+GATHERED = {"gather": True}
+
 CASES = (
-    LossCase("kd", losses.kd_loss, losses.KDLoss, kd_reference),
-    LossCase("dist", losses.dist_loss, losses.DISTLoss, dist_reference, {"temperature": 4.0, "beta": 2.0}),
+    LossCase(losses.kd_loss, kd_reference, twin=losses.KDLoss),
+    LossCase(
+        losses.dist_loss,
+        dist_reference,
+        settings={"temperature": 4.0, "beta": 2.0},
+        twin=losses.DISTLoss,
+        across_processes=GATHERED,
+    ),
     # As published, and with a bound that holds for most rows and columns of the tests.
     *(
         LossCase(
-            f"dist from {spread:g}",
             losses.dist_loss,
-            losses.DISTLoss,
             partial(dist_reference, min_spread=spread),
-            {"temperature": 4.0, "beta": 2.0, "min_spread": spread},
+            name=f"dist_loss from {spread:g}",
+            settings={"temperature": 4.0, "beta": 2.0, "min_spread": spread},
+            twin=losses.DISTLoss,
             zero_at_teacher=spread == 0,
-            published=spread == 0,
+            bounded=spread > 0,
+            across_processes=GATHERED,
         )
         for spread in (0.0, 4.0)
     ),
     LossCase(
-        "label_revision",
         losses.label_revision_loss,
-        losses.LabelRevisionLoss,
         label_revision_reference,
-        labels=True,
-        tempered=False,
+        twin=losses.LabelRevisionLoss,
         zero_at_teacher=False,
+        # Its two means divide by how many rows the teacher has right and wrong, which differs between processes.
+        across_processes=None,
     ),
 )

@@ -4,11 +4,11 @@ from functools import partial
 
 import numpy as np
 from cases_first import huber
-from loss_case import LossCase
 from scipy.special import expit, log_softmax, softmax
 from scipy.stats import entropy
 
 from limbeck import losses
+from limbeck.testing import LossCase
 
 
 def average(rows, weight):
@@ -129,50 +129,42 @@ def rld_reference(student, teacher, labels, weight, temperature=4.0, confidence=
     return average(rows, weight)
 
 
-def labeled(name, function, module, reference, settings=None, **more):
-    return LossCase(name, function, module, reference, settings or {}, labels=True, least_classes=2, **more)
-
+CMKD = {"temperature": 2.0, "rank_temperature": 0.3, "alpha": 2.0, "beta": 3.0}
 
 CASES = (
-    LossCase("reverse_kl", losses.reverse_kl_loss, losses.ReverseKLLoss, reverse_kl_reference),
-    LossCase("jsd", losses.jsd_loss, losses.JSDLoss, jsd_reference, {"beta": 0.3}),
-    LossCase("logit_mse", losses.logit_mse_loss, losses.LogitMSELoss, logit_mse_reference, tempered=False),
-    labeled("dkd", losses.dkd_loss, losses.DKDLoss, dkd_reference),
-    labeled(
-        "nkd",
-        losses.nkd_loss,
-        losses.NKDLoss,
-        nkd_reference,
-        {"temperature": 3.0, "gamma": 3.5},
-        zero_at_teacher=False,
-    ),
-    LossCase("ttm", losses.ttm_loss, losses.TTMLoss, ttm_reference, zero_at_teacher=False),
-    LossCase("wttm", losses.wttm_loss, losses.WTTMLoss, wttm_reference, zero_at_teacher=False),
+    LossCase(losses.reverse_kl_loss, reverse_kl_reference, twin=losses.ReverseKLLoss),
+    LossCase(losses.jsd_loss, jsd_reference, settings={"beta": 0.3}, twin=losses.JSDLoss),
+    LossCase(losses.logit_mse_loss, logit_mse_reference, twin=losses.LogitMSELoss),
+    LossCase(losses.dkd_loss, dkd_reference, twin=losses.DKDLoss, least_classes=2),
     LossCase(
-        "cmkd",
-        losses.cmkd_loss,
-        losses.CMKDLoss,
-        cmkd_reference,
-        {"temperature": 2.0, "rank_temperature": 0.3, "alpha": 2.0, "beta": 3.0},
+        losses.nkd_loss,
+        nkd_reference,
+        settings={"temperature": 3.0, "gamma": 3.5},
+        twin=losses.NKDLoss,
+        zero_at_teacher=False,
+        least_classes=2,
     ),
+    LossCase(losses.ttm_loss, ttm_reference, twin=losses.TTMLoss, zero_at_teacher=False),
+    LossCase(losses.wttm_loss, wttm_reference, twin=losses.WTTMLoss, zero_at_teacher=False),
+    LossCase(losses.cmkd_loss, cmkd_reference, settings=CMKD, twin=losses.CMKDLoss),
     *(
         LossCase(
-            f"cmkd from {spread:g}",
             losses.cmkd_loss,
-            losses.CMKDLoss,
             partial(cmkd_reference, least=spread),
-            {"temperature": 2.0, "rank_temperature": 0.3, "alpha": 2.0, "beta": 3.0, "min_spread": spread},
+            name=f"cmkd_loss from {spread:g}",
+            settings={**CMKD, "min_spread": spread},
+            twin=losses.CMKDLoss,
             zero_at_teacher=spread == 0,
-            published=spread == 0,
+            bounded=spread > 0,
         )
         for spread in (0.0, 4.0)
     ),
-    labeled(
-        "rld",
+    LossCase(
         losses.rld_loss,
-        losses.RLDLoss,
         rld_reference,
-        {"confidence_temperature": 2.0},
+        settings={"confidence_temperature": 2.0},
+        twin=losses.RLDLoss,
         zero_at_teacher=False,
+        least_classes=2,
     ),
 )

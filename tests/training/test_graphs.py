@@ -26,6 +26,12 @@ SETTINGS = {
 }
 
 
+class Network(nn.Sequential):
+    def forward(self, inputs):
+        # PyTorch 2.6 compiles nothing of a network whose forward is PyTorch's own.
+        return super().forward(inputs)
+
+
 def network(width):
     torch.manual_seed(width)
     layers = [
@@ -35,7 +41,7 @@ def network(width):
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
     ]
-    return nn.Sequential(*layers, nn.Linear(width, CLASSES))
+    return Network(*layers, nn.Linear(width, CLASSES))
 
 
 def views_of(fabric):
@@ -229,6 +235,22 @@ def test_a_student_that_cannot_be_compiled_is_trained_plainly(monkeypatch, tmp_p
     assert student._compiled_call_impl is None
     for name, values in student.state_dict().items():
         assert torch.equal(values, before[name])
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("", "no message"),
+        ("\nfirst\nsecond", "first"),
+        ("raised:\n a reason\nmore", "raised: a reason"),
+    ],
+)
+def test_why_a_network_is_not_compiled_is_one_line(message, expected):
+    class Broken(nn.Linear):
+        def forward(self, inputs):
+            raise ValueError(message)
+
+    assert compile_network(Broken(2, 2), torch.zeros(1, 2), nullcontext()) == f"ValueError: {expected}"
 
 
 def test_features_are_read_without_a_compiled_student():

@@ -52,7 +52,8 @@ def compile_network(
         torch.autograd.backward([output.float().sum() for output in outputs])
     # Compilers raise what they like, and the training can do without.
     except Exception as error:
-        first = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
-        return f"{type(error).__name__}: {first}"
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no message"]
+        # PyTorch 2.6 names the backend in the first line and the reason in the second.
+        return f"{type(error).__name__}: {' '.join(lines[: 2 if lines[0].endswith(':') else 1])}"
     network.compile()
     return None

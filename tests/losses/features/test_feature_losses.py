@@ -195,6 +195,16 @@ def test_half_precision_is_computed_in_full(loss, dtype):
     torch.testing.assert_close(value.double(), full, rtol=2e-4, atol=1e-6)
 
 
+# CRD draws its negatives, on each device others.
+@pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss is not CRDLoss])
+def test_any_device_and_type_gives_what_the_cpu_gives_in_float64(loss, device, dtype):
+    student, teacher = ([x.to(device, dtype) for x in batches(shapes)] for shapes in (STUDENT, TEACHER))
+    found = called(made(loss, dtype=torch.float32).to(device), student, teacher)
+    expected = called(made(loss), [x.cpu().double() for x in student], [x.cpu().double() for x in teacher])
+    assert found.device == student[0].device
+    torch.testing.assert_close(found.cpu().double(), expected, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_loss_in_half_precision_itself(loss):
     module = made(loss, dtype=torch.bfloat16)

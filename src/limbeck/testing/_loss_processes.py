@@ -1,0 +1,70 @@
+"""The check that several processes compute what one does."""
+
+import pickle
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limbeck.errors import UserError
+from limbeck.testing._requirements import Device, drawn_sides, gradient_of, require_close
+from limbeck.testing.loss_case import LossCase
+from limbeck.testing.processes import Processes
+
+_ROWS = 12
+
+
+def _no_reference(*sides: Any) -> float:
+    raise NotImplementedError
+
+
+def _share(rank: int, world: int, case: LossCase, period: int) -> tuple[Tensor, Tensor]:
+    """Return the loss of this process's rows, and their gradient in the mean over processes."""
+    student, teacher, labels = (side.chunk(world)[rank] for side in drawn_sides(_ROWS))
+    # Each process's weights have the same sum.
+    weight = (torch.arange(_ROWS) % period + 1.0).chunk(world)[rank]
+    student = student.requires_grad_(True)
+    loss = case(student, teacher, labels, weight, **(case.across_processes or {}))
+    return loss.detach(), gradient_of(loss, student) / world
+
+
+def _sent(case: LossCase) -> LossCase:
+    """Return the case without what other processes need not know, if it can be pickled."""
+    sent = replace(case, reference=_no_reference, twin=None)
+    try:
+        pickle.dumps(sent)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        raise UserError(f"{case.name}: cannot be pickled, expected a loss at the top level of a module") from None
+    return sent
+
+
+def check_loss_across_processes(case: LossCase, processes: Processes) -> None:
+    """Check that the mean over processes equals one process that has all rows: value and gradient.
+
+    Args:
+        case: A loss that promises it.
+        processes: Running processes; one group serves any number of cases.
+
+    Raises:
+        AssertionError: If values or gradients differ.
+        UserError: If the loss cannot be sent to other processes.
+
+    Example:
+        >>> from limbeck.losses import dist_loss
+        >>> case = LossCase(dist_loss, lambda *sides: 0.0, across_processes={"gather": True})
+        >>> with Processes(2) as processes:  # doctest: +SKIP
+        ...     check_loss_across_processes(case, processes)
+    """
+    sent, period = _sent(case), _ROWS // processes.world
+    value, slope = _share(0, 1, case, period)
+    found = processes.run(_share, sent, period)
+    where = f"{processes.world} processes"
+    require_close(torch.stack([mine for mine, _ in found]).mean(), value, where, 1e-9, 1e-12)
+    require_close(torch.cat([mine for _, mine in found]), slope, f"gradient of {where}", 1e-9, 1e-12)
+
+
+def two_processes(case: LossCase, device: Device, dtype: torch.dtype) -> None:
+    """Equals, in the mean over two processes, one process that has all rows."""
+    with Processes(2) as processes:
+        check_loss_across_processes(case, processes)
