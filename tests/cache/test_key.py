@@ -13,9 +13,11 @@ from cache_parts import SAMPLES, network_of, spec_of
 from dense_parts import SHAPES, Rolls, dense_spec
 from torch import nn
 
+import limbeck.runs
+from limbeck.build.caching import expected_spec
 from limbeck.build.teacher_store import source_hash
 from limbeck.cache import CacheSpec, RowFormat, teacher_hash
-from limbeck.data import Augment
+from limbeck.data import Augment, load
 from limbeck.errors import UserError
 from limbeck.teachers import EnsembleTeacher, InputAdapter, LiveTeacher
 
@@ -198,6 +200,17 @@ SOURCE = {"teacher": "t", "data": "d", "normalization": [[0.5], [0.25]], "precis
 def test_caches_of_earlier_versions_keep_their_keys(spec, key):
     """The keys were computed when a cache could hold (N, C) logits only."""
     assert spec.key == key
+
+
+def test_the_cache_of_a_recipe_keeps_its_key():
+    """The key was computed by the version that wrote caches to a folder named signals."""
+    training = {"device": "cpu", "precision": "fp32", "channels_last": False}
+    data = {"name": "fashion_mnist_sample", "augment": {"crop": 2, "flip": True}}
+    teacher = {"name": "resnet8", "cache": "views"}
+    recipe = limbeck.runs.load_recipe(
+        {"data": data, "student": "resnet8", "teacher": teacher, "method": "kd", "training": training}
+    )
+    assert expected_spec(recipe, load("fashion_mnist_sample", train_limit=100), None).key == "d53e587f4043f6cc3052"
 
 
 def test_every_shape_of_an_output_is_another_cache():
