@@ -201,6 +201,29 @@ def test_filled_ahead_with_inputs_that_the_data_bring(tmp_path):
     assert not compare(store, dense_teacher(1), replay).same
 
 
+def test_large_maps_are_filled_in_small_batches(tmp_path, monkeypatch):
+    spec, sizes = dense_spec(augment=Augment()), []
+    monkeypatch.setattr("limbeck.cache.build._BATCH_BYTES", 1)
+
+    class Sizes(FieldReplay):
+        def batches(self, slots, *, batch_size):
+            sizes.append(batch_size)
+            return super().batches(slots, batch_size=batch_size)
+
+    store = dense_store(tmp_path, spec)
+    assert fill(store, dense_teacher(), Sizes(Fields(), spec)) == SAMPLES
+    monkeypatch.setattr("limbeck.cache.build._BATCH_BYTES", 4 * spec.rows.logits * 19)
+    compare(store, dense_teacher(), Sizes(Fields(), spec))
+    assert sizes == [16, 19]
+
+
+def test_a_batch_without_samples(tmp_path):
+    teacher = CachedTeacher(dense_teacher(), dense_store(tmp_path, dense_spec()))
+    inputs = {"field": torch.zeros(0, 2, 6, 6), "depth": torch.zeros(0, 1)}
+    found = teacher.answer(Batch(inputs, None, torch.zeros(0, dtype=torch.int64)))
+    assert {name: tuple(maps.shape) for name, maps in found.items()} == {n: (0, *shape) for n, shape in SHAPES.items()}
+
+
 def losses_of(teacher, method, mode):
     """Train a student for three epochs and return every part of every step's loss."""
     torch.manual_seed(5)

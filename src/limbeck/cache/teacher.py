@@ -154,7 +154,7 @@ class CachedTeacher(Teacher):
         """Return the output, with the rows that are not known from the live teacher."""
         known = torch.ones(len(rows), dtype=torch.bool, device=rows.device) if known is None else known
         if bool(known.all()):
-            if not self._checked:
+            if not self._checked and len(rows):
                 self._check(rows, self._fresh(first_samples(batch, _CHECKED), epoch))
                 self._release()
             return self.store.spec.rows.decode(rows)
