@@ -46,12 +46,12 @@ def replay_of(spec):
 
 
 class Counting(LiveTeacher):
-    """A live teacher that knows how many rows it was asked about."""
+    """A live teacher that counts the rows that it was run on."""
 
     def __init__(self, network):
         super().__init__(network)
-        self.asked = 0
+        self.rows = 0
 
     def logits(self, inputs, labels, indices=None, epoch=0):
-        self.asked += len(inputs)
+        self.rows += len(inputs)
         return super().logits(inputs, labels, indices, epoch)

@@ -33,12 +33,12 @@ def test_a_training_finds_everything_and_bit_for_bit(tmp_path, mode):
     store, ticks = store_of(tmp_path, spec), []
     assert fill(store, live, replay_of(spec), tick=lambda *at: ticks.append(at), batch_size=64) == spec.slots
     assert ticks[-1] == (spec.slots, spec.slots)
-    asked = Counting(network_of())
-    teacher = CachedTeacher(asked, store_of(tmp_path, spec))
+    counting = Counting(network_of())
+    teacher = CachedTeacher(counting, store_of(tmp_path, spec))
     for epoch in range(3):
         for inputs, labels, indices in views_of(spec).epoch(epoch):
             assert torch.equal(teacher(inputs, labels, indices, epoch), live(inputs, labels))
-    assert asked.asked == 8
+    assert counting.rows == 8
     assert fill(store, live, replay_of(spec)) == 0
 
 
@@ -50,12 +50,12 @@ def test_only_what_is_wanted(tmp_path, mode):
     assert fill(store, LiveTeacher(network_of()), replay_of(spec), slots=flags) == int(flags.sum())
     assert torch.equal(torch.from_numpy(store.filled), flags)
     assert len(missing(store, flags)) == 0
-    asked = Counting(network_of())
-    teacher = CachedTeacher(asked, store)
+    counting = Counting(network_of())
+    teacher = CachedTeacher(counting, store)
     for epoch in range(2):
         for batch in views_of(spec).epoch(epoch):
             teacher(*batch, epoch)
-    assert asked.asked == 8
+    assert counting.rows == 8
 
 
 def folder_of_images(tmp_path, split):
@@ -77,13 +77,13 @@ def test_the_views_of_a_folder(tmp_path, monkeypatch, mode, augment):
     spec = CacheSpec(mode, 10, RowFormat(7, "float32"), augment, epochs=2 if mode == "epochs" else 0)
     live, store = LiveTeacher(network_of()), store_of(tmp_path, spec)
     fill(store, live, Replay(split, spec, MEAN, STD))
-    asked = Counting(network_of())
-    teacher = CachedTeacher(asked, store)
+    counting = Counting(network_of())
+    teacher = CachedTeacher(counting, store)
     views = Views(split, batch_size=4, mean=MEAN, std=STD, augment=augment, shuffle=True)
     for epoch in range(2):
         for inputs, labels, indices in views.epoch(epoch):
             assert torch.equal(teacher(inputs, labels, indices, epoch), live(inputs, labels))
-    assert asked.asked == 4
+    assert counting.rows == 4
 
 
 def _build_slowly(tmp_path, ready):

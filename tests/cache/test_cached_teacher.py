@@ -1,4 +1,4 @@
-"""A cached teacher says what the live one says, whatever is stored, and asks it no more than needed."""
+"""A cached teacher returns what the live one returns, whatever is stored, and runs it no more than needed."""
 
 import errno
 import os
@@ -34,7 +34,7 @@ def test_float32_is_the_live_teacher_bit_for_bit(tmp_path, mode, augment, batch_
                 assert torch.equal(teacher(inputs, labels, indices, epoch), live(inputs, labels))
 
 
-def test_what_is_stored_is_not_asked_again(tmp_path):
+def test_what_is_stored_is_not_computed_again(tmp_path):
     spec = spec_of("epochs")
     first, second = Counting(network_of()), Counting(network_of())
     for live, share in ((first, 1.0), (second, 0.0)):
@@ -42,7 +42,7 @@ def test_what_is_stored_is_not_asked_again(tmp_path):
         for epoch in range(3):
             for inputs, labels, indices in views_of(spec).epoch(epoch):
                 teacher(inputs, labels, indices, epoch)
-        assert live.asked == share * 3 * SAMPLES + (0 if share else 8)
+        assert live.rows == share * 3 * SAMPLES + (0 if share else 8)
 
 
 def test_two_readers_see_what_either_stores(tmp_path):
@@ -52,7 +52,7 @@ def test_two_readers_see_what_either_stores(tmp_path):
         for teacher in (one, two):
             for inputs, labels, indices in views_of(spec).epoch(epoch):
                 teacher(inputs, labels, indices, epoch)
-    assert one.live.asked + two.live.asked <= 2 * SAMPLES + 2 * 8 + SAMPLES
+    assert one.live.rows + two.live.rows <= 2 * SAMPLES + 2 * 8 + SAMPLES
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
@@ -96,7 +96,7 @@ def test_a_lone_row_is_the_same_as_in_a_batch():
     assert torch.equal(alone, logged)
 
 
-def test_the_plain_view_is_not_taken_for_a_training_view(tmp_path):
+def test_the_unaugmented_view_is_not_taken_for_a_training_view(tmp_path):
     for mode in ("views", "epochs"):
         spec = spec_of(mode)
         live = Counting(network_of())
@@ -107,12 +107,12 @@ def test_the_plain_view_is_not_taken_for_a_training_view(tmp_path):
         batch = next(iter(plain.epoch(0)))
         expected = live(batch.inputs, batch.labels)
         for _ in range(2):
-            before = live.asked
+            before = live.rows
             assert torch.equal(teacher.unaugmented(batch), expected)
-        assert (live.asked == before) == (mode == "views")
+        assert (live.rows == before) == (mode == "views")
 
 
-def test_a_selection_over_the_training_set_hears_the_plain_teacher(tmp_path):
+def test_a_selection_over_the_training_set_uses_the_unaugmented_output(tmp_path):
     spec, network = spec_of(), network_of(scale=20)
     batches = list(Views(split_of(), batch_size=20, mean=MEAN, std=STD).epoch(0))
     masks = []
@@ -125,7 +125,7 @@ def test_a_selection_over_the_training_set_hears_the_plain_teacher(tmp_path):
     assert torch.equal(*masks)
 
 
-def test_a_live_teacher_that_can_be_made_again_is_let_go_of(tmp_path):
+def test_a_live_teacher_that_can_be_made_again_is_released(tmp_path):
     spec, made = spec_of(), []
 
     def make():
@@ -139,7 +139,7 @@ def test_a_live_teacher_that_can_be_made_again_is_let_go_of(tmp_path):
                 teacher(inputs, labels, indices, epoch)
         assert len(made) == expected
     assert teacher.live is None
-    assert made[1].asked == 8
+    assert made[1].rows == 8
 
 
 def test_another_teacher_behind_the_key_is_found_at_the_start(tmp_path):
@@ -159,7 +159,7 @@ def test_other_inputs_than_the_stored_ones_are_found_at_the_start(tmp_path):
         CachedTeacher(LiveTeacher(network_of()), store_of(tmp_path, spec))(batch.inputs + 1, *batch[1:], 0)
 
 
-def test_damaged_rows_are_told_of_and_made_again(tmp_path):
+def test_damaged_rows_are_logged_and_made_again(tmp_path):
     spec, logged = spec_of(), []
     batches = list(views_of(spec).epoch(0))
     live = LiveTeacher(network_of())
@@ -176,7 +176,7 @@ def test_damaged_rows_are_told_of_and_made_again(tmp_path):
     assert again.store.verify() == 0
 
 
-def test_a_full_disk_is_told_once_and_the_training_goes_on(tmp_path, monkeypatch):
+def test_a_full_disk_is_logged_once_and_the_training_goes_on(tmp_path, monkeypatch):
     spec, logged = spec_of(), []
 
     def full(*_):

@@ -1,19 +1,23 @@
-"""Everything that decides what a teacher says decides which cache is its."""
+"""Everything that decides a teacher's output decides which cache is its."""
 
 import copy
 import importlib.util
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from cache_parts import SAMPLES, network_of, spec_of
+from dense_parts import SHAPES, Rolls, dense_spec
 from torch import nn
 
+import limbeck.runs
+from limbeck.build.caching import expected_spec
 from limbeck.build.teacher_store import source_hash
 from limbeck.cache import CacheSpec, RowFormat, teacher_hash
-from limbeck.data import Augment
+from limbeck.data import Augment, load
 from limbeck.errors import UserError
 from limbeck.teachers import EnsembleTeacher, InputAdapter, LiveTeacher
 
@@ -169,12 +173,81 @@ def test_keys_differ_for_every_ingredient():
     assert spec_of(source=base, seed=1).key == spec[0].key
 
 
-def test_the_plain_view_is_the_one_that_changes_nothing():
+def test_the_unaugmented_view_is_the_one_that_changes_nothing():
     for augment in (Augment(), Augment(flip=True), Augment(crop=3), Augment(crop=2, flip=True)):
         spec = spec_of(augment=augment)
         _, view = spec.split(spec.place_unaugmented(torch.tensor([3])))
         assert [int(value) for value in augment.place(view)] == [augment.crop, augment.crop, 0]
+        assert int(view) == augment.unaugmented
+        assert augment.countless is None
     assert spec_of("epochs").place_unaugmented(torch.tensor([3])) is None
+
+
+SOURCE = {"teacher": "t", "data": "d", "normalization": [[0.5], [0.25]], "precision": ["cpu", ["fp32"], False]}
+
+
+@pytest.mark.parametrize(
+    ("spec", "key"),
+    [
+        (CacheSpec("views", 50, RowFormat(7), Augment(crop=1, flip=True), source=SOURCE), "04799b0b4bf571ee9072"),
+        (CacheSpec("views", 3, RowFormat((7,)), source=SOURCE), "5a366276205b215ee5c2"),
+        (
+            CacheSpec("epochs", 50, RowFormat(7, "float32", 3), Augment(scale=(0.5, 1)), 2, 3, SOURCE),
+            "a0a271b5edba7ddf93d8",
+        ),
+    ],
+)
+def test_caches_of_earlier_versions_keep_their_keys(spec, key):
+    """The keys were computed when a cache could hold (N, C) logits only."""
+    assert spec.key == key
+
+
+def test_the_cache_of_a_recipe_keeps_its_key():
+    """The key was computed by the version that wrote caches to a folder named signals."""
+    training = {"device": "cpu", "precision": "fp32", "channels_last": False}
+    data = {"name": "fashion_mnist_sample", "augment": {"crop": 2, "flip": True}}
+    teacher = {"name": "resnet8", "cache": "views"}
+    recipe = limbeck.runs.load_recipe(
+        {"data": data, "student": "resnet8", "teacher": teacher, "method": "kd", "training": training}
+    )
+    assert expected_spec(recipe, load("fashion_mnist_sample", train_limit=100), None).key == "d53e587f4043f6cc3052"
+
+
+def test_every_shape_of_an_output_is_another_cache():
+    formats = [
+        RowFormat(4),
+        RowFormat((4, 6, 6)),
+        RowFormat((4, 36)),
+        RowFormat({"out": (4, 6, 6)}),
+        RowFormat({"aux": (4, 6, 6)}),
+        RowFormat(SHAPES),
+        RowFormat({**SHAPES, "aux": (4, 6, 6)}),
+        RowFormat(SHAPES, "float32"),
+        RowFormat(SHAPES, top_k=2),
+    ]
+    specs = [CacheSpec("views", 9, rows) for rows in formats]
+    assert len({spec.key for spec in specs}) == len(specs)
+    assert specs[0].key == CacheSpec("views", 9, RowFormat((4,)), unit="sentences", label="something").key
+
+
+def test_every_augmentation_is_another_cache():
+    @dataclass(frozen=True)
+    class Turns(Rolls):
+        """The same settings, other views."""
+
+    kinds = (Rolls(), Rolls(columns=2), Turns(), Augment())
+    keys = {dense_spec(augment=augment).key for augment in kinds}
+    assert len(keys) == len(kinds)
+
+
+def test_estimates_name_what_is_stored():
+    maps = dense_spec("epochs")
+    assert maps.estimate.startswith("21 fields x 3 epochs x (out 4x6x6, aux 4x3x3) logits x float32 = ")
+    assert maps.slots * maps.rows.bytes == 21 * 3 * (4 * 36 + 4 * 9) * 4
+    assert dense_spec(top_k=2).estimate.startswith("21 fields x 3 views x top 2 of (out 4x6x6, aux 4x3x3) logits")
+    bare = CacheSpec("views", 5, RowFormat((4, 6, 6)), unit="scans")
+    assert bare.estimate.startswith("5 scans x 1 views x 4x6x6 logits x float16 = ")
+    assert CacheSpec("views", 5, RowFormat(9, top_k=2)).estimate.startswith("5 images x 1 views x top 2 logits x ")
 
 
 def test_the_sizes_of_the_issue():
@@ -192,6 +265,7 @@ def test_the_sizes_of_the_issue():
             "got 'views' with data.augment.rotation, .*expected 'epochs'",
         ),
         (lambda: spec_of(augment=Augment(scale=(0.5, 1))), "got 'views' with data.augment.scale"),
+        (lambda: dense_spec("views", augment=Rolls(noise=1)), "got 'views' with data.augment.noise, which makes views"),
         (lambda: spec_of("epochs", epochs=0), "epochs: got 0"),
         (lambda: spec_of("epochs").place(torch.tensor([0]), seed=1, epoch=0), "got seed 1, but .* of seed 0"),
         (lambda: spec_of("epochs").place(torch.tensor([0]), seed=0, epoch=3), "got epoch 3, expected 0 to 2"),

@@ -8,9 +8,11 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from cache_parts import CLASSES, spec_of, store_of
 
 from limbeck.cache import CacheSpec, LogitStore, RowFormat, require_room
+from limbeck.cache.checksum import checksums as real
 from limbeck.data import Augment
 from limbeck.errors import UserError
 
@@ -25,6 +27,19 @@ def filled_store(tmp_path):
     rows = some_rows(len(everything))
     store.write(everything, rows)
     return store, everything, rows
+
+
+def test_the_files_of_earlier_versions_are_read(tmp_path):
+    """The bytes were written when a row was always one of C logits."""
+    source = {"teacher": "t", "data": "d", "normalization": [[0.5], [0.25]], "precision": ["cpu", ["fp32"], False]}
+    store = store_of(tmp_path, CacheSpec("views", 3, RowFormat(7), source=source))
+    rows = "4044003000c40044003dc0c120450000c04040c2e0c5004300c0c0c4803f000000c66045a044c043404200bc803e0000"
+    (store.folder / "logits.bin").write_bytes(bytes.fromhex(rows))
+    (store.folder / "checks.bin").write_bytes(bytes.fromhex("f25ff101838d077eae4d28e7"))
+    found = store_of(tmp_path, store.spec).read(np.arange(3))
+    assert found.good.all()
+    logits = (torch.arange(21.0).reshape(3, 7) * 2654435761 % 97) / 8 - 6
+    assert torch.equal(store.spec.rows.decode(torch.from_numpy(found.rows)), logits[[1, 2, 0]])
 
 
 def test_rows_come_back_in_any_order(tmp_path):
@@ -234,6 +249,29 @@ def test_room(tmp_path, monkeypatch):
     require_room(tmp_path, cifar, 200_000, limit_gb=20)
     with pytest.raises(UserError, match=r"teacher.cache: needs 1.64 GB in .*, where 1 GB are free; set output.cache"):
         require_room(tmp_path, cifar, 400_000, limit_gb=20)
+
+
+def test_room_for_rows_of_several_pages(tmp_path, monkeypatch):
+    maps = CacheSpec("epochs", 1000, RowFormat((21, 64, 64)), epochs=2)
+    assert maps.rows.bytes == 2 * 21 * 64 * 64 == 42 * 4096
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 0, 10**8))
+    require_room(tmp_path, maps, 500, limit_gb=20)
+    with pytest.raises(UserError, match=r"needs 172 MB in .*, where 100 MB are free"):
+        require_room(tmp_path, maps, 1000, limit_gb=20)
+
+
+def test_large_rows_are_read_in_small_blocks(tmp_path, monkeypatch):
+    store, everything, rows = filled_store(tmp_path)
+    monkeypatch.setattr("limbeck.cache.store._BLOCK_BYTES", 5 * store.spec.rows.bytes)
+    counts = []
+    monkeypatch.setattr(
+        "limbeck.cache.store.checksums", lambda rows, *rest: counts.append(len(rows)) or real(rows, *rest)
+    )
+    found = store.read(everything)
+    assert found.good.all()
+    assert np.array_equal(found.rows, rows)
+    assert max(counts) == 5
+    assert store.verify() == 0
 
 
 def test_no_posix_no_cache(tmp_path, monkeypatch):

@@ -91,7 +91,8 @@ def expected_spec(recipe: Recipe, data: Data, teacher: Teacher | None) -> CacheS
     source = {
         "teacher": teacher_hash(teacher) if teacher else "",
         "data": data.fingerprint,
-        "normalization": [list(data.mean), list(data.std)],
+        # Spelled as in caches of earlier versions, which are found by it.
+        "normalisation": [list(data.mean), list(data.std)],
         "precision": [device, teacher_precisions(recipe), uses_channels_last(training, device)],
     }
     augment, epochs = recipe.data.augment, training.epochs if mode == "epochs" else 0

@@ -1,4 +1,4 @@
-"""What a cache says about itself, so that it is never taken for another."""
+"""The description of a cache beside its rows, so that it is never taken for another."""
 
 import json
 from pathlib import Path
@@ -14,14 +14,14 @@ from limbeck.reporting import Log
 
 
 def write_about(folder: Path, spec: CacheSpec) -> None:
-    """Write whose rows a cache holds, in one move."""
+    """Write the description of a cache, in one move."""
     about = {"label": spec.label, "estimate": spec.estimate, "slots": spec.slots, "key": spec.key}
     about |= {"torch": torch.__version__, "holds": spec.material}
     write_atomically(folder / "about.json", json.dumps(about, indent=2) + "\n")
 
 
 def read_about(folder: Path) -> dict[str, Any] | None:
-    """Read what a cache says about itself; None if there is nothing to be read.
+    """Read the description of a cache; None if there is none that can be read.
 
     Example:
         >>> read_about(Path("nowhere")) is None
@@ -35,12 +35,12 @@ def read_about(folder: Path) -> dict[str, Any] | None:
 
 
 def check_about(folder: Path, spec: CacheSpec, log: Log, *, writable: bool) -> None:
-    """Compare what a cache says about itself with what it shall hold; write what cannot be read again.
+    """Compare the description of a cache with what it should hold; write one that cannot be read again.
 
     Args:
         folder: The cache's folder.
-        spec: What it shall hold.
-        log: Told in one line if it is written again.
+        spec: What it should hold.
+        log: Called with a line if it is written again.
         writable: Whether it may be.
 
     Raises:
@@ -52,7 +52,7 @@ def check_about(folder: Path, spec: CacheSpec, log: Log, *, writable: bool) -> N
         if writable:
             write_about(folder, spec)
         return
-    # Through JSON, as the one that was read has gone.
-    other = list(differing(json.loads(json.dumps(spec.material)), about["holds"]))
-    if other:
-        raise UserError(f"logit cache {folder}: holds that of another {other[0]}; delete the folder")
+    # Through JSON, as the one that was read.
+    different = list(differing(json.loads(json.dumps(spec.material)), about["holds"]))
+    if different:
+        raise UserError(f"logit cache {folder}: holds that of another {different[0]}; delete the folder")

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from limbeck.cache.inputs import InputSource, Replayed
 from limbeck.cache.lock import building
-from limbeck.cache.replay import Replay
 from limbeck.cache.spec import CacheSpec, every
 from limbeck.cache.store import LogitStore
 from limbeck.cache.teacher import apart
@@ -18,14 +18,16 @@ from limbeck.teachers import Teacher
 Tick = Callable[[int, int], None]
 Precision = Callable[[], AbstractContextManager[object]]
 _BATCH = 500
+# A batch has at most so many bytes of float32 logits, unless it has fewer samples than this.
+_BATCH_BYTES, _FEWEST = 2**28, 16
 
 
 def _no_tick(done: int, total: int) -> None:
-    """Tell nobody."""
+    """Do nothing."""
 
 
 def wanted(spec: CacheSpec, seeds: Iterable[int], epochs: int) -> Tensor:
-    """Tell which slots the trainings of some seeds will read.
+    """Return which slots the trainings of some seeds will read.
 
     Args:
         spec: What the cache holds.
@@ -63,45 +65,57 @@ def missing(store: LogitStore, slots: Tensor | None = None) -> Tensor:
 def store_logits(
     store: LogitStore,
     teacher: Teacher,
-    replay: Replay,
+    replay: InputSource,
     slots: Tensor,
     *,
     precision: Precision = nullcontext,
     tick: Tick = _no_tick,
     batch_size: int = _BATCH,
 ) -> None:
-    """Ask the teacher about views, and store what it says; several processes may do so, each about others.
+    """Run the teacher on the inputs of slots, and store its output; several processes may do so, each for others.
 
     Args:
         store: The cache.
         teacher: The live teacher, on the device of ``replay``.
-        replay: Makes the views.
+        replay: Makes the inputs.
         slots: Which, int64 (N,).
-        precision: Makes the context in which the teacher is asked, such as an engine's ``autocast``.
-        tick: Told how many rows of how many are stored.
-        batch_size: How many views the teacher is asked about at a time.
+        precision: Makes the context in which the teacher is run, such as an engine's ``autocast``.
+        tick: Called with how many rows of how many are stored.
+        batch_size: On how many samples the teacher is run at a time; fewer where their logits are large maps.
 
     Raises:
         RunError: If the disk is full or cannot be written.
-        UserError: If an image cannot be read, or a logit is too large for the cache's type.
+        UserError: If a sample cannot be read, the teacher's output is of other shapes than the cache's, or a logit is
+            too large for its type.
     """
     done = 0
     try:
-        for batch in replay.batches(slots, batch_size=batch_size):
-            with torch.no_grad(), precision():
-                answer = teacher(batch.inputs, batch.labels, batch.indices, batch.epoch)
-            store.write(batch.slots.numpy(), store.spec.rows.encode(answer).cpu().numpy())
-            done += len(batch.slots)
+        for replayed in replay.batches(slots, batch_size=_at_most(batch_size, store.spec)):
+            rows = _fresh(store.spec, teacher, replayed, precision)
+            store.write(replayed.slots.numpy(), rows.numpy())
+            done += len(replayed.slots)
             tick(done, len(slots))
     except OSError as error:
         kept = f"the {len(store):,} rows that are stored are kept, the same command goes on"
         raise RunError(f"logit cache {store.folder}: {error.strerror}; {kept}") from None
 
 
+def _at_most(batch_size: int, spec: CacheSpec) -> int:
+    return min(batch_size, max(_FEWEST, _BATCH_BYTES // (4 * spec.rows.logits)))
+
+
+def _fresh(spec: CacheSpec, teacher: Teacher, replayed: Replayed, precision: Precision) -> Tensor:
+    """Return the rows of a batch as the teacher makes them now, on the CPU."""
+    batch, epoch, _ = replayed
+    with torch.no_grad(), precision():
+        output = teacher.answer(batch, epoch)
+    return spec.rows.encode(output, batch.size).cpu()
+
+
 def fill(
     store: LogitStore,
     teacher: Teacher,
-    replay: Replay,
+    replay: InputSource,
     *,
     slots: Tensor | None = None,
     precision: Precision = nullcontext,
@@ -113,7 +127,7 @@ def fill(
     Args:
         store: The cache.
         teacher: The live teacher, on the device of ``replay``.
-        replay: Makes the views.
+        replay: Makes the inputs.
         slots: bool (slots,), those that are wanted; None for all.
         precision: As for :func:`store_logits`.
         tick: As for :func:`store_logits`.
@@ -129,7 +143,7 @@ def fill(
     Example:
         >>> import tempfile
         >>> from pathlib import Path
-        >>> from limbeck.cache import RowFormat
+        >>> from limbeck.cache import Replay, RowFormat
         >>> from limbeck.data import Augment, ImageSet
         >>> from limbeck.teachers import LiveTeacher
         >>> split = ImageSet(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 1]))
@@ -146,11 +160,11 @@ def fill(
 
 
 class Compared(NamedTuple):
-    """How stored rows compare with what the teacher says now.
+    """How stored rows compare with the teacher's output now.
 
     Attributes:
         rows: How many were compared.
-        difference: The largest difference of two logits.
+        difference: The largest difference of two logits; of several heads that of the one that does not pass, if any.
         allowed: The largest that passes.
     """
 
@@ -167,21 +181,21 @@ class Compared(NamedTuple):
 def compare(
     store: LogitStore,
     teacher: Teacher,
-    replay: Replay,
+    replay: InputSource,
     *,
     rows: int = 64,
     tolerance: float = 0.02,
     precision: Precision = nullcontext,
 ) -> Compared:
-    """Ask the teacher again about some of the stored rows, evenly spread.
+    """Run the teacher again for some of the stored rows, evenly spread.
 
     Args:
         store: The cache.
         teacher: The live teacher.
-        replay: Makes the views.
+        replay: Makes the inputs.
         rows: How many.
         tolerance: The share of the largest logit that two may differ by.
-        precision: Makes the context in which the teacher is asked.
+        precision: Makes the context in which the teacher is run.
 
     Returns:
         What was found; with an empty cache, nothing differs.
@@ -190,11 +204,9 @@ def compare(
     if not len(stored):
         return Compared(0, 0.0, 0.0)
     some = stored[torch.linspace(0, len(stored) - 1, min(rows, len(stored))).long()]
-    form, seen = store.spec.rows, []
-    for batch in replay.batches(some, batch_size=_BATCH):
-        with torch.no_grad(), precision():
-            answer = teacher(batch.inputs, batch.labels, batch.indices, batch.epoch)
-        kept = torch.from_numpy(store.read(batch.slots.numpy()).rows)
-        seen.append((form.decode(kept), form.decode(form.encode(answer)).cpu()))
-    was, now = (torch.cat(part) for part in zip(*seen, strict=True))
-    return Compared(len(was), *apart(was, now, tolerance))
+    form, before, now = store.spec.rows, [], []
+    for replayed in replay.batches(some, batch_size=_at_most(_BATCH, store.spec)):
+        before.append(torch.from_numpy(store.read(replayed.slots.numpy()).rows))
+        now.append(_fresh(store.spec, teacher, replayed, precision))
+    found = apart(form.decode(torch.cat(before)), form.decode(torch.cat(now)), tolerance)
+    return Compared(len(some), *found)

@@ -6,6 +6,8 @@ from pathlib import Path
 from limbeck.cache.spec import CacheSpec, size
 from limbeck.errors import UserError
 
+_PAGE = 4096
+
 
 def require_room(folder: Path, spec: CacheSpec, rows: int, *, limit_gb: float) -> None:
     """Refuse a cache that would be too large.
@@ -32,8 +34,8 @@ def require_room(folder: Path, spec: CacheSpec, rows: int, *, limit_gb: float) -
         ways = "expected a higher limit, cache_dtype float16, cache_top_k or another cache mode"
         raise UserError(f"teacher.cache: {spec.estimate}, {over}; {ways}")
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    # A row that is written alone takes a whole page of the disk until its neighbors come.
-    needed = min(spec.bytes, rows * 4096)
+    # A row that is written alone takes whole pages of the disk until its neighbors come.
+    needed = min(spec.bytes, rows * -(-spec.rows.bytes // _PAGE) * _PAGE)
     free = shutil.disk_usage(there).free
     if needed > free:
         ways = "set output.cache elsewhere, or teacher.cache off"

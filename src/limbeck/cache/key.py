@@ -18,7 +18,7 @@ _LIBRARIES = {"limbeck", "timm", "torch", "torchvision"}
 
 
 def teacher_hash(teacher: nn.Module) -> str:
-    """Hash everything that decides what a teacher answers.
+    """Hash everything that decides a teacher's output.
 
     That is every weight and buffer, the class and every plain setting of every module (a stride, a size to resize to,
     how several are averaged), and the files of the user's own code that define such classes; see :func:`user_code`.
@@ -81,7 +81,7 @@ def _settings(module: nn.Module) -> list[tuple[str, Any]]:
 def _is_setting(key: str, value: Any) -> bool:
     if isinstance(value, tuple | list):
         return all(isinstance(one, _PLAIN) for one in value)
-    # Every teacher says itself in which mode it answers.
+    # Every teacher sets its mode itself, at every call.
     return isinstance(value, _PLAIN) and key != "training"
 
 

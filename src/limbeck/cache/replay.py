@@ -1,45 +1,28 @@
-"""The inputs that belong to the slots of a cache, made again from the data."""
+"""The images that belong to the slots of a cache, made again from the data."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from limbeck.cache.inputs import Replayed
 from limbeck.cache.spec import CacheSpec
-from limbeck.data import Augment, FolderSet, ImageSet, Split
+from limbeck.data import Augment, Batch, FolderSet, ImageSet, Split
 from limbeck.data.images.file_view import view_of_file
 from limbeck.data.images.folder_views import FileImages
 from limbeck.data.images.memory import ResidentImages, resident
 from limbeck.data.images.normalize import Normalizer, normalizer
 from limbeck.data.schedule import EpochPlan
+from limbeck.errors import UserError
 
 # How many images of a folder are decoded at a time, to make all their views.
 _DECODED = 256
 
 
-class Replayed(NamedTuple):
-    """A batch of views, as a training is given them.
-
-    Attributes:
-        inputs: Normalized images, float32 (N, C, H, W).
-        labels: (N,) true classes.
-        indices: (N,) positions in the training set.
-        epoch: The epoch, 0 where views belong to none.
-        slots: (N,) their slots, on the CPU.
-    """
-
-    inputs: Tensor
-    labels: Tensor
-    indices: Tensor
-    epoch: int
-    slots: Tensor
-
-
 @dataclass(frozen=True, eq=False)
 class Replay:
-    """Makes the views of any slots of a cache, bit for bit those of :class:`limbeck.data.Views`.
+    """Makes the images of any slots of a cache, bit for bit those of :class:`limbeck.data.Views`.
 
     Args:
         split: The training set.
@@ -50,13 +33,16 @@ class Replay:
         channels_last: Whether the inputs are in that memory format.
         workers: How many processes decode the images of a folder for ``"epochs"``.
 
+    Raises:
+        UserError: If what the cache holds is varied otherwise than images are.
+
     Example:
         >>> from limbeck.cache import RowFormat
         >>> split = ImageSet(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 1]))
         >>> replay = Replay(split, CacheSpec("views", 2, RowFormat(3), Augment(flip=True)), [0], [1])
-        >>> batch = next(replay.batches(torch.tensor([1, 2]), batch_size=10))
-        >>> batch.inputs.shape, batch.indices
-        (torch.Size([2, 1, 4, 4]), tensor([0, 1]))
+        >>> batch, epoch, slots = next(replay.batches(torch.tensor([1, 2]), batch_size=10))
+        >>> batch.inputs.shape, batch.indices, slots
+        (torch.Size([2, 1, 4, 4]), tensor([0, 1]), tensor([1, 2]))
     """
 
     split: Split
@@ -66,6 +52,16 @@ class Replay:
     device: torch.device | str = "cpu"
     channels_last: bool = False
     workers: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.spec.augment, Augment):
+            kind = type(self.spec.augment).__name__
+            raise UserError(f"replay of images: got views of {kind}, expected those of limbeck.data.Augment")
+
+    @property
+    def _augment(self) -> Augment:
+        assert isinstance(self.spec.augment, Augment)
+        return self.spec.augment
 
     def batches(self, slots: Tensor, *, batch_size: int) -> Iterator[Replayed]:
         """Yield the views of ``slots``, int64 (N,) on the CPU, in ascending order.
@@ -80,7 +76,7 @@ class Replay:
         return normalizer(self.split.shape, self.mean, self.std, device=self.device, channels_last=self.channels_last)
 
     def _resident(self, split: ImageSet) -> ResidentImages:
-        return resident(split, self._normalizer(), self.spec.augment, channels_last=self.channels_last)
+        return resident(split, self._normalizer(), self._augment, channels_last=self.channels_last)
 
     def _views(self, slots: Tensor, batch_size: int) -> Iterator[Replayed]:
         if isinstance(self.split, ImageSet):
@@ -97,8 +93,8 @@ class Replay:
         for part in torch.split(slots, batch_size):
             indices, views = (values.to(images.order_device) for values in self.spec.split(part))
             rows = indices - first
-            inputs = images.normalize(images.cut(rows, self.spec.augment.place(views)))
-            yield Replayed(inputs, images.labels[rows], indices, 0, part)
+            inputs = images.normalize(images.cut(rows, self._augment.place(views)))
+            yield Replayed(Batch(inputs, images.labels[rows], indices), 0, part)
 
     def _epochs(self, slots: Tensor, batch_size: int) -> Iterator[Replayed]:
         source = self._source()
@@ -109,13 +105,12 @@ class Replay:
             plan = EpochPlan(order, bounds, self.spec.seed, epoch)
             for batch in source.batches(plan):
                 assert batch.indices is not None
-                at = batch.indices.cpu() + epoch * self.spec.samples
-                yield Replayed(batch.inputs, batch.labels, batch.indices, epoch, at)
+                yield Replayed(batch, epoch, batch.indices.cpu() + epoch * self.spec.samples)
 
     def _source(self) -> ResidentImages | FileImages:
         if isinstance(self.split, ImageSet):
             return self._resident(self.split)
-        return FileImages(self.split, self._normalizer(), self.spec.augment, self.workers, self.channels_last)
+        return FileImages(self.split, self._normalizer(), self._augment, self.workers, self.channels_last)
 
 
 def _decoded(split: FolderSet, start: int, end: int) -> ImageSet:

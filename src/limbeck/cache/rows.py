@@ -1,34 +1,43 @@
-"""How the logits of one sample lie in a cache's file, and how they come back."""
+"""How a teacher's whole output for one sample lies in a cache's file, and how it comes back."""
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Any, Self
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from limbeck.cache.packing import STORED_TYPES, PackedLogits, StoredType
 from limbeck.errors import UserError
 
-StoredType = Literal["float16", "float32"]
-_TYPES = {"float16": torch.float16, "float32": torch.float32}
+Shape = int | Sequence[int]
+# The name of a tensor that is the whole output.
+_BARE = ""
 
 
 @dataclass(frozen=True)
 class RowFormat:
-    """The layout of a stored row: the logits in order, or the largest of them with their classes.
+    """The layout of a stored row: a sample's logits in order, or the largest at each position with their classes.
 
-    With ``top_k`` a row is the k largest logits, their classes, and one logit that all other classes are given. It is
-    the mean of their probabilities as a logit, so that at temperature 1 the k probabilities stay what they were and
-    the others share evenly what is left. That is an approximation; without ``top_k`` a row comes back as it was, to
-    the precision of ``dtype``.
+    An output is one tensor, (N, C) or (N, C, H, W), or several by name, all with the class axis second. What has its
+    logits under ``.logits`` (as Hugging Face's outputs) or, in a mapping, under ``"logits"`` is stored as that tensor
+    where the format is that of one tensor.
+
+    With ``top_k`` a position's logits are stored as the k largest, their classes, and one logit that all other classes
+    are given. It is the mean of their probabilities as a logit, so that at temperature 1 the k probabilities stay what
+    they were and the others share evenly what is left. That is an approximation; without ``top_k`` a row comes back as
+    it was, to the precision of ``dtype``.
 
     Args:
-        classes: Number of classes C.
+        shape: The shape of one sample's logits, C first, such as (C, H, W); by name for several tensors; a number of
+            classes C stands for (C,).
         dtype: How a logit is stored.
-        top_k: How many of the logits are stored; None for all of them.
+        top_k: How many logits of each position are stored; None for all of them.
 
     Raises:
-        UserError: If ``dtype`` is unknown, or ``top_k`` is not within 1 to C - 1.
+        UserError: If a shape is empty, ``dtype`` is unknown, or ``top_k`` is not within 1 to C - 1.
 
     Example:
         >>> dense, sparse = RowFormat(100), RowFormat(1000, top_k=10)
@@ -37,83 +46,171 @@ class RowFormat:
         >>> logits = torch.randn(2, 100)
         >>> torch.equal(dense.decode(dense.encode(logits)), logits.half().float())
         True
+        >>> heads = RowFormat({"out": (21, 8, 8), "aux": (21, 4, 4)}, "float32")
+        >>> output = {"out": torch.randn(2, 21, 8, 8), "aux": torch.randn(2, 21, 4, 4)}
+        >>> torch.equal(heads.decode(heads.encode(output))["aux"], output["aux"])
+        True
     """
 
-    classes: int
+    shape: Shape | Mapping[str, Shape]
     dtype: StoredType = "float16"
     top_k: int | None = None
 
     def __post_init__(self) -> None:
-        if self.dtype not in _TYPES:
+        shapes = _by_name(self.shape)
+        if not shapes or not all(shape and min(shape) > 0 for shape in shapes.values()):
+            raise UserError(f"row format: got {self.shape}, expected shapes of logits, such as (C,) or (C, H, W)")
+        object.__setattr__(self, "shape", shapes.get(_BARE, shapes))
+        if self.dtype not in STORED_TYPES:
             raise UserError(f"teacher.cache_dtype: got {self.dtype!r}, expected 'float16' or 'float32'")
-        if self.top_k is not None and not 1 <= self.top_k < self.classes:
-            expected = f"expected 1 to {self.classes - 1}, fewer than the {self.classes} classes"
+        classes = min(shape[0] for shape in shapes.values())
+        if self.top_k is not None and not 1 <= self.top_k < classes:
+            expected = f"expected 1 to {classes - 1}, fewer than the {classes} classes"
             raise UserError(f"teacher.cache_top_k: got {self.top_k}, {expected}")
 
-    @property
-    def _values(self) -> int:
-        return self.classes if self.top_k is None else self.top_k + 1
+    @classmethod
+    def of(cls, output: Any, *, dtype: StoredType = "float16", top_k: int | None = None) -> Self:
+        """Make the format of outputs like a given one.
+
+        Args:
+            output: What a teacher returned for a batch: a tensor of logits, an object with ``.logits``, or a mapping of
+                tensors by name.
+            dtype: How a logit is stored.
+            top_k: How many logits of each position are stored; None for all of them.
+
+        Raises:
+            UserError: If the output is nothing of that.
+
+        Example:
+            >>> RowFormat.of({"out": torch.zeros(2, 21, 8, 8)}).shape
+            {'out': (21, 8, 8)}
+        """
+        is_mapping = isinstance(output, Mapping) and not isinstance(getattr(output, "logits", None), Tensor)
+        tensors = _tensors(output, bare=not is_mapping)
+        if not tensors or not all(_is_logits(tensor) for tensor in tensors.values()):
+            expected = "expected float logits (N, C, ...), an object with .logits, or a mapping of such tensors by name"
+            raise UserError(f"the teacher's output: got {_described(output)}, {expected}")
+        shapes = {name: tuple(tensor.shape[1:]) for name, tensor in tensors.items()}
+        return cls(shapes if is_mapping else shapes[_BARE], dtype, top_k)
+
+    @cached_property
+    def _heads(self) -> dict[str, PackedLogits]:
+        return {name: PackedLogits(shape, self.dtype, self.top_k) for name, shape in _by_name(self.shape).items()}
 
     @property
-    def _index_type(self) -> torch.dtype:
-        return torch.int16 if self.classes <= 2**15 else torch.int32
+    def _is_bare(self) -> bool:
+        return _BARE in self._heads
 
-    @property
+    @cached_property
     def words(self) -> int:
         """How many 32-bit words a row takes."""
-        size = self._words(self._values, _TYPES[self.dtype])
-        return size + (0 if self.top_k is None else self._words(self.top_k, self._index_type))
+        return sum(head.words for head in self._heads.values())
 
     @property
     def bytes(self) -> int:
         """How many bytes a row takes."""
         return 4 * self.words
 
-    @staticmethod
-    def _words(count: int, dtype: torch.dtype) -> int:
-        return -(-count * dtype.itemsize // 4)
+    @property
+    def logits(self) -> int:
+        """How many logits a sample has, stored or not."""
+        return sum(math.prod(head.shape) for head in self._heads.values())
 
-    def encode(self, logits: Tensor) -> Tensor:
-        """Turn logits to rows.
+    @property
+    def material(self) -> dict[str, Any]:
+        """What decides the layout, as JSON takes it, for a cache's key."""
+        if not self._is_bare:
+            shapes: dict[str, Any] = {"heads": [[name, list(head.shape)] for name, head in self._heads.items()]}
+        elif len(self._heads[_BARE].shape) == 1:
+            shapes = {"classes": self._heads[_BARE].classes}
+        else:
+            shapes = {"shape": list(self._heads[_BARE].shape)}
+        return {**shapes, "dtype": self.dtype, "top_k": self.top_k}
+
+    def __str__(self) -> str:
+        sizes = _joined({name: "x".join(map(str, head.shape)) for name, head in self._heads.items()})
+        if sizes.isdigit():
+            return f"{f'{sizes} classes' if self.top_k is None else f'top {self.top_k} logits'} x {self.dtype}"
+        named = sizes if self._is_bare else f"({sizes})"
+        return f"{'' if self.top_k is None else f'top {self.top_k} of '}{named} logits x {self.dtype}"
+
+    def check(self, output: Any, samples: int | None = None) -> dict[str, Tensor]:
+        """Return an output's tensors by name, if they have this format's names and shapes.
 
         Args:
-            logits: (N, C), of any floating type.
+            output: What a teacher returned for a batch.
+            samples: The number of samples N of the batch; None for that of the output.
+
+        Raises:
+            UserError: If there are others.
+
+        Example:
+            >>> RowFormat(3).check(torch.zeros(2, 4))
+            Traceback (most recent call last):
+            limbeck.errors.UserError: the teacher's output: got (2, 4), expected (2, 3) as in its cache
+        """
+        tensors = _tensors(output, bare=self._is_bare)
+        first = next(iter(tensors.values()), None)
+        count = samples if samples is not None else len(first) if isinstance(first, Tensor) and first.ndim else "N"
+        if tensors.keys() == self._heads.keys():
+            expected = {name: (count, *head.shape) for name, head in self._heads.items()}
+            if all(_is_logits(tensors[name]) and tensors[name].shape == shape for name, shape in expected.items()):
+                return tensors
+        wanted = _joined({name: f"({', '.join(map(str, (count, *head.shape)))})" for name, head in self._heads.items()})
+        raise UserError(f"the teacher's output: got {_described(output)}, expected {wanted} as in its cache")
+
+    def encode(self, output: Any, samples: int | None = None) -> Tensor:
+        """Turn an output to rows.
+
+        Args:
+            output: What a teacher returned for a batch of N samples, of any floating type.
+            samples: The number N that is expected; None for any.
 
         Returns:
             (N, words) int32, on the same device.
 
         Raises:
-            UserError: If a logit is too large for float16.
+            UserError: If the output has other names or shapes, or a logit is too large for float16.
         """
-        logits = logits.detach().float()
-        if self.top_k is None:
-            return self._packed(self._narrowed(logits))
-        largest, classes = logits.topk(self.top_k, dim=1)
-        others = logits.scatter(1, classes, -torch.inf).logsumexp(dim=1, keepdim=True)
-        rest = others - torch.log(others.new_tensor(self.classes - self.top_k))
-        values = self._packed(self._narrowed(torch.cat([rest, largest], dim=1)))
-        return torch.cat([values, self._packed(classes.to(self._index_type))], dim=1)
+        tensors = self.check(output, samples)
+        parts = [head.encode(tensors[name]) for name, head in self._heads.items()]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
-    def _narrowed(self, values: Tensor) -> Tensor:
-        narrow = values.to(_TYPES[self.dtype])
-        if self.dtype == "float16" and bool((narrow.isinf() & values.isfinite()).any()):
-            largest = float(values[values.isfinite()].abs().max())
-            raise UserError(
-                f"teacher.cache_dtype: got 'float16', but a logit of the teacher is {largest:.4g}, expected 'float32'"
-            )
-        return narrow
+    def decode(self, rows: Tensor) -> Any:
+        """Turn (N, words) int32 rows to float32 logits on the same device: a tensor, or several by name."""
+        if self._is_bare:
+            return self._heads[_BARE].decode(rows)
+        parts = torch.split(rows, [head.words for head in self._heads.values()], dim=1)
+        return {name: head.decode(part) for (name, head), part in zip(self._heads.items(), parts, strict=True)}
 
-    @staticmethod
-    def _packed(values: Tensor) -> Tensor:
-        per_word = 4 // values.element_size()
-        return F.pad(values, (0, -values.shape[1] % per_word)).contiguous().view(torch.int32)
 
-    def decode(self, rows: Tensor) -> Tensor:
-        """Turn (N, words) int32 rows to (N, C) float32 logits on the same device."""
-        dtype = _TYPES[self.dtype]
-        if self.top_k is None:
-            return rows.view(dtype)[:, : self.classes].float()
-        end = self._words(self._values, dtype)
-        values = rows[:, :end].contiguous().view(dtype)[:, : self._values].float()
-        classes = rows[:, end:].contiguous().view(self._index_type)[:, : self.top_k].long()
-        return values[:, :1].expand(-1, self.classes).scatter(1, classes, values[:, 1:])
+def _by_name(shape: Shape | Mapping[str, Shape]) -> dict[str, tuple[int, ...]]:
+    shapes = shape if isinstance(shape, Mapping) else {_BARE: shape}
+    return {name: (size,) if isinstance(size, int) else tuple(size) for name, size in shapes.items()}
+
+
+def _tensors(output: Any, *, bare: bool) -> dict[str, Any]:
+    """Return the tensors of an output by name, those of the one with its logits under no name."""
+    if not bare:
+        return dict(output) if isinstance(output, Mapping) else {}
+    if isinstance(output, Tensor):
+        return {_BARE: output}
+    found = getattr(output, "logits", None)
+    found = output.get("logits") if found is None and isinstance(output, Mapping) else found
+    return {} if found is None else {_BARE: found}
+
+
+def _is_logits(tensor: Any) -> bool:
+    return isinstance(tensor, Tensor) and tensor.ndim > 1 and tensor.is_floating_point()
+
+
+def _described(output: Any) -> str:
+    if isinstance(output, Mapping):
+        return _joined({str(name): _described(part) for name, part in output.items()}) or "an empty mapping"
+    if not isinstance(output, Tensor):
+        return type(output).__name__
+    return f"{tuple(output.shape)}{'' if output.is_floating_point() else f' {output.dtype}'}"
+
+
+def _joined(named: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {shape}".lstrip() for name, shape in named.items())

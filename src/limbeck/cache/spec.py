@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from limbeck.cache.augmentation import Augmentation
 from limbeck.cache.key import digest_of
 from limbeck.cache.rows import RowFormat
 from limbeck.data import Augment
@@ -16,12 +17,12 @@ from limbeck.errors import UserError
 Mode = Literal["views", "epochs"]
 # Raised whenever the same key would mean other rows than before.
 _FORMAT = 1
-_AS_IT_IS = Augment()
+_UNAUGMENTED = Augment()
 
 
 @dataclass(frozen=True)
 class CacheSpec:
-    """The teacher's logits of a training set, one slot for each that can be asked for.
+    """What a cache holds: the teacher's output for a training set, one slot for each that a training can need.
 
     ``"views"`` has a slot for every distinct view of every sample, which serves any seed and number of epochs.
     ``"epochs"`` has one for every epoch and sample, for augmentations whose views are countless; it serves one seed.
@@ -29,16 +30,17 @@ class CacheSpec:
     Args:
         mode: Which of the two.
         samples: Number of training samples.
-        rows: How a row of logits is stored.
-        augment: How the samples are varied.
+        rows: How the output for a sample is stored.
+        augment: How the samples are varied; by default not at all, one view a sample.
         seed: The seed of the views; ``"views"`` serves all of them.
         epochs: Number of epochs, for ``"epochs"``.
         source: What else decides the logits, as JSON takes it: hashes of the teacher and the data, the normalization,
             the device and precision that the teacher runs in.
         label: What people call it; it decides nothing.
+        unit: What the samples are called; it decides nothing.
 
     Raises:
-        UserError: If the views are countless with ``"views"``.
+        UserError: If the views are countless with ``"views"``, or there are no epochs with ``"epochs"``.
 
     Example:
         >>> spec = CacheSpec("views", 50_000, RowFormat(100), Augment(crop=4, flip=True))
@@ -51,17 +53,17 @@ class CacheSpec:
     mode: Mode
     samples: int
     rows: RowFormat
-    augment: Augment = _AS_IT_IS
+    augment: Augmentation = _UNAUGMENTED
     seed: int = 0
     epochs: int = 0
     source: Mapping[str, Any] = field(default_factory=dict)
     label: str = ""
+    unit: str = "images"
 
     def __post_init__(self) -> None:
         if self.mode == "views" and self.augment.views is None:
-            name = "rotation" if self.augment.scale is None else "scale"
             expected = "which makes views countless; expected 'epochs'"
-            raise UserError(f"teacher.cache: got 'views' with data.augment.{name}, {expected}")
+            raise UserError(f"teacher.cache: got 'views' with data.augment.{self.augment.countless}, {expected}")
         if self.mode == "epochs" and self.epochs < 1:
             raise UserError(f"epochs: got {self.epochs}, expected a whole number of at least 1")
 
@@ -83,18 +85,21 @@ class CacheSpec:
     @property
     def estimate(self) -> str:
         """What a full cache takes, in words."""
-        kept = f"{self.rows.classes} classes" if self.rows.top_k is None else f"top {self.rows.top_k} logits"
-        parts = f"{self.samples:,} images x {self.per_sample:,} {self.mode} x {kept} x {self.rows.dtype}"
+        parts = f"{self.samples:,} {self.unit} x {self.per_sample:,} {self.mode} x {self.rows}"
         return f"{parts} = {size(self.slots * self.rows.bytes)}, with checksums {size(self.bytes)}"
 
     @cached_property
     def material(self) -> dict[str, Any]:
         """Everything that decides what is in the cache, as JSON takes it."""
-        own = {"seed": self.seed, "epochs": self.epochs} if self.mode == "epochs" else {}
-        rows = {"classes": self.rows.classes, "dtype": self.rows.dtype, "top_k": self.rows.top_k}
-        augment = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.augment).items()}
-        same = {"format": _FORMAT, "mode": self.mode, "samples": self.samples, "augment": augment}
-        return {**self.source, **same, **rows, **own}
+        span = {"seed": self.seed, "epochs": self.epochs} if self.mode == "epochs" else {}
+        common = {"format": _FORMAT, "mode": self.mode, "samples": self.samples, "augment": self._augment_material}
+        return {**self.source, **common, **self.rows.material, **span}
+
+    @property
+    def _augment_material(self) -> dict[str, Any]:
+        values = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.augment).items()}
+        # That of images has no entry for its class, as caches of earlier versions have none.
+        return values if isinstance(self.augment, Augment) else {"class": type(self.augment).__qualname__, **values}
 
     @cached_property
     def key(self) -> str:
@@ -135,10 +140,8 @@ class CacheSpec:
             >>> CacheSpec("views", 10, RowFormat(3), Augment(crop=1, flip=True)).place_unaugmented(torch.tensor([0, 1]))
             tensor([ 8, 26])
         """
-        if self.mode == "epochs":
-            return None
-        upright = self.per_sample // (2 if self.augment.flip else 1)
-        return indices * self.per_sample + upright // 2 * (2 if self.augment.flip else 1)
+        view = None if self.mode == "epochs" else self.augment.unaugmented
+        return None if view is None else indices * self.per_sample + view
 
     def split(self, slots: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sample of each slot, and its view or epoch.

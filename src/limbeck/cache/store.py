@@ -22,8 +22,9 @@ Slots = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
 
-# Between blocks the pages that were looked at are let go of, or they would count as this process's memory.
-_BLOCK = 1024
+# Between blocks of so many rows, or bytes, the pages that were read are released, or they would count as this process's
+# memory.
+_BLOCK, _BLOCK_BYTES = 1024, 2**22
 
 
 class Found(NamedTuple):
@@ -44,8 +45,8 @@ class LogitStore:
     """The rows of one cache, in a folder of its own that is named by the cache's key.
 
     ``logits.bin`` holds the rows, ``checks.bin`` a checksum of each, 0 for one that is not stored yet, and
-    ``about.json`` says whose they are. A checksum covers the row, its place and the cache's key, and it is looked at
-    whenever a row is read: one that was altered, lost, half-written or comes from another cache does not pass, and
+    ``about.json`` describes them. A checksum covers the row, its place and the cache's key, and it is compared whenever
+    a row is read: one that was altered, lost, half-written or comes from another cache does not pass, and
     counts as not stored. So several processes may read and write at once, and one may be killed at any moment.
 
     Use :meth:`open`.
@@ -72,13 +73,13 @@ class LogitStore:
     def open(cls, parent: Path, spec: CacheSpec, *, log: Log = no_log) -> Self:
         """Open a cache, after making its empty files if there are none; they take room only as they are filled.
 
-        A file of the wrong length, or an ``about.json`` that cannot be read, is put right, which is told in one line:
-        the rows that are left are those whose checksums match.
+        A file of the wrong length, or an ``about.json`` that cannot be read, is repaired, which is logged in one
+        line: the rows that are left are those with matching checksums.
 
         Args:
             parent: The folder of all caches.
             spec: What the cache holds.
-            log: Told what was put right.
+            log: Called with a line about each repair.
 
         Raises:
             UserError: If the folder holds another cache's files, or cannot be read or made.
@@ -116,14 +117,14 @@ class LogitStore:
             slots: Which, int64 (N,).
         """
         rows, good = np.empty((len(slots), self.spec.rows.words), np.int32), np.empty(len(slots), np.bool_)
-        damaged = 0
-        for start in range(0, len(slots), _BLOCK):
-            part, at = slice(start, start + _BLOCK), slots[start : start + _BLOCK]
+        damaged, block = 0, self._block
+        for start in range(0, len(slots), block):
+            part, at = slice(start, start + block), slots[start : start + block]
             rows[part], checks = self._rows[at], self._checks[at]
             good[part] = checks == checksums(rows[part], at, self.spec.key)
             damaged += int(np.count_nonzero((checks != 0) & ~good[part]))
             self._read_since += len(at)
-            if self._read_since >= _BLOCK:
+            if self._read_since >= block:
                 self._release()
         return Found(rows, good, damaged)
 
@@ -155,9 +156,9 @@ class LogitStore:
         Returns:
             How many do not match.
         """
-        stored, damaged = np.flatnonzero(self.filled), 0
-        for start in range(0, len(stored), 64 * _BLOCK):
-            at = stored[start : start + 64 * _BLOCK]
+        stored, damaged, span = np.flatnonzero(self.filled), 0, 64 * self._block
+        for start in range(0, len(stored), span):
+            at = stored[start : start + span]
             bad = at[~self.read(at).good]
             damaged += len(bad)
             for slot in bad if drop and self.writable else ():
@@ -171,6 +172,10 @@ class LogitStore:
     def __str__(self) -> str:
         stored, slots = len(self), self.spec.slots
         return f"{self.spec.estimate}, {stored / slots:.1%} stored ({self.folder})"
+
+    @property
+    def _block(self) -> int:
+        return max(1, min(_BLOCK, _BLOCK_BYTES // self.spec.rows.bytes))
 
     def _release(self) -> None:
         self._read_since = 0

@@ -82,7 +82,18 @@ class Augment:
     @property
     def views(self) -> int | None:
         """The number of distinct views of an image, or None when ``scale`` or ``rotation`` makes them countless."""
-        return None if self.scale is not None or self.rotation else (2 * self.crop + 1) ** 2 * (2 if self.flip else 1)
+        return None if self.countless else (2 * self.crop + 1) ** 2 * (2 if self.flip else 1)
+
+    @property
+    def countless(self) -> str | None:
+        """The setting that makes views countless, or None."""
+        return "scale" if self.scale is not None else "rotation" if self.rotation else None
+
+    @property
+    def unaugmented(self) -> int | None:
+        """The number of the view that is the image as it is, or None when views are countless."""
+        step = 2 if self.flip else 1
+        return None if self.views is None else self.views // step // 2 * step
 
     def draw(self, indices: Tensor, *, seed: int, epoch: int) -> Tensor:
         """Draw the number of the view of each sample.
@@ -104,9 +115,8 @@ class Augment:
             True
         """
         if self.views is None:
-            name = "rotation" if self.scale is None else "scale"
             expected = "but only crop and flip give views that can be numbered"
-            raise UserError(f"augment.{name}: got {getattr(self, name)}, {expected}")
+            raise UserError(f"augment.{self.countless}: got {getattr(self, str(self.countless))}, {expected}")
         return random_integers(indices, self.views, seed=seed, epoch=epoch, stream=_VIEW_STREAM)
 
     def place(self, views: Tensor) -> Placement:

@@ -1,0 +1,37 @@
+"""What a cache has to know of how samples are varied."""
+
+from dataclasses import Field
+from typing import Any, ClassVar, Protocol
+
+from torch import Tensor
+
+
+class Augmentation(Protocol):
+    """How the samples of a training set are varied: a dataclass, whose fields are part of a cache's key.
+
+    :class:`limbeck.data.Augment` is that of images. As it is made by default it stands for data of any kind without
+    augmentation: one view a sample.
+
+    Example:
+        >>> from limbeck.data import Augment
+        >>> augment: Augmentation = Augment(crop=1, flip=True)
+        >>> augment.views, augment.unaugmented, augment.countless
+        (18, 8, None)
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def views(self) -> int | None:
+        """The number of distinct views of a sample; None where they are countless."""
+
+    @property
+    def unaugmented(self) -> int | None:
+        """The number of the view that is the sample as it is; None where views have no numbers."""
+
+    @property
+    def countless(self) -> str | None:
+        """The name of the setting that makes views countless; None where they are not."""
+
+    def draw(self, indices: Tensor, *, seed: int, epoch: int) -> Tensor:
+        """Return the number of each sample's view at an epoch, int64 (N,) in [0, views)."""
