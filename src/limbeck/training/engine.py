@@ -224,11 +224,12 @@ class Engine:
     def _why_not_finite(self, epoch: int, loss: float) -> str:
         teacher = self.distiller.teacher
         # Logits that are made from labels alone depend on no weights and no inputs.
-        searched = 0 if teacher is None or isinstance(teacher, LabelTeacher) else _SEARCHED_BATCHES
-        for batch in islice(self._batches(self.views, epoch), searched):
+        batches = () if isinstance(teacher, LabelTeacher) else self._batches(self.views, epoch)
+        for batch in islice(batches, 0 if teacher is None else _SEARCHED_BATCHES):
+            assert teacher is not None
             with self.fabric.autocast():
-                logits, _ = self.distiller.teacher_targets(*batch, epoch)
-            finite = logits.isfinite().all(dim=1)
+                heads = self.task.rows(teacher.answer(batch, epoch), batch.targets)
+            finite = torch.cat([rows.logits.isfinite().all(dim=1) for rows in heads.values()])
             if not finite.all():
                 rows = f"nan or inf in {int((~finite).sum())} of a batch's {len(finite)} rows"
                 return f"the teacher's logits: {rows}; check its weights, its normalization and teacher.precision"
