@@ -28,11 +28,11 @@ import torch
 
 import limbeck
 from harness import cifar100_root, cores, shared_data, trimmed, with_spread
+from limbeck.build.context import Context
 from limbeck.build.measured_teacher import measure_teacher
-from limbeck.build.networks import load_data
 from limbeck.build.teachers import build_teacher
 from limbeck.errors import UserError
-from limbeck.recipes.schema import without_label
+from limbeck.recipes.method_settings import without_label
 from limbeck.runs import Recipe, Reporting, RunFolder, load_recipe, parse_overrides
 from published import PUBLISHED, TEACHERS, source
 from record import record
@@ -252,9 +252,9 @@ def teachers(rows: Sequence[Row], args: argparse.Namespace) -> Iterator[str]:
     """Make every teacher once, before the runs, and tell what it is."""
     wanted = {(row.pair, row.recipe.source()): row.recipe for row in rows}
     for (pair, kind), recipe in wanted.items():
-        data = load_data(recipe.data)
-        made = build_teacher(recipe, data, Reporting(print))
-        measured = measure_teacher(recipe, data, made.teacher, print, test=True)
+        context = Context(recipe)
+        made = build_teacher(context, Reporting(print))
+        measured = measure_teacher(recipe, context.data, made.teacher, print, test=True)
         published = TEACHERS.get(str(recipe.teacher.name)) if kind == "live" else None
         if made.about:
             beside = f"; published {published} %" if published else ""

@@ -24,8 +24,8 @@ import torch
 
 import limbeck
 from harness import cifar100_root, network, seconds_of, settled, trimmed
-from limbeck.data import Data, Views
-from limbeck.runs.folder import save_network
+from limbeck.data import Data, ImageSet, Views
+from limbeck.models.saving import save_network
 from peers import Pair, PilImages, plain_loop
 from record import record
 
@@ -72,6 +72,7 @@ def by_hand(args: argparse.Namespace, data: Data) -> float:
     """Return the seconds of one run by the plain loop: its epochs, of which a few are measured, and an evaluation."""
     pair, few = Pair(*args.pair), argparse.Namespace(batch_size=64, workers=0, device="cpu")
     epoch = plain_loop(PilImages(data), pair, "kd", few)
+    assert isinstance(data.test, ImageSet)
     test = Views(data.test, batch_size=500, mean=data.mean, std=data.std)
     student = pair.student.eval()
 

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from limbeck.errors import RunError, UserError
     from limbeck.randomness.seeding import seed_everything
     from limbeck.runs.compare import Comparison, compare
-    from limbeck.runs.run import Run, run
+    from limbeck.runs.run import run
+    from limbeck.runs.session import Run
 
 __version__ = version("limbeck")
 # Whoever uses the library decides where its reports go; the command line prints them.
@@ -70,35 +71,19 @@ __all__ = [
     "training",
 ]
 
-# Loaded when first asked for: a command such as `limbeck --help` should not wait for torch.
-_PACKAGES = (
-    "cache",
-    "data",
-    "errors",
-    "losses",
-    "methods",
-    "models",
-    "modifiers",
-    "report",
-    "rows",
-    "runs",
-    "selection",
-    "targets",
-    "teachers",
-    "testing",
-    "training",
-)
+# Imported at the first use: a command such as `limbeck --help` should not wait for torch.
 _HOMES = {
     "Comparison": "runs.compare",
     "Distiller": "distiller",
     "Output": "distiller",
-    "Run": "runs.run",
+    "Run": "runs.session",
     "RunError": "errors",
     "UserError": "errors",
     "compare": "runs.compare",
     "run": "runs.run",
     "seed_everything": "randomness.seeding",
 }
+_PACKAGES = frozenset(__all__) - _HOMES.keys()
 
 
 def __getattr__(name: str) -> Any:

@@ -20,22 +20,35 @@ def shortened(value: object, limit: int = 80, *, quoted: bool = True) -> str:
         quoted: Whether text stands in quotation marks.
 
     Returns:
-        Python's own representation where it fits; else its beginning and ``...``.
+        Python's own representation where it fits; else its beginning, ``...`` and its end.
 
     Example:
         >>> print(shortened("a\nb"), shortened("a\nb", quoted=False))
         'a\nb' a\nb
-        >>> shortened("x" * 1000, 20)
-        "'xxxxxxxxxxxxxxxx..."
+        >>> shortened("a/long/path.png", 14, quoted=False)
+        'a/long...h.png'
     """
-    try:
-        text = repr(value[: 2 * limit]) if isinstance(value, str) else _SHORT.repr(value)
-    except ValueError:
-        # Python refuses to write whole numbers of thousands of digits.
-        text = f"a {type(value).__name__} that is too large to write"
-    if isinstance(value, str) and not quoted:
-        text = value[: 2 * limit] if value[: 2 * limit].isprintable() else text[1:-1]
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+    if isinstance(value, str):
+        ends = value if len(value) <= 2 * limit else value[:limit] + value[-limit:]
+        text = repr(ends) if quoted else "".join(c if c.isprintable() else repr(c)[1:-1] for c in ends)
+    else:
+        try:
+            text = _SHORT.repr(value)
+        except ValueError:
+            # Python refuses to write whole numbers of thousands of digits.
+            text = f"a {type(value).__name__} that is too large to write"
+    kept = (limit - 3) // 2
+    return text if len(text) <= limit else f"{text[: limit - 3 - kept]}...{text[len(text) - kept :]}"
+
+
+def first_line(error: BaseException) -> str:
+    r"""Return the first line of an error's text, or the name of its type where it has none.
+
+    Example:
+        >>> first_line(RuntimeError("no network\nsecond line")), first_line(EOFError())
+        ('no network', 'EOFError')
+    """
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def one_line(error: BaseException) -> str:

@@ -1,15 +1,21 @@
 """Files: written so that nothing half-written is ever read, whatever stops the process; and their content as a hash."""
 
+import csv
 import hashlib
+import io
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from limbeck.errors import RunError
 
 _PARTIAL = ".partial"
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @contextmanager
@@ -77,6 +83,43 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """
     with replacing(path) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def csv_text(rows: Sequence[Mapping[str, float]]) -> str:
+    """Return rows as CSV with the union of their columns; a cell that a row lacks is empty.
+
+    Example:
+        >>> print(csv_text([{"epoch": 1}, {"epoch": 2, "test.accuracy": 0.5}]), end="")
+        epoch,test.accuracy
+        1,
+        2,0.5
+    """
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def content_digest(*parts: "bytes | Tensor") -> str:
+    """Return the SHA-256 of parts one after the other, 64 hexadecimal digits; a tensor counts with its values.
+
+    Example:
+        >>> content_digest(b"all or", b" nothing") == content_digest(b"all or nothing")
+        True
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        # As bytes, for NumPy knows no bfloat16.
+        digest.update(part if isinstance(part, bytes) else _values(part))
+    return digest.hexdigest()
+
+
+def _values(tensor: "Tensor") -> memoryview:
+    import torch
+
+    return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data
 
 
 def file_digest(path: Path) -> str:

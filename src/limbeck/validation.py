@@ -1,12 +1,18 @@
 """Turn pydantic's findings into the one clear line that a user is shown."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from itertools import chain
-from typing import Any, ClassVar, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from limbeck.errors import UserError, shortened, unknown_name
+
+# Numbers of a dataclass among a model's fields: there too True does not pass for 1.
+Whole = Annotated[int, Field(strict=True)]
+Real = Annotated[float, Field(strict=True)]
 
 
 def _kinds(annotation: Any) -> list[Any]:
@@ -56,6 +62,7 @@ class Settings(BaseModel):
 
 
 Model = TypeVar("Model", bound=BaseModel)
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
 def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
@@ -63,10 +70,12 @@ def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]
     for part in path[:-1]:
         field = model.model_fields.get(str(part))
         annotation = field.annotation if field else None
-        candidates = [annotation, *getattr(annotation, "__args__", ())]
-        nested = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
-        if nested:
-            model = nested[0]
+        for kind in (annotation, *getattr(annotation, "__args__", ())):
+            if isinstance(kind, type) and is_dataclass(kind):
+                return [field.name for field in fields(kind)]
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                model = kind
+                break
     return list(model.model_fields)
 
 
@@ -80,24 +89,45 @@ def _within(group: str, message: str, fields: list[str]) -> str:
     """Put a group's name before a check's own message, which may begin with one of the group's keys."""
     if not group:
         return message
+    message = message.removeprefix(f"{group.rpartition('.')[2]}.")
     key = message.partition(":")[0].partition(".")[0]
     return f"{group}.{message}" if key in fields else f"{group}: {message}"
 
 
 def _line(model: type[BaseModel], error: ValidationError, where: str) -> UserError:
     # A misspelt key often leaves another one missing: the misspelling is what the user should hear of.
-    first = min(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
+    first = min(error.errors(include_url=False), key=lambda found: found["type"] not in _UNKNOWN)
     # Names of union members and of types appear in the path too; a key of a recipe is what the user wrote.
     path = tuple(part for part in first["loc"] if not (isinstance(part, str) and ("[" in part or part[:1].isupper())))
     keys = [shortened(str(part), quoted=False) for part in path if part != ""]
     name = ".".join([where, *keys] if where else keys)
-    if first["type"] == "extra_forbidden":
+    if first["type"] in _UNKNOWN:
         return UserError(f"{name}: {unknown_name('key', path[-1], _fields_at(model, path))}")
     if first["type"] == "missing":
         return UserError(f"{name}: missing, expected a value")
     if isinstance(first.get("ctx", {}).get("error"), UserError):
         return UserError(_within(name, str(first["ctx"]["error"]), _fields_at(model, (*path, ""))))
     return UserError(f"{name}: got {shortened(first['input'])}, {_expectation(first['msg'])}")
+
+
+@contextmanager
+def one_line_errors(model: type[BaseModel], where: str = "") -> Iterator[None]:
+    """Raise pydantic's error about a model in the block as a ``UserError`` of one line.
+
+    Args:
+        model: The model that is built in the block.
+        where: What its keys belong to; it begins the line.
+
+    Example:
+        >>> with one_line_errors(Settings):
+        ...     Settings(color="red")
+        Traceback (most recent call last):
+        limbeck.errors.UserError: color: unknown key 'color'. Valid: none
+    """
+    try:
+        yield
+    except ValidationError as error:
+        raise _line(model, error, where) from None
 
 
 def validated(model: type[Model], values: Mapping[str, Any], where: str = "") -> Model:
@@ -124,7 +154,5 @@ def validated(model: type[Model], values: Mapping[str, Any], where: str = "") ->
         Traceback (most recent call last):
         limbeck.errors.UserError: padding: got 'wide', input should be a valid integer, ...
     """
-    try:
+    with one_line_errors(model, where):
         return model.model_validate(dict(values))
-    except ValidationError as error:
-        raise _line(model, error, where) from None

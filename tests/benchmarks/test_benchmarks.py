@@ -121,7 +121,7 @@ def test_torchdistill_is_configured_for_the_same_loss(script, method):
 def test_everybody_trains_in_the_comparison_with_peers(script, tmp_path):
     peers, harness = script("peers"), script("harness")
     split = harness.random_images(8, (3, 32, 32), 100)
-    data = limbeck.data.Data("x", ("a",) * 100, split, None, split, (0.5,) * 3, (0.25,) * 3, (3, 32, 32), "")
+    data = limbeck.data.Data("x", ("a",) * 100, split, None, split, (0.5,) * 3, (0.25,) * 3)
     args = peers.arguments(["--batch-size", "4", "--steps", "2", "--rounds", "1", "--methods", "kd"])
     args.pairs = [("resnet8", "resnet8")]
     rows = peers.measured(data, args, tmp_path)
@@ -216,7 +216,7 @@ def test_the_rows_of_a_study_differ_in_one_setting(script, tmp_path):
             recipe = limbeck.runs.load_recipe(studies.recipe(data, tmp_path, args))
             assert recipe.compare.methods == study.methods
             assert study.control in study.methods
-            made = [recipe.compare.method(row).create().settings for row in study.settings]
+            made = [recipe.compare.method(row).composed.settings for row in study.settings]
             own = [next(iter(settings.values())) for settings in made]
             assert len({settings.pop(key) for settings in own}) == len(own)
             assert all(settings == own[0] for settings in own)

@@ -1,7 +1,6 @@
 """The teacher's own figures: right, measured once, before the first student, in the log, the summary and the table."""
 
 import csv
-import importlib
 import json
 from dataclasses import replace
 
@@ -12,8 +11,9 @@ from torch.nn import functional as F
 
 import limbeck
 from data_layouts import write_mnist
+from limbeck.build.context import Context
+from limbeck.build.data import load_data
 from limbeck.build.measured_teacher import measure_teacher
-from limbeck.build.networks import load_data
 from limbeck.build.teachers import build_teacher
 from limbeck.data import Views
 from limbeck.runs import Reporting, load_recipe
@@ -43,7 +43,7 @@ def given(tiny, tmp_path, net=None, **more):
 def measured(recipe, log=lambda _: None, overrides=None, **more):
     recipe = load_recipe(recipe, overrides)
     data = load_data(recipe.data)
-    return measure_teacher(recipe, data, build_teacher(recipe, data, Reporting()).teacher, log, **more)
+    return measure_teacher(recipe, data, build_teacher(Context(recipe), Reporting()).teacher, log, **more)
 
 
 def by_hand(net, tiny, split, *, precision="fp32", adapt=lambda x: x):
@@ -240,8 +240,7 @@ def test_a_run_shows_the_figures_before_its_first_epoch_and_keeps_them_in_its_su
 def test_measuring_changes_nothing_about_the_run(tiny, tmp_path, monkeypatch):
     recipe = {**given(tiny, tmp_path), "method": "lr+dist"}
     one = limbeck.run(recipe, out=tmp_path / "measured")
-    # limbeck.runs.run is the function.
-    monkeypatch.setattr(importlib.import_module("limbeck.runs.run"), "measure_teacher", lambda *_: None)
+    monkeypatch.setattr("limbeck.runs.session.measure_teacher", lambda *_: None)
     other = limbeck.run(recipe, out=tmp_path / "not")
     assert one.summary["test.loss"] == other.summary["test.loss"]
 
@@ -279,7 +278,7 @@ def test_a_teacher_in_train_mode_gets_batches_of_all_classes(tiny, tmp_path, mon
     recipe = load_recipe(given(tiny, tmp_path, train_mode=True))
     data = load_data(recipe.data)
     by_class = data.test.select(data.test.labels.argsort(stable=True))
-    teacher = build_teacher(recipe, data, Reporting()).teacher
+    teacher = build_teacher(Context(recipe), Reporting()).teacher
     found = measure_teacher(recipe, replace(data, test=by_class), teacher, lambda _: None)
     # 60 training images make three batches; the test split's order is another than its classes'.
     test = seen[3:]

@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import limbeck
-from limbeck.build.networks import load_data
+from limbeck.build.context import Context
 from limbeck.build.teachers import build_teacher
 from limbeck.data import Views
 from limbeck.errors import RunError, UserError
@@ -30,9 +30,10 @@ def test_members_are_trained_once_kept_and_averaged(tiny, tmp_path):
     kept = sorted((tmp_path / "cache" / "teachers").glob("*/teacher.safetensors"))
     assert len(kept) == 2
 
-    recipe, data = load_recipe(recipe), load_data(load_recipe(recipe).data)
+    context = Context(load_recipe(recipe))
+    data = context.data
     logged.clear()
-    teacher = build_teacher(recipe, data, Reporting(logged.append)).teacher
+    teacher = build_teacher(context, Reporting(logged.append)).teacher
     assert not any("training resnet8" in line for line in logged)
     assert isinstance(teacher, EnsembleTeacher)
     batch = next(Views(data.test, batch_size=30, mean=data.mean, std=data.std).epoch(0))

@@ -21,7 +21,7 @@ def data_of(classes=10, each=100, validation=False):
     split = ImageSet(torch.zeros(len(labels), 1, 2, 2, dtype=torch.uint8), labels)
     names = tuple(map(str, range(classes)))
     held_out = split if validation else None
-    return Data("mnist", names, split, held_out, split, (0.1307,), (0.3081,), split.shape, "")
+    return Data("mnist", names, split, held_out, split, (0.1307,), (0.3081,))
 
 
 def warned(held_out, train=(1.0, 0.9), teacher=WEIGHTS, data=None, method="kd"):

@@ -50,7 +50,7 @@ def test_build_check_info_clear(limbeck, recipe, tmp_path):
     code, out, err = limbeck("cache", "check", *views)
     assert (code, err) == (0, "")
     assert "100.0% stored" in out
-    assert "0 damaged; 64 rows asked again, largest difference 0, up to" in out
+    assert "0 damaged; 64 rows computed again, largest difference 0, up to" in out
     for words in ((), views):
         code, out, _ = limbeck("cache", "info", *words)
         assert code == 0
@@ -127,7 +127,7 @@ def test_ctrl_c_says_how_to_go_on(limbeck, recipe, monkeypatch):
         (("build", "gone.yaml"), "recipe gone.yaml: no such file"),
         (
             ("build", "RECIPE", "teacher.cache=views", "method=none"),
-            "nothing to store, as method 'none' asks no network",
+            "nothing to store, as method 'none' has no network as teacher",
         ),
         (("build", "RECIPE", "teacher.cache=views", "method=lw_kd"), "nothing to store, as a lightweight teacher"),
         (("build", "RECIPE", "teacher.cache=views", "teacher.cache_limit_gb=0.00001"), "72 kB, more than"),

@@ -18,7 +18,7 @@ def test_a_method_by_its_name_has_its_own_defaults_in_every_packaged_recipe(reci
     for name in methods.names():
         for key in ("method", "method.name"):
             chosen = load_recipe(recipe, parse_overrides([f"{key}={name}"])).method
-            assert chosen.create().settings == methods.create(name).settings, name
+            assert chosen.composed.settings == methods.create(name).settings, name
 
 
 @pytest.mark.parametrize("words", [["method=kd", "method.temperature=2"], ["method.temperature=2", "method=kd"]])

@@ -1,9 +1,13 @@
 """Recipes: packaged ones, files, overrides, and every way of getting one wrong."""
 
+import pickle
+
 import pytest
 import yaml
 
+from limbeck import methods
 from limbeck.errors import UserError
+from limbeck.recipes.method_settings import CompareSettings
 from limbeck.runs import dump_recipe, load_recipe, packaged, parse_overrides
 
 PACKAGED = (
@@ -35,7 +39,7 @@ def test_the_cifar_recipes_are_the_papers(name):
     assert training.optimizer.arguments == {"momentum": 0.9, "weight_decay": 5e-4}
     assert training.drop_last
     assert recipe.teacher.training == training
-    assert recipe.method.create().settings["dist"]["temperature"] == 4
+    assert recipe.method.composed.settings["dist"]["temperature"] == 4
 
 
 def test_a_file(tmp_path):
@@ -124,3 +128,24 @@ def test_a_recipe_that_is_not_there(source, message):
 def test_an_override_without_key_or_value(word):
     with pytest.raises(UserError, match="expected key=value"):
         parse_overrides([word])
+
+
+def test_a_method_is_composed_once_and_its_settings_compare_by_value():
+    recipe, again = load_recipe("quickstart", {"method": "lr+dist"}), load_recipe("quickstart", {"method": "lr+dist"})
+    assert recipe.method.composed is recipe.method.composed
+    assert recipe.model_copy(update={"seed": 1}).method.composed is recipe.method.composed
+    assert recipe.compare.method("dist").composed is recipe.compare.method("dist").composed
+    assert recipe.method.composed is not again.method.composed
+    assert (recipe == again, recipe == load_recipe("quickstart", {"method": "dist"})) == (True, False)
+    assert load_recipe(pickle.loads(pickle.dumps(recipe))) == recipe
+    assert "composed" not in dump_recipe(recipe) + repr(recipe)
+
+
+def test_the_settings_of_a_comparison_are_above_the_defaults_and_a_label_is_above_both():
+    compared = CompareSettings(
+        methods=("dist", "dist@hot"), settings={"dist": {"beta": 3, "temperature": 2}, "dist@hot": {"temperature": 9}}
+    )
+    chosen = compared.method("dist@hot", {"beta": 5, "gamma": 7}).composed.settings["dist"]
+    assert (chosen["beta"], chosen["gamma"], chosen["temperature"]) == (3, 7, 9)
+    assert compared.method("dist", {"gamma": 7}).composed.settings["dist"]["temperature"] == 2
+    assert compared.method("dist").composed.settings == methods.create("dist", beta=3, temperature=2).settings

@@ -180,6 +180,16 @@ def test_commands_that_only_look_take_any_recipe_and_import_nothing(folder, tiny
     assert [line.partition(",")[0] for line in lines] == ["logit cache: not there yet"]
     with pytest.raises(UserError, match="teacher.name: got 'python:trust_net:make', which this never imports"):
         command(elsewhere, overrides={"teacher": {**own, "cache": "views"}}, log=lines.append)
+    with pytest.raises(UserError, match="data.name: got 'python:trust_net:make', which this never imports"):
+        command(elsewhere, overrides={"data": own}, log=lines.append)
+    assert "trust_net" not in sys.modules
+
+
+def test_data_from_elsewhere_needs_trust_too(folder, tiny, tmp_path):
+    recipe = written(tmp_path / "elsewhere" / "r.yaml", tiny, data={"name": "python:trust_net:make"})
+    with pytest.raises(UserError, match="^data.name: got 'python:trust_net:make', but the recipe lies outside"):
+        load_recipe(recipe)
+    assert load_recipe(recipe, trust=True).data.name == "python:trust_net:make"
     assert "trust_net" not in sys.modules
 
 

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import limbeck
-from limbeck.build.networks import load_data
+from limbeck.build.context import Context
 from limbeck.build.teachers import build_teacher
 from limbeck.errors import UserError
 from limbeck.models import freeze, hold_frozen_norms
@@ -87,11 +87,11 @@ def test_averaged_weights_by_their_entry(tiny, tmp_path):
     torch.save(both, tmp_path / "last.pth")
     teacher = {"name": "resnet8", "options": {"width": 0.25}, "weights": str(tmp_path / "last.pth")}
     recipe, lines = load_recipe({**tiny, "method": "kd", "teacher": teacher}), []
-    data = load_data(recipe.data)
-    made = build_teacher(recipe, data, Reporting(lines.append)).teacher
+    made = build_teacher(Context(recipe), Reporting(lines.append)).teacher
     assert torch.equal(made.network.fc.weight, net.fc.weight)
     assert any("weights_entry: model_ema takes the averaged ones" in line for line in lines)
-    made = build_teacher(load_recipe(recipe, {"teacher.weights_entry": "model_ema"}), data, Reporting()).teacher
+    averaged = load_recipe(recipe, {"teacher.weights_entry": "model_ema"})
+    made = build_teacher(Context(averaged), Reporting()).teacher
     assert torch.equal(made.network.fc.weight, net.fc.weight * 2)
 
 
@@ -101,8 +101,8 @@ def test_a_student_of_ones_own_as_teacher_brings_its_normalization(tiny, tmp_pat
     weights = str(tmp_path / "first" / "student.safetensors")
     teacher = {"name": "resnet8", "options": {"width": 0.25}, "weights": weights}
     recipe, lines = load_recipe({**tiny, "method": "kd", "teacher": teacher}), []
-    data = load_data(recipe.data)
-    made = build_teacher(recipe, data, Reporting(lines.append)).teacher
+    context = Context(recipe)
+    data, made = context.data, build_teacher(context, Reporting(lines.append)).teacher
     assert "teacher: normalized with the mean (0.2,) and deviation (0.5,) that its file records" in lines
     pixels = torch.rand(4, 1, 28, 28)
     mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (data.mean, data.std))
@@ -112,7 +112,7 @@ def test_a_student_of_ones_own_as_teacher_brings_its_normalization(tiny, tmp_pat
         )
     for change in (other, {"teacher.normalize": {"mean": list(data.mean), "std": list(data.std)}}):
         again, lines = load_recipe(recipe, change), []
-        build_teacher(again, load_data(again.data), Reporting(lines.append))
+        build_teacher(Context(again), Reporting(lines.append))
         assert not [line for line in lines if "records" in line]
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 import limbeck
 from data_layouts import write_image
-from limbeck.build.teachers import Reporting
+from limbeck.build.reporting import Reporting
 from limbeck.errors import UserError
 from limbeck.runs.folder import RunFolder
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import limbeck
-from limbeck.build.networks import load_data, student_network
+from limbeck.build.context import Context
 from limbeck.errors import UserError
 from limbeck.runs import RunFolder, load_recipe
 from limbeck.runs.provenance import changes, provenance
@@ -169,8 +169,8 @@ def test_each_of_several_teachers_has_its_own_precision(tiny):
     def of_members(*precisions):
         members = [{**tiny["teacher"], "seed": n, "precision": each} for n, each in enumerate(precisions)]
         recipe = load_recipe({**tiny, "method": "kd", "teacher": {"members": members}})
-        data = load_data(recipe.data)
-        return provenance(recipe, data, {"student": student_network(recipe, data)})
+        context = Context(recipe)
+        return provenance(context, context.student().module)
 
     (change,) = changes(of_members("fp32", "bf16", "bf16"), of_members("fp32", "bf16", "fp32"))
     assert change == ("precision", "teacher.members.2.precision", "bf16", "fp32")

@@ -3,7 +3,7 @@
 import pytest
 
 import limbeck
-from limbeck.build.teachers import teacher_precisions
+from limbeck.build.teacher_settings import teacher_precisions
 from limbeck.errors import UserError
 from limbeck.runs import Reporting, load_recipe
 

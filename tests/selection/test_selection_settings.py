@@ -1,9 +1,9 @@
-import dataclasses
 import math
 
 import pytest
 import torch
 
+import limbeck
 from limbeck.errors import UserError
 from limbeck.selection import (
     ROW_SCORERS,
@@ -27,18 +27,40 @@ def rows() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def test_defaults():
-    values = dataclasses.asdict(Selection("influence"))
-    assert values == {
-        "scorer": "influence",
-        "ratio": 0.8,
-        "per_class": True,
-        "refresh_every": None,
-        "holdout": 0.1,
-        "damping": None,
-        "proxy_epochs": 2,
-        "divide_by": "all",
-        "shuffled": False,
-    }
+    assert (
+        Selection().model_dump()
+        == Selection("influence").model_dump()
+        == {
+            "scorer": "influence",
+            "ratio": 0.8,
+            "per_class": True,
+            "refresh_every": None,
+            "holdout": 0.1,
+            "damping": None,
+            "proxy_epochs": 2,
+            "divide_by": "all",
+            "shuffled": False,
+        }
+    )
+
+
+def test_settings_by_position_compare_and_hash_by_value():
+    selection = Selection("agreement", 0.5, False, 2)
+    same = Selection("agreement", ratio=0.5, per_class=False, refresh_every=2)
+    assert selection == same
+    assert hash(selection) == hash(same)
+    assert selection != Selection("agreement", 0.5)
+    with pytest.raises(TypeError, match="multiple values"):
+        Selection("agreement", scorer="random")
+
+
+def test_a_method_with_a_selection_is_checked_once_and_under_its_own_key():
+    with pytest.raises(UserError, match="^lr_ds.ratio: got 2, input should be less than or equal to 1$"):
+        limbeck.methods.create("lr_ds", ratio=2)
+    with pytest.raises(UserError, match="^select.scorer: unknown scorer 'x'"):
+        limbeck.methods.create("select+kd", scorer="x")
+    made = limbeck.methods.create("lr_ds", scorer="el2n", scout_epochs=3).selection
+    assert (made.scorer, made.proxy_epochs, made.needs_student) == ("el2n", 3, True)
 
 
 def test_row_scorers_are_all_but_influence():
@@ -131,15 +153,17 @@ def test_batch_mask_refuses_rows_that_do_not_fit(rows):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"scorer": "agrement"}, "unknown scorer 'agrement'; did you mean 'agreement'"),
-        ({"ratio": 0.0}, "selection.ratio: got 0.0, expected a number above 0 and at most 1"),
-        ({"ratio": 1.5}, "selection.ratio: got 1.5"),
-        ({"ratio": math.nan}, "selection.ratio: got nan"),
-        ({"refresh_every": 0}, "selection.refresh_every: got 0, expected at least 1"),
-        ({"holdout": 0.0}, "selection.holdout: got 0.0, expected a number above 0 and below 1"),
-        ({"holdout": 1.0}, "selection.holdout: got 1.0"),
-        ({"divide_by": "kept"}, "selection.divide_by: got 'kept', expected 'all' or 'selected'"),
-        ({"damping": 0.0}, "selection.damping: got 0.0, expected a number above 0"),
+        ({"scorer": "agrement"}, "^scorer: unknown scorer 'agrement'; did you mean 'agreement'"),
+        ({"ratoi": 0.5}, "^ratoi: unknown key 'ratoi'; did you mean 'ratio'"),
+        ({"per_class": "perhaps"}, "^per_class: got 'perhaps', input should be a valid boolean"),
+        ({"ratio": 0.0}, "^ratio: got 0.0, input should be greater than 0$"),
+        ({"ratio": 1.5}, "^ratio: got 1.5"),
+        ({"ratio": math.nan}, "^ratio: got nan"),
+        ({"refresh_every": 0}, "^refresh_every: got 0, input should be greater than or equal to 1"),
+        ({"holdout": 0.0}, "^holdout: got 0.0, input should be greater than 0"),
+        ({"holdout": 1.0}, "^holdout: got 1.0"),
+        ({"divide_by": "kept"}, "^divide_by: got 'kept', input should be 'all' or 'selected'"),
+        ({"damping": 0.0}, "^damping: got 0.0, input should be greater than 0"),
     ],
 )
 def test_wrong_settings_are_refused(settings, message):

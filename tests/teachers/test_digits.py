@@ -122,7 +122,9 @@ def test_refuses_no_samples():
 
 
 def test_refuses_a_missing_source(tmp_path):
-    with pytest.raises(UserError, match=r"found neither train-images-idx3-ubyte nor train-images-idx3-ubyte\.gz"):
+    with pytest.raises(
+        UserError, match=r"^source: train-images-idx3-ubyte or train-images-idx3-ubyte\.gz is not in .*expected MNIST's"
+    ):
         synthesize(10, 1, source=tmp_path)
 
 
@@ -130,10 +132,10 @@ def test_refuses_damaged_archives(tmp_path):
     write_mnist(tmp_path, "train", 9, suffix=".gz")
     path = tmp_path / "train-images-idx3-ubyte.gz"
     path.write_bytes(path.read_bytes()[:-12])
-    with pytest.raises(UserError, match=r"ubyte\.gz: cannot be read"):
+    with pytest.raises(UserError, match=r"^source: .*ubyte\.gz is truncated or no gzip file"):
         synthesize(10, 1, source=tmp_path)
     path.write_bytes(b"not gzip at all")
-    with pytest.raises(UserError, match=r"ubyte\.gz: cannot be read"):
+    with pytest.raises(UserError, match=r"^source: .*ubyte\.gz is truncated or no gzip file"):
         synthesize(10, 1, source=tmp_path)
 
 
@@ -141,7 +143,7 @@ def test_refuses_damaged_archives(tmp_path):
 def test_refuses_files_without_an_idx_header(tmp_path, data):
     write_mnist(tmp_path, "train", 9)
     (tmp_path / "train-images-idx3-ubyte").write_bytes(data)
-    with pytest.raises(UserError, match="has no idx header"):
+    with pytest.raises(UserError, match="^source: .*ubyte is no idx file of bytes in 3 dimensions"):
         synthesize(10, 1, source=tmp_path)
 
 
@@ -149,17 +151,19 @@ def test_refuses_truncated_and_other_files(tmp_path):
     write_mnist(tmp_path, "train", 9)
     path = tmp_path / "train-images-idx3-ubyte"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(UserError, match=r"holds 15679 bytes, expected those of shape \(20, 28, 28\)"):
+    with pytest.raises(UserError, match=r"has 15695 bytes, expected 15696 for its shape \(20, 28, 28\)"):
         synthesize(10, 1, source=tmp_path)
     write_mnist(tmp_path, "train", 9, size=32)
-    with pytest.raises(UserError, match=r"images \(20, 32, 32\) and labels \(20,\), expected MNIST's"):
+    with pytest.raises(UserError, match=r"holds images of shape \(1, 32, 32\), expected MNIST's"):
         synthesize(10, 1, source=tmp_path)
 
 
 @pytest.mark.parametrize("labels", [np.arange(20) % 9, np.arange(22) % 11])
 def test_refuses_labels_that_are_not_the_ten_digits(tmp_path, labels):
     write_mnist(tmp_path, "train", 9, labels=labels)
-    with pytest.raises(UserError, match="expected every digit from 0 to 9"):
+    with pytest.raises(
+        UserError, match=r"expected every digit from 0 to 9|holds the label 10 \(sample 10\), expected 0 to 9"
+    ):
         synthesize(10, 1, source=tmp_path)
 
 

@@ -90,6 +90,32 @@ def test_schedules_are_those_of_torch():
     )
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"name": "constant", "warmup_epochs": 0.8}, [0.020000000000000004, 0.08000000000000002, 0.1, 0.1, 0.1]),
+        ({"name": "multi_step", "milestones": (1, 3), "gamma": 0.3}, [0.1, 0.1, 0.03, 0.03, 0.009]),
+        (
+            {"name": "cosine", "warmup_epochs": 1, "min_lr": 0.001},
+            [
+                0.016666666666666666,
+                0.06666666666666667,
+                0.09572050015330874,
+                0.05567415893174885,
+                0.0020816937636766184,
+            ],
+        ),
+        ({"name": "linear", "min_lr": 0.01}, [0.1, 0.08650000000000001, 0.0685, 0.046, 0.014500000000000002]),
+        (
+            {"name": "one_cycle", "pct_start": 0.3},
+            [0.0040000000000000036, 0.06683281572999748, 0.09504846320134737, 0.050000199999999995, 4e-07],
+        ),
+    ],
+)
+def test_rates_are_those_of_earlier_versions_bit_for_bit(settings, expected):
+    assert rates(settings, lr=0.1)[[0, 3, 7, 12, 19]].tolist() == expected
+
+
 def test_a_schedule_goes_on_where_a_training_stopped():
     settings, whole = ScheduleSettings(name="one_cycle"), rates({"name": "one_cycle"})
     optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0)

@@ -1,1 +1,4 @@
-"""What a recipe names, built: data loaders, networks, teachers, logit caches, selections."""
+"""What a recipe describes, built once: data, networks, teachers, logit caches and selections, and checks of them.
+
+:class:`limbeck.build.context.Context` holds a recipe with what was built from it.
+"""

@@ -1,14 +1,17 @@
-"""A run's logit cache: whether it has one, whose it is, and a teacher that answers from it."""
+"""A run's logit cache: whether it has one, what it holds, and a teacher that answers from it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
 
+from limbeck.build.context import Context
+from limbeck.build.reporting import Reporting
+from limbeck.build.teacher_settings import in_train_mode, teacher_precisions
 from limbeck.build.teacher_store import cache_folder
-from limbeck.build.teachers import Reporting, build_teacher, teacher_precisions
+from limbeck.build.teachers import build_teacher
 from limbeck.cache import (
     CachedTeacher,
     CacheSpec,
@@ -21,14 +24,13 @@ from limbeck.cache import (
     wanted,
 )
 from limbeck.cache.teacher import TOLERANCE
-from limbeck.data import Augment, Data
+from limbeck.data import Data, FolderSet, ImageSet
 from limbeck.errors import UserError
 from limbeck.randomness.seeding import generators_kept
 from limbeck.recipes.schema import Recipe
+from limbeck.reporting import Log
 from limbeck.teachers import Teacher
 from limbeck.training import make_fabric, resolve_device, uses_channels_last
-
-Log = Callable[[str], None]
 
 
 def logits_folder(recipe: Recipe) -> Path:
@@ -43,7 +45,7 @@ def logits_folder(recipe: Recipe) -> Path:
 
 
 def why_uncached(recipe: Recipe) -> str | None:
-    """Say why a run has no logit cache although its recipe asks for one; None if it has one.
+    """Return why a run has no logit cache even if its recipe has ``teacher.cache``; None if it has one.
 
     Example:
         >>> from limbeck.recipes.loading import load_recipe
@@ -54,8 +56,8 @@ def why_uncached(recipe: Recipe) -> str | None:
     if source == "lightweight":
         return "a lightweight teacher's logits are a table already"
     if source not in ("live", "self"):
-        return f"method {recipe.method.name!r} asks no network"
-    if any(term.features for term in recipe.method.create().terms):
+        return f"method {recipe.method.name!r} has no network as teacher"
+    if any(term.features for term in recipe.method.composed.terms):
         return f"method {recipe.method.name!r} compares features, which are not stored"
     return None
 
@@ -72,12 +74,12 @@ def is_cached(recipe: Recipe) -> bool:
 
 
 def expected_spec(recipe: Recipe, data: Data, teacher: Teacher | None) -> CacheSpec:
-    """Say what a run's cache holds.
+    """Describe what a run's cache holds.
 
     Args:
         recipe: The run's recipe; it has a cache.
         data: Its data.
-        teacher: Its live teacher; without one all is right but the key.
+        teacher: Its live teacher; None for a description whose key stands for no teacher.
 
     Raises:
         UserError: If such a cache is not possible.
@@ -92,65 +94,63 @@ def expected_spec(recipe: Recipe, data: Data, teacher: Teacher | None) -> CacheS
         "normalization": [list(data.mean), list(data.std)],
         "precision": [device, teacher_precisions(recipe), uses_channels_last(training, device)],
     }
-    augment, epochs = Augment(**recipe.data.augment.model_dump()), training.epochs if mode == "epochs" else 0
+    augment, epochs = recipe.data.augment, training.epochs if mode == "epochs" else 0
     network = recipe.student if recipe.source() == "self" else recipe.teacher
     label = f"{network.name or 'several teachers'} on {data.name}"
     return CacheSpec(mode, len(data.train), rows, augment, seed=recipe.seed, epochs=epochs, source=source, label=label)
 
 
 def check_cache(recipe: Recipe, data: Data) -> None:
-    """Look whether the recipe's cache is possible and fits its limit and the disk; nothing is made.
+    """Check that the recipe's cache is possible and fits its limit and the disk; nothing is made.
 
     Raises:
         UserError: If it is not, or does not.
     """
     if not is_cached(recipe):
         return
-    if recipe.teacher.train_mode and recipe.source() == "live":
-        got = f"teacher.cache: got {recipe.teacher.cache!r} with teacher.train_mode"
+    if in_train_mode(recipe):
+        key = "the train_mode of teacher.members" if recipe.teacher.members else "teacher.train_mode"
+        got = f"teacher.cache: got {recipe.teacher.cache!r} with {key}"
         raise UserError(f"{got}, whose logits change with the batch; expected 'off'")
-    if any(one.train_mode for one in recipe.teacher.members):
-        raise UserError("teacher.cache: got it with train_mode, whose logits change with the batch; expected 'off'")
     spec = expected_spec(recipe, data, None)
     require_room(logits_folder(recipe), spec, 0, limit_gb=recipe.teacher.cache_limit_gb)
 
 
 @dataclass(frozen=True, eq=False)
 class RunCache:
-    """The cache of a run, and what it takes to fill it.
+    """The cache of a run, and what is needed to fill it.
 
     Attributes:
-        recipe: The run's recipe.
-        data: Its data.
+        context: The run.
         fabric: Its device and precision.
-        teacher: The live teacher, where it is to run.
+        teacher: The live teacher, on the device.
         store: The cache.
-        log: Told what happens.
+        log: Called with a line about each thing that happens.
     """
 
-    recipe: Recipe
-    data: Data
+    context: Context
     fabric: Fabric
     teacher: Teacher
     store: LogitStore
     log: Log
 
     @classmethod
-    def open(cls, recipe: Recipe, data: Data, teacher: Teacher, log: Log) -> "RunCache":
+    def open(cls, context: Context, teacher: Teacher, log: Log) -> "RunCache":
         """Open the cache of a run, made if it is not there yet.
 
         Raises:
             UserError: If it is too large, or cannot be opened.
         """
+        recipe = context.recipe
         fabric = make_fabric(recipe.training)
-        spec = expected_spec(recipe, data, teacher)
+        spec = expected_spec(recipe, context.data, teacher)
         store = LogitStore.open(logits_folder(recipe), spec, log=log)
-        return cls(recipe, data, fabric, _placed(teacher, recipe, fabric), store, log)
+        return cls(context, fabric, _placed(teacher, recipe, fabric), store, log)
 
     @property
     def precision(self) -> str:
-        """The precision in which the teacher answers; of several the one that rounds most."""
-        return max(teacher_precisions(self.recipe), key=TOLERANCE.__getitem__)
+        """The precision in which the teacher computes its logits; of several the one that rounds most."""
+        return max(teacher_precisions(self.context.recipe), key=TOLERANCE.__getitem__)
 
     @property
     def tolerance(self) -> float:
@@ -159,29 +159,33 @@ class RunCache:
 
     @property
     def replay(self) -> Replay:
-        """What makes the inputs of any row again."""
+        """The inputs of any row, made again."""
+        recipe, data, device = self.context.recipe, self.context.data, self.fabric.device
+        layout = uses_channels_last(recipe.training, device.type)
+        assert isinstance(data.train, ImageSet | FolderSet)
         return Replay(
-            self.data.train,
+            data.train,
             self.store.spec,
-            self.data.mean,
-            self.data.std,
-            device=self.fabric.device,
-            channels_last=uses_channels_last(self.recipe.training, self.fabric.device.type),
-            workers=self.recipe.data.workers,
+            data.mean,
+            data.std,
+            device=device,
+            channels_last=layout,
+            workers=recipe.data.workers,
         )
 
     def needed(self, seeds: Sequence[int]) -> torch.Tensor:
-        """Tell which rows the trainings of these seeds read, bool (slots,)."""
-        return wanted(self.store.spec, seeds, self.recipe.training.epochs)
+        """Return which rows the trainings of these seeds read, bool (slots,)."""
+        return wanted(self.store.spec, seeds, self.context.recipe.training.epochs)
 
     def cached(self) -> CachedTeacher:
-        """Return a teacher that answers from the cache, and lets go of the live one where all is stored."""
-        first = [self.teacher]
+        """Return a teacher that answers from the cache, and holds no live one where all is stored."""
+        # Not this object, which holds the live teacher.
+        context, fabric, first = self.context, self.fabric, [self.teacher]
 
         def live() -> Teacher:
-            return first.pop() if first else _again(self.recipe, self.data, self.fabric)
+            return first.pop() if first else _rebuilt(context, fabric)
 
-        return CachedTeacher(live, self.store, seed=self.recipe.seed, precision=self.precision, log=self.log)
+        return CachedTeacher(live, self.store, seed=context.recipe.seed, precision=self.precision, log=self.log)
 
 
 def _placed(teacher: Teacher, recipe: Recipe, fabric: Fabric) -> Teacher:
@@ -191,22 +195,21 @@ def _placed(teacher: Teacher, recipe: Recipe, fabric: Fabric) -> Teacher:
     return teacher
 
 
-def _again(recipe: Recipe, data: Data, fabric: Fabric) -> Teacher:
-    # In the middle of a training, whose draws must not change by it.
+def _rebuilt(context: Context, fabric: Fabric) -> Teacher:
+    # In the middle of a training, whose draws must stay as they are.
     with generators_kept():
-        teacher = build_teacher(recipe, data, Reporting()).teacher
+        teacher = build_teacher(context, Reporting()).teacher
     assert teacher is not None
-    return _placed(teacher, recipe, fabric)
+    return _placed(teacher, context.recipe, fabric)
 
 
-def with_cache(recipe: Recipe, data: Data, teacher: Teacher | None, log: Log) -> Teacher | None:
-    """Put the recipe's logit cache in front of a run's teacher, if it asks for one.
+def with_cache(context: Context, teacher: Teacher | None, log: Log) -> Teacher | None:
+    """Put the recipe's logit cache in front of a run's teacher, if it has one.
 
     Args:
-        recipe: The run's recipe.
-        data: Its data.
+        context: The run.
         teacher: Its teacher, None for methods without one.
-        log: Told about the cache, in a line.
+        log: Called with a line about the cache.
 
     Returns:
         The teacher to train with.
@@ -214,15 +217,16 @@ def with_cache(recipe: Recipe, data: Data, teacher: Teacher | None, log: Log) ->
     Raises:
         UserError: If the cache is too large, or cannot be opened.
     """
+    recipe = context.recipe
     if recipe.teacher.cache == "off" or teacher is None:
         return teacher
     if not is_cached(recipe):
         log(f"teacher.cache: is not used, as {why_uncached(recipe)}")
         return teacher
-    cache = RunCache.open(recipe, data, teacher, log)
+    cache = RunCache.open(context, teacher, log)
     needed = cache.needed([recipe.seed])
-    todo = len(missing(cache.store, needed))
-    require_room(logits_folder(recipe), cache.store.spec, todo, limit_gb=recipe.teacher.cache_limit_gb)
-    share = 1 - todo / int(needed.sum())
+    unstored = len(missing(cache.store, needed))
+    require_room(logits_folder(recipe), cache.store.spec, unstored, limit_gb=recipe.teacher.cache_limit_gb)
+    share = 1 - unstored / int(needed.sum())
     log(f"logit cache: {cache.store}; {share:.1%} of what this run reads")
     return cache.cached()

@@ -1,7 +1,7 @@
 """What a network teacher reaches on the run's own data, measured before the first epoch and kept by content."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -10,20 +10,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from limbeck.build.data import Loaders
 from limbeck.build.measured_store import read_measured, write_measured
-from limbeck.build.networks import Loaders
+from limbeck.build.teacher_settings import in_train_mode
 from limbeck.build.teacher_store import cache_folder, source_hash
 from limbeck.build.teacher_warnings import percent, teacher_warnings
 from limbeck.cache import teacher_hash
 from limbeck.cache.key import digest_of
-from limbeck.data import Batch, Data, Split, fingerprint
+from limbeck.data import Batch, Data, Samples, fingerprint
 from limbeck.errors import RunError
 from limbeck.randomness.hashing import random_bits
+from limbeck.randomness.seeding import seed_everything
 from limbeck.recipes.schema import Recipe
+from limbeck.reporting import Log
 from limbeck.teachers import Teacher
 from limbeck.training import Measured, make_fabric, measure, uses_channels_last
 
-Log = Callable[[str], None]
 TRAINING_IMAGES = 2000
 # Raised whenever the same teacher and images would give other figures than before.
 _FORMAT = 1
@@ -57,7 +59,7 @@ class MeasuredTeacher:
     @property
     def line(self) -> str:
         """All figures in one line."""
-        held_out = "; ".join(_figures(name, one) for name, one in self.splits.items() if name != "train")
+        held_out = "; ".join(_figures(name, split) for name, split in self.splits.items() if name != "train")
         train = self.splits["train"]
         seen = f"on {len(train.predictions):,} of the student's training images accuracy {percent(train.accuracy)}"
         return f"{self.label}: {held_out}; {seen}, mean confidence {percent(train.confidence)}"
@@ -69,13 +71,14 @@ class MeasuredTeacher:
 
     def summary(self) -> dict[str, Any]:
         """Return the figures and warnings for ``summary.json``, such as ``teacher.test.accuracy``."""
-        figures = {f"teacher.{name}.{key}": v for name, one in self.splits.items() for key, v in one.numbers().items()}
+        splits = self.splits.items()
+        figures = {f"teacher.{name}.{key}": value for name, split in splits for key, value in split.numbers().items()}
         return {**figures, "teacher.warnings": list(self.warnings)}
 
 
-def _figures(name: str, one: Measured) -> str:
-    calibration = f"ECE {percent(one.ece)}, NLL {one.loss:.3f}, mean confidence {percent(one.confidence)}"
-    return f"{name} accuracy {percent(one.accuracy)}, {calibration}"
+def _figures(name: str, split: Measured) -> str:
+    calibration = f"ECE {percent(split.ece)}, NLL {split.loss:.3f}, mean confidence {percent(split.confidence)}"
+    return f"{name} accuracy {percent(split.accuracy)}, {calibration}"
 
 
 def measure_teacher(
@@ -90,7 +93,7 @@ def measure_teacher(
         recipe: The run's recipe.
         data: Its data.
         teacher: Its teacher itself, not a cache in front of it.
-        log: Given the figures, and each warning, in a line.
+        log: Called with a line of the figures, and one for each warning.
         test: Measure the test split also where there is a validation split.
 
     Returns:
@@ -119,7 +122,7 @@ def _label(recipe: Recipe) -> str:
     return f"{members} teachers averaged by {recipe.teacher.average}" if members else f"teacher {recipe.teacher.name}"
 
 
-def _splits(data: Data, *, test: bool) -> dict[str, Split]:
+def _splits(data: Data, *, test: bool) -> dict[str, Samples]:
     found = {"train": training_slice(data.train)}
     if data.validation is not None:
         found["validation"] = data.validation
@@ -128,8 +131,8 @@ def _splits(data: Data, *, test: bool) -> dict[str, Split]:
     return found
 
 
-def training_slice(split: Split) -> Split:
-    """Choose at most 2,000 images of a split, the same ones whoever chooses.
+def training_slice(split: Samples) -> Samples:
+    """Choose at most 2,000 images of a split, the same ones in every process.
 
     Example:
         >>> from limbeck.data import ImageSet
@@ -153,7 +156,7 @@ class _Measurement:
         self.recipe, self.data, self.teacher, self.label, self.log = recipe, data, teacher, label, log
         self.fabric = make_fabric(recipe.training)
         self.loaders = Loaders(data, recipe.data, recipe.training, self.fabric, recipe.seed)
-        self.in_train_mode = any(one.train_mode for one in (recipe.teacher, *recipe.teacher.members))
+        self.in_train_mode = in_train_mode(recipe)
         self.folder = cache_folder(recipe.output.cache) / "measured"
         self.hash = self._hash()
         self.material = {
@@ -173,7 +176,7 @@ class _Measurement:
             self.log(f"{self.label}: its figures are not kept for later runs, as it cannot be hashed ({reason})")
             return None
 
-    def figures(self, splits: dict[str, Split]) -> tuple[dict[str, Measured], float]:
+    def figures(self, splits: dict[str, Samples]) -> tuple[dict[str, Measured], float]:
         """Return the figures by split, and for how many seconds the teacher ran."""
         paths = {} if self.hash is None else {name: self._path(name, split) for name, split in splits.items()}
         found = {name: measured for name, path in paths.items() if (measured := read_measured(path)) is not None}
@@ -184,13 +187,16 @@ class _Measurement:
         counts = " and ".join(f"{len(split):,} {name.replace('train', 'training')}" for name, split in missing.items())
         self.log(f"measuring {self.label} on {counts} images")
         self._place()
+        if self.in_train_mode:
+            # Dropout draws: the figures are those of the teacher's seed, whatever was drawn before.
+            seed_everything(self.recipe.teacher.seed)
         for name, split in missing.items():
             found[name] = self._measure(split)
             if name in paths:
                 self._keep(paths[name], found[name])
         return {name: found[name] for name in splits}, time.perf_counter() - start
 
-    def _path(self, name: str, split: Split) -> Path:
+    def _path(self, name: str, split: Samples) -> Path:
         of_split = fingerprint(split) if name == "train" else self.data.fingerprints[name]
         return self.folder / f"{digest_of({**self.material, 'split': of_split})}.safetensors"
 
@@ -199,7 +205,7 @@ class _Measurement:
         if uses_channels_last(self.recipe.training, self.fabric.device.type):
             self.teacher.to(memory_format=torch.channels_last)
 
-    def _measure(self, split: Split) -> Measured:
+    def _measure(self, split: Samples) -> Measured:
         # A teacher in train mode normalizes by its batches, each of which would hold few classes in a folder's order.
         order = _shuffled(len(split)) if self.in_train_mode else torch.arange(len(split))
         shown = split.select(order) if self.in_train_mode else split
@@ -207,7 +213,7 @@ class _Measurement:
         found = measure(torch.nn.Identity(), self._answers(shown), len(self.data.classes), precision=precision)
         return replace(found, predictions=found.predictions[order.argsort()])
 
-    def _answers(self, split: Split) -> Iterator[Batch]:
+    def _answers(self, split: Samples) -> Iterator[Batch]:
         """Yield a split's batches with the teacher's logits as their inputs."""
         # No larger than the training's, for which the teacher fits into memory.
         views = self.loaders.unaugmented(split, batch_size=self.recipe.training.batch_size)
@@ -232,4 +238,4 @@ def _described(recipe: Recipe, teacher: Teacher) -> list[Any]:
     if recipe.source() == "self":
         return []
     networks = recipe.teacher.members or (recipe.teacher,)
-    return [[one.name, one.options, source_hash(teacher, str(one.name))] for one in networks]
+    return [[network.name, network.options, source_hash(teacher, str(network.name))] for network in networks]

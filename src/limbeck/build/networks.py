@@ -1,131 +1,42 @@
-"""Data, networks and views of a run, checked against each other before anything is trained."""
+"""Networks for a recipe's data: the student, and the networks of a teacher."""
 
-import copy
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-import torch
-from lightning_fabric import Fabric
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
-from limbeck import data as datasets
 from limbeck import models
+from limbeck.build.network_checks import check_network
 from limbeck.build.weights import is_trained_here, library_weights, load_given, recorded_normalize
-from limbeck.data import Augment, Data, Views
+from limbeck.data import Data
 from limbeck.errors import UserError
 from limbeck.randomness.seeding import seed_everything
-from limbeck.recipes.schema import DataSettings, ModelSettings, Recipe, TeacherSettings
+from limbeck.recipes.network_settings import NetworkSettings, NetworkTeacherSettings
+from limbeck.recipes.schema import Recipe
 from limbeck.teachers import InputAdapter
-from limbeck.training import TrainingSettings, uses_channels_last
-
-_MEASURING_BATCH = 500
 
 
-def load_data(settings: DataSettings, *, train_limit: int | None = None) -> Data:
-    """Load the data set that a recipe names, with the recipe's normalization.
-
-    Args:
-        settings: The recipe's ``data``.
-        train_limit: Overrides how many training images are kept.
-
-    Raises:
-        UserError: If it cannot be loaded, or the normalization has another number of channels.
-    """
-    fields = settings.model_dump(
-        include={"root", "download", "validation", "test_limit", "size", "color", "test_share"}
-    )
-    limit = train_limit or settings.train_limit
-    data = datasets.load(settings.name, **fields, train_limit=limit, seed=settings.split_seed)
-    if settings.normalize is None:
-        return data
-    mean, std = settings.normalize.mean, settings.normalize.std
-    if not len(mean) == len(std) == data.shape[0]:
-        got = f"{len(mean)} means and {len(std)} deviations"
-        raise UserError(f"data.normalize: got {got}, expected {data.shape[0]} of each, one a channel")
-    return replace(data, mean=mean, std=std)
-
-
-@dataclass(frozen=True)
-class Loaders:
-    """Makes the views of a data set for one training.
+class Network(NamedTuple):
+    """A network as it was made, and what is to be known about it.
 
     Attributes:
-        data: The data set.
-        settings: The recipe's ``data``.
-        training: Batch size, layout and the like.
-        fabric: Where the views should lie.
-        seed: Seed of the order and the augmentation.
+        module: The network, on the CPU.
+        notes: Lines about its weights, such as which tensors are new.
     """
 
-    data: Data
-    settings: DataSettings
-    training: TrainingSettings
-    fabric: Fabric
-    seed: int
-
-    def _views(self, split: Any, **options: Any) -> Views:
-        device = self.fabric.device
-        return Views(
-            split,
-            mean=self.data.mean,
-            std=self.data.std,
-            device=device,
-            workers=self.settings.workers,
-            channels_last=uses_channels_last(self.training, device.type),
-            **options,
-        )
-
-    def train(self, split: Any = None) -> Views:
-        """Return shuffled, augmented views of the training split, or of ``split``.
-
-        Raises:
-            UserError: If a batch is larger than the split.
-        """
-        split = self.data.train if split is None else split
-        if self.training.batch_size > len(split):
-            raise UserError(
-                f"training.batch_size: got {self.training.batch_size}, expected at most {len(split)} images"
-            )
-        return self._views(
-            split,
-            batch_size=self.training.batch_size,
-            augment=Augment(**self.settings.augment.model_dump()),
-            shuffle=True,
-            seed=self.seed,
-            # One image alone has no spread for batch norm to divide by.
-            drop_last=self.training.drop_last or (len(split) > 1 and len(split) % self.training.batch_size == 1),
-        )
-
-    def unaugmented(self, split: Any, *, batch_size: int = _MEASURING_BATCH) -> Views:
-        """Return views of a split as it is, in its order."""
-        return self._views(split, batch_size=min(batch_size, len(split)))
-
-    def measured(self) -> dict[str, Views]:
-        """Return the splits that are measured: the test split, and the validation split if there is one."""
-        splits = {"test": self.unaugmented(self.data.test)}
-        if self.data.validation is not None:
-            splits["validation"] = self.unaugmented(self.data.validation)
-        return splits
+    module: nn.Module
+    notes: tuple[str, ...]
 
 
-def create_network(
-    settings: ModelSettings | TeacherSettings,
-    data: Data,
-    *,
-    role: str,
-    seed: int,
-    log: Callable[[str], None] = lambda _: None,
-) -> nn.Module:
+def create_network(settings: NetworkSettings, data: Data, *, role: str, seed: int) -> Network:
     """Make a network for the data's classes and channels, its initial weights a function of ``seed``.
 
     Args:
         settings: Name, options and weights.
-        data: The data that it will see.
+        data: The data that it is made for.
         role: ``"student"`` or ``"teacher"``, to begin error lines with.
         seed: Seed of the initial weights.
-        log: Called with lines about the weights, such as which tensors are new.
 
     Raises:
         UserError: If the name, an option, the weights or a layer to freeze cannot be used.
@@ -139,74 +50,74 @@ def create_network(
     if taken:
         raise UserError(f"{role}.options: got {taken[0]}, which the data and the recipe's other keys decide")
     try:
-        network = _built(settings, data, role, log)
-        if settings.weights is not None and library_weights(settings) is None:
-            for line in load_given(network, settings, data):
-                log(f"{role}: {line}")
-        if settings.freeze:
-            frozen = models.freeze(network, settings.freeze)
-            log(f"{role}: {len(frozen)} of {sum(1 for _ in network.parameters())} parameter tensors are frozen")
+        module, notes = _built(settings, data, role)
     except UserError as error:
         raise UserError(f"{role}: {error}") from None
-    return network
+    return Network(module, tuple(f"{role}: {note}" for note in notes))
 
 
-def _built(settings: ModelSettings | TeacherSettings, data: Data, role: str, log: Callable[[str], None]) -> nn.Module:
-    lines: list[str] = []
-    network = models.create(
+def _built(settings: NetworkSettings, data: Data, role: str) -> tuple[nn.Module, list[str]]:
+    notes: list[str] = []
+    module = models.create(
         str(settings.name),
         num_classes=len(data.classes),
         in_channels=data.shape[0],
         weights=library_weights(settings),
-        log=lines.append,
+        log=notes.append,
         **settings.options,
     )
-    if lines and not is_trained_here(settings):
-        raise UserError(f"{lines[0]}, expected {role}.training beside it, which trains the new part")
-    for line in lines:
-        log(f"{role}: {line}")
-    return network
+    if notes and not is_trained_here(settings):
+        raise UserError(f"{notes[0]}, expected {role}.training beside it, which trains the new part")
+    if settings.weights is not None and library_weights(settings) is None:
+        notes += load_given(module, settings, data)
+    if settings.freeze:
+        frozen = models.freeze(module, settings.freeze)
+        notes.append(f"{len(frozen)} of {sum(1 for _ in module.parameters())} parameter tensors are frozen")
+    return module, notes
 
 
-def check_network(network: nn.Module, data: Data, *, role: str, adapter: nn.Module | None = None) -> None:
-    """Run two blank images through ``network`` (after ``adapter``) and look at what comes out.
-
-    Raises:
-        UserError: If it cannot take the data's images, or does not give one logit a class.
-    """
-    mode = network.training
-    with torch.no_grad():
-        _check_output(network.eval(), data, role, adapter, "cannot take")
-    network.train(mode)
-
-
-def check_trains(network: nn.Module, data: Data, *, role: str) -> None:
-    """Run two blank images through a copy of ``network`` in train mode, as :func:`check_network` does in eval mode.
+def build_student(recipe: Recipe, data: Data) -> Network:
+    """Make the recipe's student; its initial weights are a function of the recipe's seed.
 
     Raises:
-        UserError: If that fails there, or gives something else than one logit a class.
+        UserError: If it cannot be made.
+
+    Example:
+        >>> from limbeck.data import load
+        >>> from limbeck.recipes.loading import load_recipe
+        >>> student = build_student(load_recipe("quickstart"), load("fashion_mnist_sample", train_limit=100))
+        >>> parameter_count(student.module), student.notes
+        (77754, ())
     """
-    with torch.random.fork_rng(devices=[]):
-        _check_output(copy.deepcopy(network).train(), data, role, None, "cannot be trained on")
+    student = create_network(recipe.student, data, role="student", seed=recipe.seed)
+    for name, parameter in student.module.named_parameters():
+        if isinstance(parameter, UninitializedParameter):
+            got = f"student {recipe.student.name}: {name!r} has no size yet"
+            raise UserError(f"{got}, expected a network without lazy layers")
+    return student
 
 
-def _check_output(network: nn.Module, data: Data, role: str, adapter: nn.Module | None, cannot: str) -> None:
-    shape, classes = tuple(data.shape), len(data.classes)
-    try:
-        blank = torch.zeros(2, *shape)
-        output = network(blank if adapter is None else adapter(blank))
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{role}: {cannot} {data.name}'s images of shape {shape} ({reason})") from None
-    if not isinstance(output, torch.Tensor) or output.ndim != 2:
-        got = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-        raise UserError(f"{role}: its output is {got}, expected logits of shape (N, {classes})")
-    if output.shape[1] != classes:
-        raise UserError(f"{role}: gives {output.shape[1]} classes, expected the {classes} of {data.name}")
+def build_teacher_network(settings: NetworkTeacherSettings, data: Data, key: str) -> Network:
+    """Make a teacher's network before any training of it, and check that it fits the data.
+
+    Args:
+        settings: The network's settings.
+        data: The run's data.
+        key: The recipe's key of the network, for messages.
+
+    Raises:
+        UserError: If it cannot be made, has neither weights nor a training, or does not fit the data.
+    """
+    teacher = create_network(settings, data, role=key, seed=settings.seed)
+    has_weights = settings.weights is not None or any(settings.options.get(name) for name in ("pretrained", "weights"))
+    if settings.training is None and not has_weights and not str(settings.name).startswith("python:"):
+        raise UserError(f"{key} {settings.name}: has no weights, expected {key}.weights or {key}.training")
+    check_network(teacher.module, data, role=f"{key} {settings.name}", adapter=input_adapter(settings, data))
+    return teacher
 
 
-def input_adapter(settings: TeacherSettings, data: Data) -> InputAdapter | None:
-    """Make what turns the student's inputs into the teacher's, if the recipe or the file gives it other ones.
+def input_adapter(settings: NetworkTeacherSettings, data: Data) -> InputAdapter | None:
+    """Make the map from the student's inputs to the teacher's; None where the teacher takes the student's inputs.
 
     Raises:
         UserError: If the normalization has another number of channels than the data.
@@ -229,8 +140,8 @@ def parameter_count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def describe(settings: ModelSettings | TeacherSettings, data: Data) -> Mapping[str, Any]:
-    """Say what a weights file holds, for its metadata."""
+def describe(settings: NetworkSettings, data: Data) -> Mapping[str, Any]:
+    """Return the metadata of a weights file: the network, its classes, and the normalization of its inputs."""
     return {
         "name": settings.name,
         "options": settings.options,
@@ -241,22 +152,3 @@ def describe(settings: ModelSettings | TeacherSettings, data: Data) -> Mapping[s
         "std": list(data.std),
         "input_shape": list(data.shape),
     }
-
-
-def student_network(recipe: Recipe, data: Data, log: Callable[[str], None] = lambda _: None) -> nn.Module:
-    """Make the recipe's student.
-
-    Args:
-        recipe: The recipe.
-        data: The data that it will see.
-        log: Called with lines about its weights.
-
-    Raises:
-        UserError: If it cannot be made.
-    """
-    student = create_network(recipe.student, data, role="student", seed=recipe.seed, log=log)
-    for name, parameter in student.named_parameters():
-        if isinstance(parameter, UninitializedParameter):
-            got = f"student {recipe.student.name}: {name!r} has no size yet"
-            raise UserError(f"{got}, expected a network without lazy layers")
-    return student

@@ -1,4 +1,4 @@
-"""Make a run's data selection: train a proxy where the score is a student's view, then score the training set."""
+"""Make a run's data selection: train a proxy where the scores come from a student, then score the training set."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,18 +6,21 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from limbeck.build.networks import Loaders, create_network
+from limbeck.build.data import Loaders
+from limbeck.build.networks import create_network
 from limbeck.distiller import Distiller
 from limbeck.distiller.selection import held_out
 from limbeck.randomness.hashing import derived_seed
 from limbeck.randomness.seeding import generators_kept, seed_everything
 from limbeck.recipes.schema import Recipe
-from limbeck.runs.resuming import usable_checkpoint
+from limbeck.reporting import Log
+from limbeck.selection import Selection
 from limbeck.training import Engine, TrainingSettings, uses_channels_last
+from limbeck.training.checkpoint import usable_checkpoint
 
 
 def selection_callback(
-    recipe: Recipe, distiller: Distiller, loaders: Loaders, log: Callable[[str], None], checkpoint: Path
+    recipe: Recipe, distiller: Distiller, loaders: Loaders, log: Log, checkpoint: Path
 ) -> Callable[[int], None]:
     """Return what an engine calls before each epoch: it selects before the first one, and when a refresh is due.
 
@@ -25,8 +28,8 @@ def selection_callback(
         recipe: The recipe of the run.
         distiller: Its method has a selection; receives the mask.
         loaders: The run's data.
-        log: Told what was selected.
-        checkpoint: Folder of the proxy's checkpoint, with which a proxy whose training was stopped goes on.
+        log: Called with a line about each selection.
+        checkpoint: Folder of the proxy's checkpoint, from which a stopped training of a proxy goes on.
 
     Returns:
         A function of the epoch.
@@ -42,29 +45,24 @@ def selection_callback(
         proxy = None
         if selection.needs_student and not epoch:
             with generators_kept():
-                proxy = _train_proxy(recipe, loaders, selection.proxy_epochs, checkpoint, log)
+                proxy = _train_proxy(recipe, selection, loaders, checkpoint, log)
         with loaders.fabric.autocast():
             mask = distiller.select(unaugmented.epoch(0), proxy=proxy)
-        right = f"{int(mask.sum())} of {len(mask)} training samples listen to the teacher"
-        log(f"selection by {selection.label}: {right}")
+        log(f"selection by {selection.label}: the teacher supervises {int(mask.sum())} of {len(mask)} training samples")
 
     return before_epoch
 
 
-def _train_proxy(
-    recipe: Recipe, loaders: Loaders, epochs: int, checkpoint: Path, log: Callable[[str], None]
-) -> nn.Module:
-    """Train a copy of the student plainly, without the slice that influence is measured on."""
-    selection = recipe.method.create().selection
-    assert selection is not None
+def _train_proxy(recipe: Recipe, selection: Selection, loaders: Loaders, checkpoint: Path, log: Log) -> nn.Module:
+    """Train another student with the labels alone, without the slice that influence is measured on."""
     train, seed = loaders.data.train, derived_seed(recipe.seed, 2) % 2**31
     positions = torch.arange(len(train))
     held = held_out(train.labels.cpu(), positions, selection.holdout, seed=recipe.seed)
-    proxy = create_network(recipe.student, loaders.data, role="student", seed=seed)
+    proxy = create_network(recipe.student, loaders.data, role="student", seed=seed).module
     schedule = {"name": "one_cycle"}
     # A few epochs are not worth a compilation.
-    plainly = {"ema": None, "compile": False, "cuda_graph": False}
-    values = {**loaders.training.model_dump(), "epochs": epochs, "schedule": schedule, **plainly}
+    uncompiled = {"ema": None, "compile": False, "cuda_graph": False}
+    values = {**loaders.training.model_dump(), "epochs": selection.proxy_epochs, "schedule": schedule, **uncompiled}
     settings = TrainingSettings.model_validate(values)
     proxy_loaders = Loaders(loaders.data, loaders.settings, settings, loaders.fabric, seed)
     seed_everything(seed)

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from torch import nn
 
-from limbeck.build.code import code_hash
+from limbeck.build.origins import code_hash
 from limbeck.cache.key import structure
 from limbeck.errors import RunError, UserError
 from limbeck.files import remove_leftovers
 from limbeck.locking import LockedError, locked
+from limbeck.reporting import Log, no_log
 
 # A training that was not continued for so long is taken for given up.
 _ABANDONED_SECONDS = 30 * 24 * 3600
@@ -45,7 +46,7 @@ def source_hash(network: nn.Module, name: str = "") -> str:
 
     Args:
         network: The network.
-        name: What it was made by; the module of a ``python:module:function`` counts too.
+        name: The recipe's name of it; the module of a ``python:module:function`` counts too.
 
     Example:
         >>> source_hash(nn.Linear(1, 1)) == source_hash(nn.Linear(2, 2))
@@ -54,17 +55,17 @@ def source_hash(network: nn.Module, name: str = "") -> str:
     return hashlib.sha256(f"{structure(network)} {code_hash(network, name)}".encode()).hexdigest()
 
 
-def made_once(folder: Path, make: Callable[[Path], None], log: Callable[[str], None] = lambda _: None) -> Path:
+def made_once(folder: Path, make: Callable[[Path], None], log: Log = no_log) -> Path:
     """Return ``folder``, made by ``make`` if it is not there yet.
 
     ``make`` fills a folder beside it, ``NAME.partial``, which is then moved into place: a half-made one is never used.
-    What it leaves there when it is stopped is there again for the next attempt. A process that wants a folder which
-    another one is making waits for it.
+    What it leaves there when it is stopped is there again for the next attempt. A process that needs a folder which
+    another process is making waits for it.
 
     Args:
-        folder: The folder to have.
+        folder: The folder to return.
         make: Fills the folder that it is given.
-        log: Told of another process that has to be waited for.
+        log: Called with a line about another process that has to be waited for.
 
     Raises:
         UserError: If the cache cannot be written.
@@ -92,8 +93,8 @@ def made_once(folder: Path, make: Callable[[Path], None], log: Callable[[str], N
 
 
 @contextmanager
-def _waiting(lock: Path, what: str, log: Callable[[str], None]) -> Iterator[None]:
-    """Hold a lock, and say so if another process has to be waited for."""
+def _waiting(lock: Path, what: str, log: Log) -> Iterator[None]:
+    """Hold a lock, and log a line if another process has to be waited for."""
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(lock, what))
@@ -122,8 +123,8 @@ def _fill(folder: Path, make: Callable[[Path], None]) -> None:
 def _clear_abandoned(folder: Path) -> None:
     """Delete what earlier attempts left: of this folder in the former layout, of others that are not continued."""
     for leftover in folder.parent.glob("*.partial*"):
-        own = leftover.name.startswith(f"{folder.name}.partial")
-        if leftover.name != f"{folder.name}.partial" and (own or _age(leftover) > _ABANDONED_SECONDS):
+        of_folder = leftover.name.startswith(f"{folder.name}.partial")
+        if leftover.name != f"{folder.name}.partial" and (of_folder or _age(leftover) > _ABANDONED_SECONDS):
             shutil.rmtree(leftover, ignore_errors=True)
 
 

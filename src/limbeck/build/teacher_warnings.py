@@ -1,4 +1,4 @@
-"""What a teacher's own figures call for before the first student is trained: one line each, with what to do."""
+"""Warnings that follow from a teacher's figures before the first student is trained, with what to do about each."""
 
 import math
 
@@ -6,7 +6,8 @@ from torch import Tensor
 
 from limbeck.build.weights import recorded_normalize
 from limbeck.data import Data
-from limbeck.recipes.schema import NetworkTeacherSettings, Recipe
+from limbeck.recipes.network_settings import NetworkTeacherSettings
+from limbeck.recipes.schema import Recipe
 from limbeck.training import Measured
 
 # A student learns targets of this confidence, and is rarely right more often than its teacher on other images: the gap
@@ -25,7 +26,7 @@ def percent(share: float) -> str:
 
 
 def teacher_warnings(recipe: Recipe, data: Data, splits: dict[str, Measured]) -> tuple[str, ...]:
-    """Look for a teacher that knows nothing, and for one whose certainty makes an overconfident student likely.
+    """Warn of a teacher near chance, and of one whose certainty makes an overconfident student likely.
 
     Args:
         recipe: The run's recipe.
@@ -33,12 +34,12 @@ def teacher_warnings(recipe: Recipe, data: Data, splits: dict[str, Measured]) ->
         splits: The teacher's figures on ``"train"`` and on ``"validation"`` or ``"test"``.
 
     Returns:
-        A line for each thing that is wrong.
+        A line for each problem.
     """
     name = "test" if data.validation is None else "validation"
     split = data.test if data.validation is None else data.validation
     train, held_out = splits["train"], splits[name]
-    if any(math.isnan(one.loss) for one in (train, held_out)):
+    if any(math.isnan(measured.loss) for measured in (train, held_out)):
         return (f"the teacher's logits are nan or inf on some images; {_advice(recipe, data)}",)
     chance = chance_accuracy(split.labels, len(data.classes))
     if held_out.accuracy < chance_bound(chance, len(split)):
@@ -79,8 +80,8 @@ def chance_accuracy(labels: Tensor, classes: int) -> float:
 def chance_bound(chance: float, images: int) -> float:
     """Return the accuracy below which a teacher is near chance.
 
-    It is 3 standard errors above chance, and at least 2.5 times chance where there are many classes, since an untrained
-    network's few output patterns are no uniform guesses: of 20 untrained resnet8 the best was right on 20 % of 1,000
+    It is 3 standard errors above chance, and at least 2.5 times chance where there are many classes, since an loaded
+    network's few output patterns are no uniform guesses: of 20 loaded resnet8 the best was right on 20 % of 1,000
     images of 10 classes. With few classes it is a quarter of the way from chance to 1.
 
     Args:
@@ -100,11 +101,11 @@ def _advice(recipe: Recipe, data: Data) -> str:
         return "train it for longer or with another learning rate (training)"
     networks: tuple[NetworkTeacherSettings, ...] = recipe.teacher.members or (recipe.teacher,)
     key = "teacher.members" if recipe.teacher.members else "teacher"
-    given = [one for one in networks if one.training is None]
-    if not given:
+    loaded = [network for network in networks if network.training is None]
+    if not loaded:
         return f"train it for longer or with another learning rate ({key}.training)"
     advice = f"check its weights, the order of its classes, {key}.normalize and {key}.size"
-    if any(one.normalize is None and recorded_normalize(one, data) is None for one in given):
+    if any(network.normalize is None and recorded_normalize(network, data) is None for network in loaded):
         advice += f"; without {key}.normalize its inputs are normalized as the student's, {_normalization(data)}"
     return advice
 

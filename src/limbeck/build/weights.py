@@ -8,25 +8,25 @@ from torch import nn
 from limbeck import models
 from limbeck.data import Data
 from limbeck.errors import UserError, shortened
+from limbeck.files import file_digest
 from limbeck.models.checkpoints import read_about
 from limbeck.models.factory import named_weights
-from limbeck.recipes.schema import ModelSettings, NetworkTeacherSettings, Normalize
+from limbeck.recipes.data_settings import Normalize
+from limbeck.recipes.network_settings import NetworkSettings, NetworkTeacherSettings
 from limbeck.validation import validated
 
-Given = ModelSettings | NetworkTeacherSettings
 
-
-def is_trained_here(settings: Given) -> bool:
+def is_trained_here(settings: NetworkSettings) -> bool:
     """Return whether a network goes on to be trained: every student, and teachers with ``training``.
 
     Example:
         >>> is_trained_here(NetworkTeacherSettings(name="resnet8", weights="a.pt"))
         False
     """
-    return isinstance(settings, ModelSettings) or settings.training is not None
+    return not isinstance(settings, NetworkTeacherSettings) or settings.training is not None
 
 
-def library_weights(settings: Given) -> str | None:
+def library_weights(settings: NetworkSettings) -> str | None:
     """Return the name of timm's or torchvision's own weights, if that is what the recipe gives.
 
     Example:
@@ -38,7 +38,19 @@ def library_weights(settings: Given) -> str | None:
     return str(settings.weights)
 
 
-def load_given(network: nn.Module, settings: Given, data: Data) -> tuple[str, ...]:
+def weights_identity(settings: NetworkSettings) -> str | None:
+    """Return what identifies the weights that a recipe names: the hash of the file, or the library's name of them.
+
+    Example:
+        >>> weights_identity(ModelSettings(name="timm:resnet18", weights="DEFAULT"))
+        'DEFAULT'
+    """
+    if settings.weights is None or library_weights(settings):
+        return library_weights(settings)
+    return file_digest(settings.weights)
+
+
+def load_given(network: nn.Module, settings: NetworkSettings, data: Data) -> tuple[str, ...]:
     """Load the file that a recipe names into a network.
 
     Args:
@@ -47,7 +59,7 @@ def load_given(network: nn.Module, settings: Given, data: Data) -> tuple[str, ..
         data: The data that it will see.
 
     Returns:
-        What should be known about it, in lines.
+        Lines about what was loaded.
 
     Raises:
         UserError: If the file cannot be read, is of another network, or its classes are others than the data's.
@@ -94,7 +106,7 @@ def _same_classes(about: Mapping[str, Any], data: Data, *, trained: bool) -> boo
     raise UserError(f"weights: the file is for {len(recorded)} classes{where}; {expected}")
 
 
-def _other_network(about: Mapping[str, Any], settings: Given) -> str:
+def _other_network(about: Mapping[str, Any], settings: NetworkSettings) -> str:
     recorded = about.get("name")
     if not isinstance(recorded, str):
         return ""

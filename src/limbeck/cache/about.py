@@ -1,7 +1,6 @@
 """What a cache says about itself, so that it is never taken for another."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from limbeck.cache.key import differing
 from limbeck.cache.spec import CacheSpec
 from limbeck.errors import UserError
 from limbeck.files import write_atomically
+from limbeck.reporting import Log
 
 
 def write_about(folder: Path, spec: CacheSpec) -> None:
@@ -34,7 +34,7 @@ def read_about(folder: Path) -> dict[str, Any] | None:
     return about if isinstance(about, dict) and isinstance(about.get("holds"), dict) else None
 
 
-def check_about(folder: Path, spec: CacheSpec, log: Callable[[str], None], *, writable: bool) -> None:
+def check_about(folder: Path, spec: CacheSpec, log: Log, *, writable: bool) -> None:
     """Compare what a cache says about itself with what it shall hold; write what cannot be read again.
 
     Args:

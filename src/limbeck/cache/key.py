@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 _PLAIN = (bool, int, float, str, type(None))
 # Packages whose layers count by name and settings: an upgrade, or a comment edited there, makes no other network. Where
-# limbeck itself changes what a network computes, the formats in build/teachers.py and cache/spec.py are raised.
+# limbeck itself changes what a network computes, the formats in build/teacher_training.py and cache/spec.py are raised.
 _LIBRARIES = {"limbeck", "timm", "torch", "torchvision"}
 
 

@@ -16,11 +16,11 @@ from limbeck.cache.about import check_about, write_about
 from limbeck.cache.checksum import checksums
 from limbeck.cache.spec import CacheSpec
 from limbeck.errors import UserError
+from limbeck.reporting import Log, no_log
 
 Slots = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
-Log = Callable[[str], None]
 
 # Between blocks the pages that were looked at are let go of, or they would count as this process's memory.
 _BLOCK = 1024
@@ -69,7 +69,7 @@ class LogitStore:
         self._checks = np.frombuffer(self._maps[1], np.uint32)
 
     @classmethod
-    def open(cls, parent: Path, spec: CacheSpec, *, log: Log = lambda _: None) -> Self:
+    def open(cls, parent: Path, spec: CacheSpec, *, log: Log = no_log) -> Self:
         """Open a cache, after making its empty files if there are none; they take room only as they are filled.
 
         A file of the wrong length, or an ``about.json`` that cannot be read, is put right, which is told in one line:

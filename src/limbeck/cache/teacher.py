@@ -10,6 +10,7 @@ from limbeck.cache.spec import every
 from limbeck.cache.store import LogitStore
 from limbeck.data.batch import Batch
 from limbeck.errors import UserError
+from limbeck.reporting import Log, no_log
 from limbeck.teachers import LiveTeacher, Teacher
 
 # Above this an epoch's rows are not held in the device's memory, but read from the files batch by batch.
@@ -60,7 +61,7 @@ class CachedTeacher(Teacher):
         *,
         seed: int = 0,
         precision: str = "fp32",
-        log: Callable[[str], None] = lambda _: None,
+        log: Log = no_log,
     ) -> None:
         super().__init__()
         self._make = None if isinstance(live, nn.Module) else live

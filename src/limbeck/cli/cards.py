@@ -2,12 +2,13 @@
 
 import json
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import resources
 from importlib.metadata import entry_points
 from typing import Any
 
 from limbeck.errors import unknown_name
+from limbeck.reporting import Log
 
 Card = Mapping[str, Any]
 _LISTS = ("published", "differences", "ours", "cautions")
@@ -27,7 +28,7 @@ def packaged_cards() -> dict[str, Card]:
     return {entry["name"]: {**entry, "card": empty | tomllib.loads(texts[entry["name"]])} for entry in entries}
 
 
-def read_cards(warn: Callable[[str], None]) -> dict[str, Card]:
+def read_cards(warn: Log) -> dict[str, Card]:
     """Read the packaged methods and components, and those of installed plug-ins, which are imported for this.
 
     Args:
@@ -49,7 +50,7 @@ def read_cards(warn: Callable[[str], None]) -> dict[str, Card]:
     return cards | added
 
 
-def find(name: str, warn: Callable[[str], None]) -> Card:
+def find(name: str, warn: Log) -> Card:
     """Read one method or component; plug-ins are imported only if none of the packaged ones has the name.
 
     Raises:

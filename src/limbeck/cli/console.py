@@ -14,10 +14,10 @@ from rich.progress import Progress as Bars
 from rich.table import Column
 from rich.text import Text
 
-from limbeck.build.teachers import Reporting
+from limbeck.build.reporting import Reporting
 from limbeck.cli.words import make_console, stoppable
 from limbeck.errors import UserError
-from limbeck.runs.run import epoch_line
+from limbeck.runs.summary import epoch_line
 from limbeck.training import EpochMeter, Position
 
 _REFRESH_SECONDS = 0.5

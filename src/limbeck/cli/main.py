@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from limbeck.cli.cache import app as cache
-from limbeck.cli.words import Pairs, Quiet, Recipe, Stopped, Trust, Verbose, make_console, one_line
+from limbeck.cli.words import Pairs, Quiet, Recipe, Stopped, Trust, Verbose, make_console
+from limbeck.errors import RunError, UserError, shortened
 
+_LINE_LENGTH = 2000
 app = typer.Typer(
     name="limbeck",
     help="Knowledge distillation: train a small network from a strong, an unreliable, a tiny or no teacher.",
@@ -102,7 +104,6 @@ def compare(
 ) -> None:
     """Run several methods and seeds with one teacher, and print one table."""
     from limbeck.cli.console import showing
-    from limbeck.errors import RunError
     from limbeck.report.table import to_rich
     from limbeck.runs import compare as compare_recipe
     from limbeck.runs import parse_overrides
@@ -150,7 +151,8 @@ def methods(
 
 
 def _print_error(line: str) -> None:
-    print(f"limbeck: {one_line(line)}", file=sys.stderr)
+    text = shortened(" ".join(line.splitlines()), _LINE_LENGTH, quoted=False)
+    print(f"limbeck: {text}", file=sys.stderr)
 
 
 @app.command(epilog="Examples:  limbeck recipes  |  limbeck recipes own-images > mine.yaml")
@@ -170,8 +172,6 @@ def recipes(
 
 def main() -> None:
     """Run the command line: exit code 0, 2 for a user's mistake, 1 for a failure."""
-    from limbeck.errors import RunError, UserError
-
     # A file name may hold bytes that are no text.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):

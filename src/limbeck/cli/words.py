@@ -10,8 +10,6 @@ from rich.console import Console
 
 from limbeck.recipes import read_recipe
 
-_LINE_LENGTH = 2000
-
 
 def known_recipe(recipe: str | None) -> str | None:
     """Return a recipe's name if there is such a recipe; this takes no time, unlike what comes after it.
@@ -73,15 +71,3 @@ def stoppable(how: str = "the same command with --resume goes on") -> Iterator[N
         yield
     except KeyboardInterrupt:
         raise Stopped(how) from None
-
-
-def one_line(error: object) -> str:
-    r"""Write an error as one line of limited length; its end, where what is expected stands, is kept.
-
-    Example:
-        >>> one_line("a\nb"), len(one_line("x" * 10**6))
-        ('a b', 2000)
-    """
-    text = " ".join(str(error).splitlines())
-    kept = (_LINE_LENGTH - 5) // 2
-    return text if len(text) <= _LINE_LENGTH else f"{text[: _LINE_LENGTH - 5 - kept]} ... {text[-kept:]}"

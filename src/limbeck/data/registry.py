@@ -1,73 +1,78 @@
-"""Image data by name."""
+"""Data sets by name: those of limbeck, of plug-ins, of a user's own Python code, and those registered."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from limbeck.data.download import download as download_files
-from limbeck.data.images.cifar import read_cifar10, read_cifar100
-from limbeck.data.images.data import Data
-from limbeck.data.images.files import MissingFilesError
-from limbeck.data.images.fingerprint import fingerprint
-from limbeck.data.images.folder import read_image_folder
-from limbeck.data.images.mnist import read_fashion_mnist, read_mnist
-from limbeck.data.images.sample import read_sample
-from limbeck.data.images.splits import Split, Splits
-from limbeck.data.images.tiny_imagenet import read_tiny_imagenet
-from limbeck.data.printing import printable
+from limbeck.data.data import Data
+from limbeck.data.samples import Samples
 from limbeck.data.split import hold_out, limit
-from limbeck.errors import UserError, unknown_name
+from limbeck.errors import UserError, one_line, shortened
+from limbeck.imports import PREFIX, folder_importable
+from limbeck.registry import Registry
 
-SAMPLE = "fashion_mnist_sample"
-FOLDER = "image_folder"
-MAX_SIZE = 16_384
-ColorChoice = Literal["auto", "rgb", "gray"]
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """The mean and the standard deviation of each channel, of pixels in [0, 1].
-
-    Example:
-        >>> Statistics((0.5,), (0.25,)).std
-        (0.25,)
-    """
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+Loader = Callable[..., Data]
 
 
-_FASHION = Statistics((0.2860,), (0.3530,))
-_STATISTICS = {
-    SAMPLE: _FASHION,
-    "fashion_mnist": _FASHION,
-    "mnist": Statistics((0.1307,), (0.3081,)),
-    "cifar10": Statistics((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
-    "cifar100": Statistics((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
-    "tiny_imagenet": Statistics((0.4802, 0.4481, 0.3975), (0.2770, 0.2691, 0.2821)),
-}
-_IMAGENET = {
-    3: Statistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    1: Statistics((0.449,), (0.226,)),
-}
-_READERS: dict[str, Callable[[Path], Splits]] = {
-    "fashion_mnist": read_fashion_mnist,
-    "mnist": read_mnist,
-    "cifar10": read_cifar10,
-    "cifar100": read_cifar100,
-    "tiny_imagenet": read_tiny_imagenet,
-}
+def _built_in() -> Mapping[str, Loader]:
+    from limbeck.data.images.loading import LOADERS
+
+    return LOADERS
+
+
+def _adopted(name: str, found: object) -> Loader:
+    if inspect.isclass(found) or not callable(found):
+        got = "a class" if inspect.isclass(found) else f"a {type(found).__name__}"
+        raise UserError(f"data set {shortened(name)}: is {got}, expected a function that returns a limbeck.data.Data")
+    return found
+
+
+REGISTRY: Registry[Loader] = Registry(
+    "data set", "limbeck.data", _built_in, _adopted, forms=("python:MODULE:FUNCTION",)
+)
+"""The loaders by name: the built-in ones, those of plug-ins, and those that :func:`register` added in this process."""
 
 
 def names() -> tuple[str, ...]:
-    """Return the names that :func:`load` takes.
+    """Return the names that :func:`load` takes, beside ``python:MODULE:FUNCTION``.
 
     Example:
-        >>> names()
+        >>> names()[:7]
         ('fashion_mnist_sample', 'fashion_mnist', 'mnist', 'cifar10', 'cifar100', 'tiny_imagenet', 'image_folder')
     """
-    return (*_STATISTICS, FOLDER)
+    return REGISTRY.names()
+
+
+def register(name: str, loader: Loader, *, replace: bool = False) -> None:
+    """Add a data set under a name, for :func:`load` and recipes.
+
+    An installed package adds one without this call, by an entry point of the group ``limbeck.data``.
+
+    Args:
+        name: The name.
+        loader: Returns the whole :class:`limbeck.data.Data`; called with those of a recipe's settings ``root``,
+            ``download``, ``size``, ``color``, ``test_share`` and ``seed`` that its signature takes. What ``validation``
+            and the limits ask for is cut from what it returns.
+        replace: Whether it may take the place of another loader.
+
+    Raises:
+        UserError: If the name is malformed or taken, or the loader is no function.
+
+    Example:
+        >>> import torch
+        >>> from limbeck.data import ImageSet
+        >>> def stripes(seed=0):
+        ...     images = torch.arange(2, dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 1, 4, 4)
+        ...     split = ImageSet(images, torch.arange(2))
+        ...     return Data("stripes", ("dark", "light"), split, None, split, mean=(0.5,), std=(0.5,))
+        >>> register("stripes", stripes)
+        >>> load("stripes").classes
+        ('dark', 'light')
+        >>> REGISTRY.unregister("stripes")
+    """
+    REGISTRY.register(name, _adopted(name, loader), replace=replace)
 
 
 def load(
@@ -80,18 +85,18 @@ def load(
     test_limit: int | None = None,
     seed: int = 0,
     size: int | None = None,
-    color: ColorChoice = "auto",
+    color: Literal["auto", "rgb", "gray"] = "auto",
     test_share: float = 0.2,
 ) -> Data:
     """Load a data set.
 
     Args:
-        name: One of :func:`names`.
+        name: One of :func:`names`, or ``python:MODULE:FUNCTION``, which imports and runs that code.
         root: The folder of its files; the embedded ``fashion_mnist_sample`` needs none.
         download: Get missing files first (Fashion-MNIST, MNIST, CIFAR).
-        validation: The share of the training images to hold out for choices, in [0, 1), seeded and per class.
-        train_limit: How many of the other training images to keep, seeded and as evenly over the classes as possible.
-        test_limit: How many of the test images to keep, chosen likewise.
+        validation: The share of the training samples to hold out for choices, in [0, 1), seeded and per class.
+        train_limit: How many of the other training samples to keep, seeded and as evenly over the classes as possible.
+        test_limit: How many of the test samples to keep, chosen likewise.
         seed: The seed of these cuts.
         size: Height and width in pixels of what the student sees; for ``image_folder``, where the files decide it
             unless given: the median of their shorter sides, at most 224.
@@ -109,94 +114,65 @@ def load(
         >>> len(data.train), len(data.validation), len(data.test)
         (2000, 1000, 5000)
     """
-    if name not in names():
-        raise unknown_name("data set", name, names())
-    _check_settings(validation, {"train_limit": train_limit, "test_limit": test_limit, "size": size}, color)
-    if name == FOLDER:
-        folder = _own_folder(root, download)
-        splits = read_image_folder(folder, size=size, color=color, test_share=test_share, seed=seed)
-    else:
-        splits = read_sample() if name == SAMPLE else _read_files(name, root, download)
-    _check_native(name, splits, size, color)
-    train, held_out = _cut(splits, validation, train_limit, seed)
-    test = _limited(splits.test, "test_limit", test_limit, seed)
-    statistics = _STATISTICS.get(name) or _IMAGENET[train.shape[0]]
-    return Data(
-        name=name,
-        classes=splits.classes,
-        train=train,
-        validation=held_out,
-        test=test,
-        mean=statistics.mean,
-        std=statistics.std,
-        shape=train.shape,
-        fingerprint=fingerprint(train),
-        notes=splits.notes,
-    )
+    loader = REGISTRY.get(name)
+    _check_cuts(validation, train_limit=train_limit, test_limit=test_limit)
+    given = {"root": None if root is None else Path(root).expanduser(), "download": download, "size": size}
+    whole = _loaded(name, loader, {**given, "color": color, "test_share": test_share, "seed": seed})
+    train, held_out = _held_out(whole, validation, seed)
+    train = _limited(train, "train_limit", train_limit, seed)
+    test = _limited(whole.test, "test_limit", test_limit, seed)
+    return replace(whole, name=name, train=train, validation=held_out, test=test)
 
 
-def _check_settings(validation: float, counts: dict[str, int | None], color: str) -> None:
+def _check_cuts(validation: float, **counts: int | None) -> None:
     if not 0 <= validation < 1:
         raise UserError(f"data.validation: got {validation}, expected a share of at least 0 and below 1")
     for name, count in counts.items():
         if count is not None and count < 1:
-            unit = " of pixels" if name == "size" else ""
-            raise UserError(f"data.{name}: got {count}, expected a whole number{unit} of at least 1")
-    size = counts["size"]
-    if size is not None and size > MAX_SIZE:
-        raise UserError(f"data.size: got {printable(size, 20)}, expected at most {MAX_SIZE} pixels")
-    if color not in ("auto", "rgb", "gray"):
-        raise UserError(f"data.color: got {color!r}, expected 'auto', 'rgb' or 'gray'")
+            raise UserError(f"data.{name}: got {count}, expected a whole number of at least 1")
 
 
-def _check_native(name: str, splits: Splits, size: int | None, color: str) -> None:
-    channels, height, _ = splits.train.shape
-    native = "rgb" if channels == 3 else "gray"
-    if size not in (None, height):
-        raise UserError(f"data.size: got {size}, but {name} has {height}x{height} images; only {FOLDER} takes any size")
-    if color not in ("auto", native):
-        raise UserError(f"data.color: got {color!r}, but the images of {name} are {native}; only {FOLDER} takes either")
-
-
-def _own_folder(root: str | Path | None, download: bool) -> Path:
-    if download:
-        raise UserError(
-            f"data.download: {FOLDER} cannot be downloaded, expected false and your own folder in data.root"
-        )
-    return _required(FOLDER, root)
-
-
-def _read_files(name: str, root: str | Path | None, download: bool) -> Splits:
-    folder = _required(name, root)
+def _loaded(name: str, loader: Loader, settings: Mapping[str, Any]) -> Data:
+    label = f"data set {shortened(name)}"
     try:
-        return _READERS[name](folder)
-    except MissingFilesError:
-        if not download:
+        with folder_importable():
+            found = loader(**_taken(label, loader, settings))
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        # What a recipe names fails in one line; a loader registered by a program fails with its traceback.
+        if not name.startswith(PREFIX):
             raise
-    download_files(name, folder)
-    return _READERS[name](folder)
+        raise UserError(f"{label} could not be loaded: {one_line(error)}") from error
+    if not isinstance(found, Data):
+        raise UserError(f"{label}: returned a {type(found).__name__}, expected a limbeck.data.Data")
+    return found
 
 
-def _required(name: str, root: str | Path | None) -> Path:
-    if root is None:
-        raise UserError(f"data.root: got none, expected the folder of {name}")
-    return Path(root).expanduser()
+def _taken(label: str, loader: Loader, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the settings that a loader takes; one that was set on purpose must be among them."""
+    parameters = inspect.signature(loader).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return settings
+    for key, value in settings.items():
+        if key not in parameters and key != "seed" and value != inspect.signature(load).parameters[key].default:
+            takes = ", ".join(taken for taken in settings if taken in parameters) or "none"
+            raise UserError(f"data.{key}: got {shortened(value)}, but {label} takes of such settings {takes}")
+    return {key: value for key, value in settings.items() if key in parameters}
 
 
-def _cut(splits: Splits, validation: float, train_limit: int | None, seed: int) -> tuple[Split, Split | None]:
-    train, held_out = splits.train, splits.validation
-    if validation and held_out is not None:
-        raise UserError(
-            f"data.validation: got {validation}, but the data has a validation folder of its own; expected 0"
-        )
-    if validation:
-        try:
-            stay, cut = hold_out(train.labels, validation, seed=seed)
-        except UserError as error:
-            raise UserError(f"data.validation: {error}") from None
-        train, held_out = train.select(stay), train.select(cut)
-    return _limited(train, "train_limit", train_limit, seed), held_out
+def _held_out(whole: Data, share: float, seed: int) -> tuple[Samples, Samples | None]:
+    if not share:
+        return whole.train, whole.validation
+    if whole.validation is not None:
+        expected = "but the data has a validation split of its own; expected 0"
+        raise UserError(f"data.validation: got {share}, {expected}")
+    try:
+        stay, cut = hold_out(whole.train.labels, share, seed=seed)
+    except UserError as error:
+        raise UserError(f"data.validation: {error}") from None
+    return whole.train.select(stay), whole.train.select(cut)
 
 
-def _limited(split: Split, name: str, count: int | None, seed: int) -> Split:
+def _limited(split: Samples, name: str, count: int | None, seed: int) -> Samples:
     return split if count is None else split.select(limit(split.labels, count, seed=seed, key=f"data.{name}"))

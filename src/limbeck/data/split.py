@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from limbeck.data.printing import printable
-from limbeck.errors import UserError
+from limbeck.errors import UserError, shortened
 from limbeck.randomness.hashing import random_bits
 
 _HOLD_OUT_STREAM = 301
@@ -36,7 +35,7 @@ def hold_out(labels: Tensor, share: float, *, seed: int) -> tuple[Tensor, Tensor
     quota = torch.minimum((counts * share + 0.5).long(), (counts - 1).clamp(min=0))
     chosen = _ranks(labels, seed, _HOLD_OUT_STREAM) < quota[labels]
     if not bool(chosen.any()):
-        raise UserError(f"got a share of {share} of {len(labels)} images, expected one that gives a class an image")
+        raise UserError(f"got a share of {share} of {len(labels)} samples, expected one that gives a class a sample")
     return (~chosen).nonzero().squeeze(1), chosen.nonzero().squeeze(1)
 
 
@@ -63,7 +62,7 @@ def limit(labels: Tensor, count: int, *, seed: int, key: str = "data.train_limit
     classes = int(labels.bincount().count_nonzero())
     if not classes <= count <= len(labels):
         raise UserError(
-            f"{key}: got {printable(count, 20)}, expected {classes} (the classes) to {len(labels)} (the images)"
+            f"{key}: got {shortened(count, 20)}, expected {classes} (the classes) to {len(labels)} (the samples)"
         )
     # Whole rounds through the classes come first; the seeded key decides which classes get one more.
     by_key = _keys(labels, seed, _LIMIT_STREAM).argsort(stable=True)

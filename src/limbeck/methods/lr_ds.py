@@ -10,8 +10,7 @@ from limbeck.losses import KDLoss, LabelRevisionLoss
 from limbeck.methods.card import builtin
 from limbeck.methods.fields import Eta, LabelWeight, Temperature, Weight
 from limbeck.methods.method import Matching, Parts, Term
-from limbeck.selection import SCORERS, Selection
-from limbeck.selection.settings import DivideBy
+from limbeck.selection import Selection
 from limbeck.targets import revise_logits
 from limbeck.validation import Settings
 
@@ -35,34 +34,7 @@ class LRSettings(ReviseSettings):
     lambda2: Annotated[Weight, Field(description="loss: port, weight of the probability error on wrong rows")] = 1.0
 
 
-class SelectSettings(Settings):
-    """Settings of ``select``."""
-
-    scorer: Annotated[str, Field(description="one of " + ", ".join(SCORERS))] = "influence"
-    ratio: Annotated[float, Field(gt=0, le=1, description="share of the samples that the teacher supervises")] = 0.8
-    per_class: Annotated[bool, Field(description="rank within each class instead of over all samples")] = True
-    holdout: Annotated[
-        float, Field(gt=0, lt=1, description="share of the training set that influence is measured on")
-    ] = 0.1
-    damping: Annotated[
-        float | None, Field(gt=0, description="precondition influence by the head's Fisher matrix with this damping")
-    ] = None
-    refresh_every: Annotated[int | None, Field(ge=1, description="score anew every so many epochs")] = None
-    former_keys = {"scout_epochs": "proxy_epochs"}  # noqa: RUF012 - a constant
-
-    proxy_epochs: Annotated[
-        int, Field(ge=1, description="epochs of plain training of the copy of the student that is scored")
-    ] = 2
-    divide_by: Annotated[
-        DivideBy,
-        Field(description="'all': a selection lowers the teacher's total weight; 'selected': it only moves it"),
-    ] = "all"
-    shuffled: Annotated[
-        bool, Field(description="the control: the scorer's weights permuted over the rows, within a class if per_class")
-    ] = False
-
-
-class LRDSSettings(LRSettings, SelectSettings):
+class LRDSSettings(LRSettings, Selection):
     """Settings of ``lr_ds``."""
 
 
@@ -85,24 +57,20 @@ def _lr(settings: LRSettings) -> Parts:
     return Parts(matching=matching, targets=_revise(settings).targets, teacher="any")
 
 
-def _selection(settings: SelectSettings) -> Selection:
-    return Selection(**settings.model_dump(include=set(SelectSettings.model_fields)))
-
-
-def _select(settings: SelectSettings) -> Parts:
-    return Parts(selection=_selection(settings), teacher="any")
+def _select(settings: Selection) -> Parts:
+    return Parts(selection=settings, teacher="any")
 
 
 def _lr_ds(settings: LRDSSettings) -> Parts:
     if settings.loss == "port":
         raise UserError("loss: got 'port', expected 'kd' with a selection (unselected samples would have no loss)")
     parts = _lr(settings)
-    return Parts(matching=parts.matching, targets=parts.targets, selection=_selection(settings), teacher=parts.teacher)
+    return Parts(matching=parts.matching, targets=parts.targets, selection=settings, teacher=parts.teacher)
 
 
 ENTRIES = (
     builtin("lr", LRSettings, _lr),
     builtin("lr_ds", LRDSSettings, _lr_ds),
     builtin("revise", ReviseSettings, _revise, component=True),
-    builtin("select", SelectSettings, _select, component=True),
+    builtin("select", Selection, _select, component=True),
 )

@@ -14,6 +14,7 @@ from limbeck.models.python_source import call_builder, model_builder, python_mod
 from limbeck.models.weights import load_weights
 from limbeck.models.zoo import ZOO
 from limbeck.registry import Registry
+from limbeck.reporting import Log, no_log
 
 REGISTRY: Registry[Callable[..., nn.Module]] = Registry(
     "model",
@@ -70,7 +71,7 @@ def create(
     num_classes: int,
     in_channels: int = 3,
     weights: str | Path | None = None,
-    log: Callable[[str], None] = lambda _: None,
+    log: Log = no_log,
     **options: object,
 ) -> nn.Module:
     """Build a model by name, with random weights unless others are given.
@@ -127,9 +128,7 @@ def named_weights(name: str, weights: str | Path) -> bool:
     return library and re.fullmatch(r"\w+", str(weights)) is not None and not Path(weights).exists()
 
 
-def _build(
-    name: str, num_classes: int, in_channels: int, options: Mapping[str, object], log: Callable[[str], None]
-) -> nn.Module:
+def _build(name: str, num_classes: int, in_channels: int, options: Mapping[str, object], log: Log) -> nn.Module:
     source, colon, rest = name.partition(":")
     if not colon:
         return _registered(name, num_classes, in_channels, options)

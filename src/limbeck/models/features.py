@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from limbeck.errors import UserError
-from limbeck.models.tracing import Trace, first_line, modes_kept, preserved, traced
+from limbeck.errors import UserError, first_line
+from limbeck.models.tracing import Trace, modes_kept, preserved, traced
 
 Features = tuple[Tensor, list[Tensor]]
 _LISTED = 12

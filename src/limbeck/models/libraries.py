@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from limbeck.errors import UserError, one_line, shortened, unknown_name
 from limbeck.models.options import build, check_options, keyword_defaults
 from limbeck.models.weights import load_body_tensors
+from limbeck.reporting import Log, no_log
 
 # The auxiliary classifiers make the training output a tuple, and a model here answers with logits; init_weights=True is
 # what torchvision does anyway, but with a warning.
@@ -25,11 +26,10 @@ _TIMM_NUMBERS = frozenset(
     ("input_size", "fixed_input_size", "pool_size", "crop_pct", "crop_mode", "interpolation", "mean", "std")
 )
 _INSTEAD = "expected a file or the name of weights as teacher.weights or student.weights (in Python weights=)"
-Log = Callable[[str], None]
 
 
 def timm_model(
-    name: str, *, num_classes: int, in_channels: int, options: Mapping[str, object], log: Log = lambda _: None
+    name: str, *, num_classes: int, in_channels: int, options: Mapping[str, object], log: Log = no_log
 ) -> nn.Module:
     """Build a model of timm.
 
@@ -89,7 +89,7 @@ def _check_configuration(label: str, option: str, value: object) -> None:
 
 
 def torchvision_model(
-    name: str, *, num_classes: int, in_channels: int, options: Mapping[str, object], log: Log = lambda _: None
+    name: str, *, num_classes: int, in_channels: int, options: Mapping[str, object], log: Log = no_log
 ) -> nn.Module:
     """Build a model of torchvision, with random weights unless ``pretrained`` is given.
 

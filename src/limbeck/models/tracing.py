@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 from torchvision.models.feature_extraction import NodePathTracer
 
-from limbeck.errors import UserError
+from limbeck.errors import UserError, first_line
 
 _ROOT = "network."
 _IN_PLACE_OPERATORS = frozenset({"iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow"})
@@ -89,16 +89,6 @@ def _tracer() -> _Tracer:
     if timm is None:
         return _Tracer()
     return _Tracer(leaf_modules=timm.get_notrace_modules(), autowrap_functions=tuple(timm.get_notrace_functions()))
-
-
-def first_line(error: Exception) -> str:
-    r"""Return an error's first line, or its kind where it says nothing.
-
-    Example:
-        >>> first_line(ValueError("bad\nvery bad")), first_line(KeyError())
-        ('bad', 'KeyError')
-    """
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def traced(network: nn.Module, *, training: bool) -> Trace:

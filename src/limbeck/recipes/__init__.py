@@ -1,4 +1,7 @@
-"""Packaged recipes and the text of recipes; nothing here imports torch, so that a mistyped name costs no time."""
+"""Recipes: their text, their schema, which code they may name, and the packaged ones; nothing is built here.
+
+Importing this package does not import torch, so that a mistyped name costs no time; the schema does.
+"""
 
 from limbeck.recipes.packaged import packaged, read_recipe
 from limbeck.recipes.parsing import parse_yaml

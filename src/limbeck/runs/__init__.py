@@ -1,11 +1,12 @@
-"""Runs: recipes, run folders, teachers that are kept, one distillation and the comparison of many."""
+"""Runs: one distillation or the comparison of many, their folders, and how they are resumed."""
 
-from limbeck.build.teachers import Reporting
+from limbeck.build.reporting import Reporting
 from limbeck.recipes.loading import dump_recipe, load_recipe, packaged, parse_overrides
 from limbeck.recipes.schema import Recipe
 from limbeck.runs.compare import Comparison, compare
 from limbeck.runs.folder import RunFolder
-from limbeck.runs.run import Run, read_run, run
+from limbeck.runs.run import read_run, run
+from limbeck.runs.session import Run
 
 __all__ = [
     "Comparison",

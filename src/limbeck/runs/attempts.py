@@ -1,4 +1,4 @@
-"""The runs of a comparison: what is left of them is done, one after the other or several at a time."""
+"""The runs of a comparison: those that are not complete yet, one after the other or several at a time."""
 
 import logging
 import traceback
@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import nn
-
-from limbeck.build.teachers import BuiltTeacher, Reporting
-from limbeck.data import Data
+from limbeck.build.context import Context
+from limbeck.build.reporting import Reporting
+from limbeck.build.shared import Shared
+from limbeck.build.teachers import BuiltTeacher
 from limbeck.errors import RunError, UserError, shortened
+from limbeck.recipes.loading import load_recipe
 from limbeck.recipes.schema import Recipe
 from limbeck.runs.folder import RunFolder
 from limbeck.runs.prefill import prefill, shared_caches
-from limbeck.runs.provenance import check_unchanged, provenance
+from limbeck.runs.provenance import check_provenance
 from limbeck.runs.resuming import check_same
-from limbeck.runs.run import run
-from limbeck.runs.workers import Workers
+from limbeck.runs.run import distill
+from limbeck.runs.workers import Workers, shared_in_worker
 
 Tick = Callable[[int, int], None]
 _log = logging.getLogger(__name__)
@@ -47,24 +48,20 @@ class Planned:
 
     @property
     def complete(self) -> bool:
-        """Whether it came to the end of as many epochs as its recipe has now."""
+        """Whether it has reached the last of the epochs that its recipe has now."""
         epochs = self.recipe.training.epochs
         return self.folder.finished and check_same(self.folder, self.recipe).training.epochs == epochs
 
-    def check(self, data: Data, networks: Mapping[str, nn.Module]) -> None:
+    def check(self, present: Callable[[], Mapping[str, Any]]) -> None:
         """Raise ``UserError`` if its folder holds anything but this run, or one of fewer epochs, data and code alike.
 
         Args:
-            data: The data.
-            networks: What :func:`limbeck.runs.run.check_run` returns for the recipe.
+            present: Returns the present provenance, which is the same for all seeds.
         """
         self.folder.check_place()
-        if not self.folder.begun:
-            return
-        check_same(self.folder, self.recipe)
-        stored = self.folder.read_provenance()
-        if stored is not None:
-            check_unchanged(stored, provenance(self.recipe, data, networks), self.folder.path)
+        if self.folder.begun:
+            check_same(self.folder, self.recipe)
+            check_provenance(self.folder, present())
 
 
 class Outcome(NamedTuple):
@@ -82,27 +79,41 @@ class Outcome(NamedTuple):
 def run_all(
     plans: Sequence[Planned],
     jobs: int,
-    made: Mapping[Any, BuiltTeacher],
-    data: Data,
+    teachers: Mapping[Any, BuiltTeacher],
+    shared: Shared,
     reporting: Reporting,
     tick: Tick | None,
 ) -> dict[str, str]:
-    """Do what is left to do, and return the reasons of the runs that failed by their labels."""
+    """Do the runs that are not complete yet.
+
+    Args:
+        plans: All runs of the comparison.
+        jobs: How many processes run at a time; 1 for this process alone.
+        teachers: The comparison's teachers, by source.
+        shared: What this process has built for the comparison.
+        reporting: Where lines and progress go.
+        tick: Called with how many epochs of how many are done.
+
+    Returns:
+        The reasons of the runs that failed, by their labels.
+    """
     waiting = [plan for plan in plans if not plan.complete]
-    shared = shared_caches([plan.recipe for plan in waiting])
+    caches = shared_caches([plan.recipe for plan in waiting])
     progress = _Overall(plans, reporting, tick)
     if jobs == 1:
-        for cache in shared:
-            prefill(cache, made, data, reporting.log, None)
+        for cache in caches:
+            prefill(cache, teachers, shared, reporting.log, None)
         for plan in waiting:
             # The run itself reports its accuracy here.
-            progress.ended(plan, attempt(plan.recipe, plan.folder.path, reporting), report=False)
+            outcome = attempt(Context(plan.recipe, shared), plan.folder, reporting)
+            progress.ended(plan, outcome, report=False)
         return progress.failed
     with Workers(jobs) as workers:
-        for cache in shared:
-            prefill(cache, made, data, reporting.log, workers)
-        tasks = [(plan.recipe.model_dump(mode="json"), plan.folder.path) for plan in waiting]
-        for finished in workers.finished(attempt, tasks):
+        for cache in caches:
+            prefill(cache, teachers, shared, reporting.log, workers)
+        # What runs are compared with is the same for all, and no part of a run.
+        tasks = [(plan.recipe.model_dump(mode="json", exclude={"compare"}), plan.folder.path) for plan in waiting]
+        for finished in workers.finished(attempt_in_worker, tasks):
             progress.moved()
             for number, outcome in finished.items():
                 died = isinstance(outcome, Exception)
@@ -131,23 +142,32 @@ class _Overall:
             self.tick(sum(map(_epochs_done, plans)), sum(plan.recipe.training.epochs for plan in plans))
 
 
-def attempt(recipe: Recipe | Mapping[str, Any], folder: Path, reporting: Reporting | None = None) -> Outcome:
-    """Do one run of a comparison; whatever fails in it is its outcome.
+def attempt_in_worker(values: Mapping[str, Any], folder: Path) -> Outcome:
+    """Do one run of a comparison in a worker process, with the data and the teachers that the process has.
 
     Args:
-        recipe: The run's recipe.
+        values: The run's recipe, which the comparison has checked.
+        folder: The run's folder.
+    """
+    return attempt(Context(load_recipe(values, trust=True), shared_in_worker()), RunFolder(folder), Reporting())
+
+
+def attempt(context: Context, folder: RunFolder, reporting: Reporting) -> Outcome:
+    """Do one run of a comparison, which has checked its method; whatever fails in it is its outcome.
+
+    Args:
+        context: The run.
         folder: The run's folder.
         reporting: Where lines and progress go.
     """
     try:
-        # What its recipe names was checked with the comparison's.
-        done = run(recipe, out=folder, resume=True, reporting=reporting, trust=True)
+        done = distill(context, folder, reporting, resume=True, checked=True)
     except (UserError, RunError) as error:
         return Outcome(None, shortened(str(error), _REASON_LENGTH, quoted=False))
     except Exception as error:
-        _log.debug("%s failed", folder, exc_info=True)
+        _log.debug("%s failed", folder.path, exc_info=True)
         with suppress(RunError):
-            RunFolder(folder).log(traceback.format_exc())
+            folder.log(traceback.format_exc())
         return Outcome(None, shortened(f"{type(error).__name__}: {error}", _REASON_LENGTH, quoted=False))
     return Outcome(float(done.summary["test.accuracy"]))
 

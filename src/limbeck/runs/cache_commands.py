@@ -8,18 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from limbeck.build.caching import Log, RunCache, check_cache, expected_spec, is_cached, logits_folder, why_uncached
-from limbeck.build.networks import load_data
+from limbeck.build.caching import RunCache, check_cache, expected_spec, is_cached, logits_folder, why_uncached
+from limbeck.build.context import Context
+from limbeck.build.reporting import Reporting
+from limbeck.build.shared import Shared
 from limbeck.build.teacher_store import cache_folder
-from limbeck.build.teachers import Reporting, build_teacher, is_trained
+from limbeck.build.teachers import build_teacher, is_trained
 from limbeck.cache import compare, fill, holding, missing, require_room
 from limbeck.cache.about import read_about
 from limbeck.cache.spec import size
-from limbeck.data import Data
 from limbeck.errors import RunError, UserError
 from limbeck.recipes.loading import load_recipe
 from limbeck.recipes.schema import Recipe
 from limbeck.recipes.trust import check_imports_nothing
+from limbeck.reporting import Log
 
 Source = str | Path | Mapping[str, Any] | Recipe
 Overrides = Mapping[str, Any] | None
@@ -44,8 +46,8 @@ def build_cache(
         recipe: A YAML file, the name of a packaged recipe, a mapping, or a recipe.
         overrides: Values by dotted key, such as ``{"teacher.cache": "views"}``.
         seeds: For how many seeds, with ``epochs``.
-        reporting: Who is told what happens; nobody by default.
-        tick: Told how many rows of how many are stored.
+        reporting: Where lines and progress go; nowhere by default.
+        tick: Called with how many rows of how many are stored.
         trust: Whether the recipe may name any ``python:`` function, see :func:`limbeck.recipes.trust.check_trust`.
 
     Returns:
@@ -65,22 +67,22 @@ def build_cache(
     """
     reporting, stored = reporting or Reporting(), 0
     wanted = _cached_recipe(recipe, overrides, trust=trust)
-    data = load_data(wanted.data)
-    check_cache(wanted, data)
-    for one in _by_seed(wanted, seeds):
-        cache, start = _opened(one, data, reporting), time.perf_counter()
-        todo = len(missing(cache.store))
-        reporting.log(f"logit cache: {cache.store}; {todo:,} rows to store")
-        require_room(logits_folder(one), cache.store.spec, todo, limit_gb=one.teacher.cache_limit_gb)
+    contexts = _by_seed(wanted, seeds)
+    check_cache(wanted, contexts[0].data)
+    for context in contexts:
+        cache, start = _opened(context, reporting), time.perf_counter()
+        unstored, limit = len(missing(cache.store)), wanted.teacher.cache_limit_gb
+        reporting.log(f"logit cache: {cache.store}; {unstored:,} rows to store")
+        require_room(logits_folder(wanted), cache.store.spec, unstored, limit_gb=limit)
         stored += fill(cache.store, cache.teacher, cache.replay, precision=cache.fabric.autocast, tick=tick)
-        reporting.log(f"logit cache: complete, {todo:,} rows stored in {time.perf_counter() - start:.1f} s")
+        reporting.log(f"logit cache: complete, {unstored:,} rows stored in {time.perf_counter() - start:.1f} s")
     return stored
 
 
 def check_cache_files(
     recipe: Source, *, overrides: Overrides = None, seeds: int = 1, log: Log = print, trust: bool = False
 ) -> None:
-    """Compare every stored row with its checksum, and some with what the teacher says now.
+    """Compare every stored row with its checksum, and some with the teacher's present logits.
 
     Rows that do not match their checksums are marked as not stored, so that they are made again.
 
@@ -88,7 +90,7 @@ def check_cache_files(
         recipe: As for :func:`build_cache`.
         overrides: As for :func:`build_cache`.
         seeds: As for :func:`build_cache`.
-        log: Told what was found, in a line for each cache.
+        log: Called with a line for each cache.
         trust: As for :func:`build_cache`.
 
     Raises:
@@ -96,13 +98,13 @@ def check_cache_files(
         RunError: If rows were damaged, or differ from the teacher.
     """
     wanted = _cached_recipe(recipe, overrides, trust=trust)
-    for one, folder, data in _existing(wanted, seeds, log):
-        cache = _opened(one, data, Reporting(log))
+    for context, folder in _existing(wanted, seeds, log):
+        cache = _opened(context, Reporting(log))
         damaged = cache.store.verify()
         with cache.fabric.autocast():
             found = compare(cache.store, cache.teacher, cache.replay, tolerance=cache.tolerance)
-        said = f"{found.rows} rows asked again, largest difference {found.difference:.3g}"
-        log(f"logit cache: {cache.store}, {damaged} damaged; {said}, up to {found.allowed:.3g} passes")
+        compared = f"{found.rows} rows computed again, largest difference {found.difference:.3g}"
+        log(f"logit cache: {cache.store}, {damaged} damaged; {compared}, up to {found.allowed:.3g} passes")
         if damaged:
             raise RunError(f"logit cache {folder}: {damaged} stored rows were damaged and will be made again")
         if not found.same:
@@ -116,7 +118,7 @@ def describe_caches(recipe: Source | None, *, overrides: Overrides = None, seeds
         recipe: As for :func:`build_cache`; None for all caches in the default folder.
         overrides: As for :func:`build_cache`.
         seeds: As for :func:`build_cache`.
-        log: Told about each, in a line.
+        log: Called with a line for each.
 
     Raises:
         UserError: If anything given cannot be used.
@@ -132,7 +134,7 @@ def clear_caches(recipe: Source | None, *, overrides: Overrides = None, seeds: i
         recipe: As for :func:`build_cache`; None for all caches in the default folder.
         overrides: As for :func:`build_cache`.
         seeds: As for :func:`build_cache`.
-        log: Told about each, in a line.
+        log: Called with a line for each.
 
     Raises:
         UserError: If anything given cannot be used.
@@ -157,38 +159,38 @@ def _cached_recipe(recipe: Source, overrides: Overrides, *, trust: bool = False,
     return wanted
 
 
-def _by_seed(recipe: Recipe, seeds: int) -> list[Recipe]:
+def _by_seed(recipe: Recipe, seeds: int) -> list[Context]:
     if seeds < 1:
         raise UserError(f"seeds: got {seeds}, expected a whole number of at least 1")
-    count = seeds if recipe.teacher.cache == "epochs" else 1
-    return [recipe.model_copy(update={"seed": recipe.seed + number}) for number in range(count)]
+    count, shared = seeds if recipe.teacher.cache == "epochs" else 1, Shared(keep_teachers=True)
+    recipes = [recipe.model_copy(update={"seed": recipe.seed + number}) for number in range(count)]
+    return [Context(of_seed, shared) for of_seed in recipes]
 
 
-def _opened(recipe: Recipe, data: Data, reporting: Reporting) -> RunCache:
-    teacher = build_teacher(recipe, data, reporting).teacher
+def _opened(context: Context, reporting: Reporting) -> RunCache:
+    teacher = build_teacher(context, reporting).teacher
     assert teacher is not None
-    return RunCache.open(recipe, data, teacher, reporting.log)
+    return RunCache.open(context, teacher, reporting.log)
 
 
-def _existing(recipe: Recipe, seeds: int, log: Log) -> Iterator[tuple[Recipe, Path, Data]]:
-    """Yield a recipe's caches that are there, and say what those would be that are not."""
-    data = load_data(recipe.data)
-    for one in _by_seed(recipe, seeds):
+def _existing(recipe: Recipe, seeds: int, log: Log) -> Iterator[tuple[Context, Path]]:
+    """Yield a recipe's caches that are there, and log the size of those that are not."""
+    for context in _by_seed(recipe, seeds):
         # Without training a teacher only to find that it has no cache.
-        teacher = build_teacher(one, data, Reporting()).teacher if is_trained(one, data) else None
-        spec = expected_spec(one, data, teacher)
-        folder = logits_folder(one) / spec.key
+        teacher = build_teacher(context, Reporting()).teacher if is_trained(context) else None
+        spec = expected_spec(context.recipe, context.data, teacher)
+        folder = logits_folder(recipe) / spec.key
         if teacher is not None and folder.is_dir():
-            yield one, folder, data
+            yield context, folder
         else:
             log(f"logit cache: not there yet, would be {spec.estimate}")
 
 
 def _folders(recipe: Source | None, overrides: Overrides, seeds: int, log: Log) -> Iterator[Path]:
-    """Yield the caches of a recipe, or all there are, and say so where there are none."""
+    """Yield the caches of a recipe, or all there are, and log where there are none."""
     if recipe is not None:
         wanted = _cached_recipe(recipe, overrides, only_reads=True)
-        yield from (folder for _, folder, _ in _existing(wanted, seeds, log))
+        yield from (folder for _, folder in _existing(wanted, seeds, log))
         return
     parent = cache_folder() / "logits"
     folders = sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
@@ -198,7 +200,7 @@ def _folders(recipe: Source | None, overrides: Overrides, seeds: int, log: Log) 
 
 
 def _line(folder: Path) -> str:
-    """Describe a cache by what it says about itself, whoever's it is."""
+    """Describe a cache by its own metadata."""
     files = [path for path in folder.iterdir() if path.is_file()]
     taken = size(sum(getattr(path.stat(), "st_blocks", 0) * 512 for path in files))
     about, checks = read_about(folder), folder / "checks.bin"

@@ -1,32 +1,41 @@
 """Many methods and seeds, one shared teacher, one table."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from limbeck import methods
+from limbeck.build.checks import check_method, check_student
+from limbeck.build.context import Context
 from limbeck.build.measured_teacher import MeasuredTeacher, measure_teacher
-from limbeck.build.networks import load_data
-from limbeck.build.teachers import BuiltTeacher, Reporting, build_teacher
+from limbeck.build.reporting import Reporting
+from limbeck.build.shared import Shared
+from limbeck.build.teachers import BuiltTeacher, build_teacher
 from limbeck.data import Data
 from limbeck.errors import UserError
 from limbeck.files import write_atomically
 from limbeck.randomness.seeding import generators_kept
 from limbeck.recipes.loading import load_recipe
-from limbeck.recipes.schema import CompareSettings, MethodSettings, Recipe, without_label
+from limbeck.recipes.method_settings import CompareSettings, MethodSettings, without_label
+from limbeck.recipes.schema import Recipe
 from limbeck.report.plot import save_comparison_plot
 from limbeck.report.table import MethodResult, TeacherResult, comparison_rows, to_csv, to_markdown
+from limbeck.reporting import Log
 from limbeck.runs.attempts import Planned, Tick, run_all
 from limbeck.runs.comparison_folder import ComparisonFolder
 from limbeck.runs.folder import RunFolder, folder_name
 from limbeck.runs.local_names import local_names
-from limbeck.runs.run import check_run
+from limbeck.runs.provenance import provenance
 from limbeck.runs.signals import terminates_as_interrupt
 from limbeck.runs.workers import cores
 from limbeck.training import resolve_device
+
+# What the recipe of a single run has.
+_NO_COMPARISON = CompareSettings()
 
 
 @dataclass(frozen=True)
@@ -85,11 +94,11 @@ def compare(
         overrides: Values by dotted key, such as ``{"compare.seeds": 3}``.
         out: The folder; by default ``runs/NAME-compare``.
         resume: Keep the complete runs in the folder and go on with the others. Methods and seeds may have been added,
-            left out or put into another order since, and epochs added; the table is of what is asked for now.
+            left out or put into another order since, and epochs added; the table has the present ones.
         overwrite: Delete the comparison in the folder, if there is one.
         jobs: Runs at a time, each a process with an equal share of the CPU cores; by default one a core on a CPU, and
             one on a GPU.
-        reporting: Who is told what happens; nobody by default.
+        reporting: Where lines and progress go; nowhere by default.
         tick: Called with how many epochs of how many are done, about twice a second; with one job after each run.
         trust: Whether the recipe may name any ``python:`` function, see :func:`limbeck.recipes.trust.check_trust`.
 
@@ -105,11 +114,10 @@ def compare(
     folder = ComparisonFolder(out or recipe.output.root / f"{recipe.name}-compare", resume=resume, overwrite=overwrite)
     plans = _plan(recipe, folder.path)
     folder.check()
-    at_a_time, data = _jobs(jobs, recipe, len(plans), reporting.log), load_data(recipe.data)
-    for name in recipe.compare.methods:
-        _check([plan for plan in plans if plan.name == name], data, resume=resume)
+    at_a_time, shared = _jobs(jobs, recipe, len(plans), reporting.log), Shared(keep_teachers=True)
+    _check(plans, shared, resume=resume)
     with terminates_as_interrupt(), generators_kept(), folder.held(recipe):
-        comparison = _complete(recipe, folder.path, plans, data, at_a_time, reporting, tick)
+        comparison = _complete(recipe, folder.path, plans, shared, at_a_time, reporting, tick)
         _write(comparison)
     return comparison
 
@@ -118,62 +126,61 @@ def _complete(
     recipe: Recipe,
     folder: Path,
     plans: Sequence[Planned],
-    data: Data,
+    shared: Shared,
     jobs: int,
     reporting: Reporting,
     tick: Tick | None,
 ) -> Comparison:
+    data = Context(recipe, shared).data
     for line in data.description:
         reporting.log(line)
-    teachers = {plan.recipe.source(): plan.recipe for plan in plans}
-    made = {source: build_teacher(of, data, reporting) for source, of in teachers.items()}
+    contexts = {plan.recipe.source(): Context(plan.recipe, shared) for plan in plans}
+    made = {source: build_teacher(context, reporting) for source, context in contexts.items()}
     measured = {
-        source: measure_teacher(of, data, made[source].teacher, reporting.log, test=True)
-        for source, of in teachers.items()
+        source: measure_teacher(context.recipe, data, made[source].teacher, reporting.log, test=True)
+        for source, context in contexts.items()
     }
-    failed = run_all(plans, jobs, made, data, reporting, tick)
+    failed = run_all(plans, jobs, made, shared, reporting, tick)
     return _collect(recipe, folder, plans, made, measured, data, failed)
 
 
-def _check(plans: Sequence[Planned], data: Data, *, resume: bool) -> None:
-    """Find what is wrong with a method's runs before any run begins, in their folders too."""
-    networks = check_run(plans[0].recipe, data)
-    if resume:
-        for plan in plans:
-            plan.check(data, networks)
+def _check(plans: Sequence[Planned], shared: Shared, *, resume: bool) -> None:
+    """Check each method once before any run begins, and with ``resume`` the folder of each run."""
+    first = Context(plans[0].recipe, shared)
+    # Students of other seeds differ in their weights alone.
+    student = first.student().module
+    check_student(first, student)
+    for name in dict.fromkeys(plan.name for plan in plans):
+        of_method = [plan for plan in plans if plan.name == name]
+        context = Context(of_method[0].recipe, shared)
+        check_method(context, student)
+        for plan in of_method if resume else ():
+            plan.check(partial(provenance, context, student))
 
 
 def _plan(recipe: Recipe, folder: Path) -> list[Planned]:
     seeds = recipe.compare.seeds
     if recipe.seed + seeds > 2**32:
         raise UserError(f"compare.seeds: got {seeds} from seed {recipe.seed} on, expected seeds below {2**32}")
+    settings = {name: _method(recipe, name) for name in recipe.compare.methods}
     planned = []
     # Seeds outside, so that a comparison that is stopped early holds every method.
     for seed in range(recipe.seed, recipe.seed + seeds):
-        for name in recipe.compare.methods:
+        for name, method in settings.items():
             # A run does not depend on what it is compared with, which may change when the comparison is resumed.
-            changes = {"method": _method(recipe, name), "seed": seed, "compare": CompareSettings()}
-            one = recipe.model_copy(update=changes)
-            planned.append(Planned(name, one, RunFolder(folder / folder_name(name) / f"seed-{seed}")))
+            changes = {"method": method, "seed": seed, "compare": _NO_COMPARISON}
+            folder_of_run = RunFolder(folder / folder_name(name) / f"seed-{seed}")
+            planned.append(Planned(name, recipe.model_copy(update=changes), folder_of_run))
     return planned
 
 
 def _method(recipe: Recipe, name: str) -> MethodSettings:
     # What the recipe's own method is set to holds here too, but for the keys that the comparison sets otherwise.
-    given, own = recipe.compare.settings, recipe.method
-    settings = {**given, own.name: _merged(own.model_extra or {}, given.get(own.name, {}))}
-    return recipe.compare.model_copy(update={"settings": settings}).method(name)
+    settings = recipe.method.model_extra if recipe.method.name == without_label(name) else None
+    return recipe.compare.method(name, settings)
 
 
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = {**below, **above}
-    for key in below.keys() & above.keys():
-        if isinstance(below[key], Mapping) and isinstance(above[key], Mapping):
-            merged[key] = _merged(below[key], above[key])
-    return merged
-
-
-def _jobs(wanted: int | None, recipe: Recipe, runs: int, log: Callable[[str], None]) -> int:
+def _jobs(wanted: int | None, recipe: Recipe, runs: int, log: Log) -> int:
     if wanted is not None and wanted < 1:
         raise UserError(f"jobs: got {wanted}, expected a whole number of at least 1")
     on_cpu = resolve_device(recipe.training.device) == "cpu"
@@ -204,9 +211,9 @@ def _collect(
         folder,
         results=tuple(_result(name, several, failed, predictions) for name, several in by_name.items()),
         title=_title(recipe, data),
-        notes=(*_notes(made, measured, data), *_own_settings(recipe), *_extended(plans)),
+        notes=(*_notes(made, measured, data), *_own_settings(plans), *_extended(plans)),
         teacher_accuracy=live.splits["test"].accuracy if live else None,
-        teachers=tuple(_teacher_result(one) for one in measured.values() if one),
+        teachers=tuple(_teacher_result(teacher) for teacher in measured.values() if teacher),
         failures=tuple(f"{label} failed: {reason}" for label, reason in failed.items()),
     )
 
@@ -252,21 +259,26 @@ def _notes(
     made: Mapping[Any, BuiltTeacher], measured: Mapping[Any, MeasuredTeacher | None], data: Data
 ) -> tuple[str, ...]:
     figures = f"figures of the last epoch on all {len(data.test):,} test images, which nothing was chosen on"
-    teachers = [one for one in measured.values() if one]
-    # A teacher about which nothing is known but its name has that in its figures' line.
-    labels = {"", *(one.label for one in teachers)}
-    abouts = (one.about.partition(" (kept")[0] for one in made.values() if one.about not in labels)
-    return (figures, *abouts, *(line for one in teachers for line in (one.line, *one.warning_lines)))
+    teachers = [teacher for teacher in measured.values() if teacher]
+    # A teacher of which only the name is known has it in the line of its figures.
+    labels = {"", *(teacher.label for teacher in teachers)}
+    abouts = (built.about.partition(" (kept")[0] for built in made.values() if built.about not in labels)
+    return (figures, *abouts, *(line for teacher in teachers for line in (teacher.line, *teacher.warning_lines)))
 
 
-def _own_settings(recipe: Recipe) -> list[str]:
-    """Tell the settings of each method that are not its defaults."""
-    told = []
-    for name in recipe.compare.methods:
-        chosen, usual = _method(recipe, name).create().settings, methods.create(without_label(name)).settings
-        own = [f"{key} {value}" for one in chosen for key, value in chosen[one].items() if value != usual[one][key]]
-        told += [f"{name}: {', '.join(own)}"] if own else []
-    return told
+def _own_settings(plans: Sequence[Planned]) -> list[str]:
+    """List the settings of each method that are not its defaults."""
+    lines = []
+    for name, method in {plan.name: plan.recipe.method for plan in plans if plan.recipe.method.model_extra}.items():
+        chosen, usual = method.composed.settings, methods.create(method.name).settings
+        differing = [
+            f"{key} {value}"
+            for token, settings in chosen.items()
+            for key, value in settings.items()
+            if value != usual[token][key]
+        ]
+        lines += [f"{name}: {', '.join(differing)}"] if differing else []
+    return lines
 
 
 def _extended(plans: Sequence[Planned]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The folder of a comparison: whether it can be used, who works in it, and what is deleted to overwrite it."""
+"""The folder of a comparison: whether it can be used, its lock, and what is deleted to overwrite it."""
 
 import re
 import shutil
@@ -24,7 +24,7 @@ class ComparisonFolder:
         overwrite: Whether it may be deleted.
 
     Raises:
-        UserError: If both are asked for.
+        UserError: If both are given.
 
     Example:
         >>> ComparisonFolder("runs/table").path

@@ -1,7 +1,5 @@
 """The run folder: what is in it, and how it is written so that nothing half-written is ever read."""
 
-import csv
-import io
 import json
 import re
 import shutil
@@ -13,12 +11,13 @@ from typing import Any
 import torch
 import yaml
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from safetensors.torch import load_file
+from torch import Tensor
 
 from limbeck.errors import RunError, UserError
-from limbeck.files import remove_leftovers, replacing, write_atomically
+from limbeck.files import csv_text, remove_leftovers, write_atomically
 from limbeck.locking import locked
+from limbeck.models.saving import save_tensors
 from limbeck.recipes.loading import dump_recipe
 from limbeck.recipes.schema import Recipe
 from limbeck.training.checkpoint import has_checkpoint
@@ -38,75 +37,6 @@ _FILES = (
 
 # What a summary cannot be without.
 _FIGURES = {"epoch", "test.accuracy", "test.ece", "test.loss", "training.seconds"}
-
-
-def folder_name(method: str) -> str:
-    """Return what a method's folders are called: its name, with ``-`` for what a file system may refuse.
-
-    Example:
-        >>> folder_name("lr+dist@hot"), folder_name("revise+python:lab.losses:focal")
-        ('lr+dist@hot', 'revise+python-lab.losses-focal')
-    """
-    return re.sub(r"[^\w.+@ -]", "-", method)
-
-
-def save_network(path: Path, network: nn.Module, about: Mapping[str, Any]) -> None:
-    """Write a network's weights as safetensors, with ``about`` as JSON in the metadata.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "student.safetensors"
-        >>> save_network(path, nn.Linear(2, 2), {"name": "linear"})
-        >>> sorted(load_file(path))
-        ['bias', 'weight']
-    """
-    check_storable(network, "network")
-    # Clones, since safetensors refuses tensors that share memory or are not laid out plainly.
-    weights = {
-        k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in network.state_dict().items()
-    }
-    _save_tensors(path, weights, {"limbeck": json.dumps(about)})
-
-
-def _save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    with replacing(path) as partial:
-        try:
-            save_file(tensors, partial, metadata=metadata)
-        except SafetensorError as error:
-            raise RunError(f"{path}: cannot be written ({str(error)[:200]})") from error
-
-
-def check_storable(network: nn.Module, role: str) -> None:
-    """Raise ``UserError`` unless safetensors can hold every tensor of a network.
-
-    Example:
-        >>> check_storable(nn.Linear(2, 2, device="meta"), "student")
-        Traceback (most recent call last):
-        limbeck.errors.UserError: student: 'weight' is a tensor without values (meta), expected one that can be stored
-    """
-    for name, tensor in network.state_dict().items():
-        if not isinstance(tensor, Tensor):
-            raise UserError(f"{role}: {name!r} is a {type(tensor).__name__}, expected a tensor")
-        kind = "a tensor without values (meta)" if tensor.is_meta else f"a {tensor.layout} tensor"
-        if tensor.is_meta or tensor.layout != torch.strided:
-            raise UserError(f"{role}: {name!r} is {kind}, expected one that can be stored")
-
-
-def to_csv(rows: Sequence[Mapping[str, float]]) -> str:
-    """Write rows with the union of their columns; a cell that a row lacks is empty.
-
-    Example:
-        >>> print(to_csv([{"epoch": 1}, {"epoch": 2, "test.accuracy": 0.5}]), end="")
-        epoch,test.accuracy
-        1,
-        2,0.5
-    """
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def is_occupied(path: Path, what: str) -> bool:
@@ -130,6 +60,16 @@ def is_occupied(path: Path, what: str) -> bool:
 
 def _is_passing(name: str) -> bool:
     return name.startswith(LOCK) or (name.startswith(".") and name.endswith(".partial"))
+
+
+def folder_name(method: str) -> str:
+    """Return what a method's folders are called: its name, with ``-`` for what a file system may refuse.
+
+    Example:
+        >>> folder_name("lr+dist@hot"), folder_name("revise+python:lab.losses:focal")
+        ('lr+dist@hot', 'revise+python-lab.losses-focal')
+    """
+    return re.sub(r"[^\w.+@ -]", "-", method)
 
 
 class RunFolder:
@@ -288,11 +228,11 @@ class RunFolder:
 
     def write_metrics(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Write ``metrics.csv``, one row an epoch."""
-        write_atomically(self.path / "metrics.csv", to_csv(rows))
+        write_atomically(self.path / "metrics.csv", csv_text(rows))
 
     def write_predictions(self, predictions: Tensor) -> None:
         """Write the predicted classes of the test split, in its order."""
-        _save_tensors(self.path / "predictions.safetensors", {"test": predictions.to(torch.int32)})
+        save_tensors(self.path / "predictions.safetensors", {"test": predictions.to(torch.int32)})
 
     def read_predictions(self) -> Tensor:
         """Read the predicted classes of the test split.
@@ -309,7 +249,7 @@ class RunFolder:
             ) from None
 
     def write_provenance(self, provenance: Mapping[str, Any]) -> None:
-        """Write ``provenance.json``, which says what the run began with beside its recipe."""
+        """Write ``provenance.json``, what the run began with beside its recipe."""
         write_atomically(self.path / "provenance.json", json.dumps(provenance, indent=2) + "\n")
 
     def read_provenance(self) -> dict[str, Any] | None:
@@ -318,7 +258,7 @@ class RunFolder:
         return groups if groups and all(isinstance(group, dict) for group in groups.values()) else None
 
     def note_extension(self, epochs: int, present: Mapping[str, Any]) -> None:
-        """Add to ``provenance.json`` that the run was to have ``epochs`` epochs before more were asked for.
+        """Add to ``provenance.json`` that the run was to have ``epochs`` epochs before it was extended.
 
         Where that file was lost, ``present``, what the run goes on with, takes its place.
         """
@@ -326,12 +266,12 @@ class RunFolder:
         self.write_provenance({**stored, "extended": {"from": [*self.extended_from(), epochs]}})
 
     def extended_from(self) -> list[int]:
-        """Return how many epochs the run was to have before more were asked for, each time that this was done."""
+        """Return how many epochs the run was to have before each of its extensions."""
         found = (self.read_provenance() or {}).get("extended", {}).get("from", [])
         return [int(epochs) for epochs in found]
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Write ``summary.json``; its presence says that the run is complete, so it is written last."""
+        """Write ``summary.json``; a folder with it is that of a complete run, so it is written last."""
         write_atomically(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
 
     def read_summary(self) -> dict[str, Any]:

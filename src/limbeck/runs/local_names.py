@@ -4,12 +4,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from limbeck.data.registry import REGISTRY as DATA
 from limbeck.methods.registry import REGISTRY as METHODS
 from limbeck.models.factory import REGISTRY as MODELS
 from limbeck.recipes.schema import Recipe
 from limbeck.tasks.registry import REGISTRY as TASKS
 
-_REGISTRIES = (METHODS, MODELS, TASKS)
+_REGISTRIES = (DATA, METHODS, MODELS, TASKS)
 
 
 def local_names(recipe: Recipe) -> list[str]:

@@ -1,4 +1,4 @@
-"""Fill the logit caches of a comparison ahead of its runs, so that no two of them ask the teacher the same."""
+"""Fill the logit caches of a comparison ahead of its runs, so that no two of them run the teacher on the same input."""
 
 import time
 from collections import defaultdict
@@ -8,18 +8,20 @@ from typing import Any, NamedTuple
 
 import torch
 
-from limbeck.build.caching import Log, RunCache, is_cached, logits_folder
-from limbeck.build.networks import load_data
-from limbeck.build.teachers import BuiltTeacher, Reporting, build_teacher
+from limbeck.build.caching import RunCache, is_cached, logits_folder
+from limbeck.build.context import Context
+from limbeck.build.reporting import Reporting
+from limbeck.build.shared import Shared
+from limbeck.build.teachers import BuiltTeacher, build_teacher
 from limbeck.cache import LogitStore, building, missing, require_room, store_logits
-from limbeck.data import Data
 from limbeck.errors import RunError
 from limbeck.recipes.loading import load_recipe
 from limbeck.recipes.schema import Recipe
-from limbeck.runs.workers import WorkerDiedError, Workers
+from limbeck.reporting import Log, no_log
+from limbeck.runs.workers import WorkerDiedError, Workers, shared_in_worker
 
 
-class Shared(NamedTuple):
+class SharedCache(NamedTuple):
     """A cache that several runs read.
 
     Attributes:
@@ -33,7 +35,7 @@ class Shared(NamedTuple):
     readers: int
 
 
-def shared_caches(recipes: Sequence[Recipe]) -> list[Shared]:
+def shared_caches(recipes: Sequence[Recipe]) -> list[SharedCache]:
     """List the caches that at least two of the runs read.
 
     A cache of views is shared by all runs with the same teacher, one of epochs by those of the same seed.
@@ -43,22 +45,24 @@ def shared_caches(recipes: Sequence[Recipe]) -> list[Shared]:
 
     Example:
         >>> from limbeck.runs import load_recipe
-        >>> one = load_recipe("quickstart", {"teacher.cache": "views"})
-        >>> other = load_recipe("quickstart", {"teacher.cache": "views", "method": "kd", "seed": 1})
-        >>> [(shared.seeds, shared.readers) for shared in shared_caches([one, other])]
+        >>> dist = load_recipe("quickstart", {"teacher.cache": "views"})
+        >>> kd = load_recipe("quickstart", {"teacher.cache": "views", "method": "kd", "seed": 1})
+        >>> [(cache.seeds, cache.readers) for cache in shared_caches([dist, kd])]
         [((0, 1), 2)]
     """
     groups = defaultdict(list)
     for recipe in filter(is_cached, recipes):
         groups[recipe.source(), recipe.seed if recipe.teacher.cache == "epochs" else None].append(recipe)
     return [
-        Shared(group[0], tuple(sorted({recipe.seed for recipe in group})), len(group))
+        SharedCache(group[0], tuple(sorted({recipe.seed for recipe in group})), len(group))
         for group in groups.values()
         if len(group) > 1
     ]
 
 
-def prefill(shared: Shared, made: Mapping[Any, BuiltTeacher], data: Data, log: Log, workers: Workers | None) -> None:
+def prefill(
+    cache: SharedCache, teachers: Mapping[Any, BuiltTeacher], shared: Shared, log: Log, workers: Workers | None
+) -> None:
     """Store every row that the runs of a cache will read, and no other.
 
     The work is shared by as many processes as run at a time, so that on a CPU a row is computed by as many threads as
@@ -66,29 +70,29 @@ def prefill(shared: Shared, made: Mapping[Any, BuiltTeacher], data: Data, log: L
     cache just now, or a worker dies, the runs store by themselves what is still missing then.
 
     Args:
-        shared: The cache and who reads it.
-        made: The teachers, by source.
-        data: The data.
-        log: Told what happens, in lines.
+        cache: The cache and the runs that read it.
+        teachers: The comparison's teachers, by source.
+        shared: What this process has built for the comparison.
+        log: Called with lines about what happens.
         workers: Processes to share the work; None for this one alone.
 
     Raises:
         UserError: If the cache is too large, or the disk too full.
         RunError: If the disk fills up meanwhile.
     """
-    recipe = shared.recipe
-    teacher = made[recipe.source()].teacher
+    recipe = cache.recipe
+    teacher = teachers[recipe.source()].teacher
     assert teacher is not None
-    cache = RunCache.open(recipe, data, teacher, log)
-    needed = cache.needed(shared.seeds)
-    todo = len(missing(cache.store, needed))
-    log(f"logit cache: {cache.store}; {todo:,} more rows for {shared.readers} runs")
-    require_room(logits_folder(recipe), cache.store.spec, todo, limit_gb=recipe.teacher.cache_limit_gb)
+    opened = RunCache.open(Context(recipe, shared), teacher, log)
+    needed = opened.needed(cache.seeds)
+    unstored = len(missing(opened.store, needed))
+    log(f"logit cache: {opened.store}; {unstored:,} more rows for {cache.readers} runs")
+    require_room(logits_folder(recipe), opened.store.spec, unstored, limit_gb=recipe.teacher.cache_limit_gb)
     start = time.perf_counter()
-    with _alone(cache.store, log) as alone:
-        if alone and todo:
-            _share(shared, cache, workers, log)
-            stored = todo - len(missing(cache.store, needed))
+    with _alone(opened.store, log) as alone:
+        if alone and unstored:
+            _share(cache, opened, workers, log)
+            stored = unstored - len(missing(opened.store, needed))
             log(f"logit cache: {stored:,} rows stored in {time.perf_counter() - start:.1f} s")
 
 
@@ -104,20 +108,20 @@ def _alone(store: LogitStore, log: Log) -> Iterator[bool]:
         yield True
 
 
-def _share(shared: Shared, cache: RunCache, workers: Workers | None, log: Log) -> None:
+def _share(cache: SharedCache, opened: RunCache, workers: Workers | None, log: Log) -> None:
     if workers is None:
-        _fill(cache, shared.seeds, 0, 1)
+        _fill(opened, cache.seeds, 0, 1)
         return
-    values = shared.recipe.model_dump(mode="json")
-    tasks = [(values, shared.seeds, part, workers.count) for part in range(workers.count)]
-    for finished in workers.finished(_fill_elsewhere, tasks):
+    values = cache.recipe.model_dump(mode="json", exclude={"compare"})
+    tasks = [(values, cache.seeds, part, workers.count) for part in range(workers.count)]
+    for finished in workers.finished(_fill_in_worker, tasks):
         for result in finished.values():
             if isinstance(result, WorkerDiedError):
                 log(f"logit cache: {result}; the runs store what is missing")
 
 
 def _fill(cache: RunCache, seeds: Sequence[int], part: int, parts: int) -> None:
-    # Parts of what is needed, which all processes agree on, not of what is missing, which changes under their hands.
+    # Parts of what is needed, which is the same for all processes, not of what is missing, which changes meanwhile.
     needed = cache.needed(seeds).nonzero()[:, 0].tensor_split(parts)[part]
     flags = torch.zeros(cache.store.spec.slots, dtype=torch.bool)
     flags[needed] = True
@@ -125,10 +129,9 @@ def _fill(cache: RunCache, seeds: Sequence[int], part: int, parts: int) -> None:
     store_logits(cache.store, cache.teacher, cache.replay, slots, precision=cache.fabric.autocast)
 
 
-def _fill_elsewhere(values: dict[str, Any], seeds: Sequence[int], part: int, parts: int) -> None:
+def _fill_in_worker(values: dict[str, Any], seeds: Sequence[int], part: int, parts: int) -> None:
     # The process that plans the comparison has checked what its recipe names.
-    recipe = load_recipe(values, trust=True)
-    data = load_data(recipe.data)
-    teacher = build_teacher(recipe, data, Reporting()).teacher
+    context = Context(load_recipe(values, trust=True), shared_in_worker())
+    teacher = build_teacher(context, Reporting()).teacher
     assert teacher is not None
-    _fill(RunCache.open(recipe, data, teacher, lambda _: None), seeds, part, parts)
+    _fill(RunCache.open(context, teacher, no_log), seeds, part, parts)

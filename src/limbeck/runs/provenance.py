@@ -1,7 +1,7 @@
 """What a run began with beside its recipe: data, code, files and versions, so that a resumed run notices a change."""
 
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,15 +9,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from limbeck.build.code import code_hash
-from limbeck.build.teachers import precision_by_network
-from limbeck.data import Data
+from limbeck.build.context import Context
+from limbeck.build.origins import network_origin
+from limbeck.build.teacher_settings import precision_by_network
 from limbeck.errors import UserError
 from limbeck.files import file_digest
-from limbeck.recipes.schema import Recipe
+from limbeck.methods import Method
+from limbeck.runs.folder import RunFolder
 from limbeck.training import decide
 
-# What is compared, and what the line of an error calls it; what is not listed here only brings a warning.
+# What is compared, and the beginning of the error's line; what is not listed here only brings a warning.
 _DECIDES = {
     "data": "the {name} images are not those",
     "code": "the code of the {name} is not that",
@@ -54,22 +55,27 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
-def provenance(recipe: Recipe, data: Data, networks: Mapping[str, nn.Module]) -> dict[str, Any]:
+def provenance(context: Context, student: nn.Module) -> dict[str, Any]:
     """Describe what a run begins with.
 
     Args:
-        recipe: The run's recipe.
-        data: Its data.
-        networks: Its networks by the recipe's key, such as ``"student"`` or ``"teacher.members.0"``.
+        context: The run.
+        student: Its student.
 
     Returns:
         Groups of values, which JSON can hold.
+
+    Raises:
+        UserError: If the teacher's network cannot be made, or the device or a precision is missing.
     """
-    training = decide(recipe.training, networks["student"], data.shape)
+    recipe, data = context.recipe, context.data
+    origins = {"student": network_origin(student, recipe.student), **context.live_origins()}
+    weights = {f"{role}.weights": origin.weights for role, origin in origins.items() if origin.weights is not None}
+    training = decide(recipe.training, student, data.shape)
     return {
         "data": dict(data.fingerprints),
-        "code": {role: code_hash(net, str(_settings(recipe, role).name)) for role, net in networks.items()},
-        "files": dict(_files(recipe, networks)),
+        "code": {role: origin.code for role, origin in origins.items()},
+        "files": {**weights, **dict(_method_files(context.method))},
         "training": training.model_dump(mode="json", include={"device", "precision", "channels_last"}),
         "precision": {f"{role}.precision": precision for role, precision in precision_by_network(recipe).items()},
         "versions": versions(),
@@ -77,27 +83,34 @@ def provenance(recipe: Recipe, data: Data, networks: Mapping[str, nn.Module]) ->
     }
 
 
-def _settings(recipe: Recipe, role: str) -> Any:
-    place: Any = recipe
-    for part in role.split("."):
-        place = place[int(part)] if part.isdigit() else getattr(place, part)
-    return place
-
-
-def _files(recipe: Recipe, roles: Iterable[str]) -> Iterator[tuple[str, str]]:
-    for role in roles:
-        weights = _settings(recipe, role).weights
-        if weights is not None:
-            yield f"{role}.weights", _digest(Path(weights))
-    for token, settings in recipe.method.create().settings.items():
+def _method_files(method: Method) -> Iterator[tuple[str, str]]:
+    for token, settings in method.settings.items():
         for key, value in settings.items():
             if isinstance(value, Path):
-                yield f"method.{token}.{key}", _digest(value)
+                yield f"method.{token}.{key}", file_digest(value) if value.is_file() else str(value)
 
 
-def _digest(path: Path) -> str:
-    # What is no file is a name, such as that of published weights.
-    return file_digest(path) if path.is_file() else str(path)
+def check_provenance(folder: RunFolder, present: Mapping[str, Any]) -> list[str]:
+    """Compare what the run in a folder began with to what it would go on with.
+
+    Args:
+        folder: The run's folder.
+        present: The present provenance.
+
+    Returns:
+        Lines that warn of changes, or of a provenance that is lost.
+
+    Raises:
+        UserError: As for :func:`check_unchanged`.
+
+    Example:
+        >>> check_provenance(RunFolder("runs/kd"), {})
+        ['runs/kd: no provenance.json there, so that changed data or code would go unnoticed']
+    """
+    stored = folder.read_provenance()
+    if stored is None:
+        return [f"{folder.path}: no provenance.json there, so that changed data or code would go unnoticed"]
+    return check_unchanged(stored, present, folder.path)
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:

@@ -1,8 +1,7 @@
 """Whether and how a run goes on in its folder: recipes are compared by what they mean."""
 
 import json
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,10 @@ from typing import Any
 from limbeck.errors import UserError, shortened
 from limbeck.recipes.schema import Recipe
 from limbeck.runs.folder import RunFolder
-from limbeck.training.checkpoint import has_checkpoint, load_checkpoint
+from limbeck.training.settings import WITHOUT_EFFECT
 from limbeck.validation import validated
 
-# Settings of a training that leave its result as it is.
-WITHOUT_EFFECT = frozenset({"evaluate_every", "checkpoint_every", "check_finite", "cuda_graph"})
-# What else changes no number, or is compared by its content (see provenance.py).
+# Keys that change no number, or are compared by their content (see provenance.py).
 _ASIDE = frozenset(
     {
         "name",
@@ -47,7 +44,7 @@ class Start:
     Attributes:
         resume: From the checkpoint there, not from the first epoch.
         clear: What is in the folder is deleted first.
-        extends: How many epochs the run there was to have, if more are asked for now.
+        extends: How many epochs the run there was to have, if the recipe has more now.
         notes: Lines for the log.
 
     Example:
@@ -105,7 +102,7 @@ def decide_start(folder: RunFolder, recipe: Recipe, *, resume: bool, overwrite: 
 def check_same(folder: RunFolder, recipe: Recipe) -> Recipe:
     """Compare a recipe to that of the run in a folder, by what they mean, and return the stored one.
 
-    Settings that change no number may differ, and more epochs may be asked for.
+    Settings that change no number may differ, and the recipe may have more epochs.
 
     Raises:
         UserError: If another key differs; the line names it, with both values.
@@ -124,8 +121,8 @@ def check_same(folder: RunFolder, recipe: Recipe) -> Recipe:
 def _stored(folder: RunFolder) -> Recipe:
     values = folder.read_recipe()
     try:
-        # For comparison only: what it names is not imported.
-        return validated(Recipe, values)
+        # For comparison only: what it names is not imported, and what it was compared with does not count.
+        return validated(Recipe, {key: value for key, value in values.items() if key != "compare"})
     except UserError as error:
         expected = "expected the recipe of a run of this version; --overwrite replaces the run"
         raise UserError(f"{folder.path / 'recipe.yaml'}: cannot be read ({error}), {expected}") from None
@@ -149,8 +146,8 @@ def meaning(recipe: Recipe) -> dict[str, Any]:
 
     Example:
         >>> from limbeck.runs import load_recipe
-        >>> one, other = (load_recipe("quickstart", {"method": m}) for m in ("kd", {"name": "kd", "temperature": 4}))
-        >>> meaning(one) == meaning(other), meaning(one)["method.temperature"]
+        >>> kd, given = (load_recipe("quickstart", {"method": m}) for m in ("kd", {"name": "kd", "temperature": 4}))
+        >>> meaning(kd) == meaning(given), meaning(kd)["method.temperature"]
         (True, 4.0)
     """
     values = recipe.model_dump(mode="json")
@@ -164,7 +161,7 @@ def _teacher(recipe: Recipe, values: dict[str, Any]) -> dict[str, Any]:
     """Keep what the kind of teacher that the run needs depends on."""
     source = recipe.source()
     if values["cache"] == "off":
-        # What a cache stores in float32 is what the teacher answers.
+        # What a cache stores in float32 is what the teacher computes.
         values |= {"cache_dtype": "float32", "cache_top_k": None}
     match source:
         case "live":
@@ -180,7 +177,7 @@ def _teacher(recipe: Recipe, values: dict[str, Any]) -> dict[str, Any]:
 
 def _method(recipe: Recipe) -> dict[str, Any]:
     """Return the name, and every setting with its value: defaults count as if they were written."""
-    method = recipe.method.create()
+    method = recipe.method.composed
     settings = {
         token: {key: value for key, value in chosen.items() if not isinstance(value, Path)}
         for token, chosen in method.settings.items()
@@ -226,27 +223,3 @@ def _epochs_note(stored: Recipe, recipe: Recipe) -> tuple[str, ...]:
 
 def _shown(value: Any) -> str:
     return "nothing" if value is None else shortened(value, _SHOWN, quoted=False)
-
-
-def usable_checkpoint(folder: Path, log: Callable[[str], None]) -> bool:
-    """Return whether there is a checkpoint to go on with; a damaged one is reported and deleted.
-
-    For trainings that are continued without a request, such as a teacher's; without a usable one they begin again.
-
-    Args:
-        folder: The checkpoint's folder.
-        log: Receives the line about a damaged one.
-
-    Example:
-        >>> usable_checkpoint(Path("nowhere"), print)
-        False
-    """
-    if not has_checkpoint(folder):
-        return False
-    try:
-        load_checkpoint(folder, log=log)
-    except UserError as error:
-        log(f"{error}; the training begins again")
-        shutil.rmtree(folder)
-        return False
-    return True

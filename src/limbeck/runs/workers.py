@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import cache
 from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from types import ModuleType, TracebackType
@@ -19,6 +20,7 @@ from typing import Any, Self
 
 import torch
 
+from limbeck.build.shared import Shared
 from limbeck.errors import RunError
 from limbeck.processes import end_children_too, end_with_parent
 
@@ -159,6 +161,17 @@ def cores() -> int:
         True
     """
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def shared_in_worker() -> Shared:
+    """Return what the tasks of this process share, such as data and teachers; for worker processes alone.
+
+    Example:
+        >>> shared_in_worker() is shared_in_worker()
+        True
+    """
+    return Shared(keep_teachers=True)
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """How to select: the settings of the data selection, and its use on the rows at hand."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from limbeck.errors import UserError, unknown_name
@@ -11,6 +11,7 @@ from limbeck.selection import _checks
 from limbeck.selection.choose import choose, choose_stratified
 from limbeck.selection.scores import agreement_scores, confidence_scores, el2n_scores, random_scores
 from limbeck.selection.shuffle import shuffled
+from limbeck.validation import Settings, one_line_errors
 
 DivideBy = Literal["all", "selected"]
 ROW_SCORERS = ("random", "agreement", "confidence", "el2n")
@@ -19,25 +20,27 @@ ROW_SCORERS = ("random", "agreement", "confidence", "el2n")
 SCORERS = ("influence", *ROW_SCORERS)
 """Every scorer; ``influence`` needs features and held-out rows, see :func:`limbeck.selection.head_influence`."""
 
+_BY_POSITION = ("scorer", "ratio", "per_class", "refresh_every", "holdout", "damping", "proxy_epochs", "divide_by")
 
-@dataclass(frozen=True)
-class Selection:
-    """Which rows listen to the teacher (data selection of LR+DS, arXiv 2404.03693; the others get ground truth only).
 
-    The paper's outline gives the idea alone: scorers, ratio, refresh and ranking are this project's decisions.
+class Selection(Settings):
+    """Which rows the teacher supervises (data selection of LR+DS, arXiv 2404.03693; the others get ground truth only).
+
+    The paper's outline gives the idea alone: scorers, ratio, refresh and ranking are this project's decisions. These
+    are also the settings of the component ``select`` and, among others, of the method ``lr_ds``.
 
     Args:
         scorer: One of :data:`SCORERS`.
-        ratio: The share of rows that listen, in ``(0, 1]``.
+        ratio: The share of rows that the teacher supervises, in ``(0, 1]``.
         per_class: Whether each class keeps its share, or all rows are ranked together.
-        refresh_every: Epochs between two scorings; ``None`` scores once, before training.
         holdout: The share of the TRAINING set that influence is measured on, in ``(0, 1)``.
         damping: Of :func:`limbeck.selection.head_influence`; ``None`` for plain gradient steps.
+        refresh_every: Epochs between two scorings; ``None`` scores once, before training.
         proxy_epochs: Epochs of plain training that a copy of the student gets before a run scores it.
         divide_by: What the sum over the selected rows is divided by: ``"all"`` rows of the batch, so that a selection
             lowers the teacher's total weight, or the ``"selected"`` ones, so that it only moves that weight to them.
         shuffled: Whether the weights that the scorer gives are permuted over the rows (of a class, if ``per_class``):
-            the control that says whether it matters which rows are selected.
+            the control that shows whether it matters which rows are selected.
 
     Raises:
         UserError: A setting outside its range, or an unknown scorer.
@@ -49,31 +52,39 @@ class Selection:
         tensor([False,  True])
     """
 
-    scorer: str
-    ratio: float = 0.8
-    per_class: bool = True
-    refresh_every: int | None = None
-    holdout: float = 0.1
-    damping: float | None = None
-    proxy_epochs: int = 2
-    divide_by: DivideBy = "all"
-    shuffled: bool = False
+    former_keys = {"scout_epochs": "proxy_epochs"}  # noqa: RUF012 - a constant
 
-    def __post_init__(self) -> None:
-        if self.scorer not in SCORERS:
-            raise unknown_name("scorer", self.scorer, SCORERS)
-        if self.divide_by not in ("all", "selected"):
-            raise UserError(f"selection.divide_by: got {self.divide_by!r}, expected 'all' or 'selected'")
-        if not 0 < self.ratio <= 1:
-            raise UserError(f"selection.ratio: got {self.ratio}, expected a number above 0 and at most 1")
-        if self.refresh_every is not None and self.refresh_every < 1:
-            raise UserError(f"selection.refresh_every: got {self.refresh_every}, expected at least 1, or None for once")
-        if not 0 < self.holdout < 1:
-            raise UserError(f"selection.holdout: got {self.holdout}, expected a number above 0 and below 1")
-        if self.damping is not None and not self.damping > 0:
-            raise UserError(f"selection.damping: got {self.damping}, expected a number above 0, or None")
-        if self.proxy_epochs < 1:
-            raise UserError(f"selection.proxy_epochs: got {self.proxy_epochs}, expected at least 1")
+    scorer: Annotated[str, Field(description="one of " + ", ".join(SCORERS))] = "influence"
+    ratio: Annotated[float, Field(gt=0, le=1, description="share of the samples that the teacher supervises")] = 0.8
+    per_class: Annotated[bool, Field(description="rank within each class instead of over all samples")] = True
+    holdout: Annotated[
+        float, Field(gt=0, lt=1, description="share of the training set that influence is measured on")
+    ] = 0.1
+    damping: Annotated[
+        float | None, Field(gt=0, description="precondition influence by the head's Fisher matrix with this damping")
+    ] = None
+    refresh_every: Annotated[int | None, Field(ge=1, description="score anew every so many epochs")] = None
+    proxy_epochs: Annotated[
+        int, Field(ge=1, description="epochs of plain training of the copy of the student that is scored")
+    ] = 2
+    divide_by: Annotated[
+        DivideBy,
+        Field(description="'all': a selection lowers the teacher's total weight; 'selected': it only moves it"),
+    ] = "all"
+    shuffled: Annotated[
+        bool, Field(description="the control: the scorer's weights permuted over the rows, within a class if per_class")
+    ] = False
+
+    def __init__(self, *values: Any, **settings: Any) -> None:
+        with one_line_errors(type(self)):
+            super().__init__(**dict(zip(_BY_POSITION[: len(values)], values, strict=True)), **settings)
+
+    @field_validator("scorer")
+    @classmethod
+    def _known(cls, scorer: str) -> str:
+        if scorer not in SCORERS:
+            raise unknown_name("scorer", scorer, SCORERS)
+        return scorer
 
     @property
     def label(self) -> str:

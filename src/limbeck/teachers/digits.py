@@ -5,18 +5,16 @@ the target's" and leaves the rest open. How the set is built here - digits side 
 is this library's own choice.
 """
 
-import gzip
-import hashlib
 import math
-import zlib
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from limbeck.errors import UserError
+from limbeck.files import content_digest
 from limbeck.randomness.hashing import derived_seed
 
 IMAGE_SIZE = 32
@@ -111,7 +109,7 @@ def source_digest(source: str | Path) -> str:
     if source == "sklearn":
         return source
     images, digits = _mnist_digits(Path(source), held_out=False)
-    return hashlib.sha256(images.numpy().tobytes() + digits.numpy().tobytes()).hexdigest()
+    return content_digest(images, digits)
 
 
 def _decimal_digits(labels: Tensor, length: int) -> Tensor:
@@ -167,36 +165,17 @@ def _sklearn_digits(held_out: bool) -> tuple[Tensor, Tensor]:
 
 
 def _mnist_digits(folder: Path, held_out: bool) -> tuple[Tensor, Tensor]:
-    part = "t10k" if held_out else "train"
-    images = _read_idx(folder, f"{part}-images-idx3-ubyte")
-    labels = _read_idx(folder, f"{part}-labels-idx1-ubyte")
-    if images.shape != (len(labels), 28, 28) or labels.ndim != 1:
-        shapes = f"images {tuple(images.shape)} and labels {tuple(labels.shape)}"
-        raise UserError(f"{folder}: got {part} {shapes}, expected MNIST's (n, 28, 28) and (n,)")
-    found = sorted(set(labels.tolist()))
-    if found != list(range(10)):
-        raise UserError(f"{folder}: got {part} labels {found}, expected every digit from 0 to 9")
-    # MNIST puts a digit of 20 x 20 into the middle of an empty margin.
-    return images[:, None, 4:24, 4:24].float() / 255, labels.long()
+    # With it comes torchvision, which a user of another teacher should not wait for.
+    from limbeck.data.images.mnist import read_idx_split
 
-
-def _read_idx(folder: Path, name: str) -> Tensor:
-    """Read one idx file of bytes; torchvision's reader takes unpacked files only."""
-    path = next((p for p in (folder / name, folder / f"{name}.gz") if p.is_file()), None)
-    if path is None:
-        raise UserError(f"{folder}: found neither {name} nor {name}.gz, expected 'sklearn' or a folder of MNIST files")
+    part: Literal["train", "t10k"] = "t10k" if held_out else "train"
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read ({error}), expected an idx file") from error
-    return _parse_idx(raw, path)
-
-
-def _parse_idx(raw: bytes, path: Path) -> Tensor:
-    header = 4 + 4 * raw[3] if raw[:3] == b"\0\0\x08" and len(raw) > 3 else 0
-    if not 4 < header <= len(raw):
-        raise UserError(f"{path}: has no idx header, expected an idx file of unsigned bytes")
-    shape = np.frombuffer(raw[4:header], dtype=">i4").tolist()
-    if min(shape) < 1 or math.prod(shape) != len(raw) - header:
-        raise UserError(f"{path}: holds {len(raw) - header} bytes, expected those of shape {tuple(shape)}")
-    return torch.from_numpy(np.frombuffer(raw, dtype=np.uint8, offset=header).copy()).view(shape)
+        split = read_idx_split(folder, "MNIST", part, "expected MNIST's idx files, or 'sklearn'")
+    except UserError as error:
+        raise UserError(f"source: {str(error).removeprefix('data.root: ')}") from error
+    if split.shape != (1, 28, 28):
+        raise UserError(f"source: {folder} holds images of shape {split.shape}, expected MNIST's (1, 28, 28)")
+    if (found := sorted(set(split.labels.tolist()))) != list(range(10)):
+        raise UserError(f"source: {folder} holds the labels {found}, expected every digit from 0 to 9")
+    # MNIST puts a digit of 20 x 20 into the middle of an empty margin.
+    return split.images[..., 4:24, 4:24].float() / 255, split.labels

@@ -6,7 +6,6 @@ and its outputs there are the soft targets. The paper's outline ends here; the s
 of logits and the way a sample draws from it are this library's own.
 """
 
-import hashlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from limbeck.errors import UserError
+from limbeck.files import content_digest
 from limbeck.randomness.hashing import derived_seed, random_integers
 from limbeck.teachers.base import LabelTeacher
 from limbeck.teachers.digits import check_num_classes, synthesize
@@ -137,7 +137,7 @@ class LightweightBank:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         metadata = {"format": _FORMAT, "accuracy": repr(float(self.accuracy)), "seed": str(self.seed)}
         logits = self.logits.contiguous()
-        save_file({"logits": logits}, path, {**metadata, "sha256": _digest(logits)})
+        save_file({"logits": logits}, path, {**metadata, "sha256": content_digest(logits)})
 
     @classmethod
     def load(cls, path: str | Path) -> "LightweightBank":
@@ -162,13 +162,9 @@ class LightweightBank:
         except (OSError, SafetensorError) as error:
             raise UserError(f"{path}: cannot be read ({error}), expected a lightweight bank") from error
         # A bank of before has no checksum.
-        if metadata.get("sha256", digest := _digest(logits)) != digest:
+        if metadata.get("sha256", digest := content_digest(logits)) != digest:
             raise UserError(f"{path}: is damaged, its logits are not those that were written; delete it")
         return cls(logits, float(metadata["accuracy"]), int(metadata["seed"]))
-
-
-def _digest(logits: Tensor) -> str:
-    return hashlib.sha256(logits.cpu().view(-1).view(torch.uint8).numpy().data).hexdigest()
 
 
 def train_lightweight(

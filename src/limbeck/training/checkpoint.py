@@ -1,7 +1,7 @@
 """The state from which a stopped training goes on as if it had never stopped."""
 
 import hashlib
-from collections.abc import Callable
+import shutil
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
@@ -10,6 +10,7 @@ import torch
 
 from limbeck.errors import RunError, UserError
 from limbeck.files import remove_leftovers, replacing
+from limbeck.reporting import Log, no_log
 
 # The newest, and the one before it.
 _NEWEST, _PREVIOUS = "state.pt", "previous.pt"
@@ -67,7 +68,7 @@ def has_checkpoint(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (_NEWEST, _PREVIOUS))
 
 
-def load_checkpoint(folder: Path, *, log: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
+def load_checkpoint(folder: Path, *, log: Log = no_log) -> dict[str, Any]:
     """Read the newest checkpoint to the CPU, or the one before it if that is damaged; no code of a file is run.
 
     The checkpoint that was read is the newest from then on: a damaged one is replaced by the one before it.
@@ -99,6 +100,30 @@ def load_checkpoint(folder: Path, *, log: Callable[[str], None] = lambda _: None
         log(f"{error}; going on from the checkpoint before it")
         previous.replace(newest)
         return state
+
+
+def usable_checkpoint(folder: Path, log: Log) -> bool:
+    """Return whether there is a checkpoint to go on with; a damaged one is reported and deleted.
+
+    For trainings that are continued without a request, such as a teacher's; without a usable one they begin again.
+
+    Args:
+        folder: The checkpoint's folder.
+        log: Called with a line about a damaged one.
+
+    Example:
+        >>> usable_checkpoint(Path("nowhere"), print)
+        False
+    """
+    if not has_checkpoint(folder):
+        return False
+    try:
+        load_checkpoint(folder, log=log)
+    except UserError as error:
+        log(f"{error}; the training begins again")
+        shutil.rmtree(folder)
+        return False
+    return True
 
 
 def _seal(path: Path) -> None:

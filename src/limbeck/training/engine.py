@@ -19,6 +19,7 @@ from limbeck.distiller import Distiller
 from limbeck.errors import RunError, UserError
 from limbeck.models import hold_frozen_norms
 from limbeck.randomness.seeding import generator_states, set_generator_states
+from limbeck.reporting import Log, no_log
 from limbeck.training.checkpoint import load_checkpoint, save_checkpoint
 from limbeck.training.compiling import compile_network
 from limbeck.training.device import resolve_precision
@@ -75,7 +76,7 @@ class Engine:
         progress: Progress | None = None,
         before_epoch: Callable[[int], None] | None = None,
         after_epoch: Callable[[list[EpochRecord]], None] | None = None,
-        log: Callable[[str], None] = lambda _: None,
+        log: Log = no_log,
     ) -> None:
         self.distiller, self.views, self.settings, self.fabric = distiller, views, settings, fabric
         self.splits, self.num_classes, self.checkpoint = splits, num_classes, checkpoint

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from limbeck.data import Batch
+from limbeck.reporting import Log
 from limbeck.training.meter import EpochMeter
 from limbeck.training.settings import TrainingSettings
 
@@ -141,7 +142,7 @@ class GraphedSteps:
         recorder: Recorder,
         *,
         ready: Callable[[], str | None],
-        log: Callable[[str], None],
+        log: Log,
     ) -> None:
         self._update, self._meter, self._recorder = update, meter, recorder
         self._groups = [group for optimizer in optimizers for group in optimizer.param_groups]

@@ -10,6 +10,8 @@ from limbeck.validation import Settings
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+# Keys of a training's settings that leave its result as it is.
+WITHOUT_EFFECT = frozenset({"evaluate_every", "checkpoint_every", "check_finite", "cuda_graph"})
 
 
 def named(value: Any) -> Any:

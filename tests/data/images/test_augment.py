@@ -1,8 +1,13 @@
+import json
+from dataclasses import asdict
+
 import pytest
 import torch
 
 from limbeck.data import Augment
 from limbeck.errors import UserError
+from limbeck.recipes.schema import DataSettings, Recipe
+from limbeck.validation import validated
 
 
 @pytest.mark.parametrize(
@@ -40,6 +45,8 @@ def test_draws_are_even_and_depend_on_seed_epoch_and_index_alone():
     ("options", "message"),
     [
         ({"crop": -1}, "augment.crop: got -1"),
+        ({"crop": 1025}, "augment.crop: got 1025, expected a whole number of pixels from 0 to 1024"),
+        ({"rotation": float("nan")}, "augment.rotation: got nan, expected degrees from 0 to 180"),
         ({"scale": (0.0, 1.0)}, r"augment.scale: got \(0.0, 1.0\)"),
         ({"scale": (0.9, 0.5)}, "augment.scale"),
         ({"scale": (0.9, 1.5)}, "augment.scale"),
@@ -55,3 +62,28 @@ def test_settings_out_of_range(options, message):
 def test_countless_views_have_no_numbers():
     with pytest.raises(UserError, match=r"augment.scale: .* only crop and flip"):
         Augment(scale=(0.5, 1.0)).draw(torch.arange(3), seed=0, epoch=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"crop": -1}, "^data.augment.crop: got -1, expected a whole number of pixels from 0 to 1024$"),
+        ({"crop": True}, "^data.augment.crop: got True, input should be a valid integer$"),
+        ({"crop": "4"}, "^data.augment.crop: got '4', input should be a valid integer$"),
+        ({"crpo": 1}, "^data.augment.crpo: unknown key 'crpo'; did you mean 'crop'"),
+        ({"scale": [0.5, True]}, "^data.augment.scale.1: got True, input should be a valid number$"),
+        ({"scale": [0.5, 1.0], "crop": 2}, "^data.augment.crop: got 2 beside a scale"),
+        ({"rotation": 181}, "^data.augment.rotation: got 181.0, expected degrees from 0 to 180$"),
+    ],
+)
+def test_mistakes_in_a_recipe_are_one_line(given, message):
+    with pytest.raises(UserError, match=message):
+        validated(Recipe, {"data": {"name": "mnist", "augment": given}, "student": "resnet8"})
+
+
+def test_a_recipe_gives_the_augmentation_that_python_gives():
+    read = DataSettings(name="mnist", augment={"scale": [0.5, 1], "rotation": 15}).augment
+    assert read == Augment(scale=(0.5, 1.0), rotation=15.0)
+    assert hash(read) == hash(Augment(scale=(0.5, 1.0), rotation=15.0))
+    assert json.dumps(asdict(read)) == '{"crop": 0, "flip": false, "scale": [0.5, 1.0], "rotation": 15.0}'
+    assert DataSettings(name="mnist", augment=read).model_dump()["augment"] == asdict(read)

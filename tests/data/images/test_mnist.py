@@ -31,7 +31,7 @@ def test_missing_file_is_named_with_where_and_how(tmp_path):
     with pytest.raises(UserError) as caught:
         load("fashion_mnist", root=tmp_path)
     text = str(caught.value)
-    assert "train-images-idx3-ubyte(.gz) is not in" in text
+    assert "train-images-idx3-ubyte or train-images-idx3-ubyte.gz is not in" in text
     assert str(tmp_path / "FashionMNIST" / "raw") in text
     assert "download: true" in text
     assert "\n" not in text

@@ -1,16 +1,19 @@
 """Random views of an image as a pure function of (seed, epoch, sample index)."""
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
+from pydantic import ConfigDict
 from torch import Tensor
 
 from limbeck.errors import UserError
 from limbeck.randomness.hashing import random_bits, random_integers
+from limbeck.validation import Real, Whole
 
 _VIEW_STREAM = 201
 _ANGLE_STREAM = 204
+_WIDEST = 1024
 
 
 class Placement(NamedTuple):
@@ -56,14 +59,17 @@ class Augment:
         162
     """
 
-    crop: int = 0
+    # Of a recipe, where it stands as a mapping.
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    crop: Whole = 0
     flip: bool = False
-    scale: tuple[float, float] | None = None
-    rotation: float = 0.0
+    scale: tuple[Real, Real] | None = None
+    rotation: Real = 0.0
 
     def __post_init__(self) -> None:
-        if self.crop < 0:
-            raise UserError(f"augment.crop: got {self.crop}, expected a whole number of pixels of at least 0")
+        if not 0 <= self.crop <= _WIDEST:
+            raise UserError(f"augment.crop: got {self.crop}, expected a whole number of pixels from 0 to {_WIDEST}")
         if not 0 <= self.rotation <= 180:
             raise UserError(f"augment.rotation: got {self.rotation}, expected degrees from 0 to 180")
         if self.scale is None:

@@ -11,10 +11,9 @@ import torch
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from limbeck.data.images.files import first_line
 from limbeck.data.images.splits import Color
 from limbeck.data.threads import map_in_threads
-from limbeck.errors import UserError
+from limbeck.errors import UserError, first_line
 
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "F")

@@ -13,9 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 from limbeck.data.images.augment import Augment
 from limbeck.data.images.file_view import view_of_file
 from limbeck.data.images.splits import FolderSet
-from limbeck.data.printing import printable
 from limbeck.data.schedule import EpochPlan
-from limbeck.errors import RunError, UserError
+from limbeck.errors import RunError, UserError, shortened
 from limbeck.processes import end_with_parent
 
 _PER_CORE, _ALWAYS_ALLOWED = 4, 16
@@ -36,7 +35,7 @@ def check_workers(workers: int) -> None:
     """
     most = max(_PER_CORE * (os.cpu_count() or 1), _ALWAYS_ALLOWED)
     if not 0 <= workers <= most:
-        got = printable(workers, limit=20)
+        got = shortened(workers, 20)
         raise UserError(
             f"data.workers: got {got}, expected 0 to {most} ({_PER_CORE} for each CPU core, at least {_ALWAYS_ALLOWED})"
         )

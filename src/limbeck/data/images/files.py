@@ -2,7 +2,7 @@
 
 import gzip
 import zlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,53 +24,27 @@ class MissingFilesError(UserError):
     """
 
 
-def find_folder(folders: Iterable[Path], file: str, hint: str) -> Path:
-    """Return the first folder that holds ``file``.
+def find_file(folders: Sequence[Path], names: Sequence[str], hint: str) -> Path:
+    """Return the first file there is of one of the names, in one of the folders.
 
     Args:
         folders: Where to look, in order.
-        file: The file's name.
-        hint: How to get the files, the end of the error's line.
+        names: The file's possible names, in order.
+        hint: How to get the file, the end of the error's line.
 
     Raises:
         MissingFilesError: If no folder holds it.
 
     Example:
-        >>> find_folder([Path("/nowhere")], "train.bin", "set download: true")
+        >>> find_file([Path("/nowhere")], ["train", "train.bin"], "set download: true")
         Traceback (most recent call last):
-        limbeck.data.images.files.MissingFilesError: data.root: train.bin is not in /nowhere; set download: true
+        limbeck.data.images.files.MissingFilesError: data.root: train or train.bin is not in /nowhere; set download: ...
     """
-    places = list(folders)
-    found = next((folder for folder in places if (folder / file).is_file()), None)
+    found = next((path for folder in folders for name in names if (path := folder / name).is_file()), None)
     if found is None:
-        raise missing(file, places, hint)
+        looked = " or ".join(map(str, folders))
+        raise MissingFilesError(f"data.root: {' or '.join(names)} is not in {looked}; {hint}")
     return found
-
-
-def missing(file: str, places: Iterable[Path], hint: str) -> MissingFilesError:
-    """Build the error for a file that is in none of the places it was looked for in.
-
-    Args:
-        file: The file's name, or several joined by "or".
-        places: The folders.
-        hint: How to get the files, the end of the line.
-
-    Example:
-        >>> print(missing("train.bin", [Path("a"), Path("b")], "set download: true"))
-        data.root: train.bin is not in a or b; set download: true
-    """
-    looked = " or ".join(str(place) for place in places)
-    return MissingFilesError(f"data.root: {file} is not in {looked}; {hint}")
-
-
-def first_line(error: BaseException) -> str:
-    r"""Return the first line of an error's text, or the name of its type where it has none.
-
-    Example:
-        >>> first_line(RuntimeError("no network\nsecond line")), first_line(EOFError())
-        ('no network', 'EOFError')
-    """
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def read_bytes(path: Path) -> Bytes:
@@ -110,11 +84,11 @@ def labeled(images: Bytes, labels: npt.ArrayLike, classes: int, path: Path) -> I
         Traceback (most recent call last):
         limbeck.errors.UserError: data.root: train.bin holds the label 7 (sample 0), expected 0 to 4
     """
-    numbers = np.asarray(labels).astype(np.int64)
+    numbers = np.asarray(labels)
     if numbers.shape != images.shape[:1]:
         raise UserError(f"data.root: {path} holds {numbers.size} labels, expected {len(images)}, one for each image")
     wrong = np.flatnonzero((numbers < 0) | (numbers >= classes))
     if wrong.size:
         found = f"the label {numbers[wrong[0]]} (sample {wrong[0]})"
         raise UserError(f"data.root: {path} holds {found}, expected 0 to {classes - 1}")
-    return ImageSet(torch.from_numpy(images.copy()), torch.from_numpy(numbers))
+    return ImageSet(torch.from_numpy(images.copy()), torch.from_numpy(numbers.astype(np.int64)))

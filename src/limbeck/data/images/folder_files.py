@@ -7,15 +7,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from limbeck.data.printing import printable
-from limbeck.errors import UserError
+from limbeck.errors import UserError, shortened
 
 EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif"),
     *(".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),
 )
 _PLUGIN_EXTENSIONS = (".avif", ".heic", ".heif", ".hif")
-_NAMED = 3
+_NAMED, _LONGEST = 3, 120
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Skipped:
 
     def name(self, reason: str, path: Path, detail: str = "") -> None:
         """Count one file and keep its name."""
-        name = printable(path.relative_to(self.root))
+        name = shortened(str(path.relative_to(self.root)), _LONGEST, quoted=False)
         self.named.setdefault(reason, []).append(f"{name}: {detail}" if detail else name)
 
     def __str__(self) -> str:

@@ -1,31 +1,22 @@
 """MNIST (LeCun et al., 1998) and Fashion-MNIST (Xiao et al., arXiv 1708.07747) from their official idx files."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from torchvision.datasets import FashionMNIST
 
-from limbeck.data.images.files import Bytes, labeled, missing, read_bytes
+from limbeck.data.images.files import Bytes, find_file, labeled, read_bytes
 from limbeck.data.images.splits import ImageSet, Splits
 from limbeck.errors import UserError
 
 DIGITS = tuple("0123456789")
-FASHION = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
+FASHION = tuple(FashionMNIST.classes)
 _UINT8 = 8  # the third byte of an idx file names the type of its values
 
 
 def read_idx(path: Path, ndim: int) -> Bytes:
-    """Read an idx file of bytes, gzipped or raw.
+    """Read an idx file of bytes, gzipped or raw; torchvision's reader takes raw files only and checks by assertions.
 
     Args:
         path: The file.
@@ -55,6 +46,28 @@ def read_idx(path: Path, ndim: int) -> Bytes:
     return content[start:].reshape(shape)
 
 
+def read_idx_split(root: Path, folder: str, part: Literal["train", "t10k"], hint: str) -> ImageSet:
+    """Read a split of ten classes from its two idx files in ``root`` or torchvision's ``root/folder/raw``.
+
+    Args:
+        root: The folder of the files.
+        folder: torchvision's folder, such as ``"MNIST"``.
+        part: Which split.
+        hint: How to get the files, the end of the error's line.
+
+    Raises:
+        UserError: If a file is missing or damaged.
+
+    Example:
+        >>> read_idx_split(Path("/nowhere"), "MNIST", "train", "set download: true")
+        Traceback (most recent call last):
+        limbeck.data.images.files.MissingFilesError: data.root: train-images-idx3-ubyte or ...
+    """
+    names = (f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte")
+    images, labels = (find_file((root, root / folder / "raw"), (name, f"{name}.gz"), hint) for name in names)
+    return labeled(read_idx(images, 3)[:, None], read_idx(labels, 1), len(DIGITS), labels)
+
+
 def read_mnist(root: Path) -> Splits:
     """Read MNIST from ``root`` or torchvision's ``root/MNIST/raw``.
 
@@ -64,9 +77,9 @@ def read_mnist(root: Path) -> Splits:
     Example:
         >>> read_mnist(Path("/nowhere"))
         Traceback (most recent call last):
-        limbeck.data.images.files.MissingFilesError: data.root: train-images-idx3-ubyte(.gz) is not in ...
+        limbeck.data.images.files.MissingFilesError: data.root: train-images-idx3-ubyte or ...
     """
-    return _read(root, "MNIST", DIGITS, "set download: true, or get it from the MNIST page of Yann LeCun")
+    return _read(root, "MNIST", DIGITS, "the MNIST page of Yann LeCun")
 
 
 def read_fashion_mnist(root: Path) -> Splits:
@@ -78,27 +91,11 @@ def read_fashion_mnist(root: Path) -> Splits:
     Example:
         >>> read_fashion_mnist(Path("/nowhere"))
         Traceback (most recent call last):
-        limbeck.data.images.files.MissingFilesError: data.root: train-images-idx3-ubyte(.gz) is not in ...
+        limbeck.data.images.files.MissingFilesError: data.root: train-images-idx3-ubyte or ...
     """
-    hint = "set download: true, or get it from github.com/zalandoresearch/fashion-mnist"
-    return _read(root, "FashionMNIST", FASHION, hint)
+    return _read(root, "FashionMNIST", FASHION, "github.com/zalandoresearch/fashion-mnist")
 
 
-def _read(root: Path, folder: str, classes: tuple[str, ...], hint: str) -> Splits:
-    places = (root, root / folder / "raw")
-    train, test = (_read_split(places, prefix, len(classes), hint) for prefix in ("train", "t10k"))
-    return Splits(classes, train, test)
-
-
-def _read_split(places: tuple[Path, ...], prefix: str, classes: int, hint: str) -> ImageSet:
-    images = read_idx(_find(places, f"{prefix}-images-idx3-ubyte", hint), 3)
-    path = _find(places, f"{prefix}-labels-idx1-ubyte", hint)
-    return labeled(images[:, None], read_idx(path, 1), classes, path)
-
-
-def _find(places: tuple[Path, ...], file: str, hint: str) -> Path:
-    found = (place / name for place in places for name in (file, f"{file}.gz") if (place / name).is_file())
-    path = next(found, None)
-    if path is None:
-        raise missing(f"{file}(.gz)", places, hint)
-    return path
+def _read(root: Path, folder: str, classes: tuple[str, ...], page: str) -> Splits:
+    hint = f"set download: true, or get it from {page}"
+    return Splits(classes, read_idx_split(root, folder, "train", hint), read_idx_split(root, folder, "t10k", hint))

@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from limbeck.data.images.files import first_line
-from limbeck.data.printing import printable
-from limbeck.errors import UserError
+from limbeck.errors import UserError, first_line, shortened
 
 # Taken from an array because the module that holds the function has another name in every major version of NumPy.
 _RECONSTRUCT: Callable[..., Any] = np.empty(0).__reduce__()[0]  # type: ignore[assignment]
@@ -17,7 +15,7 @@ _RECONSTRUCT: Callable[..., Any] = np.empty(0).__reduce__()[0]  # type: ignore[a
 
 def _encode(text: str, encoding: str) -> bytes:
     if encoding not in ("latin1", "latin-1"):
-        raise pickle.UnpicklingError(f"it encodes a text as {printable(encoding, 20)!r}, expected 'latin1'")
+        raise pickle.UnpicklingError(f"it encodes a text as {shortened(encoding, 20)}, expected 'latin1'")
     return text.encode("latin1")
 
 

@@ -7,7 +7,9 @@ from typing import Literal, NamedTuple, Self
 import torch
 from torch import Tensor
 
+from limbeck.data.images.fingerprint import files_content
 from limbeck.errors import UserError
+from limbeck.files import content_digest
 
 Color = Literal["rgb", "gray"]
 
@@ -52,6 +54,10 @@ class ImageSet:
     def select(self, indices: Tensor) -> Self:
         """Return a copy of the samples at ``indices`` (int64 (M,)), in that order."""
         return replace(self, images=self.images[indices], labels=self.labels[indices])
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of shape, labels and every pixel, in their order; 64 hexadecimal digits."""
+        return content_digest(f"ImageSet {self.shape}\n".encode(), self.labels, self.images)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +106,17 @@ class FolderSet:
     def select(self, indices: Tensor) -> Self:
         """Return the samples at ``indices`` (int64 (M,)), in that order."""
         return replace(self, paths=tuple(self.paths[i] for i in indices.tolist()), labels=self.labels[indices])
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of shape, color, labels and files, in their order; 64 hexadecimal digits.
+
+        See :func:`limbeck.data.images.fingerprint.files_content` for what counts of a file.
+
+        Raises:
+            UserError: If a file cannot be read.
+        """
+        files = files_content(self.root, self.paths, self.color)
+        return content_digest(f"FolderSet {self.shape}\n".encode(), self.labels, files)
 
 
 Split = ImageSet | FolderSet

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from limbeck.data.images.decode import decode_all
-from limbeck.data.images.files import find_folder
+from limbeck.data.images.files import find_file
 from limbeck.data.images.splits import ImageSet, Splits
 from limbeck.errors import UserError
 
@@ -28,9 +28,9 @@ def read_tiny_imagenet(root: Path) -> Splits:
         limbeck.data.images.files.MissingFilesError: data.root: wnids.txt is not in /nowhere or ...
     """
     hint = "get tiny-imagenet-200.zip from the CS231n page of Stanford and unpack it"
-    folder = find_folder((root, root / FOLDER), "wnids.txt", hint)
+    folder = find_file((root, root / FOLDER), ["wnids.txt"], hint).parent
     for file in ("words.txt", "val/val_annotations.txt"):
-        find_folder([folder], file, "the folder is not complete, unpack the archive again")
+        find_file([folder], [file], "the folder is not complete, unpack the archive again")
     wnids = sorted((folder / "wnids.txt").read_text("utf-8").split())
     return Splits(_class_names(folder, wnids), _read_train(folder, wnids), _read_test(folder, wnids))
 

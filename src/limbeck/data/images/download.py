@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from limbeck.data.images.files import first_line
-from limbeck.errors import UserError
+from limbeck.errors import UserError, first_line
 
 _CLASSES = {"fashion_mnist": "FashionMNIST", "mnist": "MNIST", "cifar10": "CIFAR10", "cifar100": "CIFAR100"}
 

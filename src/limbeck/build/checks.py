@@ -1,0 +1,108 @@
+"""What can be found wrong with a run without training anything."""
+
+import copy
+
+from torch import nn
+
+from limbeck import models
+from limbeck.build.caching import check_cache
+from limbeck.build.context import Context
+from limbeck.build.data import Loaders
+from limbeck.build.features import feature_arguments
+from limbeck.build.network_checks import check_network, check_trains
+from limbeck.build.networks import input_adapter
+from limbeck.build.teacher_settings import precision_by_network
+from limbeck.distiller.features import FeatureOptions, FeaturePairs
+from limbeck.errors import UserError
+from limbeck.models.saving import check_storable
+from limbeck.teachers import LiveTeacher
+from limbeck.teachers.digits import check_num_classes, synthesize
+from limbeck.training import build_optimizer, make_fabric
+
+
+def check_run(context: Context, student: nn.Module) -> None:
+    """Check networks, views, optimizer, layers, teacher and cache of a run.
+
+    Args:
+        context: The run.
+        student: Its student, which stays as it is.
+
+    Raises:
+        UserError: If anything is wrong.
+
+    Example:
+        >>> from limbeck.recipes.loading import load_recipe
+        >>> context = Context(load_recipe("quickstart", {"training.batch_size": 6000}))
+        >>> check_run(context, context.student().module)
+        Traceback (most recent call last):
+        limbeck.errors.UserError: training.batch_size: got 6000, expected at most 2000 images
+    """
+    check_student(context, student)
+    check_method(context, student)
+
+
+def check_student(context: Context, student: nn.Module) -> None:
+    """Check the student, and whether its training fits the data; the method does not count.
+
+    Args:
+        context: The run, or any of those that differ in method and seed alone.
+        student: Its student, which stays as it is.
+
+    Raises:
+        UserError: If anything is wrong.
+    """
+    recipe, data, role = context.recipe, context.data, f"student {context.recipe.student.name}"
+    # What a forward pass changes stays with the copy.
+    trial = copy.deepcopy(student)
+    check_network(trial, data, role=role)
+    check_trains(trial, data, role=role)
+    check_storable(student, role)
+    Loaders(data, recipe.data, recipe.training, make_fabric(recipe.training), recipe.seed).train()
+    build_optimizer(student.parameters(), recipe.training.optimizer)
+
+
+def check_method(context: Context, student: nn.Module) -> None:
+    """Check what a run's method needs: teacher, layers, cache and the selection's head.
+
+    Args:
+        context: The run.
+        student: The student of any run that differs in method and seed alone; it stays as it is.
+
+    Raises:
+        UserError: If anything is wrong.
+    """
+    _check_teacher(context)
+    _check_features(context, student)
+    check_cache(context.recipe, context.data)
+    context.method.check(len(context.data.classes))
+    selection = context.method.selection
+    if selection is not None and selection.needs_training_set:
+        models.head(student, len(context.data.classes))
+
+
+def _check_teacher(context: Context) -> None:
+    precision_by_network(context.recipe)
+    if context.source == "live":
+        for key in context.teacher_settings:
+            context.teacher_network(key)
+    if context.source == "lightweight":
+        check_num_classes(len(context.data.classes))
+        synthesize(2, 1, source=context.recipe.teacher.lightweight.source)
+
+
+def _check_features(context: Context, student: nn.Module) -> None:
+    recipe, method, source = context.recipe, context.method, context.source
+    terms = [term for term in method.terms if term.features]
+    if not terms:
+        return
+    if source not in ("live", "self") or recipe.teacher.members:
+        got = "several" if recipe.teacher.members else f"a {source} teacher"
+        raise UserError(f"method {method.name!r}: compares features, needs one network as teacher, got {got}")
+    # A self-teacher has the student's structure.
+    network = student if source == "self" else context.teacher_network("teacher").module
+    adapter = input_adapter(recipe.teacher, context.data) if source == "live" else None
+    options = FeatureOptions(**{**feature_arguments(recipe, context.data), "num_samples": 1})
+    teacher = LiveTeacher(copy.deepcopy(network), adapter=adapter)
+    feature_pairs = FeaturePairs(method, copy.deepcopy(student), teacher, options)
+    for term in terms:
+        feature_pairs.build(term)

@@ -1,0 +1,101 @@
+"""The data set that a recipe names, and the batches of a training on it."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lightning_fabric import Fabric
+
+from limbeck import data as datasets
+from limbeck.data import Data, Views
+from limbeck.errors import UserError
+from limbeck.recipes.data_settings import DataSettings
+from limbeck.training import TrainingSettings, uses_channels_last
+
+_MEASURING_BATCH = 500
+
+
+def load_data(settings: DataSettings, *, train_limit: int | None = None) -> Data:
+    """Load the data set that a recipe names, with the recipe's normalization.
+
+    Args:
+        settings: The recipe's ``data``.
+        train_limit: Overrides how many training images are kept.
+
+    Raises:
+        UserError: If it cannot be loaded, or the normalization has another number of channels.
+    """
+    fields = settings.model_dump(
+        include={"root", "download", "validation", "test_limit", "size", "color", "test_share"}
+    )
+    limit = train_limit or settings.train_limit
+    data = datasets.load(settings.name, **fields, train_limit=limit, seed=settings.split_seed)
+    if settings.normalize is None:
+        return data
+    mean, std = settings.normalize.mean, settings.normalize.std
+    if not len(mean) == len(std) == data.shape[0]:
+        got = f"{len(mean)} means and {len(std)} deviations"
+        raise UserError(f"data.normalize: got {got}, expected {data.shape[0]} of each, one a channel")
+    return replace(data, mean=mean, std=std)
+
+
+@dataclass(frozen=True)
+class Loaders:
+    """The views of a data set for one training.
+
+    Attributes:
+        data: The data set.
+        settings: The recipe's ``data``.
+        training: Batch size, layout and the like.
+        fabric: The device of the views.
+        seed: Seed of the order and the augmentation.
+    """
+
+    data: Data
+    settings: DataSettings
+    training: TrainingSettings
+    fabric: Fabric
+    seed: int
+
+    def _views(self, split: Any, **options: Any) -> Views:
+        device = self.fabric.device
+        return Views(
+            split,
+            mean=self.data.mean,
+            std=self.data.std,
+            device=device,
+            workers=self.settings.workers,
+            channels_last=uses_channels_last(self.training, device.type),
+            **options,
+        )
+
+    def train(self, split: Any = None) -> Views:
+        """Return shuffled, augmented views of the training split, or of ``split``.
+
+        Raises:
+            UserError: If a batch is larger than the split.
+        """
+        split = self.data.train if split is None else split
+        if self.training.batch_size > len(split):
+            raise UserError(
+                f"training.batch_size: got {self.training.batch_size}, expected at most {len(split)} images"
+            )
+        return self._views(
+            split,
+            batch_size=self.training.batch_size,
+            augment=self.settings.augment,
+            shuffle=True,
+            seed=self.seed,
+            # One image alone has no spread for batch norm to divide by.
+            drop_last=self.training.drop_last or (len(split) > 1 and len(split) % self.training.batch_size == 1),
+        )
+
+    def unaugmented(self, split: Any, *, batch_size: int = _MEASURING_BATCH) -> Views:
+        """Return views of a split as it is, in its order."""
+        return self._views(split, batch_size=min(batch_size, len(split)))
+
+    def measured(self) -> dict[str, Views]:
+        """Return the splits that are measured: the test split, and the validation split if there is one."""
+        splits = {"test": self.unaugmented(self.data.test)}
+        if self.data.validation is not None:
+            splits["validation"] = self.unaugmented(self.data.validation)
+        return splits

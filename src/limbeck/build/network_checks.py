@@ -1,0 +1,44 @@
+"""Whether a network takes a data set's images and gives one logit a class."""
+
+import torch
+from torch import nn
+
+from limbeck.data import Data
+from limbeck.errors import UserError
+
+
+def check_network(network: nn.Module, data: Data, *, role: str, adapter: nn.Module | None = None) -> None:
+    """Run two blank images through ``network`` (after ``adapter``) in eval mode, and check its output.
+
+    Raises:
+        UserError: If it cannot take the data's images, or does not give one logit a class.
+    """
+    mode = network.training
+    with torch.no_grad():
+        _check_output(network.eval(), data, role, adapter, "cannot take")
+    network.train(mode)
+
+
+def check_trains(network: nn.Module, data: Data, *, role: str) -> None:
+    """Run two blank images through ``network`` in train mode, which moves its statistics, and check its output.
+
+    Raises:
+        UserError: If that fails there, or gives something else than one logit a class.
+    """
+    with torch.random.fork_rng(devices=[]):
+        _check_output(network.train(), data, role, None, "cannot be trained on")
+
+
+def _check_output(network: nn.Module, data: Data, role: str, adapter: nn.Module | None, cannot: str) -> None:
+    shape, classes = tuple(data.shape), len(data.classes)
+    try:
+        blank = torch.zeros(2, *shape)
+        output = network(blank if adapter is None else adapter(blank))
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{role}: {cannot} {data.name}'s images of shape {shape} ({reason})") from None
+    if not isinstance(output, torch.Tensor) or output.ndim != 2:
+        got = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+        raise UserError(f"{role}: its output is {got}, expected logits of shape (N, {classes})")
+    if output.shape[1] != classes:
+        raise UserError(f"{role}: gives {output.shape[1]} classes, expected the {classes} of {data.name}")

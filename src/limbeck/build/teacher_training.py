@@ -1,0 +1,168 @@
+"""Train a teacher's network once: it is kept by what made it, and taken from there by every later run."""
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from limbeck.build.data import Loaders, load_data
+from limbeck.build.networks import describe, parameter_count
+from limbeck.build.reporting import Reporting
+from limbeck.build.teacher_store import cache_folder, made_once, source_hash
+from limbeck.build.weights import weights_identity
+from limbeck.cache.key import digest_of
+from limbeck.data import Data
+from limbeck.distiller import Distiller
+from limbeck.errors import UserError
+from limbeck.files import csv_text, file_digest, write_atomically
+from limbeck.models.saving import save_network
+from limbeck.randomness.seeding import seed_everything
+from limbeck.recipes.network_settings import NetworkTeacherSettings
+from limbeck.recipes.schema import Recipe
+from limbeck.training import Engine, TrainingSettings, decide, make_fabric, uses_channels_last
+from limbeck.training.checkpoint import usable_checkpoint
+from limbeck.training.settings import WITHOUT_EFFECT
+
+# Raised whenever the same recipe would make another teacher than before.
+FORMAT = 2
+# Settings of a training that count as what they come to.
+_COUNTED_APART = {"device", "precision", "channels_last"}
+
+
+class Trained(NamedTuple):
+    """A trained teacher in the store.
+
+    Attributes:
+        folder: Holds its weights.
+        images: How many images it was trained on.
+        seconds: How long that took.
+        before: Whether it was there already.
+    """
+
+    folder: Path
+    images: int
+    seconds: float
+    before: bool
+
+    @property
+    def about(self) -> str:
+        """How it was trained, and where it is kept."""
+        when = " before this run" if self.before else ""
+        return f"trained on {self.images:,} images in {self.seconds:.0f} s{when} (kept in {self.folder})"
+
+
+def trained_folder(recipe: Recipe, settings: NetworkTeacherSettings, network: nn.Module, data: Data) -> Path:
+    """Return where a trained teacher is kept, whether it is there or not.
+
+    Args:
+        recipe: The run's recipe.
+        settings: The network's settings, with ``training``.
+        network: The network before its training.
+        data: The run's data.
+
+    Raises:
+        UserError: If the data cannot be loaded with the teacher's own ``train_limit``.
+    """
+    return _folder(recipe, settings, network, _training_data(recipe, settings, data))
+
+
+def _training_data(recipe: Recipe, settings: NetworkTeacherSettings, data: Data) -> Data:
+    if settings.train_limit in (None, recipe.data.train_limit):
+        return data
+    return load_data(recipe.data, train_limit=settings.train_limit)
+
+
+def _folder(recipe: Recipe, settings: NetworkTeacherSettings, network: nn.Module, data: Data) -> Path:
+    assert settings.training is not None
+    key = digest_of(_material(recipe, settings, settings.training, network, data))
+    return cache_folder(recipe.output.cache) / "teachers" / key
+
+
+def trained(
+    recipe: Recipe, settings: NetworkTeacherSettings, network: nn.Module, data: Data, reporting: Reporting
+) -> Trained:
+    """Train a teacher's network, unless the same training has been done before.
+
+    Args:
+        recipe: The run's recipe.
+        settings: The network's settings, with ``training``.
+        network: The network, which may be trained in place; its weights are in the folder afterwards.
+        data: The run's data.
+        reporting: Where lines and progress go.
+
+    Raises:
+        UserError: If the settings do not fit the data, or the kept teacher is damaged.
+        RunError: If the training fails.
+    """
+    data = _training_data(recipe, settings, data)
+    folder = _folder(recipe, settings, network, data)
+    before = folder.is_dir()
+    made_once(folder, lambda path: _train(path, recipe, settings, network, data, reporting), reporting.log)
+    return Trained(folder, len(data.train), _read_summary(folder)["seconds"], before)
+
+
+def _read_summary(folder: Path) -> dict[str, float]:
+    try:
+        summary = json.loads((folder / "summary.json").read_bytes())
+        if summary.get("sha256", digest := file_digest(folder / "teacher.safetensors")) != digest:
+            raise ValueError("the weights are not those that were written")
+        return {key: summary[key] for key in ("seconds", "test.accuracy")}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(
+            f"{folder}: is damaged, expected a kept teacher; delete it to train the teacher again"
+        ) from None
+
+
+def _material(
+    recipe: Recipe, settings: NetworkTeacherSettings, training: TrainingSettings, network: nn.Module, data: Data
+) -> dict[str, Any]:
+    decided = decide(training, network, data.shape)
+    without = {*WITHOUT_EFFECT, *_COUNTED_APART, *(() if training.compile else ("compile",))}
+    initial = {"weights": weights_identity(settings), "entry": settings.weights_entry, "freeze": settings.freeze}
+    # Left out where nothing is given, so that teachers trained from scratch keep their keys.
+    return {key: value for key, value in initial.items() if value} | {
+        "format": FORMAT,
+        "network": [settings.name, settings.options, source_hash(network, str(settings.name))],
+        "seed": settings.seed,
+        "data": [data.fingerprint, data.mean, data.std, asdict(recipe.data.augment)],
+        "training": training.model_dump(exclude=without),
+        "precision": [decided.device, decided.precision, decided.channels_last],
+    }
+
+
+def _train(
+    folder: Path, recipe: Recipe, settings: NetworkTeacherSettings, network: nn.Module, data: Data, reporting: Reporting
+) -> None:
+    assert settings.training is not None
+    epochs, checkpoint = settings.training.epochs, folder / "checkpoints"
+    reporting.log(f"training {settings.name} as teacher, {epochs} epochs on {len(data.train)} images")
+    resume = usable_checkpoint(checkpoint, reporting.log)
+    training = decide(settings.training, network, data.shape)
+    fabric = make_fabric(training)
+    loaders = Loaders(data, recipe.data, training, fabric, settings.seed)
+    seed_everything(settings.seed)
+    distiller = Distiller(network, method="none", check_finite=settings.training.check_finite)
+    if uses_channels_last(training, fabric.device.type):
+        distiller.to(memory_format=torch.channels_last)
+    engine = Engine(
+        distiller,
+        loaders.train(),
+        training,
+        fabric=fabric,
+        splits=loaders.measured(),
+        num_classes=len(data.classes),
+        checkpoint=checkpoint,
+        progress=reporting.progress,
+        log=lambda line: reporting.log(f"teacher: {line}"),
+    )
+    rows = engine.fit(resume=resume)
+    save_network(folder / "teacher.safetensors", engine.network, describe(settings, data))
+    seconds, digest = sum(row["seconds"] for row in rows), file_digest(folder / "teacher.safetensors")
+    summary = {**rows[-1], "parameters": parameter_count(network), "seconds": seconds, "sha256": digest}
+    write_atomically(folder / "metrics.csv", csv_text(rows))
+    write_atomically(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+    shutil.rmtree(checkpoint)

@@ -1,0 +1,111 @@
+"""The image data that limbeck reads, by name."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from limbeck.data.data import Data
+from limbeck.data.images.cifar import read_cifar10, read_cifar100
+from limbeck.data.images.download import download as download_files
+from limbeck.data.images.files import MissingFilesError
+from limbeck.data.images.folder import read_image_folder
+from limbeck.data.images.mnist import read_fashion_mnist, read_mnist
+from limbeck.data.images.sample import read_sample
+from limbeck.data.images.splits import Splits
+from limbeck.data.images.tiny_imagenet import read_tiny_imagenet
+from limbeck.errors import UserError, shortened
+
+FOLDER = "image_folder"
+MAX_SIZE = 16_384
+ColorChoice = Literal["auto", "rgb", "gray"]
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+# The mean and the standard deviation of each channel, of pixels in [0, 1].
+_FASHION: Statistics = ((0.2860,), (0.3530,))
+_IMAGENET: Mapping[int, Statistics] = {3: ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), 1: ((0.449,), (0.226,))}
+
+
+def _in_files(
+    name: str,
+    reader: Callable[[Path], Splits],
+    statistics: Statistics,
+    root: Path | None = None,
+    *,
+    download: bool = False,
+    size: int | None = None,
+    color: ColorChoice = "auto",
+    **_: object,
+) -> Data:
+    folder = _required(name, root)
+    try:
+        splits = reader(folder)
+    except MissingFilesError:
+        if not download:
+            raise
+        download_files(name, folder)
+        splits = reader(folder)
+    return _of_one_size(name, splits, statistics, size, color)
+
+
+def _sample(name: str, *, size: int | None = None, color: ColorChoice = "auto", **_: object) -> Data:
+    return _of_one_size(name, read_sample(), _FASHION, size, color)
+
+
+def _folder(
+    root: Path | None = None,
+    *,
+    download: bool = False,
+    size: int | None = None,
+    color: ColorChoice = "auto",
+    test_share: float = 0.2,
+    seed: int = 0,
+) -> Data:
+    if download:
+        expected = "expected false and your own folder in data.root"
+        raise UserError(f"data.download: {FOLDER} cannot be downloaded, {expected}")
+    _check(size, color)
+    splits = read_image_folder(_required(FOLDER, root), size=size, color=color, test_share=test_share, seed=seed)
+    return _data(FOLDER, splits, _IMAGENET[splits.train.shape[0]])
+
+
+# What stands in the settings for folders alone, such as ``test_share``, has no meaning for the others.
+LOADERS: Mapping[str, Callable[..., Data]] = {
+    "fashion_mnist_sample": partial(_sample, "fashion_mnist_sample"),
+    "fashion_mnist": partial(_in_files, "fashion_mnist", read_fashion_mnist, _FASHION),
+    "mnist": partial(_in_files, "mnist", read_mnist, ((0.1307,), (0.3081,))),
+    "cifar10": partial(_in_files, "cifar10", read_cifar10, ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))),
+    "cifar100": partial(_in_files, "cifar100", read_cifar100, ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))),
+    "tiny_imagenet": partial(
+        _in_files, "tiny_imagenet", read_tiny_imagenet, ((0.4802, 0.4481, 0.3975), (0.2770, 0.2691, 0.2821))
+    ),
+    FOLDER: _folder,
+}
+"""The loaders by name; each takes the settings ``root``, ``download``, ``size`` and ``color`` of a recipe's data."""
+
+
+def _of_one_size(name: str, splits: Splits, statistics: Statistics, size: int | None, color: ColorChoice) -> Data:
+    _check(size, color)
+    channels, height, _ = splits.train.shape
+    native = "rgb" if channels == 3 else "gray"
+    if size not in (None, height):
+        raise UserError(f"data.size: got {size}, but {name} has {height}x{height} images; only {FOLDER} takes any size")
+    if color not in ("auto", native):
+        raise UserError(f"data.color: got {color!r}, but the images of {name} are {native}; only {FOLDER} takes either")
+    return _data(name, splits, statistics)
+
+
+def _data(name: str, splits: Splits, statistics: Statistics) -> Data:
+    return Data(name, splits.classes, splits.train, splits.validation, splits.test, *statistics, splits.notes)
+
+
+def _check(size: int | None, color: str) -> None:
+    if size is not None and not 1 <= size <= MAX_SIZE:
+        raise UserError(f"data.size: got {shortened(size, 20)}, expected 1 to {MAX_SIZE} pixels")
+    if color not in ("auto", "rgb", "gray"):
+        raise UserError(f"data.color: got {color!r}, expected 'auto', 'rgb' or 'gray'")
+
+
+def _required(name: str, root: Path | None) -> Path:
+    if root is None:
+        raise UserError(f"data.root: got none, expected the folder of {name}")
+    return root

@@ -1,0 +1,47 @@
+"""The group ``data`` of a recipe: a data set, what is cut from it, and how it is varied and normalized."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from limbeck.data import Augment
+from limbeck.recipes.fields import Seed, Share, Side, UserPath
+from limbeck.training.settings import Count, Positive
+from limbeck.validation import Settings
+
+
+class Normalize(Settings):
+    """Mean and standard deviation of each channel, of pixels in [0, 1].
+
+    Example:
+        >>> Normalize(mean=(0.5,), std=(0.25,)).std
+        (0.25,)
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[Positive, ...]
+
+
+class DataSettings(Settings):
+    """A data set by name, what is cut from it, and how it is fed.
+
+    Example:
+        >>> DataSettings(name="cifar100", root="data").validation
+        0.0
+    """
+
+    former_values = {"color": {"grey": "gray"}}  # noqa: RUF012 - a constant
+
+    name: str
+    root: UserPath | None = None
+    download: bool = False
+    validation: Share = 0.0
+    train_limit: Count | None = None
+    test_limit: Count | None = None
+    size: Side | None = None
+    color: Literal["auto", "rgb", "gray"] = "auto"
+    test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    split_seed: Seed = 0
+    augment: Augment = Augment()
+    normalize: Normalize | None = None
+    workers: Annotated[int, Field(ge=0)] = 0

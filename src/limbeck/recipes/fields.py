@@ -1,0 +1,38 @@
+"""Kinds of values that several groups of a recipe's settings have."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from limbeck.errors import UserError, shortened
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+# Of one pixel alone no crop, scale or spread can be taken.
+Side = Annotated[int, Field(ge=2, le=4096)]
+LayerNames = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+def expanded(path: Path) -> Path:
+    """Replace a leading ``~`` by the home folder, as a shell does.
+
+    Raises:
+        UserError: If there is no such user.
+
+    Example:
+        >>> expanded(Path("~/data")) == Path.home() / "data"
+        True
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise UserError(f"got {shortened(str(path))}, whose home folder is not known, expected a path") from None
+
+
+def _in_a_tuple(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+LayersByName = Annotated[tuple[str, ...], BeforeValidator(_in_a_tuple)]
+UserPath = Annotated[Path, AfterValidator(expanded)]

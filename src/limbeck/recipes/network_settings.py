@@ -1,0 +1,144 @@
+"""The groups ``student`` and ``teacher`` of a recipe: networks, their weights, and where teacher logits come from."""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from limbeck.errors import UserError, shortened
+from limbeck.recipes.data_settings import Normalize
+from limbeck.recipes.fields import LayerNames, LayersByName, Seed, Side, UserPath
+from limbeck.training import TrainingSettings
+from limbeck.training.settings import Count, Positive, named
+from limbeck.validation import Settings
+
+
+class NetworkSettings(Settings):
+    """A network by name, its own options, where its weights come from, and which of its layers are frozen.
+
+    ``weights`` is a file, or what timm or torchvision call weights of theirs (``DEFAULT``): the head is new where the
+    number of classes differs. ``weights_entry`` is the key of the weights within the file, such as ``model_ema``.
+    ``freeze`` names the layers that are not trained, see :func:`limbeck.models.freeze`.
+
+    Example:
+        >>> NetworkSettings(name="resnet8", freeze="conv1").freeze
+        ('conv1',)
+    """
+
+    name: str | None = None
+    weights: UserPath | None = None
+    weights_entry: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    freeze: LayersByName = ()
+
+    @model_validator(mode="after")
+    def _entry_of_a_file(self) -> Self:
+        if self.weights is None and self.weights_entry is not None:
+            got = f"weights_entry: got {shortened(self.weights_entry)} without weights"
+            raise UserError(f"{got}, expected the file that holds it")
+        return self
+
+
+class ModelSettings(NetworkSettings):
+    """The student: a network, and its layers for methods that compare features.
+
+    Example:
+        >>> ModelSettings(name="resnet8", options={"width": 0.5}).weights is None
+        True
+    """
+
+    name: str
+    layers: LayerNames | None = None
+
+
+class LightweightSettings(Settings):
+    """The lightweight teacher of LW-KD: its synthetic set and its training.
+
+    Example:
+        >>> LightweightSettings().source
+        'sklearn'
+    """
+
+    per_class: Count | None = None
+    epochs: Count | None = None
+    class_mean: bool = False
+    source: str = "sklearn"
+
+
+class NetworkTeacherSettings(NetworkSettings):
+    """A network as the teacher: its weights, how to train it, or both, and the inputs that it was trained with.
+
+    With ``training`` beside ``weights`` these are where it begins, as for a student: the head is new where the number
+    of classes differs, and the layers that ``freeze`` names are not trained. ``precision`` is that of its forward pass:
+    with ``auto`` that of ``training.precision``, if that is given, else the fastest on the device.
+
+    Example:
+        >>> NetworkTeacherSettings(name="resnet56").seed
+        0
+    """
+
+    training: TrainingSettings | None = None
+    train_limit: Count | None = None
+    seed: Seed = 0
+    normalize: Normalize | None = None
+    size: Side | None = None
+    train_mode: bool = False
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.freeze and self.training is None:
+            raise UserError("freeze: got layers without training, expected them beside the teacher's training")
+        if self.name is None and (self.weights is not None or self.training is not None):
+            raise UserError("name: missing, expected the teacher network's name")
+        if self.training is not None and (self.normalize is not None or self.size is not None):
+            raise UserError("normalize and size: are for teachers trained elsewhere, expected neither beside training")
+        return self
+
+
+class TeacherSettings(NetworkTeacherSettings):
+    """Where the teacher's logits come from.
+
+    ``source: auto`` is the kind that the method needs, and a live network for methods that accept any. Several networks
+    as one teacher stand under ``members``, and their logits are averaged by ``average``, see
+    :class:`limbeck.teachers.EnsembleTeacher`. ``layers`` are those that methods which compare features use. ``cache``
+    stores a live or self-teacher's logits of each view of the training images, or of each image in each epoch, for this
+    run and all later ones; see :class:`limbeck.cache.CachedTeacher`.
+
+    Example:
+        >>> TeacherSettings(name="resnet56").source
+        'auto'
+    """
+
+    source: Literal["auto", "live", "self", "lightweight"] = "auto"
+    members: tuple[NetworkTeacherSettings, ...] = ()
+    average: Literal["logits", "probabilities", "confidence"] = "logits"
+    lightweight: LightweightSettings = LightweightSettings()
+    layers: LayerNames | None = None
+    cache: Literal["off", "views", "epochs"] = "off"
+    cache_dtype: Literal["float16", "float32"] = "float16"
+    cache_top_k: Count | None = None
+    cache_limit_gb: Positive = 20.0
+
+    @field_validator("cache", mode="before")
+    @classmethod
+    def _yaml_off(cls, value: Any) -> Any:
+        # YAML reads a plain `off` as false.
+        return "off" if value is False else value
+
+    @field_validator("members", mode="before")
+    @classmethod
+    def _member_words(cls, value: Any) -> Any:
+        return [named(member) for member in value] if isinstance(value, list | tuple) else value
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> Self:
+        # The seed is that of a self-teacher and a lightweight teacher too, which a comparison may hold beside these.
+        blank, keys = NetworkTeacherSettings(seed=self.seed), NetworkTeacherSettings.model_fields
+        given = [key for key in keys if getattr(self, key) != getattr(blank, key)]
+        if self.members and given:
+            raise UserError(f"members: got them beside teacher.{given[0]}, expected it within each of the members")
+        if self.average != "logits" and not self.members:
+            raise UserError(f"average: got {self.average!r} without members, expected teachers to average")
+        if any(member in self.members[:number] for number, member in enumerate(self.members)):
+            raise UserError("members: two are the same, expected another network, seed or file for each")
+        return self
