@@ -1,16 +1,19 @@
 """Time and memory of our losses, forward and backward, as ratios to plain eager formulas and to a peer's losses.
 
-    OMP_NUM_THREADS=1 python benchmarks/losses.py
+    python benchmarks/losses.py                 # with one thread, then with two; --threads 1 for one of them
 
-Time: both sides take turns, so that a machine whose speed drifts treats both alike; medians over the rounds. Before
+Time: both sides take turns, so that a machine whose speed drifts treats both alike; medians over the rounds. On a
+machine that others use too, ``--clock cpu`` counts the processor's time, which means something with one thread. Before
 that a large tensor is freed, after which the C library's allocator keeps freed memory, as in any longer training.
 Memory: torch.profiler reports every allocation and release of a tensor on CPU, kernels' temporaries included; the peak
-is the highest running sum of one forward and backward, without the logits. Where torchdistill is not installed, its
-rows are left out and the title says so.
+is the highest running sum of one forward and backward, without the logits. "whole" is the same loss on all rows at
+once instead of block by block. Where torchdistill is not installed, its rows are left out and the title says so.
 """
 
+import argparse
 import json
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,14 +26,20 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
-from limbeck.losses import dist_loss, kd_loss
-from limbeck.losses._row_correlation import Bounds, row_distances
+from limbeck import losses
+from limbeck.losses import _blocks, dist_loss, kd_loss
+from limbeck.losses._correlation import correlation_distance
 from record import record
 
-SHAPES = ((64, 100), (256, 1000), (128, 21841), (65536, 19))
+Shape = tuple[int, int]
+SHAPES: tuple[Shape, ...] = ((64, 100), (256, 1000), (128, 21841), (65536, 19))
+# The ranks of CMKD take the square of the classes.
+CMKD_SHAPES: tuple[Shape, ...] = ((64, 100), (256, 100), (64, 1000), (65536, 19))
+LARGE: tuple[Shape, ...] = ((128, 21841), (4096, 8192))
 TEMPERATURE, SECONDS, LEAST_ROUNDS = 4.0, 3.0, 9
-BOUNDS = Bounds(scale=100.0, variance=1e-3, norm=0.1)
 Loss = Callable[[Tensor, Tensor], Tensor]
+Clock = Callable[[], float]
+CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 def ours_dist(student: Tensor, teacher: Tensor) -> Tensor:
@@ -63,16 +72,31 @@ def plain_kd(student: Tensor, teacher: Tensor) -> Tensor:
     return TEMPERATURE**2 * divergence
 
 
-def ours_pearson(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return our Pearson part of CMKD."""
-    return row_distances(student, teacher, TEMPERATURE, BOUNDS).mean()
+def bounded_dist(student: Tensor, teacher: Tensor) -> Tensor:
+    """Return DIST by the same plain formula, with the bound that our default has."""
+    scales = (TEMPERATURE**2, TEMPERATURE**2)
+    return correlation_distance(student, teacher, TEMPERATURE, False, None, scales, losses.MIN_SPREAD)
 
 
-def plain_pearson(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return the Pearson part of CMKD as its equation reads, differentiated by autograd."""
-    normal = (F.layer_norm(logits, logits.shape[1:], eps=BOUNDS.variance) for logits in (student, teacher))
-    one, other = (BOUNDS.scale * (logits / TEMPERATURE).softmax(1) for logits in normal)
-    return _distance(one, other, 1)
+def of_rows(name: str) -> Loss:
+    """Return one of our losses of rows at its defaults, with labels if it takes them."""
+    loss: Callable[..., Tensor] = getattr(losses, name)
+    if name not in ("dkd_loss", "nkd_loss", "rld_loss"):
+        return loss
+    return lambda student, teacher: loss(student, teacher, torch.arange(len(student)) % student.shape[1])
+
+
+def whole(loss: Loss) -> Loss:
+    """Return a loss of rows that is never cut into blocks."""
+
+    def on_all_rows(student: Tensor, teacher: Tensor) -> Tensor:
+        least, _blocks._CPU_ROW_WISE = _blocks._CPU_ROW_WISE, sys.maxsize
+        try:
+            return loss(student, teacher)
+        finally:
+            _blocks._CPU_ROW_WISE = least
+
+    return on_all_rows
 
 
 def _peer(name: str, scale: float, **settings: Any) -> Loss:
@@ -83,27 +107,26 @@ def _peer(name: str, scale: float, **settings: Any) -> Loss:
     return lambda student, teacher: scale * loss({"x": {"x": student}}, {"x": {"x": teacher}}, None)
 
 
-def pairs() -> Iterator[tuple[str, Loss, str, Loss]]:
-    """Yield what is compared: name, ours, the other's name, the other."""
-    yield "dist_loss", ours_dist, "plain eager", plain_dist
-    yield "CMKD's Pearson part", ours_pearson, "plain eager", plain_pearson
-    yield "kd_loss", ours_kd, "F.kl_div on softmaxes", plain_kd
+def pairs() -> Iterator[tuple[str, Loss, str, Loss, tuple[Shape, ...]]]:
+    """Yield what is compared: name, ours, the other's name, the other, and the logits' shapes."""
+    yield "dist_loss", ours_dist, "plain eager", plain_dist, SHAPES
+    yield "dist_loss", ours_dist, "plain eager, bounded", bounded_dist, SHAPES
+    yield "kd_loss", ours_kd, "F.kl_div on softmaxes", plain_kd, SHAPES
+    yield "cmkd_loss", losses.cmkd_loss, "whole", whole(losses.cmkd_loss), CMKD_SHAPES
+    for name in ("kd_loss", "dkd_loss", "nkd_loss", "reverse_kl_loss", "jsd_loss", "ttm_loss", "rld_loss"):
+        yield name, of_rows(name), "whole", whole(of_rows(name)), LARGE
     if find_spec("torchdistill"):
-        yield (
-            "dist_loss",
-            ours_dist,
-            "torchdistill DISTLoss",
-            _peer("DISTLoss", 1, beta=1.0, gamma=1.0, tau=TEMPERATURE),
-        )
+        peer = _peer("DISTLoss", 1, beta=1.0, gamma=1.0, tau=TEMPERATURE)
+        yield "dist_loss", ours_dist, "torchdistill DISTLoss", peer, SHAPES
         # Without a cross-entropy beside it, its loss leaves the square of the temperature out.
         kd = _peer("KDLoss", TEMPERATURE**2, temperature=TEMPERATURE, alpha=0.0)
-        yield "kd_loss", ours_kd, "torchdistill KDLoss", kd
+        yield "kd_loss", ours_kd, "torchdistill KDLoss", kd, SHAPES
 
 
-def _step(loss: Loss, student: Tensor, teacher: Tensor) -> tuple[float, Tensor]:
-    start = time.perf_counter()
+def _step(loss: Loss, student: Tensor, teacher: Tensor, clock: Clock = time.perf_counter) -> tuple[float, Tensor]:
+    start = clock()
     (gradient,) = torch.autograd.grad(loss(student, teacher), student)
-    return time.perf_counter() - start, gradient
+    return clock() - start, gradient
 
 
 def _peak_bytes(loss: Loss, student: Tensor, teacher: Tensor) -> int:
@@ -120,24 +143,25 @@ def _peak_bytes(loss: Loss, student: Tensor, teacher: Tensor) -> int:
     return peak
 
 
-def _row(shape: tuple[int, int], name: str, ours: Loss, other_name: str, other: Loss) -> dict[str, Any]:
+def _row(shape: Shape, name: str, ours: Loss, other_name: str, other: Loss, clock: Clock) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(0)
     student, teacher = (3 * torch.randn(shape, generator=generator) for _ in range(2))
     both = [(loss, student.requires_grad_(), teacher) for loss in (ours, other)]
-    one, two = (_step(*one)[1] for one in both)
+    our_gradient, other_gradient = (_step(*one)[1] for one in both)
     # The peer bounds each norm instead of their product, which shows where columns are small.
-    if not (one - two).norm() < 0.05 * two.norm():
+    if not (our_gradient - other_gradient).norm() < 0.05 * other_gradient.norm():
         raise SystemExit(f"{name} and {other_name} differ at {shape}: not the same loss")
     spent = sum(_step(*one)[0] for one in both)
-    rounds = max(LEAST_ROUNDS, min(200, int(SECONDS / spent)))
-    times = [[_step(*one)[0] for one in both] for _ in range(rounds)]
-    ratios = sorted(one / two for one, two in times)
+    rounds = max(LEAST_ROUNDS, min(2000, int(SECONDS / spent)))
+    times = [[_step(*one, clock)[0] for one in both] for _ in range(rounds)]
+    ratios = sorted(ours / other for ours, other in times)
     ours_time, other_time = (statistics.median(column) for column in zip(*times, strict=True))
     ours_peak, other_peak = (_peak_bytes(*one) / (4 * student.numel()) for one in both)
     return {
         "ours": name,
         "against": other_name,
         "logits": f"{shape[0]} x {shape[1]}",
+        "threads": torch.get_num_threads(),
         "time, ours / other": round(ours_time / other_time, 3),
         "middle half of rounds": f"{ratios[rounds // 4]:.3f} to {ratios[3 * rounds // 4]:.3f}",
         "memory, ours / other": round(ours_peak / other_peak, 3),
@@ -146,12 +170,20 @@ def _row(shape: tuple[int, int], name: str, ours: Loss, other_name: str, other: 
 
 
 def main() -> None:
-    """Measure every pair at every shape and keep the result."""
+    """Measure every pair at every shape, with each number of threads, and keep the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
+    args, rows = parser.parse_args(), []
     # Freed at once: see the module's note on time.
     torch.ones(7 * 2**20)
-    rows = [_row(shape, *pair) for pair in pairs() for shape in SHAPES]
+    for threads in args.threads:
+        torch.set_num_threads(threads)
+        for name, ours, other_name, other, shapes in pairs():
+            rows += [_row(shape, name, ours, other_name, other, CLOCKS[args.clock]) for shape in shapes]
     note = "" if find_spec("torchdistill") else "; torchdistill: not installed"
-    record("losses-cpu", f"Losses, forward and backward in float32 at temperature {TEMPERATURE:g}{note}", rows)
+    title = f"Losses, forward and backward in float32 at temperature {TEMPERATURE:g}, {args.clock} time{note}"
+    record("losses-cpu", title, rows)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from closed_form import EXTREMES, assert_equal, changed, logits
 
 from limbeck import losses
 from limbeck.errors import UserError
-from limbeck.losses._correlation import correlation_distances as formula
+from limbeck.losses._correlation import correlation_distance as formula
 
 
 def weights(kind, rows):
@@ -30,7 +30,8 @@ def closed(student, teacher, temperature=4.0, weight=None, min_spread=0.0):
 
 
 def plain(student, teacher, temperature=4.0, weight=None, min_spread=0.0):
-    return formula(student, teacher, temperature, False, weight, (1.0, 1.0), min_spread)[1:]
+    scales = (1.0, 0.0), (0.0, 1.0)
+    return [formula(student, teacher, temperature, False, weight, scale, min_spread) for scale in scales]
 
 
 def value_and_gradient(function, student, teacher, shares=(2.0, 1.0), **settings):
@@ -164,11 +165,25 @@ def test_backward_may_run_twice():
     assert torch.equal(first, second)
 
 
-def test_second_derivative_is_refused():
-    student, teacher = logits(9, 5)
-    loss = losses.dist_loss(student.requires_grad_(True), teacher)
-    with pytest.raises(UserError, match="dist_loss: got create_graph=True, expected False"):
-        torch.autograd.grad(loss, student, create_graph=True)
+@pytest.mark.parametrize("kind", ["all", "real"])
+def test_second_derivative(small_blocks, kind):
+    student, teacher = logits(7, 4)
+    settings = {"weight": weights(kind, 7), "min_spread": 1.0}
+    student.requires_grad_(True)
+    assert torch.autograd.gradgradcheck(lambda s: losses.dist_loss(s, teacher, **settings), student)
+
+
+def test_functional_transforms(small_blocks):
+    student, teacher = logits(12, 4)
+    eager = value_and_gradient(closed, student, teacher, shares=(1.0, 1.0))[1]
+    torch.testing.assert_close(torch.func.grad(lambda s: sum(closed(s, teacher)))(student), eager)
+    batches = student.view(2, 6, 4), teacher.view(2, 6, 4)
+    each = torch.stack([losses.dist_loss(*pair) for pair in zip(*batches, strict=True)])
+    torch.testing.assert_close(torch.func.vmap(losses.dist_loss)(*batches), each)
+    _, tangent = torch.func.jvp(
+        lambda s: sum(closed(s, teacher)), (student,), (torch.ones_like(student[:, :1]) * student,)
+    )
+    torch.testing.assert_close(tangent, (eager * student).sum())
 
 
 def test_no_gradient_wanted_gives_the_same_value():

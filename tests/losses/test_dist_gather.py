@@ -6,7 +6,7 @@ from torch import distributed as dist
 from torch import multiprocessing
 
 from limbeck import losses
-from limbeck.losses._correlation import correlation_distances
+from limbeck.losses._correlation import correlation_distance
 
 ROWS, INPUTS = 24, 6
 # Rows of each process, by the number of processes; the second kind is an epoch's last batch.
@@ -45,7 +45,7 @@ def closed(student, teacher, weight, spread):
 
 
 def formula(student, teacher, weight, spread):
-    return correlation_distances(student, teacher, 2.0, True, weight, (8.0, 2.0), spread)[0]
+    return correlation_distance(student, teacher, 2.0, True, weight, (8.0, 2.0), spread)
 
 
 def value_and_gradients(loss, case, dtype, rank=0, world=1):

@@ -1,14 +1,14 @@
 """CMKD: match the teacher's values by Pearson's correlation and its ranking by Spearman's, row by row."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from limbeck.losses._blocks import row_wise
 from limbeck.losses._module import LossModule
-from limbeck.losses._row_correlation import Bounds, distance, row_distances, row_variance, standardized
 from limbeck.losses._spread import MIN_SPREAD, check_min_spread
 from limbeck.rows import check_pair, check_temperature, full, row_mean
 
@@ -51,15 +51,33 @@ def soft_rank(values: Tensor, *, temperature: float = 0.1) -> Tensor:
     return 0.5 + torch.sigmoid((values[:, :, None] - values[:, None, :]) / temperature).sum(dim=2)
 
 
-def _ranks(logits: Tensor, temperature: float, bounds: Bounds) -> Tensor:
+def _variance(logits: Tensor) -> Tensor:
+    return (logits - logits.mean(dim=1, keepdim=True)).square().mean(dim=1, keepdim=True)
+
+
+def _standardized(logits: Tensor, min_spread: Tensor | float) -> Tensor:
+    """Bring each row of (N, C) logits to mean 0 and variance 1, but for what the bounds add."""
+    variance = _variance(logits).clamp_min(min_spread**2)
+    return (logits - logits.mean(dim=1, keepdim=True)) * torch.rsqrt(variance + _LEAST_VARIANCE)
+
+
+def _distance(student: Tensor, teacher: Tensor, least_norm: float) -> Tensor:
+    """Return (N,) one minus the correlation of each row of two (N, C) tensors, their norms bounded from below."""
+    student, teacher = (side - side.mean(dim=1, keepdim=True) for side in (student, teacher))
+    norms = [torch.linalg.vector_norm(side, dim=1).clamp_min(least_norm) for side in (student, teacher)]
+    correlation: Tensor = (student * teacher).sum(dim=1) / (norms[0] * norms[1])
+    return 1 - correlation
+
+
+def _ranks(logits: Tensor, temperature: float, min_spread: Tensor | float) -> Tensor:
     """Return (N, C) soft ranks of standardized rows, of the same size for any C and temperature.
 
     A step from rank to rank is as steep as its temperature is low. In a row that varies by less than the least spread
     the temperature rises, up to 1 where there is no spread at all.
     """
-    softest, sides = max(1.0, temperature), standardized(logits, bounds)
-    if isinstance(bounds.spread, Tensor) or bounds.spread:
-        share = (row_variance(logits) / bounds.spread**2).clamp_max(1)
+    softest, sides = max(1.0, temperature), _standardized(logits, min_spread)
+    if isinstance(min_spread, Tensor) or min_spread:
+        share = (_variance(logits) / min_spread**2).clamp_max(1)
         sides = sides * (temperature / (softest - (softest - temperature) * share))
     return softest / logits.shape[1] * soft_rank(sides, temperature=temperature)
 
@@ -67,6 +85,41 @@ def _ranks(logits: Tensor, temperature: float, bounds: Bounds) -> Tensor:
 def _difficulty(teacher_logits: Tensor) -> Tensor:
     log_teacher = F.log_softmax(teacher_logits, dim=1)
     return -(log_teacher.exp() * log_teacher).sum(dim=1) / math.log(max(2, teacher_logits.shape[1]))
+
+
+def _parts(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    temperature: float,
+    rank_temperature: float,
+    min_spread: Tensor | float,
+) -> CMKDParts:
+    sides = full(student_logits), full(teacher_logits)
+    # Probabilities shrink with C and T; no correlation sees it.
+    scale = student_logits.shape[1] * max(1.0, temperature)
+    values = [scale * F.softmax(_standardized(side, min_spread) / temperature, dim=1) for side in sides]
+    ranks = [_ranks(side, rank_temperature, min_spread) for side in sides]
+    pearson = _distance(values[0], values[1], _LEAST_VALUES_NORM)
+    spearman = _distance(ranks[0], ranks[1], _LEAST_RANKS_NORM)
+    return CMKDParts(pearson, spearman, _difficulty(sides[1]))
+
+
+def _rows(student_logits: Tensor, teacher_logits: Tensor, alpha: float, beta: float, **settings: Any) -> Tensor:
+    pearson, spearman, difficulty = _parts(student_logits, teacher_logits, **settings)
+    return alpha * (1 - difficulty) * pearson + beta * difficulty * spearman
+
+
+def _check(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    temperature: float,
+    rank_temperature: float,
+    min_spread: Tensor | float,
+) -> None:
+    check_pair(student_logits, teacher_logits)
+    check_temperature(temperature)
+    check_temperature(rank_temperature, "rank_temperature")
+    check_min_spread(min_spread)
 
 
 def cmkd_parts(
@@ -92,9 +145,7 @@ def cmkd_parts(
         1. With two classes the correlations of rows that vary enough are 1 or -1, without gradient.
 
     Raises:
-        UserError: On wrong shapes or types, a temperature not above 0, a negative ``min_spread``, or a backward with
-            ``create_graph=True``: Pearson's distance has its gradient in closed form, which cannot be differentiated
-            again.
+        UserError: On wrong shapes or types, a temperature not above 0, or a negative ``min_spread``.
 
     References:
         Niu et al.: Efficient and Robust Knowledge Distillation from A Stronger Teacher Based on Correlation Matching,
@@ -105,18 +156,8 @@ def cmkd_parts(
         >>> [round(part.item(), 4) for part in cmkd_parts(student, teacher)]
         [0.0348, 0.0046, 0.3573]
     """
-    check_pair(student_logits, teacher_logits)
-    check_temperature(temperature)
-    check_temperature(rank_temperature, "rank_temperature")
-    check_min_spread(min_spread)
-    student, teacher = full(student_logits), full(teacher_logits.detach())
-    # Probabilities shrink with C and T; no correlation sees it.
-    scale = student_logits.shape[1] * max(1.0, temperature)
-    bounds = Bounds(scale, _LEAST_VARIANCE, _LEAST_VALUES_NORM, min_spread)
-    pearson = row_distances(student, teacher, temperature, bounds)
-    ranks = [_ranks(side, rank_temperature, bounds) for side in (student, teacher)]
-    spearman = distance(ranks[0], ranks[1], _LEAST_RANKS_NORM)
-    return CMKDParts(pearson, spearman, _difficulty(teacher))
+    _check(student_logits, teacher_logits, temperature, rank_temperature, min_spread)
+    return _parts(student_logits, teacher_logits.detach(), temperature, rank_temperature, min_spread)
 
 
 def cmkd_loss(
@@ -139,8 +180,8 @@ def cmkd_loss(
     :math:`\tilde z / T`, :math:`d_P` Pearson's correlation distance, :math:`d_S` Pearson's between soft ranks, which is
     Spearman's, and h the teacher's entropy at temperature 1 over log C. Standardized logits and correlations make the
     loss blind to the scale of the logits; there is no factor T^2 because a correlation's gradient does not shrink with
-    T. Time and memory are N C^2 numbers for the ranks: meant for up to about a thousand classes (256 rows of 1000
-    classes take 1 GB a tensor).
+    T. The ranks take a time of N C^2, and that much memory for a block of rows at a time: meant for up to about a
+    thousand classes.
 
     Args:
         student_logits: (N, C) float logits.
@@ -157,8 +198,7 @@ def cmkd_loss(
         A scalar, 0 where each row of the student is a positive affine map of its teacher's, or no row counts.
 
     Raises:
-        UserError: On wrong shapes or types, a temperature not above 0, a negative ``min_spread``, or a backward with
-            ``create_graph=True``.
+        UserError: On wrong shapes or types, a temperature not above 0, or a negative ``min_spread``.
 
     References:
         Niu et al.: Efficient and Robust Knowledge Distillation from A Stronger Teacher Based on Correlation Matching,
@@ -170,9 +210,10 @@ def cmkd_loss(
         >>> cmkd_loss(torch.tensor([[2., 1., 0., -1.]]), torch.tensor([[3., .5, .2, -2.]]))
         tensor(0.0240)
     """
-    temperatures = {"temperature": temperature, "rank_temperature": rank_temperature}
-    parts = cmkd_parts(student_logits, teacher_logits, **temperatures, min_spread=min_spread)
-    rows = alpha * (1 - parts.difficulty) * parts.pearson + beta * parts.difficulty * parts.spearman
+    _check(student_logits, teacher_logits, temperature, rank_temperature, min_spread)
+    settings = {"temperature": temperature, "rank_temperature": rank_temperature, "min_spread": min_spread}
+    factors, width = {"alpha": alpha, "beta": beta}, student_logits.shape[1]
+    rows = row_wise(_rows, student_logits, teacher_logits.detach(), width=width, **factors, **settings)
     return row_mean(rows, weight)
 
 

@@ -1,13 +1,13 @@
 """DIST: match the relations between classes and between samples instead of the probabilities themselves."""
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-import torch
 from torch import Tensor
 
 from limbeck.errors import UserError
-from limbeck.losses._closed_correlation import closed_distances
-from limbeck.losses._correlation import correlation_distances
+from limbeck.losses._blocks import is_plain
+from limbeck.losses._closed_correlation import closed_distance
+from limbeck.losses._correlation import correlation_distance
 from limbeck.losses._module import LossModule
 from limbeck.losses._spread import MIN_SPREAD, check_min_spread
 from limbeck.rows import check_pair, check_temperature
@@ -33,9 +33,8 @@ def dist_parts(
 ) -> DistParts:
     r"""Compute DIST's two terms, :math:`1 - \rho` between rows (inter-class) and between columns (intra-class).
 
-    The gradient is in closed form: in less memory than autograd's and, unless the logits are few, in less time. It
-    cannot be differentiated again. Only under ``torch.compile``, and where ``weight`` needs a gradient itself, does
-    autograd derive it.
+    The gradient is in closed form, in less memory and time than autograd's. Autograd derives it from the plain formula
+    under ``torch.compile`` and ``torch.func``, where ``weight`` needs a gradient, and with ``create_graph=True``.
 
     Args:
         student_logits: (N, C) float logits.
@@ -53,7 +52,7 @@ def dist_parts(
 
     Raises:
         UserError: On wrong shapes or types, a temperature not above 0, a negative ``min_spread``, or a backward with
-            ``create_graph=True``.
+            ``create_graph=True`` where ``gather`` is on and there are processes.
 
     References:
         Huang et al.: Knowledge Distillation from A Stronger Teacher, NeurIPS 2022, arXiv 2205.10536, section 4.
@@ -68,28 +67,29 @@ def dist_parts(
         >>> f"{inter:.5f} {intra:.5f}"
         '0.97337 0.91315'
     """
-    return DistParts(*_terms(student_logits, teacher_logits, temperature, gather, weight, min_spread)[1:])
+    settings: dict[str, Any] = {"temperature": temperature, "gather": gather}
+    settings |= {"weight": weight, "min_spread": min_spread}
+    return DistParts(*(_distance(student_logits, teacher_logits, scales=one, **settings) for one in ((1, 0), (0, 1))))
 
 
-def _terms(
+def _distance(
     student_logits: Tensor,
     teacher_logits: Tensor,
+    *,
     temperature: float,
-    gather: bool,
     weight: Tensor | None,
     min_spread: Tensor | float,
-    scales: tuple[float, float] = (1.0, 1.0),
-) -> tuple[Tensor, Tensor, Tensor]:
+    **settings: Any,
+) -> Tensor:
     check_pair(student_logits, teacher_logits)
     check_temperature(temperature)
     check_min_spread(min_spread)
     rows = student_logits.shape[:1]
     if weight is not None and weight.shape != rows:
         raise UserError(f"weight: got {tuple(weight.shape)}, expected one a row, {tuple(rows)}")
-    # A compiler fuses the formula itself, and the closed form knows no gradient with respect to weights.
-    plain = torch.compiler.is_compiling() or (weight is not None and weight.requires_grad)
-    distances = correlation_distances if plain else closed_distances
-    return distances(student_logits, teacher_logits, temperature, gather, weight, scales, min_spread)
+    distance = correlation_distance if is_plain(student_logits, weight, temperature) else closed_distance
+    settings |= {"temperature": temperature, "weight": weight, "min_spread": min_spread}
+    return distance(student_logits, teacher_logits, **settings)
 
 
 def dist_loss(
@@ -138,7 +138,9 @@ def dist_loss(
         raise UserError(f"scale: got {scale!r}, expected 'code' or 'paper'")
     factor = temperature**2 if scale == "code" else 1.0
     scales = (factor * beta, factor * gamma)
-    return _terms(student_logits, teacher_logits, temperature, gather, weight, min_spread, scales)[0]
+    settings: dict[str, Any] = {"temperature": temperature, "gather": gather}
+    settings |= {"weight": weight, "min_spread": min_spread}
+    return _distance(student_logits, teacher_logits, scales=scales, **settings)
 
 
 class DISTLoss(LossModule):

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.errors import UserError
+from limbeck.losses._blocks import row_wise
 from limbeck.losses._module import LossModule
 from limbeck.losses._reach import row_errors, within_reach
 from limbeck.losses._target import divergence
@@ -17,10 +18,18 @@ _FURTHEST = 24.0
 
 
 def _softened(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    check_pair(student_logits, teacher_logits)
-    check_temperature(temperature)
     log_student = F.log_softmax(full(student_logits) / temperature, dim=1)
-    return log_student, F.log_softmax(full(teacher_logits.detach()) / temperature, dim=1)
+    return log_student, F.log_softmax(full(teacher_logits) / temperature, dim=1)
+
+
+def _reverse(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    return divergence(*_softened(student_logits, within_reach(full(teacher_logits)), temperature))
+
+
+def _from_mixture(student_logits: Tensor, teacher_logits: Tensor, temperature: float, beta: float) -> Tensor:
+    log_student, log_teacher = _softened(student_logits, teacher_logits, temperature)
+    mixture = torch.logaddexp(log_teacher + math.log(beta), log_student + math.log1p(-beta))
+    return beta * divergence(log_teacher, mixture) + (1 - beta) * divergence(log_student, mixture)
 
 
 def _check_share(beta: float) -> None:
@@ -58,8 +67,9 @@ def reverse_kl_loss(
         tensor(0.2668)
     """
     check_pair(student_logits, teacher_logits)
-    log_student, log_teacher = _softened(student_logits, within_reach(full(teacher_logits)), temperature)
-    return temperature**2 * row_mean(divergence(log_student, log_teacher), weight)
+    check_temperature(temperature)
+    rows = row_wise(_reverse, student_logits, teacher_logits.detach(), temperature=temperature)
+    return temperature**2 * row_mean(rows, weight)
 
 
 def jsd_loss(
@@ -101,10 +111,10 @@ def jsd_loss(
         >>> jsd_loss(torch.tensor([[2., 1., 0.]]), torch.tensor([[3., 0., 0.]]), temperature=1.0)
         tensor(0.0510)
     """
+    check_pair(student_logits, teacher_logits)
     _check_share(beta)
-    log_student, log_teacher = _softened(student_logits, teacher_logits, temperature)
-    mixture = torch.logaddexp(log_teacher + math.log(beta), log_student + math.log1p(-beta))
-    rows = beta * divergence(log_teacher, mixture) + (1 - beta) * divergence(log_student, mixture)
+    check_temperature(temperature)
+    rows = row_wise(_from_mixture, student_logits, teacher_logits.detach(), temperature=temperature, beta=beta)
     return temperature**2 * row_mean(rows, weight)
 
 

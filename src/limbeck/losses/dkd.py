@@ -1,11 +1,24 @@
 """DKD: the KL divergence taken apart into what it says about the true class and about the others."""
 
+from typing import Any
+
 from torch import Tensor
 from torch.nn import functional as F
 
+from limbeck.losses._blocks import row_wise
 from limbeck.losses._module import LabeledLossModule
 from limbeck.losses._target import binary_log_probabilities, check_others, divergence, split
 from limbeck.rows import check_labels, check_pair, check_temperature, full, row_mean
+
+
+def _rows(
+    student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, temperature: float, alpha: float, beta: float
+) -> Tensor:
+    student = split(full(student_logits) / temperature, labels)
+    teacher = split(full(teacher_logits) / temperature, labels)
+    target = divergence(binary_log_probabilities(teacher), binary_log_probabilities(student))
+    others = divergence(F.log_softmax(teacher.others, dim=1), F.log_softmax(student.others, dim=1))
+    return alpha * target + beta * others
 
 
 def dkd_loss(
@@ -56,11 +69,9 @@ def dkd_loss(
     labels = check_labels(labels, student_logits)
     check_others(student_logits)
     check_temperature(temperature)
-    student = split(full(student_logits) / temperature, labels)
-    teacher = split(full(teacher_logits.detach()) / temperature, labels)
-    target = divergence(binary_log_probabilities(teacher), binary_log_probabilities(student))
-    others = divergence(F.log_softmax(teacher.others, dim=1), F.log_softmax(student.others, dim=1))
-    return temperature**2 * row_mean(alpha * target + beta * others, weight)
+    settings: dict[str, Any] = {"temperature": temperature, "alpha": alpha, "beta": beta}
+    rows = row_wise(_rows, student_logits, teacher_logits.detach(), labels, **settings)
+    return temperature**2 * row_mean(rows, weight)
 
 
 class DKDLoss(LabeledLossModule):

@@ -6,10 +6,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.errors import UserError
+from limbeck.losses._blocks import row_wise
 from limbeck.losses._module import LossModule
 from limbeck.rows import check_pair, check_temperature, full, row_mean
 
 Reduction = Literal["batchmean", "mean"]
+
+
+def _divergences(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    log_student = F.log_softmax(full(student) / temperature, dim=1)
+    log_teacher = F.log_softmax(full(teacher) / temperature, dim=1)
+    probabilities = log_teacher.exp()
+    # In place, since F.kl_div with a logarithmic target would hold three more tensors of the logits' size.
+    return log_teacher.sub_(log_student).mul_(probabilities).sum(dim=1)
 
 
 def kd_loss(
@@ -52,11 +61,7 @@ def kd_loss(
     check_temperature(temperature)
     if reduction not in ("batchmean", "mean"):
         raise UserError(f"reduction: got {reduction!r}, expected 'batchmean' or 'mean'")
-    log_student = F.log_softmax(full(student_logits) / temperature, dim=1)
-    log_teacher = F.log_softmax(full(teacher_logits.detach()) / temperature, dim=1)
-    teacher = log_teacher.exp()
-    # In place, since F.kl_div with a logarithmic target would hold three more tensors of the logits' size.
-    rows = log_teacher.sub_(log_student).mul_(teacher).sum(dim=1)
+    rows = row_wise(_divergences, student_logits, teacher_logits.detach(), temperature=temperature)
     scale = temperature**2 / (student_logits.shape[1] if reduction == "mean" else 1)
     return scale * row_mean(rows, weight)
 

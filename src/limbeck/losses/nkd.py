@@ -3,9 +3,21 @@
 from torch import Tensor
 from torch.nn import functional as F
 
+from limbeck.losses._blocks import row_wise
 from limbeck.losses._module import LabeledLossModule
 from limbeck.losses._target import check_others, split
 from limbeck.rows import check_labels, check_pair, check_temperature, full, row_mean
+
+
+def _rows(
+    student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, temperature: Tensor | float, gamma: float
+) -> Tensor:
+    student, teacher = full(student_logits), full(teacher_logits)
+    column = labels.long()[:, None]
+    target = (teacher.softmax(dim=1) * F.log_softmax(student, dim=1)).gather(1, column).squeeze(1)
+    others = F.softmax(split(teacher, labels).others / temperature, dim=1)
+    log_others = F.log_softmax(split(student, labels).others / temperature, dim=1)
+    return target + gamma * temperature**2 * (others * log_others).sum(dim=1)
 
 
 def nkd_loss(
@@ -53,12 +65,8 @@ def nkd_loss(
     labels = check_labels(labels, student_logits)
     check_others(student_logits)
     check_temperature(temperature)
-    student, teacher = full(student_logits), full(teacher_logits.detach())
-    column = labels.long()[:, None]
-    target = (teacher.softmax(dim=1) * F.log_softmax(student, dim=1)).gather(1, column).squeeze(1)
-    others = F.softmax(split(teacher, labels).others / temperature, dim=1)
-    log_others = F.log_softmax(split(student, labels).others / temperature, dim=1)
-    return -row_mean(target + gamma * temperature**2 * (others * log_others).sum(dim=1), weight)
+    rows = row_wise(_rows, student_logits, teacher_logits.detach(), labels, temperature=temperature, gamma=gamma)
+    return -row_mean(rows, weight)
 
 
 class NKDLoss(LabeledLossModule):

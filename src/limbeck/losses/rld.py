@@ -1,9 +1,12 @@
 """RLD: take from the teacher only what does not contradict the label."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from limbeck.losses._blocks import row_wise
 from limbeck.losses._module import LabeledLossModule
 from limbeck.losses._target import binary_log_probabilities, check_others, divergence, split
 from limbeck.rows import check_labels, check_pair, check_temperature, full, row_mean
@@ -20,6 +23,21 @@ def _masked_correlation(student: Tensor, teacher: Tensor, labels: Tensor) -> Ten
     bottom = torch.finfo(torch.float32).min / 4
     student, teacher = student.masked_fill(above, bottom), teacher.masked_fill(above, bottom)
     return divergence(F.log_softmax(teacher, dim=1), F.log_softmax(student, dim=1))
+
+
+def _rows(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    labels: Tensor,
+    temperature: float,
+    second: float,
+    alpha: float,
+    beta: float,
+) -> Tensor:
+    student, teacher = full(student_logits), full(teacher_logits)
+    confidence = second**2 * _confidence(student / second, teacher / second, labels)
+    correlation = temperature**2 * _masked_correlation(student / temperature, teacher / temperature, labels)
+    return alpha * confidence + beta * correlation
 
 
 def rld_loss(
@@ -73,10 +91,8 @@ def rld_loss(
     check_temperature(temperature)
     second = temperature if confidence_temperature is None else confidence_temperature
     check_temperature(second, "confidence_temperature")
-    student, teacher = full(student_logits), full(teacher_logits.detach())
-    confidence = second**2 * _confidence(student / second, teacher / second, labels)
-    correlation = temperature**2 * _masked_correlation(student / temperature, teacher / temperature, labels)
-    return row_mean(alpha * confidence + beta * correlation, weight)
+    settings: dict[str, Any] = {"temperature": temperature, "second": second, "alpha": alpha, "beta": beta}
+    return row_mean(row_wise(_rows, student_logits, teacher_logits.detach(), labels, **settings), weight)
 
 
 class RLDLoss(LabeledLossModule):

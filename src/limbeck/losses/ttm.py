@@ -4,16 +4,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from limbeck.losses._blocks import row_wise
 from limbeck.losses._module import LossModule
 from limbeck.losses._target import divergence
 from limbeck.rows import check_pair, check_temperature, full, row_mean
 
 
+def _rows(student_logits: Tensor, teacher_logits: Tensor, temperature: Tensor | float) -> Tensor:
+    log_teacher = F.log_softmax(full(teacher_logits) / temperature, dim=1)
+    return divergence(log_teacher, F.log_softmax(full(student_logits), dim=1))
+
+
 def _transformed_divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: Tensor | float) -> Tensor:
     check_pair(student_logits, teacher_logits)
     check_temperature(temperature)
-    log_teacher = F.log_softmax(full(teacher_logits.detach()) / temperature, dim=1)
-    return divergence(log_teacher, F.log_softmax(full(student_logits), dim=1))
+    return row_wise(_rows, student_logits, teacher_logits.detach(), temperature=temperature)
 
 
 def ttm_loss(
