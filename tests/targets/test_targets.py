@@ -104,8 +104,8 @@ def test_virtual_teacher():
     [
         (lambda: revise_labels(TEACHER, LABELS, eta=1.0), "eta: got 1.0, expected a number between 0 and 1"),
         (lambda: revise_labels(TEACHER, LABELS, eta=0.0), "eta: got 0.0, expected a number between 0 and 1"),
-        (lambda: revise_labels(TEACHER, LABELS[:2]), "got (3, 4) and (2,), expected (N, C) and (N,)"),
-        (lambda: rectify_logits(TEACHER[0], LABELS), "got (4,) and (3,), expected (N, C) and (N,)"),
+        (lambda: revise_labels(TEACHER, LABELS[:2]), "labels: got (2,) torch.int64, expected 3 whole numbers"),
+        (lambda: rectify_logits(TEACHER[0], LABELS), "teacher_logits: got (4,) torch.float32, expected float logits"),
         (lambda: virtual_probabilities(LABELS, 1), "num_classes: got 1, expected at least 2"),
         (lambda: virtual_probabilities(LABELS, 3, correct=1.0), "correct: got 1.0, expected a number between"),
     ],
