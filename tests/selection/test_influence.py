@@ -95,7 +95,7 @@ def test_damping_preconditions_with_the_kronecker_fisher(damping):
 
 
 @pytest.mark.parametrize("damping", [None, 0.1])
-def test_a_held_out_row_does_not_vote_for_itself(damping):
+def test_the_score_of_a_held_out_row_leaves_out_its_own_gradient(damping):
     case = Case()
     held_index = torch.full((ROWS,), -1)
     held_index[[3, 7, 11]] = torch.tensor([0, 8, 4])
@@ -173,7 +173,7 @@ def test_ranks_as_captum_on_a_trained_network(bias):
     torch.testing.assert_close(scores, expected.detach(), atol=1e-5, rtol=1e-4)
 
 
-def test_teaching_the_truth_scores_above_teaching_an_error():
+def test_a_true_target_scores_above_a_wrong_one():
     case = Case()
     truth = F.one_hot(case.held_labels, CLASSES).double()
     logits = case.logits(case.held_features)

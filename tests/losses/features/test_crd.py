@@ -114,7 +114,7 @@ def test_what_is_drawn_follows_torchs_generator():
     assert torch.equal(loss.draw(torch.arange(4)), first)
 
 
-def test_memory_is_part_of_the_state():
+def test_banks_are_part_of_the_state():
     loss, student, teacher, indices = fixed()
     loss([student], [teacher], torch.tensor([0, 1, 0, 1]), indices=indices)
     other = fixed()[0]
