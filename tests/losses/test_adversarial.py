@@ -1,4 +1,4 @@
-"""LW-KD's adversarial loss: who gets gradient from what, and that the game can be played."""
+"""LW-KD's adversarial loss: which part has a gradient for what, and that both parts can be trained."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""CRD: its value by hand, its memory, and what it draws."""
+"""CRD: its value by hand, its banks, and its draws."""
 
 import feature_references as reference
 import numpy as np
@@ -11,7 +11,7 @@ from limbeck.losses.features import CRDLoss, contrastive_loss
 
 
 class Drawn(CRDLoss):
-    """CRD with negatives that a test chose."""
+    """CRD with negatives that a test sets."""
 
     def draw(self, indices):
         return self.chosen
