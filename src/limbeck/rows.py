@@ -143,12 +143,10 @@ def check_pair(student_logits: Tensor, teacher_logits: Tensor) -> None:
         raise UserError(f"teacher_logits: got {tuple(teacher_logits.shape)}, expected the student's shape {expected}")
 
 
-def check_labels(labels: Tensor | None, logits: Tensor) -> Tensor:
+def check_labels(labels: Tensor | None, logits: Tensor, name: str = "labels") -> Tensor:
     """Return ``labels`` as int64 if they are whole numbers of ``[0, C)``, one a row of ``logits``.
 
-    Anything else raises ``UserError``.
-
-    The range is looked at only where that costs no device synchronisation: on CPU, outside ``torch.compile``.
+    Anything else raises ``UserError``; the range is checked as in :func:`whole_numbers`.
 
     Example:
         >>> check_labels(torch.tensor([0, 4]), torch.zeros(2, 4))
@@ -156,21 +154,47 @@ def check_labels(labels: Tensor | None, logits: Tensor) -> Tensor:
         limbeck.errors.UserError: labels: got values from 0 to 4, expected 0 to 3 (4 classes)
     """
     rows, classes = logits.shape
-    whole = isinstance(labels, Tensor) and not (labels.is_floating_point() or labels.dtype == torch.bool)
-    if labels is None or not whole or labels.shape != (rows,):
-        raise UserError(f"labels: got {_shape(labels)}, expected {rows} whole numbers of shape ({rows},)")
-    if rows and labels.device.type == "cpu" and not torch.compiler.is_compiling():
-        low, high = int(labels.min()), int(labels.max())
-        if low < 0 or high >= classes:
-            raise UserError(f"labels: got values from {low} to {high}, expected 0 to {classes - 1} ({classes} classes)")
-    return labels.long()
+    return whole_numbers(labels, name, rows, range(classes), f" ({classes} classes)")
+
+
+def whole_numbers(
+    values: Tensor | None, name: str, rows: int | None = None, valid: range | None = None, meaning: str = ""
+) -> Tensor:
+    """Return ``values`` as int64 if they are whole numbers of shape (N,).
+
+    The range is checked only where that costs no device synchronization: on CPU, outside ``torch.compile``.
+
+    Args:
+        values: The numbers.
+        name: What to call them in an error.
+        rows: N, if it is known.
+        valid: The values that are allowed; None for all.
+        meaning: What to write behind these values in an error.
+
+    Raises:
+        UserError: If they are something else.
+
+    Example:
+        >>> whole_numbers(torch.tensor([-1, 4]), "indices", valid=range(4))
+        Traceback (most recent call last):
+        limbeck.errors.UserError: indices: got values from -1 to 4, expected 0 to 3
+    """
+    whole = isinstance(values, Tensor) and not (values.dtype.is_floating_point or values.dtype == torch.bool)
+    if values is None or not whole or values.ndim != 1 or rows not in (None, len(values)):
+        expected = "whole numbers of shape (N,)" if rows is None else f"{rows} whole numbers of shape ({rows},)"
+        raise UserError(f"{name}: got {_shape(values)}, expected {expected}")
+    if valid is not None and len(values) and values.device.type == "cpu" and not torch.compiler.is_compiling():
+        low, high = int(values.min()), int(values.max())
+        if low < valid.start or high >= valid.stop:
+            expected = f"{valid.start} to {valid.stop - 1}{meaning}"
+            raise UserError(f"{name}: got values from {low} to {high}, expected {expected}")
+    return values.long()
 
 
 def ground_truth(labels: Tensor | None, logits: Tensor) -> GroundTruth:
     """Check the labels of rows, of any kind.
 
-    Whether a label is absent, and whether all are in range, is looked at only where that costs no device
-    synchronization: on CPU, outside ``torch.compile``.
+    Whether a label is absent, and whether all are in range, is looked at only on CPU, outside ``torch.compile``.
 
     Args:
         labels: (R,) whole numbers of [0, C) or -100 (absent), (R, C) probabilities, or None (all absent).

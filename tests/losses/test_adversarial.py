@@ -1,4 +1,4 @@
-"""LW-KD's adversarial loss: who gets gradient from what, and that the game can be played."""
+"""LW-KD's adversarial loss: which part has a gradient for what, and that both parts can be trained."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ def grads(module):
     return [parameter.grad for parameter in module.parameters()]
 
 
-def test_student_part_is_minus_log_d_and_leaves_the_discriminator_alone(game):
+def test_the_students_part_is_minus_log_d_and_gives_the_discriminator_no_gradient(game):
     loss, student, teacher, labels = game
     loss.eval()
     value = loss(student, teacher, labels)
@@ -31,7 +31,7 @@ def test_student_part_is_minus_log_d_and_leaves_the_discriminator_alone(game):
     assert all(grad is None for grad in grads(loss))
 
 
-def test_own_part_is_cross_entropy_and_leaves_the_student_alone(game):
+def test_the_discriminators_part_is_cross_entropy_and_gives_the_student_no_gradient(game):
     loss, student, teacher, labels = game
     loss.eval()
     value = loss.auxiliary_loss(student, teacher, labels)
@@ -44,7 +44,7 @@ def test_own_part_is_cross_entropy_and_leaves_the_student_alone(game):
     assert all(grad is not None for grad in grads(loss))
 
 
-def test_one_backward_serves_both(game):
+def test_one_backward_pass_trains_both(game):
     loss, student, teacher, labels = game
     loss.eval()
     (loss(student, teacher, labels) + loss.auxiliary_loss(student, teacher, labels)).backward()
@@ -57,7 +57,7 @@ def test_one_backward_serves_both(game):
         torch.testing.assert_close(one, other)
 
 
-def test_discriminator_learns_to_tell_and_the_student_to_fool(game):
+def test_the_discriminator_learns_to_separate_and_the_student_to_be_inseparable(game):
     loss, student, teacher, labels = game
     optimizer = torch.optim.Adam(loss.parameters(), lr=0.02)
     first = loss.auxiliary_loss(student, teacher, labels).item()

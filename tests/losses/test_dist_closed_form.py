@@ -144,7 +144,7 @@ def test_half_precision_inside_autocast(classes, dtype):
 
 
 @pytest.mark.parametrize("classes", [6, 40])
-def test_logits_may_lie_in_memory_as_they_like(small_blocks, classes):
+def test_logits_may_have_any_memory_layout(small_blocks, classes):
     student, teacher = logits(classes, 10)
     ours = value_and_gradient(closed, student.t(), teacher.t())
     assert_equal(ours, value_and_gradient(closed, student.t().contiguous(), teacher.t().contiguous()), 1e-12)
@@ -186,7 +186,7 @@ def test_functional_transforms(small_blocks):
     torch.testing.assert_close(tangent, (eager * student).sum())
 
 
-def test_no_gradient_wanted_gives_the_same_value():
+def test_the_value_without_a_gradient_is_the_same():
     student, teacher = logits(9, 40)
     with_graph = losses.dist_loss(student.clone().requires_grad_(True), teacher)
     with torch.inference_mode():
@@ -203,7 +203,7 @@ def test_compiled_gradient_is_the_same(kind, min_spread):
     assert_equal(ours, theirs, 1e-11)
 
 
-def test_weights_may_want_a_gradient():
+def test_weights_may_require_a_gradient():
     student, teacher = logits(9, 5)
     weight = torch.rand(9, dtype=torch.float64, generator=torch.Generator().manual_seed(2)).requires_grad_(True)
     for spread in SPREADS:

@@ -1,4 +1,4 @@
-"""DIST over the rows of several processes equals DIST in one process that sees all rows."""
+"""DIST over the rows of several processes equals DIST in one process with all rows."""
 
 import pytest
 import torch

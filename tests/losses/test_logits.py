@@ -144,7 +144,7 @@ def test_cmkd_ignores_a_positive_affine_map_of_the_students_logits():
     close(losses.cmkd_loss(5 * student + 3, teacher), losses.cmkd_loss(student, teacher), rtol=1e-3, atol=0)
 
 
-def test_cmkd_trusts_values_where_the_teacher_is_certain_and_ranks_where_not():
+def test_cmkd_weighs_values_where_the_teacher_is_certain_and_ranks_where_not():
     student = rows(1, 5)[0]
     certain, uncertain = torch.tensor([[50.0, 0, 1, 2, 3]]).double(), torch.tensor([[5.0, 0, 1, 2, 3]]).double() * 1e-2
     assert losses.cmkd_loss(student, certain, alpha=0.0).item() == pytest.approx(0, abs=1e-9)
@@ -172,7 +172,7 @@ def test_rld_of_a_right_teacher_is_dkd():
     close(losses.rld_loss(student, teacher, labels), losses.dkd_loss(student, teacher, labels))
 
 
-def test_rld_takes_nothing_from_the_classes_above_the_true_one():
+def test_rld_does_not_depend_on_the_classes_above_the_true_one():
     student, teacher, _ = rows()
     order = teacher.argsort(1)
     labels = order[:, 2]
@@ -204,7 +204,7 @@ LABELED = [(losses.dkd_loss, losses.DKDLoss), (losses.nkd_loss, losses.NKDLoss),
 
 
 @pytest.mark.parametrize(("function", "module"), LABELED)
-def test_losses_that_need_labels_say_so(function, module):
+def test_losses_that_need_labels_are_marked(function, module):
     student, teacher, labels = rows()
     with pytest.raises(UserError, match=r"labels: got NoneType, expected 7 whole numbers of shape \(7,\)"):
         module()(student, teacher)

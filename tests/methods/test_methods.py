@@ -16,7 +16,7 @@ def test_every_promised_name_is_there():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_card_says_where_it_comes_from(name):
+def test_every_card_has_a_citation(name):
     card = methods.entry(name).card
     assert card.summary.endswith(".")
     assert card.citation
@@ -77,14 +77,14 @@ def test_targets_are_applied_in_the_order_written():
     teacher, labels = torch.tensor([[0.0, 2.0, 1.0]]), torch.tensor([0])
     one, other = methods.create("rectify+revise+kd"), methods.create("revise+rectify+kd")
     for method, expected in ((one, [2.0, 0.0, 1.0]), (other, None)):
-        logged = teacher
+        target_logits = teacher
         for target in method.targets:
-            logged = target(logged, labels)
-        assert expected is None or logged.tolist() == [expected]
-        assert logged.argmax() == 0
+            target_logits = target(target_logits, labels)
+        assert expected is None or target_logits.tolist() == [expected]
+        assert target_logits.argmax() == 0
 
 
-def test_settings_go_where_they_belong():
+def test_a_setting_reaches_the_names_that_have_it():
     method = methods.create("lr+dist", temperature=2.0, dist={"temperature": 1.0}, eta=0.5)
     assert method.settings["lr"]["temperature"] == 2.0
     assert method.settings["dist"]["temperature"] == 1.0

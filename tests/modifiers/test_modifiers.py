@@ -165,7 +165,7 @@ def test_a_gap_that_is_no_number_leaves_the_temperature(rows):
     assert modifier.temperature == 8.0
 
 
-def test_the_schedule_rests_in_eval_mode_and_is_saved():
+def test_the_schedule_does_not_move_in_eval_mode_and_is_saved():
     student, teacher, labels = rows()
     distiller = limbeck.Distiller(nn.Identity(), FixedLogits(teacher), "dts", epochs=10, num_classes=student.shape[1])
     modifier = distiller.modifiers[0]

@@ -103,10 +103,14 @@ def test_a_ratio_out_of_range_is_refused(scores, labels, ratio):
 @pytest.mark.parametrize(
     ("scores", "labels", "message"),
     [
-        (torch.zeros(2, 2), None, r"scores: got shape \(2, 2\), expected \(N,\)"),
-        (torch.zeros(2, dtype=torch.int64), None, "scores: got torch.int64, expected floating-point values"),
-        (torch.zeros(2), torch.zeros(3, dtype=torch.int64), r"labels: got shape \(3,\), expected \(2,\)"),
-        (torch.zeros(2), torch.zeros(2), "labels: got torch.float32, expected whole numbers"),
+        (torch.zeros(2, 2), None, r"scores: got \(2, 2\) torch.float32, expected floats of shape \(N,\)"),
+        (torch.zeros(2, dtype=torch.int64), None, r"scores: got \(2,\) torch.int64, expected floats of shape \(N,\)"),
+        (
+            torch.zeros(2),
+            torch.zeros(3, dtype=torch.int64),
+            r"labels: got \(3,\) torch.int64, expected 2 whole numbers",
+        ),
+        (torch.zeros(2), torch.zeros(2), r"labels: got \(2,\) torch.float32, expected 2 whole numbers"),
     ],
 )
 def test_wrong_tensors_are_refused(scores, labels, message):

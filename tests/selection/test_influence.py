@@ -95,7 +95,7 @@ def test_damping_preconditions_with_the_kronecker_fisher(damping):
 
 
 @pytest.mark.parametrize("damping", [None, 0.1])
-def test_a_held_out_row_does_not_vote_for_itself(damping):
+def test_the_score_of_a_held_out_row_leaves_out_its_own_gradient(damping):
     case = Case()
     held_index = torch.full((ROWS,), -1)
     held_index[[3, 7, 11]] = torch.tensor([0, 8, 4])
@@ -173,7 +173,7 @@ def test_ranks_as_captum_on_a_trained_network(bias):
     torch.testing.assert_close(scores, expected.detach(), atol=1e-5, rtol=1e-4)
 
 
-def test_teaching_the_truth_scores_above_teaching_an_error():
+def test_a_true_target_scores_above_a_wrong_one():
     case = Case()
     truth = F.one_hot(case.held_labels, CLASSES).double()
     logits = case.logits(case.held_features)
@@ -214,20 +214,20 @@ def _valid() -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"features": torch.zeros(3)}, r"features: got shape \(3,\), expected \(N, C\)"),
+        ({"features": torch.zeros(3)}, r"features: got \(3,\) .*, expected float logits of shape \(N, C\)"),
         ({"features": torch.zeros(2, 4)}, "features: got 2 rows for 3 of logits"),
-        ({"logits": torch.zeros(3, 2, dtype=torch.int64)}, "logits: got torch.int64, expected floating-point"),
-        ({"targets": torch.zeros(3, 3)}, r"targets: got shape \(3, 3\), expected \(3, 2\) as of logits"),
-        ({"targets": torch.zeros(3, dtype=torch.int64)}, r"targets: got shape \(3,\)"),
-        ({"held_features": torch.zeros(2, 5)}, r"held_features: got shape \(2, 5\), expected \(2, 4\)"),
-        ({"held_features": torch.zeros(0, 4)}, r"held_features: got shape \(0, 4\), expected \(1, 4\)"),
-        ({"held_logits": torch.zeros(2, 3)}, r"held_logits: got shape \(2, 3\), expected \(2, 2\)"),
-        ({"held_logits": torch.zeros(1, 2)}, r"held_logits: got shape \(1, 2\), expected \(2, 2\)"),
-        ({"held_labels": torch.tensor([0, 2])}, "held_labels: got 2, expected values from 0 to 1"),
-        ({"held_labels": torch.zeros(2)}, "held_labels: got torch.float32, expected whole numbers"),
-        ({"held_index": torch.tensor([0, 1])}, r"held_index: got shape \(2,\), expected \(3,\)"),
-        ({"held_index": torch.tensor([0, 2, -1])}, "held_index: got 2, expected values from -1 to 1"),
-        ({"held_index": torch.tensor([0, -2, -1])}, "held_index: got -2, expected values from -1 to 1"),
+        ({"logits": torch.zeros(3, 2, dtype=torch.int64)}, r"logits: got \(3, 2\) torch.int64, expected float logits"),
+        ({"targets": torch.zeros(3, 3)}, r"targets: got \(3, 3\), expected \(3, 2\) as of logits"),
+        ({"targets": torch.zeros(3, dtype=torch.int64)}, r"targets: got \(3,\)"),
+        ({"held_features": torch.zeros(2, 5)}, r"held_features: got \(2, 5\), expected \(2, 4\)"),
+        ({"held_features": torch.zeros(0, 4)}, r"held_features: got \(0, 4\), expected \(1, 4\)"),
+        ({"held_logits": torch.zeros(2, 3)}, r"held_logits: got \(2, 3\), expected \(2, 2\)"),
+        ({"held_logits": torch.zeros(1, 2)}, r"held_logits: got \(1, 2\), expected \(2, 2\)"),
+        ({"held_labels": torch.tensor([0, 2])}, "held_labels: got values from 0 to 2, expected 0 to 1"),
+        ({"held_labels": torch.zeros(2)}, r"held_labels: got \(2,\) torch.float32, expected 2 whole numbers"),
+        ({"held_index": torch.tensor([0, 1])}, r"held_index: got \(2,\) torch.int64, expected 3 whole numbers"),
+        ({"held_index": torch.tensor([0, 2, -1])}, "held_index: got values from -1 to 2, expected -1 to 1"),
+        ({"held_index": torch.tensor([0, -2, -1])}, "held_index: got values from -2 to 0, expected -1 to 1"),
         ({"damping": 0.0}, "damping: got 0.0, expected a number above 0"),
         ({"damping": 1e-30}, "damping: 1e-30 is too small to invert"),
     ],

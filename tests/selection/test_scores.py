@@ -111,13 +111,13 @@ def test_int32_labels_are_accepted(logits, labels):
 @pytest.mark.parametrize(
     ("logits", "labels", "message"),
     [
-        (torch.zeros(3), torch.zeros(3, dtype=torch.int64), r"_logits: got shape \(3,\), expected \(N, C\)"),
-        (torch.zeros(3, 2, dtype=torch.int64), torch.zeros(3, dtype=torch.int64), "_logits: got torch.int64, expected"),
-        (torch.zeros(3, 2), torch.zeros(2, dtype=torch.int64), r"labels: got shape \(2,\), expected \(3,\)"),
-        (torch.zeros(3, 2), torch.zeros(3), "labels: got torch.float32, expected whole numbers"),
-        (torch.zeros(3, 2), torch.zeros(3, dtype=torch.bool), "labels: got torch.bool, expected whole numbers"),
-        (torch.zeros(2, 2), torch.tensor([0, 2]), "labels: got 2, expected values from 0 to 1"),
-        (torch.zeros(2, 2), torch.tensor([-100, 1]), "labels: got -100, expected values from 0 to 1"),
+        (torch.zeros(3), torch.zeros(3, dtype=torch.int64), r"_logits: got \(3,\) .*, expected float"),
+        (torch.zeros(3, 2, dtype=torch.int64), torch.zeros(3, dtype=torch.int64), r"_logits: got \(3, 2\) torch.int64"),
+        (torch.zeros(3, 2), torch.zeros(2, dtype=torch.int64), r"labels: got \(2,\) torch.int64, expected 3 whole"),
+        (torch.zeros(3, 2), torch.zeros(3), r"labels: got \(3,\) torch.float32, expected 3 whole numbers"),
+        (torch.zeros(3, 2), torch.zeros(3, dtype=torch.bool), r"labels: got \(3,\) torch.bool, expected 3 whole"),
+        (torch.zeros(2, 2), torch.tensor([0, 2]), "labels: got values from 0 to 2, expected 0 to 1"),
+        (torch.zeros(2, 2), torch.tensor([-100, 1]), "labels: got values from -100 to 1, expected 0 to 1"),
     ],
 )
 def test_wrong_rows_are_refused_in_one_line(score, logits, labels, message):
@@ -127,14 +127,14 @@ def test_wrong_rows_are_refused_in_one_line(score, logits, labels, message):
 
 
 def test_wrong_confidence_and_random_input_is_refused():
-    with pytest.raises(UserError, match=r"teacher_logits: got shape \(2, 3, 4\)"):
+    with pytest.raises(UserError, match=r"teacher_logits: got \(2, 3, 4\)"):
         confidence_scores(torch.zeros(2, 3, 4))
-    with pytest.raises(UserError, match=r"indices: got torch\.float32, expected whole numbers"):
+    with pytest.raises(UserError, match=r"indices: got \(2,\) torch\.float32, expected whole numbers"):
         random_scores(torch.zeros(2), seed=0)
-    with pytest.raises(UserError, match=r"indices: got shape \(2, 2\), expected \(N,\)"):
+    with pytest.raises(UserError, match=r"indices: got \(2, 2\) .*, expected whole numbers of shape \(N,\)"):
         random_scores(torch.zeros(2, 2, dtype=torch.int64), seed=0)
 
 
 def test_agreement_needs_a_second_class():
-    with pytest.raises(UserError, match=r"teacher_logits: got shape \(2, 1\), expected \(N, C\) with C at least 2"):
+    with pytest.raises(UserError, match="teacher_logits: got 1 class, expected at least 2"):
         agreement_scores(torch.zeros(2, 1), torch.zeros(2, dtype=torch.int64))

@@ -138,15 +138,13 @@ def test_influence_cannot_choose_within_a_batch(rows):
 
 def test_batch_mask_refuses_rows_that_do_not_fit(rows):
     student, teacher, labels = rows
-    with pytest.raises(UserError, match=r"teacher_logits: got shape \(40,\)"):
+    with pytest.raises(UserError, match=r"teacher_logits: got \(40,\)"):
         Selection("el2n").batch_mask(student, teacher[:, 0], labels)
-    with pytest.raises(
-        UserError, match=r"student_logits: got shape \(40, 5\), expected \(40, 4\) as of teacher_logits"
-    ):
+    with pytest.raises(UserError, match=r"teacher_logits: got \(40, 4\), expected the student's shape \(40, 5\)"):
         Selection("confidence").batch_mask(student, teacher[:, :4], labels.clamp(max=3))
-    with pytest.raises(UserError, match="labels: got 5, expected values from 0 to 4"):
+    with pytest.raises(UserError, match="labels: got values from 1 to 5, expected 0 to 4"):
         Selection("confidence").batch_mask(student, teacher, labels + 1)
-    with pytest.raises(UserError, match=r"indices: got shape \(3,\), expected \(40,\)"):
+    with pytest.raises(UserError, match=r"indices: got \(3,\) torch.int64, expected 40 whole numbers"):
         Selection("random").batch_mask(*rows, indices=torch.arange(3))
 
 

@@ -149,7 +149,7 @@ def test_a_selection_within_the_batch(batch):
     assert distiller(*batch).loss.isfinite()
 
 
-def test_a_lightweight_teacher_serves_positions(batch):
+def test_a_lightweight_teacher_works_on_positions(batch):
     bank = LightweightBank(3 * torch.eye(CLASSES)[:, None] + torch.randn(CLASSES, 4, CLASSES), accuracy=0.99)
     teacher = LightweightTeacher(bank)
     distiller = limbeck.Distiller(FieldNet(), teacher, "lw_kd", task=Fields(CLASSES))

@@ -13,14 +13,14 @@ from limbeck.rows import check_labels, check_pair, check_temperature, full, row_
 
 
 class Discriminator(nn.Module):
-    """Tells the teacher's probabilities from the student's: a spectrally normalized perceptron of two layers.
+    """Classifies probabilities as the teacher's or the student's: a spectrally normalized perceptron of two layers.
 
-    Its form is ours; the paper's outline only asks for a discriminator on outputs.
+    Its form is ours; the paper's outline only has a discriminator on outputs.
 
     Args:
         num_classes: Number of classes C.
         hidden: Width of the hidden layer.
-        conditional: Whether it is told the true class of a row too.
+        conditional: Whether it gets the true class of a row too.
 
     Example:
         >>> net = Discriminator(3)
@@ -40,8 +40,8 @@ class Discriminator(nn.Module):
         """Return (N,) logits, positive where (N, C) ``probabilities`` look like the teacher's for (N,) ``labels``."""
         probabilities = probabilities.to(next(self.parameters()).dtype)
         if self.conditional:
-            known = F.one_hot(labels, probabilities.shape[1]).to(probabilities.dtype)
-            probabilities = torch.cat([probabilities, known], dim=1)
+            classes = F.one_hot(labels, probabilities.shape[1]).to(probabilities.dtype)
+            probabilities = torch.cat([probabilities, classes], dim=1)
         scores: Tensor = self.layers(probabilities).squeeze(1)
         return scores
 
@@ -56,11 +56,11 @@ def _made_again(
     kind: type[Discriminator], shape: dict[str, Any], state: dict[str, Tensor], frozen: list[str], training: bool
 ) -> Discriminator:
     with torch.random.fork_rng(devices=[]):
-        made = kind(**shape).train(training)
-    made.load_state_dict(state, assign=True)
+        discriminator = kind(**shape).train(training)
+    discriminator.load_state_dict(state, assign=True)
     for name in frozen:
-        made.get_parameter(name).requires_grad_(False)
-    return made
+        discriminator.get_parameter(name).requires_grad_(False)
+    return discriminator
 
 
 class AdversarialLoss(nn.Module):
@@ -72,9 +72,9 @@ class AdversarialLoss(nn.Module):
 
     Args:
         num_classes: Number of classes C.
-        temperature: Softens the probabilities that D sees; greater than 0.
+        temperature: Softens the probabilities that D gets; greater than 0.
         hidden: Width of D's hidden layer.
-        conditional: Whether D is told the true class of a row.
+        conditional: Whether D gets the true class of a row.
 
     Raises:
         UserError: On wrong shapes or types, labels out of range, or a temperature not above 0.
@@ -87,9 +87,9 @@ class AdversarialLoss(nn.Module):
         >>> _ = torch.manual_seed(0)
         >>> loss = AdversarialLoss(3)
         >>> labels = torch.tensor([0, 1, 2])
-        >>> fooled = loss(torch.eye(3), torch.eye(3), labels)
-        >>> own = loss.auxiliary_loss(torch.eye(3), torch.eye(3), labels)
-        >>> bool(fooled > 0), bool(own > 0)
+        >>> student_part = loss(torch.eye(3), torch.eye(3), labels)
+        >>> discriminator_part = loss.auxiliary_loss(torch.eye(3), torch.eye(3), labels)
+        >>> bool(student_part > 0), bool(discriminator_part > 0)
         (True, True)
     """
 

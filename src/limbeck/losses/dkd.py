@@ -1,4 +1,4 @@
-"""DKD: the KL divergence taken apart into what it says about the true class and about the others."""
+"""DKD: the KL divergence taken apart into its part of the true class and its part of the others."""
 
 from typing import Any
 

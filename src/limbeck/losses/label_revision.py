@@ -47,8 +47,8 @@ def label_revision_loss(
         UserError: On wrong shapes or types, labels out of range, or eta outside (0, 1).
 
     References:
-        A public port of Label Revision and Data Selection (arXiv 2404.03693); the paper's own full loss could not
-        be had.
+        A public port of Label Revision and Data Selection (arXiv 2404.03693); the paper's own full loss is not
+        available.
 
     Example:
         >>> student = torch.tensor([[2., 1., 0., -1.], [.5, 0., 1.5, -.5], [0., 3., 1., 2.]])

@@ -1,4 +1,4 @@
-"""RLD: take from the teacher only what does not contradict the label."""
+"""RLD: match only the part of the teacher's distribution that does not contradict the label."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ from limbeck.rows import check_labels, check_pair, check_temperature, full, row_
 
 
 def _confidence(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-    said = binary_log_probabilities(split(teacher, teacher.argmax(dim=1)))
-    return divergence(said, binary_log_probabilities(split(student, labels)))
+    log_teacher = binary_log_probabilities(split(teacher, teacher.argmax(dim=1)))
+    return divergence(log_teacher, binary_log_probabilities(split(student, labels)))
 
 
 def _masked_correlation(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ def rld_loss(
     beta: float = 8.0,
     weight: Tensor | None = None,
 ) -> Tensor:
-    r"""Match the teacher's confidence, whatever its choice, and its opinion of the classes that it puts below the true.
+    r"""Match the teacher's confidence, whatever its choice, and its probabilities of the classes below the true one.
 
     .. math:: \frac{1}{N} \sum_i \alpha \, T_c^2 \, \mathrm{KL}(c^t_i \,\|\, b^s_i) + \beta \, T^2 \,
         \mathrm{KL}(\tilde p^t_i \,\|\, \tilde p^s_i)

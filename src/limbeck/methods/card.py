@@ -12,7 +12,7 @@ from limbeck.validation import Settings
 
 @dataclass(frozen=True)
 class Card:
-    """What a reader should know before trusting a number.
+    """The source of a method, and the limits of its numbers.
 
     Attributes:
         summary: One line.

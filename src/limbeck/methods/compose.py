@@ -42,27 +42,32 @@ def create(name: str, **settings: Any) -> Method:
     if len(set(tokens)) != len(tokens):
         raise UserError(f"method {name!r}: a name stands twice, expected each once")
     entries = [entry(token) for token in tokens]
+    former = {key: current for e in entries for key, current in e.settings.former_keys.items()}
+    settings = {former.get(key, key): value for key, value in settings.items()}
+    _check_keys(entries, settings)
     chosen = [validated(e.settings, _settings_of(e, entries, settings), e.name) for e in entries]
     parts = [e.build(s) for e, s in zip(entries, chosen, strict=True)]
     return _combine("+".join(tokens), tokens, chosen, parts)
 
 
-def _settings_of(one: Entry, entries: Sequence[Entry], given: Mapping[str, Any]) -> dict[str, Any]:
-    own: dict[str, Any] = {}
-    former = {key: name for e in entries for key, name in e.settings.former_keys.items()}
-    given = {former.get(key, key): value for key, value in given.items()}
-    if "temperature" in one.settings.model_fields and any(e.tempers for e in entries if e is not one):
-        own["temperature"] = 1.0
-    # A mapping under the entry's own name comes last, so that it wins over a plain setting.
-    for key, value in sorted(given.items(), key=lambda item: isinstance(item[1], Mapping)):
-        if key == one.name and isinstance(value, Mapping):
-            own.update(value)
-        elif key in one.settings.model_fields:
-            own[key] = value
-        elif not any(key in e.settings.model_fields or (key == e.name and isinstance(value, Mapping)) for e in entries):
-            valid = {field for e in entries for field in e.settings.model_fields}
+def _check_keys(entries: Sequence[Entry], settings: Mapping[str, Any]) -> None:
+    names = {e.name for e in entries}
+    valid = {field for e in entries for field in e.settings.model_fields}
+    for key, value in settings.items():
+        if key not in valid and not (key in names and isinstance(value, Mapping)):
             raise UserError(f"method {'+'.join(e.name for e in entries)}: {unknown_name('setting', key, valid)}")
-    return own
+
+
+def _settings_of(target: Entry, entries: Sequence[Entry], settings: Mapping[str, Any]) -> dict[str, Any]:
+    fields = target.settings.model_fields
+    tempered = "temperature" in fields and any(e.tempers for e in entries if e is not target)
+    # A mapping under the entry's name comes last, so that it wins over a plain setting.
+    mapping = settings.get(target.name)
+    nested = mapping if isinstance(mapping, Mapping) else {}
+    plain = {
+        key: value for key, value in settings.items() if key in fields and (key != target.name or value is not nested)
+    }
+    return ({"temperature": 1.0} if tempered else {}) | plain | dict(nested)
 
 
 def _combine(name: str, tokens: Sequence[str], settings: Sequence[Settings], parts: Sequence[Parts]) -> Method:
@@ -88,14 +93,13 @@ def _combine(name: str, tokens: Sequence[str], settings: Sequence[Settings], par
 
 
 def _matching(name: str, parts: Sequence[Parts]) -> Matching:
-    given = [part.matching for part in parts if part.matching]
-    on_purpose = [matching for matching in given if not matching.replaceable]
+    matchings = [part.matching for part in parts if part.matching]
+    on_purpose = [matching for matching in matchings if not matching.replaceable]
     if on_purpose:
         terms = tuple(term for matching in on_purpose for term in matching.terms)
         return Matching(max(matching.ce_weight for matching in on_purpose), terms)
-    with_terms = [matching for matching in given if matching.terms]
-    if given:
-        return (with_terms or given)[-1]
+    if matchings:
+        return ([matching for matching in matchings if matching.terms] or matchings)[-1]
     if any(part.extras for part in parts):
         return Matching(1.0)
     raise UserError(f"method {name!r}: has no loss against the teacher, add one such as +kd or +dist")

@@ -138,7 +138,7 @@ ENTRIES = (
     _entry("kd", KDSettings, KDLoss),
     builtin("dist", DISTSettings, _dist),
     _entry("dkd", DKDSettings, DKDLoss),
-    # These three soften only a part of what they compare, so that they are given a temperature in front of them.
+    # These three soften only a part of what they compare, so that they get a temperature as an argument.
     _entry("nkd", NKDSettings, NKDLoss, takes_temperature=True),
     _entry("ttm", TTMSettings, TTMLoss, weight="beta", takes_temperature=True),
     _entry("wttm", WTTMSettings, WTTMLoss, weight="beta", takes_temperature=True),

@@ -1,5 +1,6 @@
 """Label revision (LR) and data selection (DS): correct a wrong teacher, and decide which samples it supervises."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Literal
 
@@ -64,8 +65,7 @@ def _select(settings: Selection) -> Parts:
 def _lr_ds(settings: LRDSSettings) -> Parts:
     if settings.loss == "port":
         raise UserError("loss: got 'port', expected 'kd' with a selection (unselected samples would have no loss)")
-    parts = _lr(settings)
-    return Parts(matching=parts.matching, targets=parts.targets, selection=settings, teacher=parts.teacher)
+    return replace(_lr(settings), selection=settings)
 
 
 ENTRIES = (

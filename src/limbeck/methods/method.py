@@ -187,8 +187,8 @@ def free_name(name: str, taken: Collection[str]) -> str:
 
 
 def _distinct(terms: Sequence[Term]) -> tuple[Term, ...]:
-    given, named = {term.name for term in terms}, dict[str, Term]()
+    names, distinct = {term.name for term in terms}, dict[str, Term]()
     for term in terms:
-        name = free_name(term.name, given | named.keys()) if term.name in named else term.name
-        named[name] = replace(term, name=name)
-    return tuple(named.values())
+        name = free_name(term.name, names | distinct.keys()) if term.name in distinct else term.name
+        distinct[name] = replace(term, name=name)
+    return tuple(distinct.values())

@@ -89,7 +89,7 @@ def loss_entry(
     Args:
         name: What users write.
         loss: A function ``loss(student_logits, teacher_logits, ...)`` that returns a scalar, with (N, C) logits in
-            fp32; of ``labels`` (N,) and ``weight`` (N,) it is given what it has a parameter for. Or a class of
+            fp32; of ``labels`` (N,) and ``weight`` (N,) it gets what it has a parameter for. Or a class of
             ``nn.Module``, called as ``module(student_logits, teacher_logits, labels, weight)``.
         alpha: The default of the setting ``alpha``, the weight of the loss.
         settings: The loss's parameters that are settings, with their defaults; by default all that have a default.
@@ -106,22 +106,19 @@ def loss_entry(
 
     Example:
         >>> from limbeck.losses import jsd_loss
-        >>> made = loss_entry("half_jsd", jsd_loss, settings={"temperature": 2.0})
-        >>> made.settings(), made.card.summary
+        >>> entry = loss_entry("half_jsd", jsd_loss, settings={"temperature": 2.0})
+        >>> entry.settings(), entry.card.summary
         (half_jsdSettings(alpha=0.9, temperature=2.0), 'Match the teacher by the generalized ... divergence.')
     """
     label = name.rpartition(":")[2]
     defaults = _defaults(f"loss {label!r}", loss, settings)
     leading: dict[str, Any] = {"ce_weight": (LabelWeight, 1.0)} if "alpha" in defaults else {"alpha": (Alpha, alpha)}
     weights = "CE" if "alpha" in defaults else "(1 - a) CE + a"
-    made: Callable[..., Any] = loss if inspect.isclass(loss) else partial(FunctionLoss, loss)
+    module: Callable[..., Any] = loss if inspect.isclass(loss) else partial(FunctionLoss, loss)
     term = free_name(label, RESERVED)
-    build = partial(one_loss, name=term, loss=made, scales_with_temperature=scales_with_temperature)
-    card = Card(
-        summary=summary or _first_line(loss) or f"The loss {label}.",
-        citation=citation or f"no paper given, {loss.__module__}:{getattr(loss, '__qualname__', label)}",
-        equation=equation or f"L = {weights} {'+ ' if 'alpha' in defaults else ''}{label}(z^s, z^t)",
-    )
+    build = partial(one_loss, name=term, loss=module, scales_with_temperature=scales_with_temperature)
+    equation = equation or f"L = {weights} {'+ ' if 'alpha' in defaults else ''}{label}(z^s, z^t)"
+    card = Card(summary or _first_line(loss) or f"The loss {label}.", citation or _place(loss, label), equation)
     return Entry(name, _model(label, loss, defaults, leading), build, card)
 
 
@@ -157,11 +154,8 @@ def target_entry(
     """
     label = name.rpartition(":")[2]
     defaults = _defaults(f"target {label!r}", target, settings)
-    card = Card(
-        summary=summary or _first_line(target) or f"The target {label}.",
-        citation=citation or f"no paper given, {target.__module__}:{getattr(target, '__qualname__', label)}",
-        equation=equation or f"z' = {label}(z^t, y)",
-    )
+    summary = summary or _first_line(target) or f"The target {label}."
+    card = Card(summary, citation or _place(target, label), equation or f"z' = {label}(z^t, y)")
     return Entry(name, _model(label, target, defaults, {}), partial(_target, target), card, component=True)
 
 
@@ -213,19 +207,18 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]
         return {}
 
 
-def _defaults(label: str, function: Callable[..., Any], given: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the settings of a function with their defaults."""
+def _defaults(label: str, function: Callable[..., Any], settings: Mapping[str, Any] | None) -> dict[str, Any]:
     free = {key: parameter for key, parameter in _parameters(function).items() if key not in _PASSED}
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in free.values())
     named = {key: p for key, p in free.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
-    for key in given or {}:
+    for key in settings or {}:
         if key not in named and not takes_any:
             raise unknown_name(f"setting of {label}:", key, named)
-    own = {key: parameter.default for key, parameter in named.items() if parameter.default is not parameter.empty}
-    lacking = [key for key in named if key not in own and key not in (given or {})]
-    if lacking:
-        raise UserError(f"{label}: the parameter {lacking[0]!r} has no default, expected one, or one in settings=")
-    return dict(own if given is None else given)
+    defaults = {key: parameter.default for key, parameter in named.items() if parameter.default is not parameter.empty}
+    for key in named:
+        if key not in defaults and key not in (settings or {}):
+            raise UserError(f"{label}: the parameter {key!r} has no default, expected one, or one in settings=")
+    return dict(defaults if settings is None else settings)
 
 
 def _model(
@@ -233,8 +226,8 @@ def _model(
 ) -> type[Settings]:
     hints = _hints(function)
     fields = {key: (_annotation(key, value, hints.get(key)), value) for key, value in defaults.items()}
-    fields_of_all: dict[str, Any] = {**leading, **fields}
-    return create_model(f"{label}Settings", __base__=Settings, __module__=__name__, **fields_of_all)
+    options: dict[str, Any] = {**leading, **fields}
+    return create_model(f"{label}Settings", __base__=Settings, __module__=__name__, **options)
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
@@ -256,6 +249,10 @@ def _annotation(key: str, default: object, hint: Any) -> Any:
     except PydanticSchemaGenerationError:
         return Any
     return hint
+
+
+def _place(function: Callable[..., Any], label: str) -> str:
+    return f"no paper given, {function.__module__}:{getattr(function, '__qualname__', label)}"
 
 
 def _first_line(function: Callable[..., Any]) -> str:

@@ -5,19 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from limbeck.methods import (
-    baselines,
-    ctkd,
-    dts,
-    features,
-    logits,
-    lr_ds,
-    lskd,
-    lw_kd,
-    self_kd,
-    semantic,
-    tf_kd_reg,
-)
+from limbeck.methods import baselines, features, logits, lr_ds, lw_kd, modified, self_kd, semantic, tf_kd_reg
 from limbeck.methods.card import Entry
 from limbeck.methods.outside import adopted, loss_entry
 from limbeck.registry import Registry
@@ -30,7 +18,7 @@ def packaged() -> dict[str, Entry]:
         >>> list(packaged())[:3]
         ['none', 'label_smoothing', 'kd']
     """
-    modules = (baselines, logits, lskd, dts, ctkd, self_kd, lr_ds, lw_kd, tf_kd_reg, semantic, features)
+    modules = (baselines, logits, modified, self_kd, lr_ds, lw_kd, tf_kd_reg, semantic, features)
     return {entry.name: entry for module in modules for entry in module.ENTRIES}
 
 

@@ -1,4 +1,4 @@
-"""What stands between the corrected logits and the losses: one call on both sides' rows."""
+"""The map between the corrected logits and the losses: one call on both sides' rows."""
 
 from abc import ABC, abstractmethod
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Modified(NamedTuple):
-    """Both sides as the losses shall see them.
+    """Both sides as the losses get them.
 
     Attributes:
         student: (N, C) logits.
@@ -34,7 +34,7 @@ class Modifier(nn.Module, ABC):
     """A map of student's and teacher's logits that works in front of any loss.
 
     It may have parameters, which are trained beside the student, and buffers. The cross-entropy with the true labels
-    sees the student's own logits.
+    gets the unmodified logits.
 
     Attributes:
         follows_epochs: Whether ``progress`` matters to it, so that the number of epochs must be known.

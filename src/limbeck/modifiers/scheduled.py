@@ -100,10 +100,10 @@ class ScheduledTemperature(Modifier):
             progress: e / E, the epoch (from 0) over the number of epochs.
         """
         student, teacher = full(student_logits.detach()), full(teacher_logits.detach())
-        behind = F.cross_entropy(teacher, labels, reduction="none") - F.cross_entropy(student, labels, reduction="none")
+        gaps = F.cross_entropy(teacher, labels, reduction="none") - F.cross_entropy(student, labels, reduction="none")
         # That of the whole batch, so that several processes have one temperature.
         labeled = ground_truth(labels, student).labeled
-        gathered = gather_rows(behind)
+        gathered = gather_rows(gaps)
         gap = gathered.mean() if labeled is None else gathered.sum() / gather_rows(labeled).sum().clamp_min(1)
         cosine = 0.5 * (1 + math.cos(math.pi * self.curve * progress))
         target = (self.initial * cosine * _scale(gap)).clamp(self.minimum, self.maximum)
@@ -122,6 +122,6 @@ class ScheduledTemperature(Modifier):
 
 
 def _scale(gap: Tensor) -> Tensor:
-    """Return g / (g + 1) where that is above 1, which is for g below -1, and 1 elsewhere."""
+    # g / (g + 1) is above 1 for g below -1.
     behind = gap < -1
     return torch.where(behind, gap / torch.where(behind, gap + 1, 1), 1)

@@ -1,4 +1,4 @@
-"""Data selection: which rows listen to the teacher, and which get ground truth only.
+"""Data selection: which rows the teacher supervises, and which get ground truth only.
 
 Example:
     >>> import torch

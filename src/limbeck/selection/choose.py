@@ -1,4 +1,4 @@
-"""From scores to the rows that listen to the teacher."""
+"""From scores to the rows that the teacher supervises."""
 
 from fractions import Fraction
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import UserError
-from limbeck.selection import _checks
+from limbeck.rows import whole_numbers
 
 
 def choose(scores: Tensor, ratio: float, *, labels: Tensor | None = None) -> Tensor:
@@ -77,18 +77,16 @@ def choose_stratified(scores: Tensor, ratio: float, labels: Tensor) -> Tensor:
 
 
 def _check(scores: Tensor, labels: Tensor | None) -> None:
-    if scores.ndim != 1:
-        raise UserError(f"scores: got shape {tuple(scores.shape)}, expected (N,)")
-    if not scores.is_floating_point():
-        raise UserError(f"scores: got {scores.dtype}, expected floating-point values")
+    if scores.ndim != 1 or not scores.is_floating_point():
+        raise UserError(f"scores: got {tuple(scores.shape)} {scores.dtype}, expected floats of shape (N,)")
     if labels is not None:
-        _checks.integer_vector("labels", labels, len(scores))
+        whole_numbers(labels, "labels", len(scores))
 
 
 def _share(ratio: float) -> Fraction:
-    """As the decimal fraction that was written: 0.145 of 100 rows is 14.5, which the binary number falls short of."""
     if not 0 < ratio <= 1:
         raise UserError(f"ratio: got {ratio}, expected a number above 0 and at most 1")
+    # As the decimal fraction that was written: 0.145 of 100 rows is 14.5, which the binary number falls short of.
     return Fraction(str(float(ratio))).limit_denominator(10**6)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import UserError
-from limbeck.selection import _checks
+from limbeck.rows import check_labels, check_logits, whole_numbers
 from limbeck.selection.scores import residuals
 
 
@@ -40,7 +40,7 @@ def head_influence(
     Args:
         features: (N, D) penultimate features of the rows to score.
         logits: (N, C) the student's logits of these rows.
-        targets: (N, C) probabilities: what the teacher, after any correction, says of them.
+        targets: (N, C) probabilities: the target distributions, from the corrected teacher logits.
         held_features: (V, D) penultimate features of held-out training rows (never of the test split).
         held_logits: (V, C) the student's logits of the held-out rows.
         held_labels: (V,) their true classes.
@@ -57,9 +57,9 @@ def head_influence(
             is not above 0 or too small to invert, or a lone held-out row that is to be left out.
 
     Example:
-        >>> one = torch.ones(1, 1)
-        >>> told = torch.tensor([[1.0, 0.0], [0.0, 1.0]])  # the teacher says class 0, then class 1
-        >>> head_influence(one.expand(2, 1), torch.zeros(2, 2), told, one, torch.zeros(1, 2), torch.tensor([0]))
+        >>> feature, held_label = torch.ones(1, 1), torch.tensor([0])
+        >>> targets = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+        >>> head_influence(feature.expand(2, 1), torch.zeros(2, 2), targets, feature, torch.zeros(1, 2), held_label)
         tensor([ 1., -1.])
     """
     _check_rows(features, logits, targets)
@@ -78,13 +78,12 @@ def head_influence(
 def _leave_out(scores: Tensor, rows: tuple[Tensor, Tensor], held: tuple[Tensor, Tensor], index: Tensor) -> Tensor:
     """Take row v's own term out of the mean: (V * score - (r . r_v)(h . h_v)) / (V - 1)."""
     place, count = index.long().clamp(min=0), len(held[0])
-    residual_product, feature_product = ((row * other[place]).sum(1) for row, other in zip(rows, held, strict=True))
+    residual_product, feature_product = ((row * rest[place]).sum(1) for row, rest in zip(rows, held, strict=True))
     left_out = (count * scores - residual_product * feature_product) / max(count - 1, 1)
     return torch.where(index < 0, scores, left_out)
 
 
 def _precondition(r: Tensor, h: Tensor, p: Tensor, damping: float) -> tuple[Tensor, Tensor]:
-    """Multiply the rows' two factors by the inverses of the damped Fisher's."""
     if not damping > 0:
         raise UserError(f"damping: got {damping}, expected a number above 0, or None for plain gradient steps")
     fisher = torch.diag(p.mean(0)) - p.T @ p / len(p)
@@ -100,7 +99,7 @@ def _solve(factor: Tensor, rows: Tensor, damping: float) -> Tensor:
 
 
 def _inputs(features: Tensor, bias: bool) -> Tensor:
-    """Return what the head multiplies by its weights, where a bias is the weight of a constant 1."""
+    # A bias is the weight of a constant 1.
     return torch.cat([features, features.new_ones(len(features), 1)], dim=1) if bias else features
 
 
@@ -110,25 +109,25 @@ def _common_dtype(*tensors: Tensor) -> torch.dtype:
 
 def _check_rows(features: Tensor, logits: Tensor, targets: Tensor) -> None:
     for name, value in (("features", features), ("logits", logits), ("targets", targets)):
-        _checks.matrix(name, value)
-    _checks.same_shape("targets", targets, "logits", logits)
+        check_logits(value, name)
+    if targets.shape != logits.shape:
+        raise UserError(f"targets: got {tuple(targets.shape)}, expected {tuple(logits.shape)} as of logits")
     if len(features) != len(logits) or len(features) == 0:
         raise UserError(f"features: got {len(features)} rows for {len(logits)} of logits, expected as many, at least 1")
 
 
 def _check_held(held_features: Tensor, held_logits: Tensor, labels: Tensor, features: Tensor, logits: Tensor) -> None:
     for name, value, row in (("held_features", held_features, features), ("held_logits", held_logits, logits)):
-        _checks.matrix(name, value)
+        check_logits(value, name)
         if value.shape[1] != row.shape[1] or len(value) != len(held_features) or len(value) == 0:
             expected = f"({max(len(held_features), 1)}, {row.shape[1]})"
-            raise UserError(f"{name}: got shape {tuple(value.shape)}, expected {expected}")
-    _checks.class_labels("held_labels", labels, held_logits)
+            raise UserError(f"{name}: got {tuple(value.shape)}, expected {expected}")
+    check_labels(labels, held_logits, "held_labels")
 
 
 def _check_held_index(held_index: Tensor | None, rows: int, held: int) -> None:
     if held_index is None:
         return
-    _checks.integer_vector("held_index", held_index, rows)
-    _checks.in_range("held_index", held_index, -1, held)
+    whole_numbers(held_index, "held_index", rows, range(-1, held))
     if held == 1 and bool((held_index >= 0).any()):
         raise UserError("held_index: leaves out the only held-out row, expected at least 2 held-out rows")

@@ -1,4 +1,4 @@
-"""Scores of rows that need only logits: the higher, the more worthwhile that the row listens to the teacher.
+"""Scores of rows that need only logits: the higher, the more worthwhile that the teacher supervises the row.
 
 The data selection of LR+DS (arXiv 2404.03693) is known in outline only; which score to use, and its direction, are this
 project's decisions. ``random_scores`` is the control that every other score has to beat.
@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from limbeck.errors import UserError
 from limbeck.randomness.hashing import random_bits
-from limbeck.selection import _checks
+from limbeck.rows import check_labels, check_logits, full, whole_numbers
 
 
 def random_scores(indices: Tensor, *, seed: int, epoch: int = 0, stream: int = 0) -> Tensor:
-    """Draw one uniform number for each sample, the same whenever and wherever the sample is asked for.
+    """Draw one uniform number for each sample, the same whenever and wherever it is drawn.
 
     Args:
         indices: Sample indices, (N,) whole numbers.
@@ -34,7 +35,7 @@ def random_scores(indices: Tensor, *, seed: int, epoch: int = 0, stream: int = 0
         >>> bool(random_scores(torch.tensor([7]), seed=0)[0] == scores[7])
         True
     """
-    _checks.integer_vector("indices", indices)
+    whole_numbers(indices, "indices")
     # fp32 holds 24 bits exactly, so that the largest draw stays below 1.
     return (random_bits(indices, seed=seed, epoch=epoch, stream=stream) >> 39).float() * 2.0**-24
 
@@ -59,9 +60,11 @@ def agreement_scores(teacher_logits: Tensor, labels: Tensor) -> Tensor:
         >>> agreement_scores(torch.tensor([[2.0, 0.0], [0.0, 2.0], [0.0, 0.0]]), torch.tensor([0, 0, 0]))
         tensor([ 1.7616, -0.7616,  1.0000])
     """
-    _checks.matrix("teacher_logits", teacher_logits, columns=2)
-    _checks.class_labels("labels", labels, teacher_logits)
-    logits, column = _checks.precise(teacher_logits), labels.long().unsqueeze(1)
+    check_logits(teacher_logits, "teacher_logits")
+    if teacher_logits.shape[1] < 2:
+        raise UserError("teacher_logits: got 1 class, expected at least 2")
+    column = check_labels(labels, teacher_logits).unsqueeze(1)
+    logits = full(teacher_logits.detach())
     true = logits.gather(1, column)
     best_other = logits.scatter(1, column, -torch.inf).amax(1, keepdim=True)
     # Only two probabilities are needed, and as a difference of exponentials they need no second pass over the classes.
@@ -86,16 +89,16 @@ def confidence_scores(teacher_logits: Tensor) -> Tensor:
         >>> confidence_scores(torch.tensor([[0.0, 0.0], [2.0, 0.0]]))
         tensor([0.5000, 0.8808])
     """
-    _checks.matrix("teacher_logits", teacher_logits)
-    return _checks.precise(teacher_logits).softmax(1).amax(1)
+    check_logits(teacher_logits, "teacher_logits")
+    return full(teacher_logits.detach()).softmax(1).amax(1)
 
 
 def el2n_scores(student_logits: Tensor, labels: Tensor) -> Tensor:
     """Prefer the rows that are hard for the student: EL2N, the length of the error ``softmax(z) - onehot(y)``.
 
     The score is of Paul et al., "Deep Learning on a Data Diet" (NeurIPS 2021), Section 2, for one network instead of
-    their mean over several. Its use here is this project's decision: the hard rows listen to the teacher, for on
-    the easy ones the ground truth already says it all.
+    their mean over several. Its use here is this project's decision: the teacher supervises the hard rows, for on
+    the easy ones the ground truth is enough.
 
     Args:
         student_logits: (N, C) floats.
@@ -111,8 +114,8 @@ def el2n_scores(student_logits: Tensor, labels: Tensor) -> Tensor:
         >>> el2n_scores(torch.tensor([[9.0, 0.0], [0.0, 9.0]]), torch.tensor([0, 0])).round(decimals=3)
         tensor([0.0000, 1.4140])
     """
-    _checks.matrix("student_logits", student_logits)
-    _checks.class_labels("labels", labels, student_logits)
+    check_logits(student_logits, "student_logits")
+    check_labels(labels, student_logits)
     length: Tensor = torch.linalg.vector_norm(residuals(student_logits, labels), dim=1)
     return length
 
@@ -131,5 +134,5 @@ def residuals(logits: Tensor, labels: Tensor) -> Tensor:
         >>> residuals(torch.tensor([[0.0, 0.0]]), torch.tensor([1]))
         tensor([[ 0.5000, -0.5000]])
     """
-    probabilities = _checks.precise(logits).softmax(1)
+    probabilities = full(logits.detach()).softmax(1)
     return probabilities - F.one_hot(labels.long(), probabilities.shape[1])

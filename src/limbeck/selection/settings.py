@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from limbeck.errors import UserError, unknown_name
-from limbeck.selection import _checks
+from limbeck.rows import check_labels, check_pair, whole_numbers
 from limbeck.selection.choose import choose, choose_stratified
 from limbeck.selection.scores import agreement_scores, confidence_scores, el2n_scores, random_scores
 from limbeck.selection.shuffle import shuffled
@@ -127,16 +127,14 @@ class Selection(Settings):
             epoch: The epoch, from 0: without ``indices`` the draws differ between epochs.
 
         Returns:
-            (N,) bool mask, true for the rows that listen.
+            (N,) bool mask, true for the selected rows.
 
         Raises:
             UserError: The scorer is ``influence``, or a wrong shape or type, or a label out of range.
         """
-        for name, logits in (("student_logits", student_logits), ("teacher_logits", teacher_logits)):
-            _checks.matrix(name, logits)
-            _checks.class_labels("labels", labels, logits)
-        _checks.same_shape("student_logits", student_logits, "teacher_logits", teacher_logits)
-        indices, epoch = (_places(labels), epoch) if indices is None else (indices, 0)
+        check_pair(student_logits, teacher_logits)
+        check_labels(labels, student_logits)
+        indices, epoch = (_positions(labels), epoch) if indices is None else (indices, 0)
         scores = self.scores(student_logits, teacher_logits, labels, indices=indices, seed=seed, epoch=epoch)
         chosen = choose_stratified(scores, self.ratio, labels) if self.per_class else choose(scores, self.ratio)
         if not self.shuffled:
@@ -158,7 +156,7 @@ class Selection(Settings):
         The arguments are those of :meth:`batch_mask`, but for ``epoch``, which counts with ``indices`` too.
 
         Returns:
-            (N,) scores, higher for rows that should rather listen.
+            (N,) scores, higher for rows that should rather be selected.
 
         Raises:
             UserError: The scorer is ``influence``, or a wrong shape or type.
@@ -170,18 +168,13 @@ class Selection(Settings):
         if self.scorer == "el2n":
             return el2n_scores(student_logits, labels)
         if self.scorer == "random":
-            return _random_rows(labels, indices, seed, epoch)
+            indices = _positions(labels) if indices is None else whole_numbers(indices, "indices", len(labels))
+            return random_scores(indices, seed=seed, epoch=epoch)
         raise UserError(
             f"scorer {self.scorer!r} cannot choose within a batch: it needs the training set's features and "
             f"held-out rows, expected one of {', '.join(ROW_SCORERS)}"
         )
 
 
-def _places(labels: Tensor) -> Tensor:
+def _positions(labels: Tensor) -> Tensor:
     return torch.arange(len(labels), device=labels.device)
-
-
-def _random_rows(labels: Tensor, indices: Tensor | None, seed: int, epoch: int) -> Tensor:
-    indices = _places(labels) if indices is None else indices
-    _checks.integer_vector("indices", indices, len(labels))
-    return random_scores(indices, seed=seed, epoch=epoch)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from limbeck.selection import _checks
+from limbeck.rows import whole_numbers
 from limbeck.selection.scores import random_scores
 
 
@@ -25,15 +25,15 @@ def shuffled(weight: Tensor, indices: Tensor, *, seed: int, labels: Tensor | Non
 
     Example:
         >>> weight, labels = torch.arange(6.0), torch.tensor([0, 1, 0, 1, 0, 1])
-        >>> other = shuffled(weight, torch.arange(6), seed=0, labels=labels)
-        >>> other.sort().values.equal(weight), other[labels == 0].sort().values
+        >>> permuted = shuffled(weight, torch.arange(6), seed=0, labels=labels)
+        >>> permuted.sort().values.equal(weight), permuted[labels == 0].sort().values
         (True, tensor([0., 2., 4.]))
     """
-    _checks.integer_vector("indices", indices, len(weight))
+    whole_numbers(indices, "indices", len(weight))
     # Other draws than those of the random scorer, whose choice would be sorted by them otherwise.
     drawn = random_scores(indices, seed=seed, epoch=epoch, stream=1).argsort(stable=True)
     if labels is None:
         return torch.empty_like(weight).index_copy_(0, drawn, weight)
-    _checks.integer_vector("labels", labels, len(weight))
-    giving, taking = labels.argsort(stable=True), drawn[labels[drawn].argsort(stable=True)]
-    return torch.empty_like(weight).index_copy_(0, taking, weight[giving])
+    whole_numbers(labels, "labels", len(weight))
+    by_class, drawn_by_class = labels.argsort(stable=True), drawn[labels[drawn].argsort(stable=True)]
+    return torch.empty_like(weight).index_copy_(0, drawn_by_class, weight[by_class])

@@ -1,4 +1,4 @@
-"""Targets: pure corrections of what the teacher says, before any loss hears it; teacher tensors are not written to."""
+"""Targets: pure corrections of the teacher logits in front of any loss; tensors of the teacher are not written to."""
 
 from limbeck.targets.rectify import rectify_logits
 from limbeck.targets.revise import revise_labels, revise_logits

@@ -1,9 +1,9 @@
-"""DR-KD's rectification: where the teacher's first choice is wrong, it changes places with the true class."""
+"""DR-KD's rectification: where the predicted class is wrong, it exchanges its logit with the true class."""
 
 import torch
 from torch import Tensor
 
-from limbeck.errors import UserError
+from limbeck.rows import check_labels, check_logits
 
 
 def rectify_logits(teacher_logits: Tensor, labels: Tensor) -> Tensor:
@@ -20,7 +20,7 @@ def rectify_logits(teacher_logits: Tensor, labels: Tensor) -> Tensor:
         (N, C) logits whose argmax is the true class wherever the maximum is unique.
 
     Raises:
-        UserError: If the shapes do not fit together.
+        UserError: On wrong shapes or types, or labels out of range.
 
     References:
         Amik et al.: Dynamic Rectification Knowledge Distillation, arXiv 2201.11319, section 3.
@@ -30,10 +30,8 @@ def rectify_logits(teacher_logits: Tensor, labels: Tensor) -> Tensor:
         tensor([[ 3.0000,  0.5000, -2.0000],
                 [ 1.0000,  2.0000,  0.0000]])
     """
-    if teacher_logits.ndim != 2 or labels.shape != teacher_logits.shape[:1]:
-        got = f"{tuple(teacher_logits.shape)} and {tuple(labels.shape)}"
-        raise UserError(f"teacher_logits and labels: got {got}, expected (N, C) and (N,)")
-    true = labels.long()[:, None]
+    check_logits(teacher_logits, "teacher_logits")
+    true = check_labels(labels, teacher_logits)[:, None]
     top, best = teacher_logits.max(dim=1, keepdim=True)
     true_logit = teacher_logits.gather(1, true)
     # Where the true class ties for the maximum, writing it back to itself makes the exchange a no-op.

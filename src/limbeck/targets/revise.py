@@ -1,18 +1,11 @@
-"""Label revision (LR): where the teacher is wrong, mix just enough of the true label into what it says."""
+"""Label revision (LR): where the teacher is wrong, mix just enough of the true label into its probabilities."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.errors import UserError
-
-
-def _check(teacher_logits: Tensor, labels: Tensor, eta: float) -> None:
-    if teacher_logits.ndim != 2 or labels.shape != teacher_logits.shape[:1]:
-        got = f"{tuple(teacher_logits.shape)} and {tuple(labels.shape)}"
-        raise UserError(f"teacher_logits and labels: got {got}, expected (N, C) and (N,)")
-    if not 0 < eta < 1:
-        raise UserError(f"eta: got {eta}, expected a number between 0 and 1, both excluded")
+from limbeck.rows import check_labels, check_logits, full
 
 
 def revise_logits(teacher_logits: Tensor, labels: Tensor, *, eta: float = 0.8) -> Tensor:
@@ -34,7 +27,7 @@ def revise_logits(teacher_logits: Tensor, labels: Tensor, *, eta: float = 0.8) -
         (N, C) logits in fp32 (float64 if that came in).
 
     Raises:
-        UserError: If the shapes do not fit together or eta is outside (0, 1).
+        UserError: On wrong shapes or types, labels out of range, or eta outside (0, 1).
 
     References:
         Lan et al.: Improve Knowledge Distillation via Label Revision and Data Selection, arXiv 2404.03693, section 3.
@@ -44,12 +37,15 @@ def revise_logits(teacher_logits: Tensor, labels: Tensor, *, eta: float = 0.8) -
         >>> logits.softmax(1)
         tensor([[0.1217, 0.0165, 0.5309, 0.3309]])
     """
-    _check(teacher_logits, labels, eta)
-    logits = teacher_logits if teacher_logits.dtype == torch.float64 else teacher_logits.float()
-    log_p, true = F.log_softmax(logits, dim=1), labels.long()[:, None]
+    check_logits(teacher_logits, "teacher_logits")
+    true = check_labels(labels, teacher_logits)[:, None]
+    if not 0 < eta < 1:
+        raise UserError(f"eta: got {eta}, expected a number between 0 and 1, both excluded")
+    logits = full(teacher_logits)
+    log_p = F.log_softmax(logits, dim=1)
     p_true, p_max = log_p.gather(1, true).exp(), log_p.max(dim=1, keepdim=True).values.exp()
-    kept = eta / (p_max - p_true + 1)
-    revised = (log_p + kept.log()).scatter(1, true, (kept * p_true + 1 - kept).log())
+    share = eta / (p_max - p_true + 1)
+    revised = (log_p + share.log()).scatter(1, true, (share * p_true + 1 - share).log())
     right = logits.gather(1, true) == logits.max(dim=1, keepdim=True).values
     return torch.where(right, logits, revised)
 
@@ -66,7 +62,7 @@ def revise_labels(teacher_logits: Tensor, labels: Tensor, *, eta: float = 0.8) -
         (N, C) probabilities, rows summing to 1.
 
     Raises:
-        UserError: If the shapes do not fit together or eta is outside (0, 1).
+        UserError: On wrong shapes or types, labels out of range, or eta outside (0, 1).
 
     Example:
         >>> revise_labels(torch.tensor([[0., 1., 4., 2.]]), torch.tensor([1]))

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import UserError
+from limbeck.rows import whole_numbers
 from limbeck.targets.truncate import FAR_BELOW
 
 _TOLERANCE = 1e-3
@@ -28,8 +29,8 @@ def check_prior(prior: Tensor) -> None:
     wrong = ~((least >= 0) & ((total - 1).abs() <= _TOLERANCE))
     if wrong.any():
         row = int(wrong.nonzero()[0])
-        found = f"sums to {float(total[row]):.6g}" if least[row] >= 0 else f"holds {float(least[row]):.6g}"
-        raise UserError(f"prior: row {row} {found}, expected a distribution (numbers of at least 0 with sum 1)")
+        fault = f"sums to {float(total[row]):.6g}" if least[row] >= 0 else f"holds {float(least[row]):.6g}"
+        raise UserError(f"prior: row {row} {fault}, expected a distribution (numbers of at least 0 with sum 1)")
 
 
 def _check_shape(prior: Tensor) -> None:
@@ -48,7 +49,7 @@ def semantic_smoothing(labels: Tensor, prior: Tensor, *, alpha: float = 0.1) -> 
     Args:
         labels: (N,) true classes.
         prior: (C, C) floats, row y the distribution :math:`\pi(y)` over the classes: their similarity to y, or how
-            often they stand beside it. The rows are checked where that costs no device synchronisation: on CPU, outside
+            often they stand beside it. The rows are checked where that costs no device synchronization: on CPU, outside
             ``torch.compile``; :func:`check_prior` checks them anywhere.
         alpha: The prior's share, in [0, 1].
 
@@ -71,12 +72,11 @@ def semantic_smoothing(labels: Tensor, prior: Tensor, *, alpha: float = 0.1) -> 
     """
     if prior.device.type == "cpu" and not torch.compiler.is_compiling():
         check_prior(prior)
-    _check_shape(prior)
+    else:
+        _check_shape(prior)
     if not 0 <= alpha <= 1:
         raise UserError(f"alpha: got {alpha}, expected a number from 0 to 1")
-    if labels.ndim != 1 or labels.is_floating_point():
-        raise UserError(f"labels: got {tuple(labels.shape)} {labels.dtype}, expected whole numbers of shape (N,)")
-    return _mixed(labels, prior, alpha)
+    return _mixed(whole_numbers(labels, "labels"), prior, alpha)
 
 
 def _mixed(labels: Tensor, prior: Tensor, alpha: float) -> Tensor:
@@ -86,7 +86,7 @@ def _mixed(labels: Tensor, prior: Tensor, alpha: float) -> Tensor:
 
 
 class SemanticTarget:
-    """Semantic label smoothing as a target: the logarithms of the smoothed labels, whatever the teacher said.
+    """Semantic label smoothing as a target: the logarithms of the smoothed labels, for any teacher logits.
 
     A class of probability 0 gets the logit -10,000, a finite number whose softmax is 0 (in fp32, up to a temperature
     of 90).

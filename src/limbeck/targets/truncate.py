@@ -1,4 +1,4 @@
-"""Truncation: keep the teacher's k best classes, and spread what it said of the others, or drop it."""
+"""Truncation: keep the teacher's k best classes, and spread the probability of the others, or drop it."""
 
 from typing import Literal
 

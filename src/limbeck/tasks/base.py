@@ -1,4 +1,4 @@
-"""What a task answers: how its outputs become rows of logits, and by what networks are measured."""
+"""The contract of a task: how its outputs become rows of logits, and by what networks are measured."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -20,14 +20,14 @@ MAIN = "main"
 class Task(ABC):
     """Turns a network's outputs into rows of logits, so that every method works on them.
 
-    Subclasses set :attr:`name` and :attr:`metrics` and implement :meth:`rows` and :meth:`evaluator`; the other answers
+    Subclasses set :attr:`name` and :attr:`metrics` and implement :meth:`rows` and :meth:`evaluator`; the other methods
     have defaults. A task holds settings alone: it can be copied and pickled with a distiller.
 
     Args:
         num_classes: Number of classes; None where it is taken from the outputs.
 
     Attributes:
-        name: What recipes call it.
+        name: Its name in recipes.
         metrics: What is measured; the first is the one that networks are compared by.
         head_weights: The heads of an output, each with the weight of its losses; ``"main"`` is one of them.
 
@@ -143,7 +143,7 @@ class Task(ABC):
         Args:
             output: What the network returned for an example batch.
             num_classes: The number of classes of the data.
-            role: The network, to begin an error's line with.
+            role: The network, at the beginning of an error's line.
             data: The data's name.
 
         Raises:

@@ -56,12 +56,12 @@ class Classification(Task):
 
     def check(self, output: Any, num_classes: int, role: str, data: str) -> None:
         """Check that an output is (N, C) logits of the data's classes; see :meth:`Task.check`."""
-        found = output if isinstance(output, Tensor) else getattr(output, "logits", output)
-        found = output_logits(output) if isinstance(output, Mapping) else found
-        if not isinstance(found, Tensor) or found.ndim != 2:
-            got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        mapped = isinstance(output, Mapping)
+        logits = output_logits(output) if mapped else getattr(output, "logits", output)
+        if not isinstance(logits, Tensor) or logits.ndim != 2:
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise UserError(f"{role}: its output is {got}, expected logits of shape (N, {num_classes})")
-        super().check(found, num_classes, role, data)
+        super().check(logits, num_classes, role, data)
 
 
 class ClassificationEvaluator:
@@ -100,11 +100,10 @@ class ClassificationEvaluator:
 
     def compute(self) -> Measured:
         """Return the figures over all samples, and the predicted classes."""
-        values = {name: float(value) for name, value in self._metrics.compute().items()}
-        figures = {"accuracy": values["accuracy"], "top5": values.get("top5"), "loss": float(self._loss.compute())}
-        figures |= {"ece": values["ece"], "confidence": float(self._confidence.compute())}
-        present = {name: value for name, value in figures.items() if value is not None}
-        return Measured(present, torch.cat(self._predictions).cpu())
+        values = self._metrics.compute() | {"loss": self._loss.compute(), "confidence": self._confidence.compute()}
+        order = ("accuracy", "top5", "loss", "ece", "confidence")
+        figures = {name: float(values[name]) for name in order if name in values}
+        return Measured(figures, torch.cat(self._predictions).cpu())
 
 
 def _metrics(num_classes: int) -> MetricCollection:

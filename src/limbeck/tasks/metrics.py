@@ -14,7 +14,7 @@ class Metric:
 
     Attributes:
         name: Its key in records and summaries, such as ``"accuracy"`` of ``test.accuracy``.
-        title: How tables and plots call it, such as ``"accuracy"``.
+        title: Its name in tables and plots, such as ``"accuracy"``.
         higher_is_better: Its direction; None for one that has none, such as a mean confidence.
         share: Whether it lies in [0, 1] and is shown in percent.
         compared: Whether the table of a comparison has a column for it; it always has one for a task's first metric.
@@ -67,7 +67,7 @@ class Measured:
         return dict(self.values)
 
     def __getattr__(self, name: str) -> Any:
-        # Copying and unpickling ask for attributes before ``values`` is there.
+        # Copying and unpickling look attributes up before ``values`` is there.
         values = self.__dict__.get("values", {})
         if name in values:
             return values[name]

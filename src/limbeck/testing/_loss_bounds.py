@@ -31,8 +31,8 @@ _EXTREMES: dict[str, Callable[[Tensor], Tensor]] = {
     "one constant row": _one_constant_row,
     "small": lambda logits: logits * 1e-6,
 }
-# Who is extreme: the student, the teacher.
-_WHOSE = ((True, False), (False, True), (True, True))
+# Which side is extreme: the student, the teacher.
+_SIDES = ((True, False), (False, True), (True, True))
 
 
 def finite_at(case: LossCase, sides: Sides, where: str, **settings: Any) -> None:
@@ -50,7 +50,7 @@ def extremes(case: LossCase, device: Device, dtype: torch.dtype) -> None:
     """Is finite, and so is its gradient, for logits that are huge, constant or tiny, at any temperature."""
     temperatures = [{"temperature": value} for value in _TEMPERATURES] if case.takes("temperature") else [{}]
     for name, change in _EXTREMES.items():
-        for student, teacher in _WHOSE:
+        for student, teacher in _SIDES:
             drawn = drawn_sides()
             sides = (change(drawn[0]) if student else drawn[0], change(drawn[1]) if teacher else drawn[1], drawn[2])
             for settings in temperatures:
@@ -79,7 +79,7 @@ _TEACHERS: dict[str, Callable[[Tensor, int], Tensor]] = {
 
 
 def _flat_students(rows: int, classes: int) -> list[Tensor]:
-    """Logits that hardly vary, of rows that differ and of rows that are identical."""
+    # Of rows that differ, and of rows that are identical.
     generator = torch.Generator().manual_seed(rows + classes)
     spread = [spread * torch.randn(rows, classes, generator=generator) for spread in _SPREADS]
     return [*spread, *(logits[:1].repeat(rows, 1) for logits in spread)]
@@ -92,9 +92,9 @@ def _bounded_for(case: LossCase, rows: int, classes: int, device: Device, dtype:
     for name, teacher in _TEACHERS.items():
         for logits in _flat_students(rows, classes):
             student, target, right = placed((logits, teacher(labels, classes), labels), device, dtype)
-            found = gradient_of(case(student, target, right), student).double().norm().item()
+            length = gradient_of(case(student, target, right), student).double().norm().item()
             where = f"{rows} rows, {classes} classes, {dtype}, {name} teacher"
-            require(found <= limit, f"{where}: got a gradient of {found:.3g}, expected at most {limit:.3g}")
+            require(length <= limit, f"{where}: got a gradient of {length:.3g}, expected at most {limit:.3g}")
 
 
 def bounded(case: LossCase, device: Device, dtype: torch.dtype) -> None:

@@ -33,9 +33,8 @@ def twin(case: LossCase, device: Device, dtype: torch.dtype) -> None:
     """Equals its module twin to the last bit."""
     sides = placed(drawn_sides(), device, dtype)
     weight = torch.arange(7, device=device) % 3 > 0
-    module = case.twin(**case.settings) if case.twin else None
-    found = module(*sides, weight) if module else None
-    require(found is not None and torch.equal(found, case(*sides, weight)), f"twin: got {found}")
+    value = case.twin(**case.settings)(*sides, weight) if case.twin else None
+    require(value is not None and torch.equal(value, case(*sides, weight)), f"twin: got {value}")
 
 
 def gradcheck(case: LossCase, device: Device, dtype: torch.dtype) -> None:
@@ -79,12 +78,12 @@ def no_rows(case: LossCase, device: Device, dtype: torch.dtype) -> None:
 def row_weights(case: LossCase, device: Device, dtype: torch.dtype) -> None:
     """Leaves out rows without weight, whether masked or of weight 0, and ignores the weights' scale."""
     student, teacher, labels = placed(drawn_sides(), device, torch.float64)
-    kept = torch.tensor([True, True, False, True, False, True, True], device=device)
-    expected = case(student[kept], teacher[kept], labels[kept])
-    for weight in (kept, kept.float(), 3 * kept.double()):
+    mask = torch.tensor([True, True, False, True, False, True, True], device=device)
+    expected = case(student[mask], teacher[mask], labels[mask])
+    for weight in (mask, mask.float(), 3 * mask.double()):
         found = case(student, teacher, labels, weight)
         require_close(found.detach(), expected.detach(), f"weight {weight.tolist()}", 1e-6, 1e-9)
-        left_out = gradient_of(found, student)[~kept]
+        left_out = gradient_of(found, student)[~mask]
         require((left_out == 0).all(), f"weight {weight.tolist()}: got a gradient at rows without weight")
 
 

@@ -30,7 +30,7 @@ def _share(rank: int, world: int, case: LossCase, period: int) -> tuple[Tensor, 
 
 
 def _sent(case: LossCase) -> LossCase:
-    """Return the case without what other processes need not know, if it can be pickled."""
+    """Return the case without what other processes do not need, if it can be pickled."""
     sent = replace(case, reference=_no_reference, twin=None)
     try:
         pickle.dumps(sent)
@@ -58,10 +58,10 @@ def check_loss_across_processes(case: LossCase, processes: Processes) -> None:
     """
     sent, period = _sent(case), _ROWS // processes.world
     value, slope = _share(0, 1, case, period)
-    found = processes.run(_share, sent, period)
+    shares = processes.run(_share, sent, period)
     where = f"{processes.world} processes"
-    require_close(torch.stack([mine for mine, _ in found]).mean(), value, where, 1e-9, 1e-12)
-    require_close(torch.cat([mine for _, mine in found]), slope, f"gradient of {where}", 1e-9, 1e-12)
+    require_close(torch.stack([loss for loss, _ in shares]).mean(), value, where, 1e-9, 1e-12)
+    require_close(torch.cat([gradient for _, gradient in shares]), slope, f"gradient of {where}", 1e-9, 1e-12)
 
 
 def two_processes(case: LossCase, device: Device, dtype: torch.dtype) -> None:

@@ -1,4 +1,4 @@
-"""What the checks share: logits to compute with, and requirements that name what was found."""
+"""What the checks share: logits to compute with, and requirements that name what was measured."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""What the checks of losses need to know of one of them."""
+"""The description of a loss that its checks need."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -43,7 +43,7 @@ class LossCase:
         reference: The same from the equation in NumPy, written without the loss's code, under ``settings``:
             ``reference(student, teacher, labels, weight)`` with float64 logits (N, C), whole labels (N,) and float64
             weights (N,), some of them above 0.
-        name: What messages call it.
+        name: Its name in messages.
         settings: Keyword arguments of the loss.
         registered: Whether the loss is called as limbeck calls one from outside, with logits in fp32 and the teacher's
             without a gradient; a loss that is also called by itself should not need that.
@@ -95,7 +95,7 @@ class LossCase:
         if self.registered:
             student, teacher = full(student), full(teacher.detach())
         if not isinstance(self.loss, nn.Module):
-            given = {"labels": labels, "weight": weight} if self.takes("labels") else {"weight": weight}
-            return self.loss(student, teacher, **given, **settings)
+            rows = {"labels": labels, "weight": weight} if self.takes("labels") else {"weight": weight}
+            return self.loss(student, teacher, **rows, **settings)
         result: Tensor = self.loss(student, teacher, labels, weight, **settings)
         return result

@@ -1,4 +1,4 @@
-"""CRD: its value by hand, its memory, and what it draws."""
+"""CRD: its value by hand, its banks, and its draws."""
 
 import feature_references as reference
 import numpy as np
@@ -11,7 +11,7 @@ from limbeck.losses.features import CRDLoss, contrastive_loss
 
 
 class Drawn(CRDLoss):
-    """CRD with negatives that a test chose."""
+    """CRD with negatives that a test sets."""
 
     def draw(self, indices):
         return self.chosen
@@ -114,7 +114,7 @@ def test_what_is_drawn_follows_torchs_generator():
     assert torch.equal(loss.draw(torch.arange(4)), first)
 
 
-def test_memory_is_part_of_the_state():
+def test_banks_are_part_of_the_state():
     loss, student, teacher, indices = fixed()
     loss([student], [teacher], torch.tensor([0, 1, 0, 1]), indices=indices)
     other = fixed()[0]

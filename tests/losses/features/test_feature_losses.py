@@ -112,7 +112,7 @@ def test_losses_with_learned_layers_equal_their_equations(loss, weights):
     assert module([student], [teacher], weight=weight).item() == pytest.approx(expected, rel=1e-9)
 
 
-def test_vid_begins_with_the_variance_asked_for():
+def test_vid_begins_with_the_variance_that_is_set():
     module = VIDLoss([(2,)], [(3,)], variance=0.5).double()
     zeros = torch.zeros(4, 2, dtype=torch.float64), torch.zeros(4, 3, dtype=torch.float64)
     assert module([zeros[0]], [zeros[1]]).item() == pytest.approx(np.log(0.5) / 2, rel=1e-6)
@@ -151,7 +151,7 @@ def test_reviewkd_is_its_figure_written_out():
     torch.testing.assert_close(module(student, teacher), total)
 
 
-def test_reviewkd_meets_teacher_maps_of_other_sizes():
+def test_reviewkd_interpolates_to_teacher_maps_of_other_sizes():
     loss = ReviewKDLoss([(3, 8, 8), (4, 4, 4)], [(5, 6, 6), (6, 7, 7)], embedding=False)
     value = loss(batches([(3, 8, 8), (4, 4, 4)], dtype=torch.float32), batches([(5, 6, 6), (6, 7, 7)]))
     assert value.isfinite()
@@ -290,14 +290,14 @@ def test_teacher_is_neither_written_to_nor_differentiated(loss):
 def test_compiles_as_one_graph_with_the_same_gradients(loss):
     module = made(loss, dtype=torch.float32).eval()
     student, teacher = batches(STUDENT, dtype=torch.float32), batches(TEACHER, seed=1, dtype=torch.float32)
-    wanted = [*(feature.requires_grad_(True) for feature in student), *module.parameters()]
+    variables = [*(feature.requires_grad_(True) for feature in student), *module.parameters()]
     compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
     more = torch.arange(7) % 3, torch.arange(7) % 2 == 0, torch.arange(7)
     found = []
     for call in (compiled, module):
         torch.manual_seed(0)
         value = call(student, teacher, *more)
-        found.append([value, *torch.autograd.grad(value, wanted)])
+        found.append([value, *torch.autograd.grad(value, variables)])
     assert all(tensor.isfinite().all() for tensor in found[0])
     assert any(gradient.any() for gradient in found[0][1:])
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
@@ -327,7 +327,7 @@ def test_a_student_that_equals_its_teacher_has_no_loss(loss):
         (PKTLoss, lambda f: 7 * f),
     ],
 )
-def test_what_a_relation_does_not_see(loss, change):
+def test_what_a_relation_does_not_depend_on(loss, change):
     # Far above what counts as next to nothing.
     module, student, teacher = made(loss), [10 * f for f in batches(STUDENT)], batches(TEACHER, seed=1)
     torch.testing.assert_close(module([change(f) for f in student], teacher), module(student, teacher))

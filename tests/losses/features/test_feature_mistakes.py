@@ -1,4 +1,4 @@
-"""What losses of features say about shapes, settings and features that do not fit."""
+"""Errors of feature losses about shapes, settings and features that do not fit."""
 
 import pytest
 import torch

@@ -24,7 +24,7 @@ def maps(channels=6, seed=0, n=8, size=5):
     return torch.randn(n, channels, size, size, generator=generator, dtype=torch.float64)
 
 
-def logged(feature, path="layer"):
+def layer_output(feature, path="layer"):
     return {path: {"output": feature, "input": feature}}
 
 
@@ -35,7 +35,7 @@ def same(ours, theirs):
 def test_at():
     """Both average over places and rows (mode 'code')."""
     student, teacher = maps(), maps(9, 1)
-    same(at_loss(student, teacher), peer.ATLoss({"one": AT}, mode="code")(logged(student), logged(teacher)))
+    same(at_loss(student, teacher), peer.ATLoss({"one": AT}, mode="code")(layer_output(student), layer_output(teacher)))
 
 
 def test_sp(monkeypatch):
@@ -48,21 +48,23 @@ def test_sp(monkeypatch):
     loss = peer.SPKDLoss("layer", "layer", "batchmean")
     lengths = lambda z: nn.functional.normalize(z.flatten(1) @ z.flatten(1).T, dim=1)  # noqa: E731
     monkeypatch.setattr(loss, "matmul_and_normalize", lengths)
-    same(sp_loss(student, teacher), loss(logged(student), logged(teacher)))
+    same(sp_loss(student, teacher), loss(layer_output(student), layer_output(teacher)))
 
 
 @pytest.mark.parametrize(("distance", "angle"), [(25, 50), (1, 2), (1, 0)])
 def test_rkd(distance, angle):
     """Both average over all pairs and triples (reduction 'mean')."""
     student, teacher = maps(), maps(9, 1)
-    theirs = peer.RKDLoss("layer", "layer", distance, angle, "mean")(logged(student), logged(teacher))
+    theirs = peer.RKDLoss("layer", "layer", distance, angle, "mean")(layer_output(student), layer_output(teacher))
     same(rkd_loss(student, teacher, distance=distance, angle=angle), theirs)
 
 
 def test_pkt():
     """Both average over all pairs. They add 1e-7 to each vector's length, which ours does not need."""
     student, teacher = maps().flatten(1), maps(9, 1).flatten(1)
-    theirs = peer.PKTLoss("layer", "output", "layer", "output")(logged(student.clone()), logged(teacher.clone()))
+    theirs = peer.PKTLoss("layer", "output", "layer", "output")(
+        layer_output(student.clone()), layer_output(teacher.clone())
+    )
     torch.testing.assert_close(pkt_loss(student, teacher), theirs, rtol=1e-6, atol=1e-12)
 
 
@@ -71,7 +73,7 @@ def test_hierarchical_context():
     student, teacher = maps(), maps(seed=1)
     loss = peer.HierarchicalContextLoss("layer", "output", "layer", "output")
     # Its student's module returns two values, of which the first is compared; it adds to the loss in place.
-    same(hierarchical_context_loss(student, teacher), loss(logged((student, None)), logged(teacher)))
+    same(hierarchical_context_loss(student, teacher), loss(layer_output((student, None)), layer_output(teacher)))
 
 
 def test_fitnet():
@@ -93,7 +95,7 @@ def test_vid():
         for one, other in zip(theirs, ours, strict=True):
             one.copy_(other)
     pairs = {"one": {"student": {"io": "output", "path": "layer"}, "teacher": {"io": "output", "path": "layer"}}}
-    value = peer.VIDLoss(pairs)(logged(regressor(student)), logged(teacher))
+    value = peer.VIDLoss(pairs)(layer_output(regressor(student)), layer_output(teacher))
     torch.testing.assert_close(loss([student], [teacher]), value, rtol=1e-6, atol=0)
 
 

@@ -70,9 +70,9 @@ class FeatureLoss(nn.Module, ABC):
         Args:
             student_features: One tensor for each of ``student_shapes``, all with N rows.
             teacher_features: One tensor for each of ``teacher_shapes``, with the same N rows.
-            labels: (N,) true classes; used by losses that say so.
+            labels: (N,) true classes, for losses that need them.
             weight: (N,) how much each row counts, or a boolean mask; None for all alike.
-            indices: (N,) positions in the training set; used by losses that say so.
+            indices: (N,) positions in the training set, for losses that need them.
 
         Returns:
             A scalar.
@@ -121,7 +121,7 @@ def _check(features: Sequence[Tensor], shapes: Sequence[Shape], side: str) -> No
     if len(features) != len(shapes):
         raise UserError(f"{side}_features: got {len(features)}, expected {len(shapes)}")
     for number, (feature, shape) in enumerate(zip(features, shapes, strict=True)):
-        found = tuple(feature.shape[1:])
+        actual = tuple(feature.shape[1:])
         # Height and width may differ from the announced ones: only channels have learned layers made for them.
-        if len(found) != len(shape) or channels(found) != channels(shape):
+        if len(actual) != len(shape) or channels(actual) != channels(shape):
             raise UserError(f"{side}_features[{number}]: got {tuple(feature.shape)}, expected (N, ...) of {shape}")

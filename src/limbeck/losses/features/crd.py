@@ -65,7 +65,7 @@ def contrastive_loss(
 class _Contrast(nn.Module):
     """One pair of layers: two embeddings, a bank of each for the whole training set, and the constants of NCE.
 
-    Several processes have equal memories: they begin with the first one's, and each then takes the rows of all in.
+    Several processes have equal banks: they begin with the first one's, and each then stores the rows of all.
     """
 
     kept_equal = ("student_bank", "teacher_bank", "classes", "constants", "known")
@@ -87,7 +87,7 @@ class _Contrast(nn.Module):
         self._shared = False
 
     def share(self) -> None:
-        """Take the first process's memory over, once, if there are several."""
+        """Copy the first process's banks, once, if there are several."""
         if are_several() and not self._shared:
             broadcast_first([self.get_buffer(name) for name in self.kept_equal])
             self._shared = True
@@ -111,8 +111,8 @@ class _Contrast(nn.Module):
         counted = sums.new_full((1, 1), raw[0].numel() / len(self.classes))
         if self.training:
             sums, counted = gather_rows(sums[None]).logsumexp(0), gather_rows(counted)
-        found = sums - counted.sum().log()
-        constants = torch.where(self.known, self.constants, found.to(self.constants.dtype))
+        measured = sums - counted.sum().log()
+        constants = torch.where(self.known, self.constants, measured.to(self.constants.dtype))
         if self.training:
             self.constants.copy_(constants)
             self.known.fill_(True)
