@@ -7,8 +7,7 @@ import torch
 
 from limbeck.data.batch import Batch
 from limbeck.data.images.augment import Augment
-from limbeck.data.images.file_loader import check_workers
-from limbeck.data.images.folder_views import FileImages
+from limbeck.data.images.folder_views import FileImages, check_workers
 from limbeck.data.images.memory import ResidentImages, resident
 from limbeck.data.images.normalize import Normalizer, normalizer
 from limbeck.data.images.splits import FolderSet, Split
@@ -78,13 +77,13 @@ class Views:
     def __enter__(self) -> Self:
         """Keep the worker processes between epochs from now on."""
         if isinstance(self._source, FileImages):
-            self._source.loader.keep()
+            self._source.keep()
         return self
 
     def __exit__(self, *_: object) -> None:
         """End the worker processes."""
         if isinstance(self._source, FileImages):
-            self._source.loader.close()
+            self._source.close()
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch, in this process."""
