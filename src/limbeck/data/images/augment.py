@@ -38,8 +38,8 @@ class Placement(NamedTuple):
 class Augment:
     """How training images are varied.
 
-    With ``crop`` and ``flip`` alone an image has few distinct views, so that a view is one number and what a teacher
-    says about all of them can be stored. ``scale``, which is for image folders, and ``rotation`` make the views
+    With ``crop`` and ``flip`` alone an image has few distinct views, so that a view is one number and a teacher's
+    output for all of them can be stored. ``scale``, which is for image folders, and ``rotation`` make the views
     countless.
 
     Args:

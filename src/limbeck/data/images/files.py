@@ -40,11 +40,11 @@ def find_file(folders: Sequence[Path], names: Sequence[str], hint: str) -> Path:
         Traceback (most recent call last):
         limbeck.data.images.files.MissingFilesError: data.root: train or train.bin is not in /nowhere; set download: ...
     """
-    found = next((path for folder in folders for name in names if (path := folder / name).is_file()), None)
-    if found is None:
-        looked = " or ".join(map(str, folders))
-        raise MissingFilesError(f"data.root: {' or '.join(names)} is not in {looked}; {hint}")
-    return found
+    for path in (folder / name for folder in folders for name in names):
+        if path.is_file():
+            return path
+    places = " or ".join(map(str, folders))
+    raise MissingFilesError(f"data.root: {' or '.join(names)} is not in {places}; {hint}")
 
 
 def read_bytes(path: Path) -> Bytes:
@@ -89,6 +89,6 @@ def labeled(images: Bytes, labels: npt.ArrayLike, classes: int, path: Path) -> I
         raise UserError(f"data.root: {path} holds {numbers.size} labels, expected {len(images)}, one for each image")
     wrong = np.flatnonzero((numbers < 0) | (numbers >= classes))
     if wrong.size:
-        found = f"the label {numbers[wrong[0]]} (sample {wrong[0]})"
-        raise UserError(f"data.root: {path} holds {found}, expected 0 to {classes - 1}")
+        label = f"the label {numbers[wrong[0]]} (sample {wrong[0]})"
+        raise UserError(f"data.root: {path} holds {label}, expected 0 to {classes - 1}")
     return ImageSet(torch.from_numpy(images.copy()), torch.from_numpy(numbers.astype(np.int64)))

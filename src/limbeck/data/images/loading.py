@@ -68,7 +68,7 @@ def _folder(
     return _data(FOLDER, splits, _IMAGENET[splits.train.shape[0]])
 
 
-# What stands in the settings for folders alone, such as ``test_share``, has no meaning for the others.
+# Settings for folders alone, such as ``test_share``, are ignored by the others.
 LOADERS: Mapping[str, Callable[..., Data]] = {
     "fashion_mnist_sample": partial(_sample, "fashion_mnist_sample"),
     "fashion_mnist": partial(_in_files, "fashion_mnist", read_fashion_mnist, _FASHION),

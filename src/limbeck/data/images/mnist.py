@@ -26,7 +26,7 @@ def read_idx(path: Path, ndim: int) -> Bytes:
         The values, uint8, in the file's own shape.
 
     Raises:
-        UserError: If the header is another one, or the file is shorter or longer than the header says.
+        UserError: If the header is another one, or the file's length does not fit it.
 
     Example:
         >>> import tempfile
@@ -38,7 +38,7 @@ def read_idx(path: Path, ndim: int) -> Bytes:
     content = read_bytes(path)
     start = 4 + 4 * ndim
     if len(content) < start or tuple(content[:4]) != (0, 0, _UINT8, ndim):
-        raise UserError(f"data.root: {path} is no idx file of bytes in {ndim} dimensions (its first 4 bytes say so)")
+        raise UserError(f"data.root: {path} is no idx file of bytes in {ndim} dimensions (by its first 4 bytes)")
     shape = tuple(int(n) for n in np.frombuffer(content[4:start].tobytes(), ">u4"))
     expected = start + int(np.prod(shape, dtype=np.int64))
     if len(content) != expected:
