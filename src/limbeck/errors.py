@@ -1,4 +1,4 @@
-"""The one exception that stands for a mistake in what the user gave."""
+"""The exceptions for mistakes in the user's input and for failed runs, and their texts of one line."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

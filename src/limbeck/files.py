@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; what the block writes there replaces ``path`` in one move.
 
-    The content is on the disk before the move (fsync), the file has the permissions that the umask gives, and two
+    The content is on the disk before the move (fsync), the file has the permissions of the umask, and two
     processes never share a temporary file. If the block fails, ``path`` stays as it was.
 
     Args:

@@ -109,7 +109,7 @@ def in_working_folder(name: str) -> bool:
     environment that it is installed in lies below the folder. Nothing is imported.
 
     Args:
-        name: What stands behind ``python:``.
+        name: The part behind ``python:``.
 
     Example:
         >>> in_working_folder("os:system")

@@ -28,8 +28,8 @@ def end_with_parent(parent: int) -> None:
 def end_children_too() -> None:
     """Make every process that this one forks from now on, such as a DataLoader's, end with it, and theirs with them.
 
-    A DataLoader's process that finds its parent dead on its first look would otherwise wait for ever; and as long
-    as such a process is there, whoever waits for this one to end does not see it end.
+    A DataLoader's process whose parent is dead at its first check would otherwise wait for ever, and so would any
+    process that waits for the end of this one.
     """
     if hasattr(os, "register_at_fork"):
         parent = os.getpid()

@@ -66,7 +66,7 @@ _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
 def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """List the keys that stand beside the last part of ``path``."""
+    """List the keys beside the last part of ``path``."""
     for part in path[:-1]:
         field = model.model_fields.get(str(part))
         annotation = field.annotation if field else None

@@ -25,7 +25,7 @@ def feature_layers(network: nn.Module) -> list[str]:
     """List the layers whose output can be extracted.
 
     Args:
-        network: A network; ``torch.compile``, DistributedDataParallel and their like around it are looked through.
+        network: A network; ``torch.compile``, DistributedDataParallel and their like around it do not matter.
 
     Returns:
         Names of modules, as in ``network.named_modules()``: those nearest to the top first (and there those made of
@@ -112,7 +112,7 @@ def probe(extractor: "FeatureExtractor", inputs: Any) -> list[tuple[int, ...]]:
         The shape of each feature, without the batch dimension.
 
     Raises:
-        UserError: If the network cannot take the inputs, or a layer is not run or gives no batch of numbers.
+        UserError: If the network cannot take the inputs, or a layer is not run or returns no batch of numbers.
 
     Example:
         >>> network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
@@ -123,7 +123,7 @@ def probe(extractor: "FeatureExtractor", inputs: Any) -> list[tuple[int, ...]]:
     for layer, feature in zip(extractor.layers, features, strict=True):
         if not _is_batch(feature):
             expected = "expected a batch of floats such as (N, channels, H, W)"
-            raise UserError(f"layer {layer!r}: gives {tuple(feature.shape)} {feature.dtype}, {expected}")
+            raise UserError(f"layer {layer!r}: returns {tuple(feature.shape)} {feature.dtype}, {expected}")
     return [tuple(feature.shape[1:]) for feature in features]
 
 
@@ -158,7 +158,7 @@ class FeatureExtractor(nn.Module):
     """Run a network once for its output and the outputs of some of its layers.
 
     The network itself runs, with forward hooks on the layers: it may be compiled, distributed, or one with a mapping
-    of arguments and outputs. A feature is the first tensor of what the layer gives, as it is when the layer ends, even
+    of arguments and outputs. A feature is the first tensor of the layer's output, as it is when the layer ends, even
     if the network overwrites it in place later; of a layer that is run more than once the last run counts. Threads
     may share an extractor, unless the network is compiled.
 
@@ -213,7 +213,7 @@ class FeatureExtractor(nn.Module):
             What the network itself returns, and the layers' outputs in the order of ``layers``.
 
         Raises:
-            UserError: If a layer is not run, or gives no tensor.
+            UserError: If a layer is not run, or returns no tensor.
         """
         if self._graphs:
             output, entries = self._graphs[self.network.training](*args, **kwargs)
@@ -230,7 +230,7 @@ class FeatureExtractor(nn.Module):
             raise UserError(f"layer {layer!r}: is not run by {name}'s forward pass, expected one that is{reused}")
         feature = outputs[layer].value()
         if not isinstance(feature, Tensor):
-            raise UserError(f"layer {layer!r}: gives {type(feature).__name__}, expected a tensor, or several")
+            raise UserError(f"layer {layer!r}: returns {type(feature).__name__}, expected a tensor, or several")
         return feature
 
     def __getstate__(self) -> dict[str, Any]:

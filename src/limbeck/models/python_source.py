@@ -12,11 +12,11 @@ from limbeck.models.options import check_options
 
 
 def model_builder(label: str, found: object) -> Callable[..., Any]:
-    """Return what a name stands for if it can build models.
+    """Return the object of a name if it can build models.
 
     Args:
         label: The name, for the message.
-        found: What it stands for.
+        found: The object.
 
     Raises:
         UserError: Unless it is a Python function or a class of ``nn.Module``.

@@ -76,7 +76,7 @@ def traced(network: nn.Module, layers: Sequence[str], *, training: bool) -> Call
         training: The mode.
 
     Returns:
-        A function of the network's input that returns its output and what the layers gave.
+        A function of the network's input that returns its output and those of the layers.
 
     Raises:
         KeyError: If there is no such layer.

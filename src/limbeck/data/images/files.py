@@ -16,7 +16,7 @@ Bytes = npt.NDArray[np.uint8]
 
 
 class MissingFilesError(UserError):
-    """Files of a data set are not where they were looked for, so that a download may help.
+    """Files of a data set are missing from every place that was searched, so that a download may help.
 
     Example:
         >>> issubclass(MissingFilesError, UserError)
@@ -28,7 +28,7 @@ def find_file(folders: Sequence[Path], names: Sequence[str], hint: str) -> Path:
     """Return the first file there is of one of the names, in one of the folders.
 
     Args:
-        folders: Where to look, in order.
+        folders: The folders to search, in order.
         names: The file's possible names, in order.
         hint: How to get the file, the end of the error's line.
 

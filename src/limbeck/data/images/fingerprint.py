@@ -1,4 +1,4 @@
-"""What the content of a split of images is hashed from."""
+"""The summary of image files that a fingerprint is computed from."""
 
 import hashlib
 import os
@@ -12,7 +12,7 @@ _BLOCK = 32 * 1024
 
 
 def files_content(root: Path, paths: Sequence[Path], color: str) -> bytes:
-    """Return what stands for the content of image files: for each its path, and a hash of its size and content.
+    """Return a summary of image files: for each its path, and a hash of its size and content.
 
     Times of change and the place of the folder do not count: a copy has the same fingerprint. Of a file of more than
     96 KiB only its first, middle and last 32 KiB are read, because a large data set would take minutes otherwise. A

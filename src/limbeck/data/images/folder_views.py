@@ -88,7 +88,7 @@ class FileImages:
         return torch.device("cpu")
 
     def keep(self) -> None:
-        """Let the workers of the next epoch live on until :meth:`close`."""
+        """Keep the workers of the next epoch until :meth:`close`."""
         self._keeping = self._workers > 0
 
     def close(self) -> None:

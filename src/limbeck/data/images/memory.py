@@ -100,7 +100,7 @@ def resident(
         split: The split.
         normalize: The normalization.
         augment: How the images are varied.
-        channels_last: Whether the views shall be in that memory format.
+        channels_last: Whether the views are in that memory format.
 
     Example:
         >>> from limbeck.data.images.normalize import normalizer
@@ -133,7 +133,7 @@ def cut_on_device(windows: Tensor, rows: Tensor, place: Placement, *, channels_l
 def cut_on_cpu(windows: Tensor, rows: Tensor, place: Placement, *, channels_last: bool) -> Tensor:
     """Cut one view out of each image by NumPy's indexing, which copies the rows of a window as blocks.
 
-    It gives what :func:`cut_on_device` gives. PyTorch's indexing and ``where`` go byte by byte here, many times slower.
+    The result is that of :func:`cut_on_device`. PyTorch's indexing and ``where`` copy single bytes, many times slower.
 
     Example:
         >>> windows, zero = torch.arange(2, dtype=torch.uint8).view(1, 1, 1, 1, 1, 2), torch.tensor([0])

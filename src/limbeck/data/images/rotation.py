@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 
 def rotate(images: Tensor, angles: Tensor) -> Tensor:
-    """Rotate each image about its centre, counter-clockwise for positive angles.
+    """Rotate each image about its center, counter-clockwise for positive angles.
 
     Pixels are interpolated bilinearly, a choice of limbeck's (torchvision's RandomRotation takes the nearest by
     default), and what lies outside of an image is 0, as in the padding of a crop. An image's result does not

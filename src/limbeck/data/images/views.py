@@ -19,7 +19,7 @@ class Views:
     """Batches of normalized, augmented images; the view of sample i at epoch e depends on (seed, e, i) alone.
 
     So the batch size, the order, the number of workers and that of processes change nothing about a view, and an epoch
-    can be repeated. Images in memory live on ``device`` (zero-padded once) and are cut and normalized there,
+    can be repeated. Images in memory stay on ``device`` (zero-padded once) and are cut and normalized there,
     a whole batch at a time; images in files are decoded by a DataLoader, whose workers start anew with every epoch, or
     live on between the epochs within ``with views:``.
 
