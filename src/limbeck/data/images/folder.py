@@ -71,7 +71,7 @@ def read_image_folder(
     if layout is not None:
         return _read_divided(root, layout, skipped, size, color)
     classes = _read_classes(root, skipped)
-    everything = _to_set(root, classes, _resolve(color, classes), size or default_size(classes.inspected))
+    everything = _to_set(root, classes, _resolve(color, classes), size or _default_size(classes.inspected))
     try:
         stay, cut = hold_out(everything.labels, test_share, seed=seed)
     except UserError as error:
@@ -80,15 +80,7 @@ def read_image_folder(
     return Splits(classes.names, everything.select(stay), everything.select(cut), notes=notes)
 
 
-def default_size(inspected: tuple[Inspected, ...]) -> int:
-    """Return the median of the images' shorter sides (the smaller of two in the middle), at most 224.
-
-    Example:
-        >>> default_size((Inspected(32, 32, False), Inspected(40, 64, False), Inspected(50, 60, False)))
-        40
-        >>> default_size((Inspected(500, 375, False),))
-        224
-    """
+def _default_size(inspected: Iterable[Inspected]) -> int:
     return min(_median_side(inspected), MAX_DEFAULT_SIZE)
 
 
@@ -105,7 +97,7 @@ def _read_divided(
     train, *held_out = parts
     for part in held_out:
         _check_same_classes(root, train, part)
-    resolved, side = _resolve(color, train), size or default_size(train.inspected)
+    resolved, side = _resolve(color, train), size or _default_size(train.inspected)
     sets = [_to_set(root, part, resolved, side) for part in parts]
     validation = sets[2] if layout.validation else None
     return Splits(train.names, sets[0], sets[1], validation, (_places(root, layout), *_notes(parts, skipped)))

@@ -14,6 +14,11 @@ from limbeck.files import content_digest
 Color = Literal["rgb", "gray"]
 
 
+def _check_labels(labels: Tensor, count: int) -> None:
+    if labels.dtype != torch.int64 or labels.shape != (count,):
+        raise UserError(f"labels: got {labels.dtype} {tuple(labels.shape)}, expected torch.int64 ({count},)")
+
+
 @dataclass(frozen=True, eq=False)
 class ImageSet:
     """A split whose images are in memory, all of one size.
@@ -38,9 +43,7 @@ class ImageSet:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:
             got = f"{self.images.dtype} {tuple(self.images.shape)}"
             raise UserError(f"images: got {got}, expected torch.uint8 (N, C, H, W)")
-        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
-            got = f"{self.labels.dtype} {tuple(self.labels.shape)}"
-            raise UserError(f"labels: got {got}, expected torch.int64 ({len(self.images)},)")
+        _check_labels(self.labels, len(self.images))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -87,9 +90,7 @@ class FolderSet:
     size: int
 
     def __post_init__(self) -> None:
-        if self.labels.dtype != torch.int64 or self.labels.shape != (len(self.paths),):
-            got = f"{self.labels.dtype} {tuple(self.labels.shape)}"
-            raise UserError(f"labels: got {got}, expected torch.int64 ({len(self.paths)},)")
+        _check_labels(self.labels, len(self.paths))
         if self.size < 1:
             raise UserError(f"data.size: got {self.size}, expected a whole number of pixels of at least 1")
         if self.color not in ("rgb", "gray"):
