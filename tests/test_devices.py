@@ -55,7 +55,7 @@ CALLS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor | tuple[Tensor, ...]]
 }
 
 
-def called(name: str, *sides: Tensor) -> tuple[Tensor, ...]:
+def computed(name: str, *sides: Tensor) -> tuple[Tensor, ...]:
     result = CALLS[name](*sides)
     return (result,) if isinstance(result, Tensor) else tuple(result)
 
@@ -65,8 +65,8 @@ def test_any_device_and_type_gives_what_the_cpu_gives_in_float64(name, device, d
     generator = torch.Generator().manual_seed(0)
     student, teacher = ((3 * torch.randn(20, CLASSES, generator=generator)).to(device, dtype) for _ in range(2))
     labels = torch.randint(CLASSES, (20,), generator=generator).to(device)
-    found = called(name, student, teacher, labels)
-    expected = called(name, student.cpu().double(), teacher.cpu().double(), labels.cpu())
+    found = computed(name, student, teacher, labels)
+    expected = computed(name, student.cpu().double(), teacher.cpu().double(), labels.cpu())
     # What comes back in the logits' own type is rounded to it.
     close = {"rtol": max(1e-4, 2 * torch.finfo(dtype).eps), "atol": 1e-5}
     for ours, theirs in zip(found, expected, strict=True):

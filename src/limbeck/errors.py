@@ -1,4 +1,4 @@
-"""The one exception that stands for a mistake in what the user gave."""
+"""The exceptions for mistakes in the user's input and for failed runs, and their texts of one line."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -37,8 +37,8 @@ def shortened(value: object, limit: int = 80, *, quoted: bool = True) -> str:
         except ValueError:
             # Python refuses to write whole numbers of thousands of digits.
             text = f"a {type(value).__name__} that is too large to write"
-    kept = (limit - 3) // 2
-    return text if len(text) <= limit else f"{text[: limit - 3 - kept]}...{text[len(text) - kept :]}"
+    end = (limit - 3) // 2
+    return text if len(text) <= limit else f"{text[: limit - 3 - end]}...{text[len(text) - end :]}"
 
 
 def first_line(error: BaseException) -> str:
@@ -62,7 +62,7 @@ def one_line(error: BaseException) -> str:
 
 
 class UserError(ValueError):
-    """Something given by the user cannot be used; the text is one line that says what, where and what is expected.
+    """Something given by the user cannot be used; the text is one line: what was given, where, what is expected.
 
     The command line prints it without a traceback and exits with 2.
 
@@ -91,7 +91,7 @@ def unknown_name(kind: str, name: object, valid: Iterable[str], *, limit: int = 
     """
     names = sorted(valid)
     lower = {name.lower(): name for name in names}
-    near = [lower[found] for found in get_close_matches(str(name)[:100].lower(), lower, n=3, cutoff=0.5)]
+    near = [lower[match] for match in get_close_matches(str(name)[:100].lower(), lower, n=3, cutoff=0.5)]
     hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else "."
     listed = ", ".join(names) or "none"
     if len(names) > limit:
@@ -100,7 +100,7 @@ def unknown_name(kind: str, name: object, valid: Iterable[str], *, limit: int = 
 
 
 class RunError(RuntimeError):
-    """A run failed although what was given could be used; the text is one line that says what happened.
+    """A run failed although what was given could be used; the text is one line: where it failed, and why.
 
     The command line prints it without a traceback and exits with 1.
 

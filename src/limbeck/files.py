@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; what the block writes there replaces ``path`` in one move.
 
-    The content is on the disk before the move (fsync), the file has the permissions that the umask gives, and two
+    The content is on the disk before the move (fsync), the file has the permissions of the umask, and two
     processes never share a temporary file. If the block fails, ``path`` stays as it was.
 
     Args:
@@ -69,7 +69,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
     Args:
         path: The file; its folder exists.
-        content: All that shall be in it.
+        content: The whole content.
 
     Raises:
         RunError: If the file system refuses.
@@ -111,7 +111,7 @@ def content_digest(*parts: "bytes | Tensor") -> str:
     """
     digest = hashlib.sha256()
     for part in parts:
-        # As bytes, for NumPy knows no bfloat16.
+        # As bytes, for NumPy has no bfloat16.
         digest.update(part if isinstance(part, bytes) else _values(part))
     return digest.hexdigest()
 

@@ -13,7 +13,7 @@ from types import ModuleType
 from limbeck.errors import UserError, one_line, shortened, unknown_name
 
 PREFIX = "python:"
-# A name of its own, or a part of a composition or list, where "@" begins a label.
+# A whole value, or a part of a composition or list, where "@" begins a label.
 _NAME = re.compile(r"(?:^|[+,])\s*(python:[^+,@]*)")
 
 
@@ -30,7 +30,7 @@ def python_names(text: str) -> list[str]:
         >>> python_names("revise+python:lab.losses:focal@hot"), python_names("kd")
         (['python:lab.losses:focal'], [])
     """
-    return [found.strip() for found in _NAME.findall(text)]
+    return [name.strip() for name in _NAME.findall(text)]
 
 
 @contextmanager
@@ -70,16 +70,16 @@ def import_object(kind: str, name: str) -> object:
     label = f"{kind} {shortened(name, quoted=False)!r}"
     module, _, attribute = name.removeprefix(PREFIX).partition(":")
     if not attribute or not all(part.isidentifier() for part in module.split(".")):
-        wanted = "FUNCTION, such as python:teacher:load" if kind == "model" else "NAME, such as python:losses:focal"
-        raise UserError(f"{label}: expected python:MODULE:{wanted}")
+        form = "FUNCTION, such as python:teacher:load" if kind == "model" else "NAME, such as python:losses:focal"
+        raise UserError(f"{label}: expected python:MODULE:{form}")
     with folder_importable():
         home = _import(label, module)
     if not hasattr(home, attribute):
         offered = [key for key, value in vars(home).items() if callable(value) and not key.startswith("_")]
         raise unknown_name(f"function of module {module!r}:", attribute, offered)
-    found: object = getattr(home, attribute)
-    _check_defined_there(label, attribute, found, module)
-    return found
+    value: object = getattr(home, attribute)
+    _check_defined_there(label, attribute, value, module)
+    return value
 
 
 def _import(label: str, module: str) -> ModuleType:
@@ -94,10 +94,10 @@ def _import(label: str, module: str) -> ModuleType:
         raise UserError(f"{label}: importing {module!r} failed: {one_line(error)}") from error
 
 
-def _check_defined_there(label: str, attribute: str, found: object, module: str) -> None:
-    if not inspect.isclass(found) and not inspect.isfunction(found):
+def _check_defined_there(label: str, attribute: str, value: object, module: str) -> None:
+    if not inspect.isclass(value) and not inspect.isfunction(value):
         return
-    home = str(found.__module__)
+    home = str(value.__module__)
     if home.partition(".")[0] != module.partition(".")[0]:
         raise UserError(f"{label}: {attribute!r} is defined in {home}, expected python:{home}:{attribute}")
 
@@ -109,7 +109,7 @@ def in_working_folder(name: str) -> bool:
     environment that it is installed in lies below the folder. Nothing is imported.
 
     Args:
-        name: What stands behind ``python:``.
+        name: The part behind ``python:``.
 
     Example:
         >>> in_working_folder("os:system")

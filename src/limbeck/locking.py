@@ -14,7 +14,7 @@ from limbeck.files import write_atomically
 
 
 class LockedError(UserError):
-    """Another process holds a lock; the text says which one, on which machine.
+    """Another process holds a lock; the text names it and its machine.
 
     Example:
         >>> issubclass(LockedError, UserError)

@@ -11,7 +11,7 @@ _PR_SET_PDEATHSIG = 1
 def end_with_parent(parent: int) -> None:
     """End this process when its parent dies, by the operating system where it can do that (Linux).
 
-    To Linux the parent is the thread that started this process: it should live as long as the process is needed.
+    On Linux the parent is the thread that started this process: it should live as long as the process is needed.
 
     Args:
         parent: The parent's process number; if it is not that any more, this process ends now.
@@ -28,20 +28,14 @@ def end_with_parent(parent: int) -> None:
 def end_children_too() -> None:
     """Make every process that this one forks from now on, such as a DataLoader's, end with it, and theirs with them.
 
-    A DataLoader's process that finds its parent dead on its first look would otherwise wait for ever; and as long
-    as such a process is there, whoever waits for this one to end does not see it end.
+    A DataLoader's process whose parent is dead at its first check would otherwise wait for ever, and so would any
+    process that waits for the end of this one.
     """
     if hasattr(os, "register_at_fork"):
-        forks = _Forks()
-        os.register_at_fork(before=forks.before, after_in_child=forks.after)
+        parent = os.getpid()
 
+        def note_parent() -> None:
+            nonlocal parent
+            parent = os.getpid()
 
-class _Forks:
-    def __init__(self) -> None:
-        self.parent = os.getpid()
-
-    def before(self) -> None:
-        self.parent = os.getpid()
-
-    def after(self) -> None:
-        end_with_parent(self.parent)
+        os.register_at_fork(before=note_parent, after_in_child=lambda: end_with_parent(parent))

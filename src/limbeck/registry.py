@@ -19,10 +19,6 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def _order(point: EntryPoint) -> tuple[str, str, str]:
-    return point.name, point.dist.name if point.dist else "", point.value
-
-
 class Registry(Generic[T]):
     """Values by name: built-in ones, those of installed plug-ins, and those registered in this process.
 
@@ -40,7 +36,7 @@ class Registry(Generic[T]):
         forms: Further forms of names, for the list of valid ones in a message.
 
     Example:
-        >>> registry = Registry("loss", "example.losses", lambda: {"l1": abs}, lambda name, found: found)
+        >>> registry = Registry("loss", "example.losses", lambda: {"l1": abs}, lambda name, value: value)
         >>> registry.register("square", lambda value: value**2)
         >>> registry.names(), registry.get("square")(3)
         (('l1', 'square'), 9)
@@ -77,7 +73,7 @@ class Registry(Generic[T]):
             UserError: If the name is malformed, or taken and ``replace`` is not given.
 
         Example:
-            >>> registry = Registry("loss", "example.losses", lambda: {"l1": abs}, lambda name, found: found)
+            >>> registry = Registry("loss", "example.losses", lambda: {"l1": abs}, lambda name, value: value)
             >>> registry.register("l1", max)
             Traceback (most recent call last):
             limbeck.errors.UserError: loss 'l1': the name is taken, expected another name or replace=True
@@ -137,7 +133,7 @@ class Registry(Generic[T]):
             return self._values | self._local
 
     def local_names(self) -> frozenset[str]:
-        """Return the names that were registered in this process, and that no other process knows."""
+        """Return the names that were registered in this process, and that no other process has."""
         with self._lock:
             return frozenset(self._local)
 
@@ -165,7 +161,7 @@ class Registry(Generic[T]):
         with self._lock:
             if self._points is None:
                 self._points = {}
-                for point in sorted(entry_points(group=self.group), key=_order):
+                for point in sorted(entry_points(group=self.group), key=lambda p: (p.name, _origin(p), p.value)):
                     if point.name in self._values or point.name in self._points:
                         self._leave_out(point, "the name is taken", key=f"{point.name} {point.value}")
                     else:
@@ -188,12 +184,14 @@ class Registry(Generic[T]):
         return True
 
     def _leave_out(self, point: EntryPoint, reason: str, *, key: str) -> None:
-        origin = f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown distribution"
-        line = (
-            f"the plug-in of {origin}, entry point {point.name} = {point.value} ({self.group}), is left out: {reason}"
-        )
+        entry = f"entry point {point.name} = {point.value} ({self.group})"
+        line = f"the plug-in of {_origin(point)}, {entry}, is left out: {reason}"
         with self._lock:
             new = key not in self._left_out
             self._left_out[key] = line
         if new:
             _log.warning("%s", line)
+
+
+def _origin(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown distribution"

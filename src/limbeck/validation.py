@@ -53,11 +53,11 @@ class Settings(BaseModel):
     @classmethod
     def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
         # Python takes True for 1, and so would ``epochs: true``.
-        given = value if isinstance(value, list | tuple) else [value]
-        if any(isinstance(each, bool) for each in given):
+        several = isinstance(value, list | tuple)
+        if any(isinstance(entry, bool) for entry in (value if several else [value])):
             kinds = _kinds(cls.model_fields[str(info.field_name)].annotation)
             if (int in kinds or float in kinds) and bool not in kinds:
-                raise ValueError("input should be a number" if given is not value else "input should be numbers")
+                raise ValueError("input should be numbers" if several else "input should be a number")
         return value
 
 
@@ -66,7 +66,7 @@ _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
 def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """List the keys that stand beside the last part of ``path``."""
+    """List the keys beside the last part of ``path``."""
     for part in path[:-1]:
         field = model.model_fields.get(str(part))
         annotation = field.annotation if field else None
@@ -79,12 +79,6 @@ def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]
     return list(model.model_fields)
 
 
-def _expectation(message: str) -> str:
-    for opening in ("Value error, ", "Assertion failed, "):
-        message = message.removeprefix(opening)
-    return message[0].lower() + message[1:]
-
-
 def _within(group: str, message: str, fields: list[str]) -> str:
     """Put a group's name before a check's own message, which may begin with one of the group's keys."""
     if not group:
@@ -95,8 +89,8 @@ def _within(group: str, message: str, fields: list[str]) -> str:
 
 
 def _line(model: type[BaseModel], error: ValidationError, where: str) -> UserError:
-    # A misspelt key often leaves another one missing: the misspelling is what the user should hear of.
-    first = min(error.errors(include_url=False), key=lambda found: found["type"] not in _UNKNOWN)
+    # A misspelt key often leaves another one missing: the misspelling is the mistake to report.
+    first = min(error.errors(include_url=False), key=lambda entry: entry["type"] not in _UNKNOWN)
     # Names of union members and of types appear in the path too; a key of a recipe is what the user wrote.
     path = tuple(part for part in first["loc"] if not (isinstance(part, str) and ("[" in part or part[:1].isupper())))
     keys = [shortened(str(part), quoted=False) for part in path if part != ""]
@@ -107,7 +101,8 @@ def _line(model: type[BaseModel], error: ValidationError, where: str) -> UserErr
         return UserError(f"{name}: missing, expected a value")
     if isinstance(first.get("ctx", {}).get("error"), UserError):
         return UserError(_within(name, str(first["ctx"]["error"]), _fields_at(model, (*path, ""))))
-    return UserError(f"{name}: got {shortened(first['input'])}, {_expectation(first['msg'])}")
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    return UserError(f"{name}: got {shortened(first['input'])}, {message[0].lower()}{message[1:]}")
 
 
 @contextmanager

@@ -137,7 +137,7 @@ def test_failed_download_is_one_line(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["tiny_imagenet", "image_folder"])
-def test_what_cannot_be_downloaded_says_so(tmp_path, name):
+def test_a_data_set_without_a_download_is_refused_in_one_line(tmp_path, name):
     with pytest.raises(UserError, match=f"data.download: {name} cannot be downloaded"):
         load(name, root=tmp_path, download=True)
 
@@ -191,7 +191,7 @@ def test_a_registered_loader_is_found_cut_and_named(registered):
         register("squares", squares)
 
 
-def test_a_comparison_knows_that_its_workers_do_not_know_the_name(registered):
+def test_a_comparison_lists_the_names_that_its_workers_lack(registered):
     from limbeck.runs.local_names import local_names
 
     registered("squares", squares)

@@ -48,6 +48,6 @@ def test_hold_out_refuses_useless_shares(share):
 
 
 @pytest.mark.parametrize("count", [2, 74])
-def test_limit_refuses_what_cannot_be(count):
+def test_limit_refuses_impossible_counts(count):
     with pytest.raises(UserError, match=f"data.train_limit: got {count}, expected 3 .* to 73"):
         limit(LABELS, count, seed=0)

@@ -1,4 +1,4 @@
-"""`create`: the zoo's names and options, and every way of asking for something that is not there."""
+"""`create`: the zoo's names and options, and the error for every argument that does not fit."""
 
 from pathlib import Path
 

@@ -50,7 +50,7 @@ def hooks(network):
     return sum(len(module._forward_hooks) for module in network.modules())
 
 
-def test_the_networks_own_hooks_fire_and_change_what_it_gives():
+def test_the_networks_own_hooks_fire_and_change_its_output():
     network, calls = resnet().eval(), []
     network.layer2.register_forward_hook(lambda *_: calls.append("layer2"))
     network.layer2[0].register_forward_pre_hook(lambda *_: calls.append("before"))
@@ -94,7 +94,7 @@ def test_a_wrong_layer_leaves_no_hooks():
     assert hooks(network) == 0
 
 
-def test_extractors_of_one_network_do_not_meet():
+def test_extractors_of_one_network_are_independent():
     network = resnet().eval()
     first, second = FeatureExtractor(network, ["layer1"]), FeatureExtractor(network, LAYERS)
     check(first, network, layers=["layer1"])
@@ -117,7 +117,7 @@ def test_hooks_are_copied_once_and_work_where_they_are(copied):
     check(FeatureExtractor(network, LAYERS), resnet().eval())
 
 
-def test_threads_do_not_take_each_others_features():
+def test_every_thread_gets_its_own_features():
     network = resnet().eval()
     extractor, meeting, found = FeatureExtractor(network, ["layer1", "layer3"]), Barrier(2, timeout=60), {}
 
@@ -227,7 +227,7 @@ def test_a_compiled_network_runs_its_graph_and_not_its_python():
     assert network.runs == [2]
 
 
-def test_code_that_was_compiled_for_an_equal_network_without_hooks_is_no_silent_mistake():
+def test_code_that_was_compiled_for_an_equal_network_without_hooks_is_an_error():
     compiled_in_place(resnet().eval())(images())
     network = resnet().eval()
     extractor = FeatureExtractor(network, LAYERS)

@@ -71,7 +71,7 @@ ZOO = ["resnet8", "wrn_16_1", "vgg8", "mobilenetv2", "shufflenetv1", "shufflenet
 
 
 @pytest.mark.parametrize("name", ZOO)
-def test_every_layer_is_what_a_hook_sees_also_where_it_is_overwritten(name):
+def test_every_feature_is_the_output_at_a_hook_also_where_it_is_overwritten(name):
     network, inputs = models.create(name, num_classes=5).eval(), images(2, 32)
     layers = feature_layers(network)
     with torch.no_grad():
@@ -119,7 +119,7 @@ class Overwriting(nn.Module):
         return self.relu(a) + b + c + d + F.relu(e, True) + f + g + h + F.leaky_relu(i, inplace=True)
 
 
-def test_no_way_of_overwriting_reaches_a_feature():
+def test_a_feature_is_kept_however_it_is_overwritten():
     network, x = Overwriting().eval(), torch.randn(3, 4)
     layers = [f"layers.{number}" for number in range(9)]
     with torch.no_grad():
@@ -264,7 +264,7 @@ def test_single_operations_can_be_named_too():
     assert torch.equal(before.relu(), after)
 
 
-def test_a_module_that_is_called_twice_gives_what_it_gave_last():
+def test_the_last_call_of_a_module_counts():
     class Twice(nn.Module):
         def __init__(self):
             super().__init__()
@@ -299,7 +299,7 @@ def test_further_arguments_keep_their_defaults():
             assert torch.equal(FeatureExtractor(network, layers)(x)[0], network(x))
 
 
-def test_a_probe_leaves_no_trace():
+def test_a_probe_changes_nothing():
     network = nn.Sequential(resnet().train(), nn.Dropout())
     state, random = copy.deepcopy(network.state_dict()), torch.get_rng_state()
     assert probe(FeatureExtractor(network, ["0.layer2", "0.flatten"]), images()) == [(16, 8, 8), (32,)]
@@ -308,7 +308,7 @@ def test_a_probe_leaves_no_trace():
     assert all(module.training for module in network.modules())
 
 
-def test_a_network_whose_way_depends_on_its_input_has_features():
+def test_a_network_with_control_flow_by_its_input_has_features():
     network, x = Branching(), torch.ones(2, 4)
     assert feature_layers(network) == ["body"]
     output, (feature,) = FeatureExtractor(network, ["body"])(x)
@@ -375,12 +375,12 @@ class Name(nn.Module):
         ),
         (
             lambda: FeatureExtractor(Counting(), ["name"])(torch.ones(2, 4)),
-            "layer 'name': gives str, expected a tensor",
+            "layer 'name': returns str, expected a tensor",
         ),
         (lambda: probe(FeatureExtractor(resnet(), ["fc"]), torch.zeros(2, 4)), "example: Sequential cannot take it ("),
         (
             lambda: probe(FeatureExtractor(Counting(), ["count"]), torch.zeros(2, 4)),
-            "layer 'count': gives () torch.int64",
+            "layer 'count': returns () torch.int64",
         ),
         (lambda: probe(FeatureExtractor(Counting(), ["unused"]), torch.zeros(2, 4)), "layer 'unused': is not run by"),
     ],

@@ -15,12 +15,12 @@ def test_zoo(name: str) -> None:
     assert models.head(model, 7) is model.fc
 
 
-def test_timm_is_asked() -> None:
+def test_timms_classifier_is_the_head() -> None:
     model = models.create("timm:test_resnet", num_classes=7)
     assert models.head(model, 7) is model.get_classifier()
 
 
-def test_timms_answer_wins_over_a_later_layer() -> None:
+def test_timms_classifier_precedes_a_later_layer() -> None:
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -61,7 +61,7 @@ def test_into_a_compiled_model(tmp_path: Path) -> None:
     assert same(net, state)
 
 
-def test_a_layer_that_is_really_called_module(tmp_path: Path) -> None:
+def test_a_layer_named_module(tmp_path: Path) -> None:
     state = nn.Sequential(OrderedDict(module=nn.Linear(2, 3))).state_dict()
     assert same(load(tmp_path / "a.pt", state, nn.Sequential(OrderedDict(module=nn.Linear(2, 3)))), state)
 
@@ -351,7 +351,7 @@ def test_a_pretrained_body_beside_a_new_head(tmp_path: Path, classes: int) -> No
         assert torch.equal(net.fc.weight, fresh)
 
 
-def test_a_body_without_any_head_and_a_head_that_is_not_wanted(tmp_path: Path) -> None:
+def test_a_body_without_any_head_and_a_head_that_is_left_out(tmp_path: Path) -> None:
     source, net = Classifier(3), Classifier(3)
     fresh = net.fc.weight.clone()
     torch.save(source.state_dict(), tmp_path / "whole.pt")
@@ -361,7 +361,7 @@ def test_a_body_without_any_head_and_a_head_that_is_not_wanted(tmp_path: Path) -
     assert torch.equal(net.fc.weight, fresh)
 
 
-def test_another_network_is_no_body(tmp_path: Path) -> None:
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     torch.save(Classifier(3, width=6).state_dict(), tmp_path / "wide.pt")
     net = Classifier(5)
     before = {key: value.clone() for key, value in net.state_dict().items()}

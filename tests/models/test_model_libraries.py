@@ -36,7 +36,7 @@ def test_gray_image_counts_as_its_three_equal_channels() -> None:
         torch.testing.assert_close(gray(image), color(image.expand(1, 3, 32, 32)), rtol=1e-4, atol=1e-4)
 
 
-def test_torchvision_classifiers_answer_in_training_with_logits() -> None:
+def test_torchvision_classifiers_return_logits_in_training() -> None:
     model = models.create("torchvision:googlenet", num_classes=7)
     assert model.training
     assert model(torch.randn(2, 3, 32, 32)).shape == (2, 7)
@@ -90,7 +90,7 @@ def test_mistakes(arguments: dict[str, object], expected: str) -> None:
         models.create(**{"num_classes": 10, **arguments})
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
-    # Thousands of names help nobody.
+    # Thousands of names are no help.
     assert len(str(caught.value)) < 1000
 
 

@@ -55,7 +55,7 @@ def multiply_adds(model: nn.Module, images: Tensor) -> int:
     return sum(counts)
 
 
-def randomised(model: nn.Module) -> nn.Module:
+def randomized(model: nn.Module) -> nn.Module:
     """Give batch norms weights and statistics of their own, so that a swapped or forgotten one changes the output."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -109,7 +109,7 @@ def test_seed_decides_the_weights(name: str) -> None:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_channels_last_compile_and_bf16_give_the_same_logits(name: str) -> None:
     torch.manual_seed(0)
-    model, images = randomised(models.create(name, num_classes=10)), torch.randn(2, 3, 32, 32)
+    model, images = randomized(models.create(name, num_classes=10)), torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         logits = model(images)
         # The eager backend traces without compiling: any graph break is an error, and no compiler is needed.
@@ -168,7 +168,7 @@ def test_four_stage_resnets_equal_torchvisions(name: str) -> None:
     torch.manual_seed(0)
     theirs = getattr(reference, name)(num_classes=10)
     theirs.conv1, theirs.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
-    ours = copied(randomised(theirs), models.create(name, num_classes=10))
+    ours = copied(randomized(theirs), models.create(name, num_classes=10))
     images = torch.randn(2, 3, 16, 16)
     torch.testing.assert_close(ours(images), theirs(images), rtol=1e-4, atol=1e-4)
 
@@ -177,7 +177,7 @@ def test_vgg_equals_torchvisions_layers() -> None:
     torch.manual_seed(0)
     layout = [64, 64, "M", 128, 128, "M", 256, 256, "M", 512, 512, 512, 512]
     pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10))
-    theirs = randomised(nn.Sequential(reference_vgg.make_layers(layout, batch_norm=True), pool))
+    theirs = randomized(nn.Sequential(reference_vgg.make_layers(layout, batch_norm=True), pool))
     ours, images = copied(theirs, models.create("vgg13", num_classes=10)), torch.randn(2, 3, 16, 16)
     torch.testing.assert_close(ours(images), theirs(images), rtol=1e-4, atol=1e-4)
 
@@ -185,7 +185,7 @@ def test_vgg_equals_torchvisions_layers() -> None:
 @pytest.mark.parametrize(("channels", "stride"), [(8, 1), (12, 1), (12, 2)])
 def test_inverted_residual_equals_torchvisions(channels: int, stride: int) -> None:
     torch.manual_seed(0)
-    theirs = randomised(mobilenetv2.InvertedResidual(8, channels, stride, 6))
+    theirs = randomized(mobilenetv2.InvertedResidual(8, channels, stride, 6))
     ours = copied(theirs, InvertedResidual(8, channels, stride=stride, expansion=6))
     # Values this small never reach the 6 at which torchvision's activation saturates.
     images = torch.randn(2, 8, 7, 7)
@@ -195,8 +195,8 @@ def test_inverted_residual_equals_torchvisions(channels: int, stride: int) -> No
 def test_shufflenetv2_units_equal_torchvisions() -> None:
     torch.manual_seed(0)
     split, down = (
-        randomised(shufflenetv2.InvertedResidual(16, 16, 1)),
-        randomised(shufflenetv2.InvertedResidual(16, 32, 2)),
+        randomized(shufflenetv2.InvertedResidual(16, 16, 1)),
+        randomized(shufflenetv2.InvertedResidual(16, 32, 2)),
     )
     images = torch.randn(2, 16, 7, 7)
     torch.testing.assert_close(copied(split, SplitUnit(16))(images), split(images))
@@ -206,7 +206,7 @@ def test_shufflenetv2_units_equal_torchvisions() -> None:
 @pytest.mark.parametrize(("channels", "stride"), [(12, 1), (24, 2)])
 def test_shufflenetv1_unit_follows_its_figure(channels: int, stride: int) -> None:
     torch.manual_seed(0)
-    unit = randomised(GroupedUnit(12, channels, stride=stride, groups=3, first_groups=3))
+    unit = randomized(GroupedUnit(12, channels, stride=stride, groups=3, first_groups=3))
     images = torch.randn(2, 12, 8, 8)
     y = F.relu(unit.bn1(F.conv2d(images, unit.conv1.weight, groups=3)))
     # Shuffling 3 groups of one channel each is the identity: channel k of group g goes to k * groups + g.
@@ -227,7 +227,7 @@ def test_shufflenetv1_shuffles_between_its_convolutions() -> None:
 @pytest.mark.parametrize(("channels", "stride"), [(8, 1), (12, 1), (12, 2)])
 def test_preactivation_block_follows_its_figure(channels: int, stride: int) -> None:
     torch.manual_seed(0)
-    block, images = randomised(PreactivationBlock(8, channels, stride=stride)), torch.randn(2, 8, 6, 6)
+    block, images = randomized(PreactivationBlock(8, channels, stride=stride)), torch.randn(2, 8, 6, 6)
     active = F.relu(block.bn1(images))
     inner = F.relu(block.bn2(F.conv2d(active, block.conv1.weight, stride=stride, padding=1)))
     skip = images if channels == 8 else F.conv2d(active, block.shortcut.weight, stride=stride)

@@ -1,4 +1,4 @@
-"""The global generators: seeded by a run, and as they were after it."""
+"""The global generators: seeded by a run, and restored after it."""
 
 import random
 

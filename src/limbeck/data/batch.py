@@ -37,9 +37,9 @@ class Batch(NamedTuple):
     @property
     def size(self) -> int:
         """The number of samples."""
-        for counted in (self.indices, self.targets):
-            if isinstance(counted, Tensor) and counted.ndim:
-                return len(counted)
+        for part in (self.indices, self.targets):
+            if isinstance(part, Tensor) and part.ndim:
+                return len(part)
         if isinstance(self.inputs, list):
             return len(self.inputs)
         tensors = [leaf for leaf in pytree.tree_leaves(self.inputs) if isinstance(leaf, Tensor)]
@@ -77,7 +77,7 @@ def _moved(part: Any, device: torch.device | str) -> Any:
 
 @runtime_checkable
 class Epochs(Sized, Protocol):
-    """What a training goes through: ``len`` batches an epoch, and the batches of an epoch by its number.
+    """The batches of a training: ``len`` of them an epoch, and those of an epoch by its number.
 
     Example:
         >>> class Twice:

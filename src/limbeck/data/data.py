@@ -11,7 +11,7 @@ _SHOWN_CLASSES, _SHOWN_NAME = 3, 30
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """A data set; its images are looked at through :class:`limbeck.data.Views`.
+    """A data set; :class:`limbeck.data.Views` makes batches of its images.
 
     Attributes:
         name: The name it was loaded by.
@@ -21,7 +21,7 @@ class Data:
         test: The test split, which nothing is chosen on.
         mean: For images the mean of each channel, of pixels in [0, 1].
         std: For images the standard deviation of each channel, of pixels in [0, 1].
-        notes: What the owner should know of the files, a line each: their sizes, and what was skipped.
+        notes: Findings about the files for their owner, a line each: their sizes, and what was skipped.
 
     Example:
         >>> from limbeck.data import load
@@ -44,7 +44,7 @@ class Data:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of a sample as the student sees it: for images channels, height and width in pixels."""
+        """The shape of a sample as the student takes it: for images channels, height and width in pixels."""
         return self.train.shape
 
     @property

@@ -22,11 +22,11 @@ def _built_in() -> Mapping[str, Loader]:
     return LOADERS
 
 
-def _adopted(name: str, found: object) -> Loader:
-    if inspect.isclass(found) or not callable(found):
-        got = "a class" if inspect.isclass(found) else f"a {type(found).__name__}"
+def _adopted(name: str, loader: object) -> Loader:
+    if inspect.isclass(loader) or not callable(loader):
+        got = "a class" if inspect.isclass(loader) else f"a {type(loader).__name__}"
         raise UserError(f"data set {shortened(name)}: is {got}, expected a function that returns a limbeck.data.Data")
-    return found
+    return loader
 
 
 REGISTRY: Registry[Loader] = Registry(
@@ -53,8 +53,8 @@ def register(name: str, loader: Loader, *, replace: bool = False) -> None:
     Args:
         name: The name.
         loader: Returns the whole :class:`limbeck.data.Data`; called with those of a recipe's settings ``root``,
-            ``download``, ``size``, ``color``, ``test_share`` and ``seed`` that its signature takes. What ``validation``
-            and the limits ask for is cut from what it returns.
+            ``download``, ``size``, ``color``, ``test_share`` and ``seed`` that its signature takes. ``validation`` and
+            the limits are cut from what it returns.
         replace: Whether it may take the place of another loader.
 
     Raises:
@@ -98,8 +98,8 @@ def load(
         train_limit: How many of the other training samples to keep, seeded and as evenly over the classes as possible.
         test_limit: How many of the test samples to keep, chosen likewise.
         seed: The seed of these cuts.
-        size: Height and width in pixels of what the student sees; for ``image_folder``, where the files decide it
-            unless given: the median of their shorter sides, at most 224.
+        size: Height and width in pixels of the student's inputs; for ``image_folder``, whose files decide it by
+            default: the median of their shorter sides, at most 224.
         color: ``"rgb"``, ``"gray"`` or ``"auto"`` (as the images are); for ``image_folder``.
         test_share: The share of an ``image_folder`` without a test folder to cut off as the test split, in (0, 1).
 
@@ -116,8 +116,8 @@ def load(
     """
     loader = REGISTRY.get(name)
     _check_cuts(validation, train_limit=train_limit, test_limit=test_limit)
-    given = {"root": None if root is None else Path(root).expanduser(), "download": download, "size": size}
-    whole = _loaded(name, loader, {**given, "color": color, "test_share": test_share, "seed": seed})
+    settings = {"root": None if root is None else Path(root).expanduser(), "download": download, "size": size}
+    whole = _loaded(name, loader, {**settings, "color": color, "test_share": test_share, "seed": seed})
     train, held_out = _held_out(whole, validation, seed)
     train = _limited(train, "train_limit", train_limit, seed)
     test = _limited(whole.test, "test_limit", test_limit, seed)
@@ -136,7 +136,7 @@ def _loaded(name: str, loader: Loader, settings: Mapping[str, Any]) -> Data:
     label = f"data set {shortened(name)}"
     try:
         with folder_importable():
-            found = loader(**_taken(label, loader, settings))
+            data = loader(**_taken(label, loader, settings))
     except UserError:
         raise
     except (Exception, SystemExit) as error:
@@ -144,9 +144,9 @@ def _loaded(name: str, loader: Loader, settings: Mapping[str, Any]) -> Data:
         if not name.startswith(PREFIX):
             raise
         raise UserError(f"{label} could not be loaded: {one_line(error)}") from error
-    if not isinstance(found, Data):
-        raise UserError(f"{label}: returned a {type(found).__name__}, expected a limbeck.data.Data")
-    return found
+    if not isinstance(data, Data):
+        raise UserError(f"{label}: returned a {type(data).__name__}, expected a limbeck.data.Data")
+    return data
 
 
 def _taken(label: str, loader: Loader, settings: Mapping[str, Any]) -> Mapping[str, Any]:

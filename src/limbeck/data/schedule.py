@@ -1,4 +1,4 @@
-"""In which order an epoch goes through a split, in which batches, and which part of it is whose."""
+"""In which order an epoch takes the samples of a split, in which batches, and in which process."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ _ORDER_STREAM = 202
 
 @dataclass(frozen=True, eq=False)
 class EpochPlan:
-    """What one process goes through in one epoch.
+    """The samples of one process in one epoch.
 
     Attributes:
         order: Positions in the split, int64 (M,).
@@ -35,7 +35,7 @@ class EpochPlan:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How epochs go through a split; see :class:`limbeck.data.Views` for the settings.
+    """How epochs take the samples of a split; see :class:`limbeck.data.Views` for the settings.
 
     Args:
         count: The number of samples in the split.
@@ -86,11 +86,11 @@ class Schedule:
         return (*range(0, whole + 1, self.batch_size), *last)
 
     def plan(self, epoch: int, *, device: torch.device | str = "cpu") -> EpochPlan:
-        """Return what this process goes through in one epoch.
+        """Return the samples of this process in one epoch.
 
         Args:
             epoch: The epoch, from 0.
-            device: Where the positions shall be.
+            device: The device of the positions.
 
         Example:
             >>> Schedule(5, batch_size=2, shuffle=True).plan(3).order.sort().values
@@ -99,11 +99,11 @@ class Schedule:
         order = torch.arange(self.count, device=device)
         if self.shuffle:
             order = random_bits(order, seed=self.seed, epoch=epoch, stream=_ORDER_STREAM).argsort(stable=True)
-        return EpochPlan(self._own(order), self.bounds, self.seed, epoch)
+        return EpochPlan(self._part_of(order), self.bounds, self.seed, epoch)
 
-    def _own(self, order: Tensor) -> Tensor:
+    def _part_of(self, order: Tensor) -> Tensor:
         if self.world_size == 1 or not self.part:
             return order[: self.part]
-        # Beyond the last sample it goes on with the first ones.
+        # After the last sample come the first ones.
         places = self.rank + self.world_size * torch.arange(self.part, device=order.device)
         return order[places % self.count]

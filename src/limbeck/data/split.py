@@ -61,9 +61,8 @@ def limit(labels: Tensor, count: int, *, seed: int, key: str = "data.train_limit
     """
     classes = int(labels.bincount().count_nonzero())
     if not classes <= count <= len(labels):
-        raise UserError(
-            f"{key}: got {shortened(count, 20)}, expected {classes} (the classes) to {len(labels)} (the samples)"
-        )
+        expected = f"expected {classes} (the classes) to {len(labels)} (the samples)"
+        raise UserError(f"{key}: got {shortened(count, 20)}, {expected}")
     # Whole rounds through the classes come first; the seeded key decides which classes get one more.
     by_key = _keys(labels, seed, _LIMIT_STREAM).argsort(stable=True)
     rounds = _ranks(labels, seed, _LIMIT_STREAM)[by_key].argsort(stable=True)

@@ -10,7 +10,7 @@ _CHUNK = 256
 
 
 def map_in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """Return what ``work`` gives for each item, in their order; its first error is raised.
+    """Return the results of ``work`` for each item, in their order; its first error is raised.
 
     Example:
         >>> map_in_threads(abs, [-1, 2, -3])

@@ -46,10 +46,10 @@ def output_logits(output: Any, whose: str = "output") -> Tensor:
         >>> output_logits({"out": torch.zeros(1, 3), "aux": torch.ones(1, 3)})
         tensor([[0., 0., 0.]])
     """
-    found = output if isinstance(output, Tensor) else getattr(output, "logits", None)
-    if found is None and isinstance(output, Mapping):
-        found = next((output[key] for key in _LOGITS if key in output), None)
-    if not isinstance(found, Tensor):
+    logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
+    if logits is None and isinstance(output, Mapping):
+        logits = next((output[key] for key in _LOGITS if key in output), None)
+    if not isinstance(logits, Tensor):
         kind = f"a mapping with {', '.join(map(str, output))}" if isinstance(output, Mapping) else type(output).__name__
         raise UserError(f"{whose}: got {kind}, expected a tensor of logits, .logits, or a mapping with logits or out")
-    return found
+    return logits

@@ -54,7 +54,7 @@ class Checkpoint(NamedTuple):
 
     Attributes:
         tensors: By the name that the file gives them.
-        notes: What else should be known, in lines.
+        notes: Remarks on the choice of the weights, in lines.
     """
 
     tensors: dict[str, Tensor]
@@ -109,9 +109,7 @@ def read_checkpoint(path: Path, label: str, *, entry: str | None = None) -> Chec
         {'bias': tensor([1., 1.])}
     """
     loaded = _read(path, label)
-    if entry is not None:
-        return Checkpoint(_named_entry(loaded, entry, label))
-    return _found(loaded, label)
+    return _found(loaded, label) if entry is None else Checkpoint(_named_entry(loaded, entry, label))
 
 
 def read_about(path: Path) -> dict[str, Any]:
@@ -142,8 +140,8 @@ def read_about(path: Path) -> dict[str, Any]:
 
 def _read(path: Path, label: str) -> object:
     if not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
-        raise UserError(f"{label}: {found}, expected a safetensors or torch file")
+        kind = "a folder" if path.is_dir() else "no such file"
+        raise UserError(f"{label}: {kind}, expected a safetensors or torch file")
     try:
         return load_file(path) if path.suffix == ".safetensors" else _unpickle(path)
     except _UNREADABLE as error:
@@ -151,7 +149,7 @@ def _read(path: Path, label: str) -> object:
 
 
 def _unpickle(path: Path) -> object:
-    """Load with torch's code-free unpickler, and with a placeholder for each class that it does not know."""
+    """Load with torch's code-free unpickler, and with a placeholder for each class that it refuses."""
     placeholders: dict[str, type[_Placeholder]] = {}
     while True:
         # The unpickler leaves "builtins" out when it reports a class of Python's own.
@@ -185,18 +183,15 @@ def _is_state_dict(value: object) -> bool:
 
 
 def _found(loaded: object, label: str) -> Checkpoint:
-    holders = (
-        {key: loaded[key] for key in (*_ENTRIES, *_AVERAGED) if key in loaded} if isinstance(loaded, Mapping) else {}
-    )
-    averaged = [key for key in _AVERAGED if _is_state_dict(holders.get(key))]
     if _is_state_dict(loaded):
         return Checkpoint(_tensors(loaded))
+    content = loaded if isinstance(loaded, Mapping) else {}
+    holders = {key: content[key] for key in (*_ENTRIES, *_AVERAGED) if key in content}
+    averaged = [key for key in _AVERAGED if _is_state_dict(holders.get(key))]
     for key in _ENTRIES:
         if _is_state_dict(holders.get(key)):
-            others = [
-                f"{label}: taken from {key!r}; weights_entry: {name} takes the averaged ones" for name in averaged
-            ]
-            return Checkpoint(_tensors(holders[key]), tuple(others))
+            notes = (f"{label}: taken from {key!r}; weights_entry: {name} takes the averaged ones" for name in averaged)
+            return Checkpoint(_tensors(holders[key]), tuple(notes))
     if averaged:
         raise UserError(f"{label}: holds averaged weights only, expected weights_entry: {averaged[0]} to take them")
     for value in (loaded, *holders.values()):

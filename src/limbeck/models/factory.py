@@ -10,7 +10,7 @@ from torch import nn
 from limbeck.errors import UserError, shortened, unknown_name
 from limbeck.models.libraries import timm_model, torchvision_model
 from limbeck.models.options import check_options, keyword_defaults
-from limbeck.models.python_source import call_builder, model_builder, python_model
+from limbeck.models.python_source import call_builder, model_builder
 from limbeck.models.weights import load_weights
 from limbeck.models.zoo import ZOO
 from limbeck.registry import Registry
@@ -25,8 +25,8 @@ REGISTRY: Registry[Callable[..., nn.Module]] = Registry(
     forms=("timm:NAME", "torchvision:NAME", "python:MODULE:FUNCTION"),
 )
 """The models by name: the zoo, those of plug-ins, and those that :func:`register` added in this process."""
-_SOURCES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
-    {"timm": timm_model, "torchvision": torchvision_model, "python": python_model}
+_LIBRARIES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
+    {"timm": timm_model, "torchvision": torchvision_model}
 )
 
 
@@ -130,17 +130,17 @@ def named_weights(name: str, weights: str | Path) -> bool:
 
 def _build(name: str, num_classes: int, in_channels: int, options: Mapping[str, object], log: Log) -> nn.Module:
     source, colon, rest = name.partition(":")
-    if not colon:
+    if not colon or source == "python":
         return _registered(name, num_classes, in_channels, options)
-    if source not in _SOURCES:
-        raise unknown_name("model source", source, _SOURCES)
-    reporting = {} if source == "python" else {"log": log}
-    return _SOURCES[source](rest, num_classes=num_classes, in_channels=in_channels, options=options, **reporting)
+    if source not in _LIBRARIES:
+        raise unknown_name("model source", source, ["python", *_LIBRARIES])
+    return _LIBRARIES[source](rest, num_classes=num_classes, in_channels=in_channels, options=options, log=log)
 
 
 def _registered(name: str, num_classes: int, in_channels: int, options: Mapping[str, object]) -> nn.Module:
     builder, zoo = REGISTRY.get(name), ZOO.get(name.lower())
     if zoo is None or builder is not zoo:
-        return call_builder(name, builder, {"num_classes": num_classes, "in_channels": in_channels}, options)
+        facts = {"num_classes": num_classes, "in_channels": in_channels}
+        return call_builder(shortened(name, quoted=False), builder, facts, options)
     check_options(name, options, set(keyword_defaults(zoo)) - {*zoo.keywords, "in_channels"})
     return zoo(num_classes=num_classes, in_channels=in_channels, **options)

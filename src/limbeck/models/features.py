@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 
 from limbeck.errors import UserError, first_line
 from limbeck.models.calling import call_network
-from limbeck.models.recording import Kept, Recorder, Seen
+from limbeck.models.recording import Kept, Outputs, Recorder
 from limbeck.models.tracing import modes_kept, traced
 
 Features = tuple[Any, list[Tensor]]
@@ -25,7 +25,7 @@ def feature_layers(network: nn.Module) -> list[str]:
     """List the layers whose output can be extracted.
 
     Args:
-        network: A network; ``torch.compile``, DistributedDataParallel and their like around it are looked through.
+        network: A network; ``torch.compile``, DistributedDataParallel and their like around it do not matter.
 
     Returns:
         Names of modules, as in ``network.named_modules()``: those nearest to the top first (and there those made of
@@ -64,7 +64,7 @@ def _is_compiled(network: nn.Module) -> bool:
 
 
 def stage_layers(network: nn.Module, inputs: Any) -> list[str]:
-    """Suggest layers to compare: the last one of every size of map, and the last one that gives tokens.
+    """Suggest layers to compare: the last one of every size of map, and the last one that returns tokens.
 
     Modules made of others come before single layers, and of two that end in the same place the outer one is named:
     the stages of a ResNet, a VGG or a MobileNet.
@@ -86,16 +86,16 @@ def stage_layers(network: nn.Module, inputs: Any) -> list[str]:
     """
     modules = {name: module for name, module in _layers(network).items() if name.count(".") <= 1}
     modules = {name: module for name, module in modules.items() if any(module.children())} or modules
-    seen: Seen = _once(network, partial(Recorder(modules).run, network), inputs)
+    outputs: Outputs = _once(network, partial(Recorder(modules).run, network), inputs)
     last: dict[tuple[int, ...], str] = {}
-    for name, kept in seen.items():
-        feature = kept.value()
+    for name, entry in outputs.items():
+        feature = entry.value()
         if not _is_batch(feature) or feature.ndim == 2:
             continue
         size = tuple(feature.shape[2:]) if feature.ndim == 4 else ()
         if size == (1, 1) and not any(True for _ in modules[name].parameters()):
             continue  # the pooling at the end is no stage
-        # Put behind the sizes seen so far, as a size may come back.
+        # Put behind the sizes so far, as a size may come back.
         last.pop(size, None)
         last[size] = name
     return list(last.values())
@@ -112,7 +112,7 @@ def probe(extractor: "FeatureExtractor", inputs: Any) -> list[tuple[int, ...]]:
         The shape of each feature, without the batch dimension.
 
     Raises:
-        UserError: If the network cannot take the inputs, or a layer is not run or gives no batch of numbers.
+        UserError: If the network cannot take the inputs, or a layer is not run or returns no batch of numbers.
 
     Example:
         >>> network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
@@ -123,7 +123,7 @@ def probe(extractor: "FeatureExtractor", inputs: Any) -> list[tuple[int, ...]]:
     for layer, feature in zip(extractor.layers, features, strict=True):
         if not _is_batch(feature):
             expected = "expected a batch of floats such as (N, channels, H, W)"
-            raise UserError(f"layer {layer!r}: gives {tuple(feature.shape)} {feature.dtype}, {expected}")
+            raise UserError(f"layer {layer!r}: returns {tuple(feature.shape)} {feature.dtype}, {expected}")
     return [tuple(feature.shape[1:]) for feature in features]
 
 
@@ -140,7 +140,9 @@ def _once(network: nn.Module, run: Callable[..., tuple[Any, Any]], inputs: Any) 
     with modes_kept(network), torch.random.fork_rng(cuda), torch.no_grad(), eager:
         network.eval()
         try:
-            return call_network(run, _placed(inputs, parameter))[1]
+            if parameter is not None:
+                inputs = pytree.tree_map_only(Tensor, partial(_placed, parameter=parameter), inputs)
+            return call_network(run, inputs)[1]
         except UserError:
             raise
         except Exception as error:
@@ -148,22 +150,16 @@ def _once(network: nn.Module, run: Callable[..., tuple[Any, Any]], inputs: Any) 
             raise UserError(f"example: {name} cannot take it ({first_line(error)})") from error
 
 
-def _placed(inputs: Any, parameter: Tensor | None) -> Any:
-    if parameter is None:
-        return inputs
-
-    def placed(part: Tensor) -> Tensor:
-        return part.to(parameter.device, parameter.dtype if part.is_floating_point() else part.dtype)
-
-    return pytree.tree_map_only(Tensor, placed, inputs)
+def _placed(part: Tensor, parameter: Tensor) -> Tensor:
+    return part.to(parameter.device, parameter.dtype if part.is_floating_point() else part.dtype)
 
 
 class FeatureExtractor(nn.Module):
     """Run a network once for its output and the outputs of some of its layers.
 
     The network itself runs, with forward hooks on the layers: it may be compiled, distributed, or one with a mapping
-    of arguments and outputs. A feature is the first tensor of what the layer gives, as it is when the layer ends, even
-    if the network goes on to overwrite it in place; of a layer that is run more than once the last run counts. Threads
+    of arguments and outputs. A feature is the first tensor of the layer's output, as it is when the layer ends, even
+    if the network overwrites it in place later; of a layer that is run more than once the last run counts. Threads
     may share an extractor, unless the network is compiled.
 
     A layer may also be the name of a single operation that is no module, as torchvision names them, such as
@@ -217,26 +213,24 @@ class FeatureExtractor(nn.Module):
             What the network itself returns, and the layers' outputs in the order of ``layers``.
 
         Raises:
-            UserError: If a layer is not run, or gives no tensor.
+            UserError: If a layer is not run, or returns no tensor.
         """
-        output, seen = self._run(*args, **kwargs)
-        return output, [self._feature(layer, seen) for layer in self.layers]
+        if self._graphs:
+            output, entries = self._graphs[self.network.training](*args, **kwargs)
+            outputs = dict(zip(self.layers, entries, strict=True))
+        else:
+            output, outputs = self._recorder.run(self.network, *args, **kwargs)
+        return output, [self._feature(layer, outputs) for layer in self.layers]
 
-    def _run(self, *args: Any, **kwargs: Any) -> tuple[Any, Seen]:
-        if not self._graphs:
-            return self._recorder.run(self.network, *args, **kwargs)
-        output, kept = self._graphs[self.network.training](*args, **kwargs)
-        return output, dict(zip(self.layers, kept, strict=True))
-
-    def _feature(self, layer: str, seen: Seen) -> Tensor:
-        if layer not in seen:
+    def _feature(self, layer: str, outputs: Outputs) -> Tensor:
+        if layer not in outputs:
             name = type(_unwrapped(self.network)).__name__
             # torch.compile takes the code of an equal network that has no hooks.
             reused = ", or torch.compiler.reset() before its first run" if _is_compiled(self.network) else ""
             raise UserError(f"layer {layer!r}: is not run by {name}'s forward pass, expected one that is{reused}")
-        feature = seen[layer].value()
+        feature = outputs[layer].value()
         if not isinstance(feature, Tensor):
-            raise UserError(f"layer {layer!r}: gives {type(feature).__name__}, expected a tensor, or several")
+            raise UserError(f"layer {layer!r}: returns {type(feature).__name__}, expected a tensor, or several")
         return feature
 
     def __getstate__(self) -> dict[str, Any]:

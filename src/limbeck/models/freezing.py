@@ -33,7 +33,7 @@ def freeze(model: nn.Module, names: Sequence[str]) -> tuple[str, ...]:
     """
     parameters = dict(model.named_parameters())
     layers = [name for name, _ in model.named_modules() if name]
-    frozen = {found: None for name in names for found in _matches(name, layers, parameters)}
+    frozen = dict.fromkeys(path for name in names for path in _matches(name, layers, parameters))
     if len(frozen) == len(parameters):
         raise UserError(f"freeze: got {', '.join(names)}, which leaves nothing to train, expected fewer layers")
     for name in frozen:
@@ -42,13 +42,13 @@ def freeze(model: nn.Module, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _matches(name: str, layers: Sequence[str], parameters: Iterable[str]) -> list[str]:
-    wanted = [each for each in (*layers, *parameters) if each == name or fnmatchcase(each, name)]
-    if not wanted:
+    prefixes = [f"{path}." for path in (*layers, *parameters) if path == name or fnmatchcase(path, name)]
+    if not prefixes:
         raise unknown_name("layer", name, layers, limit=10)
-    found = [each for each in parameters if any(f"{each}.".startswith(f"{prefix}.") for prefix in wanted)]
-    if not found:
+    matches = [path for path in parameters if f"{path}.".startswith(tuple(prefixes))]
+    if not matches:
         raise UserError(f"freeze: {name!r} holds no parameters, expected a layer that does")
-    return found
+    return matches
 
 
 def hold_frozen_norms(model: nn.Module) -> None:

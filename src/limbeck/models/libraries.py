@@ -12,8 +12,8 @@ from limbeck.models.options import build, check_options, keyword_defaults
 from limbeck.models.weights import load_body_tensors
 from limbeck.reporting import Log, no_log
 
-# The auxiliary classifiers make the training output a tuple, and a model here answers with logits; init_weights=True is
-# what torchvision does anyway, but with a warning.
+# The auxiliary classifiers make the training output a tuple, and a model here returns logits; init_weights=True is what
+# torchvision does anyway, but with a warning.
 _INCEPTIONS: Mapping[str, object] = MappingProxyType({"aux_logits": False, "init_weights": True})
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 # torchvision's MobileNetV3 takes these two out of its keyword arguments before any signature names them.
@@ -34,7 +34,7 @@ def timm_model(
     """Build a model of timm.
 
     Args:
-        name: A name that ``timm.create_model`` knows, with or without a pretrained tag.
+        name: A name of ``timm.create_model``, with or without a pretrained tag.
         num_classes: Number of logits.
         in_channels: Channels of the images.
         options: Further arguments of ``timm.create_model``, such as ``drop_rate=0.1``; ``pretrained`` is True,
@@ -59,14 +59,14 @@ def timm_model(
     label, home = f"timm:{name}", timm.model_entrypoint(name).__module__
     _check_timm_options(label, options)
     arguments = {"num_classes": num_classes, "in_chans": in_channels, **options}
-    wanted = arguments.pop("pretrained", False)
-    full = f"{name}.{wanted}" if isinstance(wanted, str) and wanted != "DEFAULT" else name
-    if wanted and not timm.is_model_pretrained(full):
-        tags = [each.partition(".")[2] for each in timm.list_pretrained(f"{name.partition('.')[0]}.*")]
-        raise unknown_name(f"weights of {label}", wanted, tags)
-    model = build(label, timm.create_model, home, {"model_name": full, "pretrained": bool(wanted), **arguments})
+    pretrained = arguments.pop("pretrained", False)
+    full = f"{name}.{pretrained}" if isinstance(pretrained, str) and pretrained != "DEFAULT" else name
+    if pretrained and not timm.is_model_pretrained(full):
+        tags = [entry.partition(".")[2] for entry in timm.list_pretrained(f"{name.partition('.')[0]}.*")]
+        raise unknown_name(f"weights of {label}", pretrained, tags)
+    model = build(label, timm.create_model, home, {"model_name": full, "pretrained": bool(pretrained), **arguments})
     configuration: Any = model.pretrained_cfg
-    if wanted and configuration.get("num_classes") != num_classes:
+    if pretrained and configuration.get("num_classes") != num_classes:
         log(f"{label}: pretrained body; the classifier is new, for {num_classes} classes")
     return model
 
@@ -123,31 +123,31 @@ def torchvision_model(
     for option in ("weights", "weights_backbone"):
         if option in options:
             raise UserError(f"model {label!r}: option {option!r} is not accepted, {_INSTEAD}")
-    wanted = _torchvision_weights(name, options.get("pretrained"))
+    weights = _torchvision_weights(name, options.get("pretrained"))
     arguments = _torchvision_arguments(name, dict(options), "weights_backbone" in inspect.signature(builder).parameters)
-    in_place = wanted is not None and home != _IMAGE_MODULES[0]
-    arguments["weights"] = wanted if in_place else None
+    in_place = weights is not None and home != _IMAGE_MODULES[0]
+    arguments["weights"] = weights if in_place else None
     model = build(label, builder, builder.__module__, {"num_classes": num_classes, **arguments})
     _check_swallowed(label, builder, model, options)
-    if wanted is not None and not in_place:
-        for line in load_body_tensors(model, _downloaded(label, wanted), f"{label} {wanted}", num_classes=num_classes):
+    if weights is not None and not in_place:
+        tensors = _downloaded(label, weights)
+        for line in load_body_tensors(model, tensors, f"{label} {weights}", num_classes=num_classes):
             log(line)
     if in_channels != 3:
         _adapt_first_convolution(model, in_channels, label)
     return model
 
 
-def _torchvision_weights(name: str, wanted: object) -> Any:
-    """Look pretrained weights up by their name; None for none."""
+def _torchvision_weights(name: str, pretrained: object) -> Any:
     from torchvision import models
 
-    if not wanted:
+    if not pretrained:
         return None
-    known = models.get_model_weights(name).__members__
-    chosen = "DEFAULT" if wanted is True else str(wanted)
-    if chosen not in known:
-        raise unknown_name(f"weights of torchvision:{name}", chosen, known)
-    return known[chosen]
+    members = models.get_model_weights(name).__members__
+    chosen = "DEFAULT" if pretrained is True else str(pretrained)
+    if chosen not in members:
+        raise unknown_name(f"weights of torchvision:{name}", chosen, members)
+    return members[chosen]
 
 
 def _downloaded(label: str, weights: Any) -> Mapping[str, Tensor]:
@@ -177,7 +177,7 @@ def _torchvision_arguments(name: str, options: dict[str, object], has_backbone: 
 def _check_swallowed(
     label: str, builder: Callable[..., nn.Module], model: nn.Module, options: Mapping[str, object]
 ) -> None:
-    """Refuse the options that a class with ``**kwargs`` of its own, such as MobileNetV3 or SSD, took without a word."""
+    """Refuse the options that a class with ``**kwargs``, such as MobileNetV3 or SSD, took without an error."""
     from torchvision.models import MobileNetV3
 
     parameters = inspect.signature(type(model)).parameters.values()

@@ -1,4 +1,4 @@
-"""Which options a constructor takes, and the one line that says so when an option does not fit."""
+"""Which options a constructor takes, and the error of one line where an option does not fit."""
 
 import inspect
 import re
@@ -55,8 +55,8 @@ def _refusal(label: str, error: Exception, home: str) -> UserError:
     constructor, option = match.groups()
     if option in _OURS:
         return UserError(f"model {label!r} takes no {option}, so it cannot be made to fit this task")
-    known = getattr(sys.modules[home], constructor, None)
-    return unknown_name(f"{label} option", option, set(keyword_defaults(known)) - set(_OURS) if known else ())
+    function = getattr(sys.modules[home], constructor, None)
+    return unknown_name(f"{label} option", option, set(keyword_defaults(function)) - set(_OURS) if function else ())
 
 
 def build(label: str, constructor: Callable[..., nn.Module], home: str, arguments: Mapping[str, object]) -> nn.Module:

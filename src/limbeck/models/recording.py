@@ -1,4 +1,4 @@
-"""What the modules of a network give while it runs, by forward hooks that keep nothing at other times."""
+"""The outputs of a network's modules while it runs, by forward hooks that keep nothing at other times."""
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -12,10 +12,10 @@ from torch.utils.hooks import RemovableHandle
 
 
 class Kept(NamedTuple):
-    """What a layer gave, kept until the forward pass is over.
+    """The output of a layer, kept until the forward pass is over.
 
     Attributes:
-        output: The tensor itself, or what the layer gave instead of one; None where only the copy is valid.
+        output: The tensor itself, or what the layer returned instead of one; None where only the copy is valid.
         copy: A copy made at once.
         version: How often the tensor had been written to.
     """
@@ -34,19 +34,19 @@ class Kept(NamedTuple):
         return self.copy
 
 
-Seen = dict[str, Kept]
+Outputs = dict[str, Kept]
 
 
 def keep(output: Any) -> Kept:
-    """Keep the first tensor of what a layer gave.
+    """Keep the first tensor of a layer's output.
 
     Args:
         output: A tensor, or a tuple, a mapping or a dataclass with one.
 
     Example:
         >>> tensor = torch.tensor([-1.0, 2.0])
-        >>> kept = keep((tensor, None))
-        >>> kept.value() is tensor, tensor.relu_().tolist(), kept.value().tolist()
+        >>> entry = keep((tensor, None))
+        >>> entry.value() is tensor, tensor.relu_().tolist(), entry.value().tolist()
         (True, [0.0, 2.0], [-1.0, 2.0])
     """
     tensor = _first_tensor(output)
@@ -79,17 +79,17 @@ def _parts(output: Any) -> Sequence[Any]:
 class _Hook:
     """A forward hook that keeps a layer's output where a recording is under way; it can be copied and pickled."""
 
-    def __init__(self, layer: str, recordings: dict[int, Seen]) -> None:
+    def __init__(self, layer: str, recordings: dict[int, Outputs]) -> None:
         self.layer, self.recordings = layer, recordings
 
     def __call__(self, module: nn.Module, args: Any, output: Any) -> None:  # noqa: ARG002 - as torch calls hooks
         if torch.compiler.is_compiling():
             # A compiler cannot look the thread up.
-            seen = next(iter(self.recordings.values()), None)
+            outputs = next(iter(self.recordings.values()), None)
         else:
-            seen = self.recordings.get(get_ident())
-        if seen is not None:
-            seen[self.layer] = keep(output)
+            outputs = self.recordings.get(get_ident())
+        if outputs is not None:
+            outputs[self.layer] = keep(output)
 
 
 class Recorder:
@@ -103,13 +103,13 @@ class Recorder:
 
     Example:
         >>> network = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
-        >>> output, seen = Recorder({"1": network[1]}).run(network, torch.ones(1, 2))
-        >>> seen["1"].value() is output, len(network[1]._forward_hooks)
+        >>> output, outputs = Recorder({"1": network[1]}).run(network, torch.ones(1, 2))
+        >>> outputs["1"].value() is output, len(network[1]._forward_hooks)
         (True, 0)
     """
 
     def __init__(self, modules: Mapping[str, nn.Module]) -> None:
-        self._recordings: dict[int, Seen] = {}
+        self._recordings: dict[int, Outputs] = {}
         hooks = ((module, _Hook(name, self._recordings)) for name, module in modules.items())
         self._handles = [module.register_forward_hook(hook) for module, hook in hooks]
         self._finalize()
@@ -121,15 +121,15 @@ class Recorder:
         self.__dict__.update(state)
         self._finalize()
 
-    def run(self, network: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Seen]:
-        """Call a network; return its output and what the modules gave, by name, in the order of their first calls.
+    def run(self, network: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Outputs]:
+        """Call a network; return its output and those of the modules, by name, in the order of their first calls.
 
         Of a module that is called more than once the last call counts; one that is not called is missing.
         """
         thread = 0 if torch.compiler.is_compiling() else get_ident()
-        seen = self._recordings[thread] = {}
+        outputs = self._recordings[thread] = {}
         try:
-            return network(*args, **kwargs), seen
+            return network(*args, **kwargs), outputs
         finally:
             del self._recordings[thread]
 

@@ -110,7 +110,10 @@ def resnet(
     in_channels: int = 3,
     width: float = 1.0,
 ) -> nn.Sequential:
-    """Build a residual network with a 3x3 stem at full resolution and no max pooling.
+    """Build a residual network with a 3x3 stem at full resolution, projection shortcuts and no max pooling.
+
+    With three stages it is He et al.'s network of 6n + 2 layers for CIFAR (2016, section 4.2), with four the one of
+    their table 1 with a stem for small images.
 
     Args:
         block: `BasicBlock` or `Bottleneck`.
@@ -138,64 +141,3 @@ def resnet(
     parts.update(_stages(block, stem, channels, depths))
     parts.update(classifier(channels[-1] * block.expansion, num_classes))
     return network(parts)
-
-
-def cifar_resnet(
-    *,
-    depth: int,
-    channels: Sequence[int],
-    num_classes: int,
-    in_channels: int = 3,
-    width: float = 1.0,
-) -> nn.Sequential:
-    """Build the CIFAR residual network of 6n + 2 layers (He et al., 2016, section 4.2), with projection shortcuts.
-
-    Args:
-        depth: Number of weighted layers on the longest path, 6n + 2.
-        channels: Channels of the stem and of the three stages.
-        num_classes: Number of logits.
-        in_channels: Channels of the images.
-        width: Multiplier of all channel counts.
-
-    Returns:
-        The network, from (N, in_channels, H, W) to (N, num_classes).
-
-    Raises:
-        UserError: If the width is not a number above 0.
-
-    Example:
-        >>> net = cifar_resnet(depth=8, channels=(16, 16, 32, 64), num_classes=100, width=0.5)
-        >>> net.fc.in_features
-        32
-    """
-    stem, *stages = channels
-    depths = [(depth - 2) // 6] * 3
-    return resnet(BasicBlock, stem, stages, depths, num_classes=num_classes, in_channels=in_channels, width=width)
-
-
-def imagenet_resnet(
-    *, block: Block, depths: Sequence[int], num_classes: int, in_channels: int = 3, width: float = 1.0
-) -> nn.Sequential:
-    """Build the four-stage network of He et al. (2016, table 1) with a small-image stem: 3x3, stride 1, no pooling.
-
-    Args:
-        block: `BasicBlock` for ResNet-18, `Bottleneck` for ResNet-50.
-        depths: Blocks of each of the four stages.
-        num_classes: Number of logits.
-        in_channels: Channels of the images.
-        width: Multiplier of all channel counts.
-
-    Returns:
-        The network, from (N, in_channels, H, W) to (N, num_classes).
-
-    Raises:
-        UserError: If the width is not a number above 0.
-
-    Example:
-        >>> import torch
-        >>> net = imagenet_resnet(block=Bottleneck, depths=[1, 1, 1, 1], num_classes=7, width=0.125)
-        >>> net(torch.zeros(2, 3, 32, 32)).shape
-        torch.Size([2, 7])
-    """
-    stages = (64, 128, 256, 512)
-    return resnet(block, 64, stages, depths, num_classes=num_classes, in_channels=in_channels, width=width)

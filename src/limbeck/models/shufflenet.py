@@ -31,15 +31,15 @@ class GroupedUnit(nn.Module):
     def __init__(self, in_channels: int, channels: int, *, stride: int, groups: int, first_groups: int) -> None:
         super().__init__()
         self.stride = stride
-        made = channels - in_channels if stride == 2 else channels
-        narrow = made // 4
+        appended = channels - in_channels if stride == 2 else channels
+        narrow = appended // 4
         self.conv1 = conv(in_channels, narrow, 1, groups=first_groups)
         self.bn1 = nn.BatchNorm2d(narrow)
         self.shuffle = nn.ChannelShuffle(first_groups)
         self.conv2 = conv(narrow, narrow, 3, stride=stride, groups=narrow)
         self.bn2 = nn.BatchNorm2d(narrow)
-        self.conv3 = conv(narrow, made, 1, groups=groups)
-        self.bn3 = nn.BatchNorm2d(made)
+        self.conv3 = conv(narrow, appended, 1, groups=groups)
+        self.bn3 = nn.BatchNorm2d(appended)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, channels, H / stride, W / stride)."""
@@ -76,11 +76,11 @@ class SplitUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, channels, H, W) to the same shape."""
-        kept, y = x.chunk(2, dim=1)
+        passed, y = x.chunk(2, dim=1)
         y = F.relu(self.bn1(self.conv1(y)), inplace=True)
         y = self.bn2(self.conv2(y))
         y = F.relu(self.bn3(self.conv3(y)), inplace=True)
-        shuffled: Tensor = self.shuffle(torch.cat([kept, y], dim=1))
+        shuffled: Tensor = self.shuffle(torch.cat([passed, y], dim=1))
         return shuffled
 
 

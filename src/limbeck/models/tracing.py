@@ -16,7 +16,7 @@ _ROOT = "network."
 
 
 class _Tracer(NodePathTracer):  # type: ignore[misc] # torchvision has no types
-    """torchvision's tracer, which also notes what every module returned: the last node inside need not be that."""
+    """torchvision's tracer, which also keeps what every module returned: the last node inside need not be that."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -60,7 +60,7 @@ def modes_kept(network: nn.Module) -> Iterator[None]:
 
 
 def _tracer() -> _Tracer:
-    # A network of timm's has brought timm with it; nobody else needs its list of untraceable pieces.
+    # A network of timm's has imported timm; no other needs its list of untraceable pieces.
     timm = sys.modules.get("timm.layers")
     if timm is None:
         return _Tracer()
@@ -76,7 +76,7 @@ def traced(network: nn.Module, layers: Sequence[str], *, training: bool) -> Call
         training: The mode.
 
     Returns:
-        A function of the network's input that returns its output and what the layers gave.
+        A function of the network's input that returns its output and those of the layers.
 
     Raises:
         KeyError: If there is no such layer.

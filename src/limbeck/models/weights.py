@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import UserError, shortened
-from limbeck.models.checkpoints import read_checkpoint
+from limbeck.models.checkpoints import Checkpoint, read_checkpoint
 from limbeck.models.heads import head_name
 
 # What wrappers, and the modules of training frameworks, put in front of a network's own names.
 _WRAPPERS = re.compile(r"^(?:(?:module|_orig_mod|model|student)\.)+")
-# How the knowledge-distillation benchmark's and torchvision's files call layers that the zoo calls otherwise.
+# Names of layers in the knowledge-distillation benchmark's and torchvision's files, and in the zoo.
 _SPELLINGS = (
     ("downsample.", "shortcut."),
     ("convShortcut.", "shortcut."),
@@ -46,7 +46,7 @@ def load_weights(
         entry: The key of the weights within the file, such as ``"model_ema"``; found by itself but for averaged ones.
 
     Returns:
-        What should be known about the choice of the weights, in lines.
+        Remarks on the choice of the weights, in lines.
 
     Raises:
         UserError: If the file is missing, unreadable or holds anything that would run code, or if its keys, shapes or
@@ -54,20 +54,16 @@ def load_weights(
 
     Example:
         >>> import tempfile
-        >>> one, other = nn.Linear(2, 3), nn.Linear(2, 3)
+        >>> source, target = nn.Linear(2, 3), nn.Linear(2, 3)
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     torch.save({"state_dict": one.state_dict()}, f"{folder}/net.pt")
-        ...     load_weights(other, f"{folder}/net.pt")
+        ...     torch.save({"state_dict": source.state_dict()}, f"{folder}/net.pt")
+        ...     load_weights(target, f"{folder}/net.pt")
         ()
-        >>> bool((one.weight == other.weight).all())
+        >>> bool((source.weight == target.weight).all())
         True
     """
-    label = _label(name, path)
-    found = read_checkpoint(Path(path).expanduser(), label, entry=entry)
-    expected = model.state_dict()
-    given, notes = _fitting(found.tensors, expected, label)
-    _load(model, given, expected, label)
-    return (*found.notes, *notes)
+    label, checkpoint = _read(name, path, entry)
+    return (*checkpoint.notes, *_load_all(model, checkpoint.tensors, label))
 
 
 def load_body(
@@ -90,24 +86,23 @@ def load_body(
         keep_head: Whether a head that fits is loaded too.
 
     Returns:
-        Which tensors are new, and what else should be known, in lines.
+        Which tensors are new, and remarks on the choice of the weights, in lines.
 
     Raises:
         UserError: As for :func:`load_weights`, and if fewer than half of the body's tensors are in the file.
 
     Example:
         >>> import tempfile
-        >>> one = nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 3))
-        >>> other = nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 5))
+        >>> source = nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 3))
+        >>> target = nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 5))
         >>> path = Path(tempfile.mkdtemp()) / "net.pt"
-        >>> torch.save(one.state_dict(), path)
-        >>> load_body(other, path, num_classes=5)[0].partition("': ")[2]
+        >>> torch.save(source.state_dict(), path)
+        >>> load_body(target, path, num_classes=5)[0].partition("': ")[2]
         'pretrained body: 2 of 4 tensors loaded; 2 new (1.weight, 1.bias); 2 unused (1.weight, 1.bias)'
     """
-    label = _label(name, path)
-    found = read_checkpoint(Path(path).expanduser(), label, entry=entry)
-    notes = load_body_tensors(model, found.tensors, label, num_classes=num_classes, keep_head=keep_head)
-    return (*found.notes, *notes)
+    label, checkpoint = _read(name, path, entry)
+    notes = load_body_tensors(model, checkpoint.tensors, label, num_classes=num_classes, keep_head=keep_head)
+    return (*checkpoint.notes, *notes)
 
 
 def load_body_tensors(
@@ -135,13 +130,11 @@ def load_body_tensors(
     """
     expected = model.state_dict()
     top = _head(model, num_classes)
-    given = _renamed(tensors, expected)
-    if keep_head and all(key in given and given[key].shape == value.shape for key, value in top.items()):
-        given, notes = _fitting(tensors, expected, label)
-        _load(model, given, expected, label)
-        return notes
+    renamed = _renamed(tensors, expected)
+    if keep_head and all(key in renamed and renamed[key].shape == value.shape for key, value in top.items()):
+        return _load_all(model, tensors, label)
     body = [key for key in expected if key not in top and not _is_counter(key)]
-    fitting = {k: v for k, v in given.items() if k in expected and k not in top and v.shape == expected[k].shape}
+    fitting = {k: v for k, v in renamed.items() if k in expected and k not in top and v.shape == expected[k].shape}
     loaded = [key for key in body if key in fitting]
     if not loaded or 2 * len(loaded) < len(body):
         raise UserError(
@@ -150,7 +143,7 @@ def load_body_tensors(
         )
     _load(model, {**expected, **fitting}, expected, label)
     new = [key for key in expected if key not in fitting and not _is_counter(key)]
-    unused = [key for key in given if key not in fitting]
+    unused = [key for key in renamed if key not in fitting]
     parts = [f"pretrained body: {len(loaded)} of {len(loaded) + len(new)} tensors loaded"]
     parts += [_listed("new", new), _listed("unused", unused)]
     return (f"{label}: {'; '.join(part for part in parts if part)}",)
@@ -165,8 +158,16 @@ def _head(model: nn.Module, num_classes: int) -> dict[str, Tensor]:
     return {key: value for key, value in model.state_dict().items() if not prefix or key.startswith(f"{prefix}.")}
 
 
-def _label(name: str, path: str | Path) -> str:
-    return f"{name} weights {shortened(str(path), 200)}"
+def _read(name: str, path: str | Path, entry: str | None) -> tuple[str, Checkpoint]:
+    label = f"{name} weights {shortened(str(path), 200)}"
+    return label, read_checkpoint(Path(path).expanduser(), label, entry=entry)
+
+
+def _load_all(model: nn.Module, tensors: Mapping[str, Tensor], label: str) -> tuple[str, ...]:
+    expected = model.state_dict()
+    fitting, notes = _fitting(tensors, expected, label)
+    _load(model, fitting, expected, label)
+    return notes
 
 
 def _is_counter(key: str) -> bool:
@@ -178,31 +179,31 @@ def _fitting(
     tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], label: str
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Return the tensors by the model's names, without what a training framework keeps beside the network."""
-    given = _renamed(tensors, expected)
-    beside = [key for key in given if key not in expected and key in tensors and not _WRAPPERS.match(key)]
+    renamed = _renamed(tensors, expected)
+    beside = [key for key in renamed if key not in expected and key in tensors and not _WRAPPERS.match(key)]
     wrapped = all(_WRAPPERS.match(key) for key in tensors if key not in beside)
-    if not beside or not wrapped or any(key not in given for key in expected if not _is_counter(key)):
-        return given, ()
-    kept = {key: value for key, value in given.items() if key not in beside}
-    return kept, (f"{label}: {_listed('left out beside the network', beside)}",)
+    if not beside or not wrapped or any(key not in renamed for key in expected if not _is_counter(key)):
+        return renamed, ()
+    fitting = {key: value for key, value in renamed.items() if key not in beside}
+    return fitting, (f"{label}: {_listed('left out beside the network', beside)}",)
 
 
-def _load(model: nn.Module, given: dict[str, Tensor], expected: Mapping[str, Tensor], label: str) -> None:
-    _check_keys(given, expected, label)
-    for key, value in given.items():
+def _load(model: nn.Module, tensors: dict[str, Tensor], expected: Mapping[str, Tensor], label: str) -> None:
+    _check_keys(tensors, expected, label)
+    for key, value in tensors.items():
         _check_value(key, value, expected[key], label)
     # A plain dict lets batch norms without a counter of batches (files older than torch 0.4.1) keep their own.
-    model.load_state_dict(given)
+    model.load_state_dict(tensors)
 
 
-def _renamed(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Call each tensor as the model does, where its name shows which it is."""
+def _renamed(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give each tensor the model's name, where its name shows which it is."""
     bare = {_WRAPPERS.sub("", key): key for key in expected}
-    renamed = {key: value for key, value in given.items() if key in expected}
-    for key in [key for key in given if key not in expected]:
+    renamed = {key: value for key, value in tensors.items() if key in expected}
+    for key in [key for key in tensors if key not in expected]:
         name = _name(key, bare)
         # Two tensors under one name would hide one of them; under its own name it is reported as unexpected.
-        renamed[key if name in renamed else name] = given[key]
+        renamed[key if name in renamed else name] = tensors[key]
     return renamed
 
 
@@ -213,9 +214,9 @@ def _name(key: str, bare: Mapping[str, str]) -> str:
     return bare.get(stripped) or bare.get(respelled) or stripped
 
 
-def _check_keys(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], label: str) -> None:
-    missing = [key for key in expected if key not in given and not _is_counter(key)]
-    unexpected = [key for key in given if key not in expected]
+def _check_keys(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], label: str) -> None:
+    missing = [key for key in expected if key not in tensors and not _is_counter(key)]
+    unexpected = [key for key in tensors if key not in expected]
     parts = [_listed("missing", missing), _listed("unexpected", unexpected)]
     if missing or unexpected:
         raise UserError(f"{label}: the keys are not this model's: {'; '.join(part for part in parts if part)}")
@@ -227,13 +228,12 @@ def _listed(kind: str, keys: list[str]) -> str:
     return f"{len(keys)} {kind} ({first}{more})" if keys else ""
 
 
-def _check_value(key: str, value: Tensor, wanted: Tensor, label: str) -> None:
+def _check_value(key: str, value: Tensor, expected: Tensor, label: str) -> None:
     if value.is_meta or value.layout is not torch.strided:
         kind = "no values (a meta tensor)" if value.is_meta else f"the layout {value.layout}"
         raise UserError(f"{label}: {key} has {kind} in the file, expected a dense tensor")
-    if value.shape != wanted.shape:
-        raise UserError(
-            f"{label}: {key} has shape {tuple(value.shape)} in the file, {tuple(wanted.shape)} in the model"
-        )
-    if value.is_floating_point() != wanted.is_floating_point():
-        raise UserError(f"{label}: {key} is {value.dtype} in the file, {wanted.dtype} in the model")
+    if value.shape != expected.shape:
+        shapes = f"{tuple(value.shape)} in the file, {tuple(expected.shape)} in the model"
+        raise UserError(f"{label}: {key} has shape {shapes}")
+    if value.is_floating_point() != expected.is_floating_point():
+        raise UserError(f"{label}: {key} is {value.dtype} in the file, {expected.dtype} in the model")

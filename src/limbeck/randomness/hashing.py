@@ -1,5 +1,7 @@
 """Random numbers that are a pure function of (seed, epoch, sample index): the same in any order, batch or process."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -19,6 +21,13 @@ def _scramble(x: Tensor) -> Tensor:
     return x ^ _shift_right(x, 31)
 
 
+def _mixed(numbers: Iterable[int], device: torch.device | None = None) -> Tensor:
+    state = torch.zeros((), dtype=torch.int64, device=device)
+    for number in numbers:
+        state = _scramble(state + _GOLDEN + number)
+    return state
+
+
 def random_bits(indices: Tensor, *, seed: int, epoch: int, stream: int = 0) -> Tensor:
     """Hash each sample index to 63 random bits.
 
@@ -32,13 +41,11 @@ def random_bits(indices: Tensor, *, seed: int, epoch: int, stream: int = 0) -> T
         Non-negative int64 values of the same shape and on the same device as ``indices``.
 
     Example:
-        >>> one = random_bits(torch.tensor([3, 4]), seed=0, epoch=1)
-        >>> bool(random_bits(torch.tensor([4]), seed=0, epoch=1)[0] == one[1])
+        >>> both = random_bits(torch.tensor([3, 4]), seed=0, epoch=1)
+        >>> bool(random_bits(torch.tensor([4]), seed=0, epoch=1)[0] == both[1])
         True
     """
-    state = torch.zeros((), dtype=torch.int64, device=indices.device)
-    for word in (seed, epoch, stream):
-        state = _scramble(state + _GOLDEN + word)
+    state = _mixed((seed, epoch, stream), indices.device)
     return _shift_right(_scramble(indices.to(torch.int64) * _GOLDEN + state), 1)
 
 
@@ -63,14 +70,11 @@ def random_integers(indices: Tensor, high: int, *, seed: int, epoch: int, stream
     return random_bits(indices, seed=seed, epoch=epoch, stream=stream) % high
 
 
-def derived_seed(*words: int) -> int:
+def derived_seed(*numbers: int) -> int:
     """Mix whole numbers to one seed below 2**63, for the generators of torch and NumPy.
 
     Example:
         >>> derived_seed(0, 1) != derived_seed(1, 0)
         True
     """
-    state = torch.zeros((), dtype=torch.int64)
-    for word in words:
-        state = _scramble(state + _GOLDEN + word)
-    return int(_shift_right(state, 1))
+    return int(_shift_right(_mixed(numbers), 1))

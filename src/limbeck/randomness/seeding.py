@@ -65,7 +65,7 @@ def set_generator_states(states: Mapping[str, Any]) -> None:
 
 @contextmanager
 def generators_kept() -> Iterator[None]:
-    """Give the global generators back the states that they had, whatever is drawn or seeded within the block.
+    """Restore the states of the global generators after the block, whatever is drawn or seeded in it.
 
     Example:
         >>> seed_everything(0)

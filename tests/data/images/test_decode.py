@@ -63,7 +63,7 @@ def test_orientation_of_sixteen_bit_gray(tmp_path):
 @pytest.mark.parametrize(
     "content", [b"Exif\0\0no tiff header", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*\0\0\0\x08\0\x09\x01"]
 )
-def test_broken_exif_is_no_reason_to_lose_the_image(tmp_path, content):
+def test_an_image_with_broken_exif_is_decoded(tmp_path, content):
     path = save(tmp_path / "a.jpg", picture(), exif=content)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # Pillow's own

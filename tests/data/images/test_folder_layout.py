@@ -99,7 +99,7 @@ def test_other_files_and_folders_without_images_beside_the_splits_do_not_matter(
     assert data.description[-1] == "skipped 2 files: 2 outside of the class folders"
 
 
-def test_a_folder_around_the_folder_is_pointed_out(tmp_path):
+def test_a_folder_around_the_folder_gets_a_suggestion(tmp_path):
     for name in ("train", "test"):
         write_classes(tmp_path / "pets" / name)
     with pytest.raises(UserError, match=f"has 1 class folders, .*; did you mean {tmp_path / 'pets'}\\?"):

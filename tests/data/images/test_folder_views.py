@@ -25,7 +25,7 @@ def by_index(batches):
     return inputs[indices.argsort()]
 
 
-def test_without_augmentation_the_centre_is_seen(data):
+def test_without_augmentation_the_center_is_cut_out(data):
     batches = list(views(data).epoch(0))
     image = torch.from_numpy(np.array(Image.open(data.train.paths[5]))).permute(2, 0, 1)
     expected = tvf.center_crop(tvf.resize(image, [16]), [16, 16])

@@ -51,7 +51,7 @@ def test_folder_set_checks_its_settings(labels, color, size, message):
         FolderSet(Path("r"), (Path("r/a"),), torch.tensor(labels), color, size)
 
 
-def test_fingerprint_sees_every_pixel_and_label():
+def test_fingerprint_depends_on_every_pixel_and_label():
     split = ImageSet(IMAGES, LABELS)
     other_pixel, other_label = IMAGES.clone(), LABELS.clone()
     other_pixel[-1, -1, -1, -1] ^= 1
@@ -62,7 +62,7 @@ def test_fingerprint_sees_every_pixel_and_label():
     assert fingerprint(ImageSet(IMAGES.clone(), LABELS.clone())) == fingerprint(split)
 
 
-def test_fingerprint_of_files_sees_names_contents_and_settings_but_neither_place_nor_time(tmp_path):
+def test_fingerprint_of_files_depends_on_names_contents_and_settings_but_neither_place_nor_time(tmp_path):
     def make(root, name="a.png", content=b"12", color="rgb", size=8, label=0, changed=1):
         (tmp_path / root).mkdir(exist_ok=True)
         path = tmp_path / root / name

@@ -38,15 +38,15 @@ class Placement(NamedTuple):
 class Augment:
     """How training images are varied.
 
-    With ``crop`` and ``flip`` alone an image has few distinct views, so that a view is one number and what a teacher
-    says about all of them can be stored. ``scale``, which is for image folders, and ``rotation`` make the views
+    With ``crop`` and ``flip`` alone an image has few distinct views, so that a view is one number and a teacher's
+    output for all of them can be stored. ``scale``, which is for image folders, and ``rotation`` make the views
     countless.
 
     Args:
         crop: Zero padding in pixels on each side, out of which a window of the image's own size is cut.
         flip: Whether half of the views are mirrored left to right.
         scale: The range of the share of the image's area that is cut out and resized, such as ``(0.08, 1.0)``, with
-            torchvision's range of aspect ratios (3/4 to 4/3); None for the centre of the image.
+            torchvision's range of aspect ratios (3/4 to 4/3); None for the center of the image.
         rotation: The largest angle in degrees, from 0 to 180: after crop and flip a view is rotated by an angle uniform
             in [-rotation, rotation], bilinearly and with zeros from outside
             (see :func:`limbeck.data.images.rotation.rotate`).
@@ -59,7 +59,7 @@ class Augment:
         162
     """
 
-    # Of a recipe, where it stands as a mapping.
+    # For recipes, which hold it as a mapping.
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     crop: Whole = 0

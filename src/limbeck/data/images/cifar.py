@@ -5,7 +5,7 @@ torchvision's reader unpickles with ``pickle.load``, which runs whatever code a 
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -29,45 +29,37 @@ class _Layout(NamedTuple):
     labels: str | int
 
 
-_CIFAR10 = (
-    _Layout("cifar-10-batches-py", _FIVE, "test_batch", "batches.meta", "labels"),
-    _Layout("cifar-10-batches-bin", tuple(f"{n}.bin" for n in _FIVE), "test_batch.bin", "batches.meta.txt", 0),
-)
-_CIFAR100 = (
-    _Layout("cifar-100-python", ("train",), "test", "meta", "fine_labels"),
-    _Layout("cifar-100-binary", ("train.bin",), "test.bin", "fine_label_names.txt", 1),
-)
+_LAYOUTS = {
+    10: (
+        _Layout("cifar-10-batches-py", _FIVE, "test_batch", "batches.meta", "labels"),
+        _Layout("cifar-10-batches-bin", tuple(f"{n}.bin" for n in _FIVE), "test_batch.bin", "batches.meta.txt", 0),
+    ),
+    100: (
+        _Layout("cifar-100-python", ("train",), "test", "meta", "fine_labels"),
+        _Layout("cifar-100-binary", ("train.bin",), "test.bin", "fine_label_names.txt", 1),
+    ),
+}
 
 
-def read_cifar10(root: Path) -> Splits:
-    """Read CIFAR-10 from ``root``, or from ``root/cifar-10-batches-py`` or ``root/cifar-10-batches-bin``.
+def read_cifar(root: Path, classes: Literal[10, 100]) -> Splits:
+    """Read CIFAR-10, or CIFAR-100 with its fine labels, from ``root`` or the official folder in it.
+
+    The official folders are ``cifar-10-batches-py``, ``cifar-10-batches-bin``, ``cifar-100-python`` and
+    ``cifar-100-binary``.
+
+    Args:
+        root: The folder.
+        classes: Which of the two.
 
     Raises:
         UserError: If a file is missing or damaged.
 
     Example:
-        >>> read_cifar10(Path("/nowhere"))
+        >>> read_cifar(Path("/nowhere"), 10)
         Traceback (most recent call last):
         limbeck.data.images.files.MissingFilesError: data.root: data_batch_1 or data_batch_1.bin is not in ...
     """
-    return _read(root, _CIFAR10, 10)
-
-
-def read_cifar100(root: Path) -> Splits:
-    """Read CIFAR-100 with its 100 fine labels from ``root``, ``root/cifar-100-python`` or ``root/cifar-100-binary``.
-
-    Raises:
-        UserError: If a file is missing or damaged.
-
-    Example:
-        >>> read_cifar100(Path("/nowhere"))
-        Traceback (most recent call last):
-        limbeck.data.images.files.MissingFilesError: data.root: train or train.bin is not in ...
-    """
-    return _read(root, _CIFAR100, 100)
-
-
-def _read(root: Path, layouts: tuple[_Layout, ...], classes: int) -> Splits:
+    layouts = _LAYOUTS[classes]
     hint = "set download: true, or get the archive from the CIFAR page of Alex Krizhevsky"
     places = [*(root / layout.folder for layout in layouts), root]
     first = find_file(places, [layout.train[0] for layout in layouts], hint)

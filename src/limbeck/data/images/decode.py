@@ -26,7 +26,7 @@ _TAIL = 4096
 
 
 def decode(path: Path, color: Color) -> Tensor:
-    """Decode one image file: upright as its EXIF orientation says, transparent pixels on white.
+    """Decode one image file: upright by its EXIF orientation, transparent pixels on white.
 
     Args:
         path: The file, in any format that Pillow reads; of several images in it, the first.
@@ -49,7 +49,7 @@ def decode(path: Path, color: Color) -> Tensor:
         with Image.open(path) as image:
             pixels = np.array(_opaque(_eight_bit(_upright(image))).convert("RGB" if color == "rgb" else "L"))
     except _DAMAGE as error:
-        raise _damaged(path, error) from error
+        raise UserError(f"data.root: {path} cannot be read as an image: {_reason(error)}") from error
     return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1).contiguous()
 
 
@@ -131,13 +131,13 @@ class Inspected(NamedTuple):
 
 
 def inspect_all(paths: Sequence[Path]) -> list[Inspected | str]:
-    """Look with a pool of threads whether every image opens and is not truncated, mostly without decoding it.
+    """Check with a pool of threads whether every image opens and is not truncated, mostly without decoding it.
 
     A JPEG is taken as whole when its end-of-image marker is near the end of the file and a PNG when its checksums are
-    right; whatever cannot be judged like this is decoded.
+    right; whatever cannot be checked like this is decoded.
 
     Returns:
-        For each file what it holds, or in a few words why it cannot be read.
+        For each file what it holds, or shortly why it cannot be read.
 
     Example:
         >>> import tempfile
@@ -175,10 +175,6 @@ def _has_jpeg_end(path: Path) -> bool:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _TAIL))
         return _JPEG_END in file.read()
-
-
-def _damaged(path: Path, error: BaseException) -> UserError:
-    return UserError(f"data.root: {path} cannot be read as an image: {_reason(error)}")
 
 
 def _reason(error: BaseException) -> str:

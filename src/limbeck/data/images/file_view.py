@@ -17,7 +17,7 @@ _TRANSFORM_STREAM = 203
 def view_of_file(split: FolderSet, index: int, augment: Augment, *, seed: int, epoch: int) -> Tensor:
     """Decode an image and make one view of it.
 
-    Without ``augment.scale`` the shorter side is resized to the split's size and the centre is cut out, then cropped
+    Without ``augment.scale`` the shorter side is resized to the split's size and the center is cut out, then cropped
     and flipped as images in memory are. With it, torchvision's RandomResizedCrop cuts and resizes. Either way
     ``augment.rotation`` comes last.
 
@@ -44,7 +44,7 @@ def view_of_file(split: FolderSet, index: int, augment: Augment, *, seed: int, e
     """
     image = decode(split.paths[index], split.color)
     if augment.scale is None:
-        view = _placed(_centre(image, split.size), index, augment, seed, epoch=epoch)
+        view = _placed(_center(image, split.size), index, augment, seed, epoch=epoch)
     else:
         view = _resized(image, split.size, augment, derived_seed(seed, epoch, index, _TRANSFORM_STREAM))
     if not augment.rotation:
@@ -52,7 +52,7 @@ def view_of_file(split: FolderSet, index: int, augment: Augment, *, seed: int, e
     return rotate(view[None], augment.angles(torch.tensor([index]), seed=seed, epoch=epoch))[0]
 
 
-def _centre(image: Tensor, size: int) -> Tensor:
+def _center(image: Tensor, size: int) -> Tensor:
     resized: Tensor = tvf.center_crop(tvf.resize(image, [size], antialias=True), [size, size])
     return resized
 

@@ -16,7 +16,7 @@ Bytes = npt.NDArray[np.uint8]
 
 
 class MissingFilesError(UserError):
-    """Files of a data set are not where they were looked for, so that a download may help.
+    """Files of a data set are missing from every place that was searched, so that a download may help.
 
     Example:
         >>> issubclass(MissingFilesError, UserError)
@@ -28,7 +28,7 @@ def find_file(folders: Sequence[Path], names: Sequence[str], hint: str) -> Path:
     """Return the first file there is of one of the names, in one of the folders.
 
     Args:
-        folders: Where to look, in order.
+        folders: The folders to search, in order.
         names: The file's possible names, in order.
         hint: How to get the file, the end of the error's line.
 
@@ -40,11 +40,11 @@ def find_file(folders: Sequence[Path], names: Sequence[str], hint: str) -> Path:
         Traceback (most recent call last):
         limbeck.data.images.files.MissingFilesError: data.root: train or train.bin is not in /nowhere; set download: ...
     """
-    found = next((path for folder in folders for name in names if (path := folder / name).is_file()), None)
-    if found is None:
-        looked = " or ".join(map(str, folders))
-        raise MissingFilesError(f"data.root: {' or '.join(names)} is not in {looked}; {hint}")
-    return found
+    for path in (folder / name for folder in folders for name in names):
+        if path.is_file():
+            return path
+    places = " or ".join(map(str, folders))
+    raise MissingFilesError(f"data.root: {' or '.join(names)} is not in {places}; {hint}")
 
 
 def read_bytes(path: Path) -> Bytes:
@@ -89,6 +89,6 @@ def labeled(images: Bytes, labels: npt.ArrayLike, classes: int, path: Path) -> I
         raise UserError(f"data.root: {path} holds {numbers.size} labels, expected {len(images)}, one for each image")
     wrong = np.flatnonzero((numbers < 0) | (numbers >= classes))
     if wrong.size:
-        found = f"the label {numbers[wrong[0]]} (sample {wrong[0]})"
-        raise UserError(f"data.root: {path} holds {found}, expected 0 to {classes - 1}")
+        label = f"the label {numbers[wrong[0]]} (sample {wrong[0]})"
+        raise UserError(f"data.root: {path} holds {label}, expected 0 to {classes - 1}")
     return ImageSet(torch.from_numpy(images.copy()), torch.from_numpy(numbers.astype(np.int64)))

@@ -1,4 +1,4 @@
-"""What the content of a split of images is hashed from."""
+"""The summary of image files that a fingerprint is computed from."""
 
 import hashlib
 import os
@@ -12,11 +12,11 @@ _BLOCK = 32 * 1024
 
 
 def files_content(root: Path, paths: Sequence[Path], color: str) -> bytes:
-    """Return what stands for the content of image files: for each its path, and a hash of its size and content.
+    """Return a summary of image files: for each its path, and a hash of its size and content.
 
     Times of change and the place of the folder do not count: a copy has the same fingerprint. Of a file of more than
     96 KiB only its first, middle and last 32 KiB are read, because a large data set would take minutes otherwise. A
-    change of a compressed image (JPEG, PNG, WebP) goes on to the end of its file or changes the file's size; what may
+    change of a compressed image (JPEG, PNG, WebP) reaches to the end of its file or changes the file's size; what may
     go unnoticed is a change of a few pixels between the blocks of a large uncompressed file (BMP, PPM, TIFF).
 
     Args:
@@ -41,9 +41,10 @@ def _digest(path: Path) -> bytes:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             digest = hashlib.sha256(str(size).encode())
-            for start in (0, (size - _BLOCK) // 2, size - _BLOCK) if size > 3 * _BLOCK else (0,):
+            starts = (0, (size - _BLOCK) // 2, size - _BLOCK) if size > 3 * _BLOCK else (0, _BLOCK, 2 * _BLOCK)
+            for start in starts:
                 file.seek(start)
-                digest.update(file.read(3 * _BLOCK if size <= 3 * _BLOCK else _BLOCK))
+                digest.update(file.read(_BLOCK))
     except OSError as error:
         raise UserError(f"data.root: cannot read {path}: {error.strerror}") from error
     return digest.digest()

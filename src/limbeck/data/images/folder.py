@@ -1,6 +1,7 @@
-"""Anybody's own images: a folder for each class."""
+"""A user's own images: a folder for each class."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,18 +17,18 @@ from limbeck.errors import UserError
 
 MAX_DEFAULT_SIZE = 224
 _OUTSIDE = "outside of the class folders"
-_LOOKED_AT = 32  # images whose colors decide what "auto" means
+_INSPECTED = 32  # images whose colors decide what "auto" means
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Classes:
     """The whole images of one folder of classes."""
 
     folder: Path
-    classes: tuple[str, ...]
+    names: tuple[str, ...]
     paths: tuple[Path, ...]
     labels: tuple[int, ...]
-    looks: tuple[Inspected, ...]
+    inspected: tuple[Inspected, ...]
 
 
 def read_image_folder(
@@ -38,7 +39,7 @@ def read_image_folder(
     test_share: float = 0.2,
     seed: int = 0,
 ) -> Splits:
-    """Read the paths of the images below a folder and look whether each of them is whole.
+    """Read the paths of the images below a folder and check whether each of them is whole.
 
     There are two layouts. ``root/train/CLASS/*`` with ``root/test`` or ``root/val`` beside it, in any usual spelling
     (see :func:`limbeck.data.images.folder_layout.find_layout`): where there are both, ``val`` is the validation
@@ -48,7 +49,7 @@ def read_image_folder(
 
     Args:
         root: The folder.
-        size: Height and width in pixels of what the student sees; None for the median of the shorter sides of the
+        size: Height and width in pixels of the student's inputs; None for the median of the shorter sides of the
             images (of the training split where there is one; of two in the middle the smaller), at most 224, so that
             images of one size up to 224 keep it.
         color: ``"rgb"``, ``"gray"``, or ``"auto"`` for what the first images of the training split are.
@@ -69,42 +70,37 @@ def read_image_folder(
     layout, skipped = find_layout(root), Skipped(root)
     if layout is not None:
         return _read_divided(root, layout, skipped, size, color)
-    found = _read_classes(root, skipped)
-    everything = _to_set(root, found, _resolve(color, found), size or default_size(found.looks))
+    classes = _read_classes(root, skipped)
+    everything = _to_set(root, classes, _resolve(color, classes), size or _default_size(classes.inspected))
     try:
         stay, cut = hold_out(everything.labels, test_share, seed=seed)
     except UserError as error:
         raise UserError(f"data.test_share: {error}") from None
-    notes = _notes([found], skipped)
-    return Splits(found.classes, everything.select(stay), everything.select(cut), notes=notes)
+    notes = _notes([classes], skipped)
+    return Splits(classes.names, everything.select(stay), everything.select(cut), notes=notes)
 
 
-def default_size(looks: tuple[Inspected, ...]) -> int:
-    """Return the median of the images' shorter sides (the smaller of two in the middle), at most 224.
+def _default_size(inspected: Iterable[Inspected]) -> int:
+    return min(_median_side(inspected), MAX_DEFAULT_SIZE)
 
-    Example:
-        >>> default_size((Inspected(32, 32, False), Inspected(40, 64, False), Inspected(50, 60, False)))
-        40
-        >>> default_size((Inspected(500, 375, False),))
-        224
-    """
-    median = int(torch.tensor([look.shorter for look in looks]).median())
-    return min(median, MAX_DEFAULT_SIZE)
+
+def _median_side(inspected: Iterable[Inspected]) -> int:
+    return int(torch.tensor([image.shorter for image in inspected]).median())
 
 
 def _read_divided(
     root: Path, layout: Layout, skipped: Skipped, size: int | None, color: Literal["auto", "rgb", "gray"]
 ) -> Splits:
     folders = [folder for folder in (layout.train, layout.test, layout.validation) if folder]
-    found = [_read_classes(folder, skipped) for folder in folders]
+    parts = [_read_classes(folder, skipped) for folder in folders]
     _count_others(root, folders, layout.unlabeled, skipped)
-    train = found[0]
-    for other in found[1:]:
-        _check_same_classes(root, train, other)
-    resolved, side = _resolve(color, train), size or default_size(train.looks)
-    sets = [_to_set(root, part, resolved, side) for part in found]
+    train, *held_out = parts
+    for part in held_out:
+        _check_same_classes(root, train, part)
+    resolved, side = _resolve(color, train), size or _default_size(train.inspected)
+    sets = [_to_set(root, part, resolved, side) for part in parts]
     validation = sets[2] if layout.validation else None
-    return Splits(train.classes, sets[0], sets[1], validation, (_places(root, layout), *_notes(found, skipped)))
+    return Splits(train.names, sets[0], sets[1], validation, (_places(root, layout), *_notes(parts, skipped)))
 
 
 def _count_others(root: Path, folders: list[Path], unlabeled: tuple[Path, ...], skipped: Skipped) -> None:
@@ -117,15 +113,15 @@ def _count_others(root: Path, folders: list[Path], unlabeled: tuple[Path, ...], 
         inside[:] = [name for name in inside if here / name not in folders and not is_hidden(name)]
 
 
-def _check_same_classes(root: Path, train: _Found, other: _Found) -> None:
-    odd = sorted(set(other.classes) ^ set(train.classes))
+def _check_same_classes(root: Path, train: _Classes, held_out: _Classes) -> None:
+    odd = sorted(set(held_out.names) ^ set(train.names))
     if odd:
-        where = f"only in {(train if odd[0] in train.classes else other).folder.name}"
+        where = f"only in {(train if odd[0] in train.names else held_out).folder.name}"
         more = f" (and {len(odd) - 1} more)" if len(odd) > 1 else ""
         raise UserError(f"data.root: the class {odd[0]!r} is {where}{more}, expected the same classes in {root}")
 
 
-def _read_classes(folder: Path, skipped: Skipped) -> _Found:
+def _read_classes(folder: Path, skipped: Skipped) -> _Classes:
     folders = subfolders(folder)
     _check_classes(folder, folders)
     for path in folder.iterdir():
@@ -136,18 +132,17 @@ def _read_classes(folder: Path, skipped: Skipped) -> _Found:
     if empty:
         why = f" ({skipped})" if str(skipped) else ""
         raise UserError(f"data.root: the class folder {folders[empty[0]]} holds no images that can be read{why}")
-    paths, labels, looks = zip(*whole, strict=True)
-    return _Found(folder, tuple(path.name for path in folders), paths, labels, looks)
+    return _Classes(folder, tuple(path.name for path in folders), *zip(*whole, strict=True))
 
 
 def _whole(folders: list[Path], skipped: Skipped) -> list[tuple[Path, int, Inspected]]:
     listed = [(path, label) for label, folder in enumerate(folders) for path in list_images(folder, skipped)]
     whole = []
-    for (path, label), look in zip(listed, inspect_all([path for path, _ in listed]), strict=True):
-        if isinstance(look, Inspected):
-            whole.append((path, label, look))
+    for (path, label), finding in zip(listed, inspect_all([path for path, _ in listed]), strict=True):
+        if isinstance(finding, Inspected):
+            whole.append((path, label, finding))
         else:
-            skipped.name("unreadable", path, look)
+            skipped.name("unreadable", path, finding)
     return whole
 
 
@@ -163,15 +158,15 @@ def _check_classes(folder: Path, folders: list[Path]) -> None:
             raise UserError(f"data.root: {folder} has the class folder {path.name!a}, expected a name in UTF-8")
 
 
-def _resolve(color: Literal["auto", "rgb", "gray"], found: _Found) -> Color:
+def _resolve(color: Literal["auto", "rgb", "gray"], classes: _Classes) -> Color:
     if color != "auto":
         return color
-    looks = found.looks[:: max(1, len(found.looks) // _LOOKED_AT)][:_LOOKED_AT]
-    return "gray" if all(look.gray for look in looks) else "rgb"
+    images = classes.inspected[:: max(1, len(classes.inspected) // _INSPECTED)][:_INSPECTED]
+    return "gray" if all(image.gray for image in images) else "rgb"
 
 
-def _to_set(root: Path, found: _Found, color: Color, size: int) -> FolderSet:
-    return FolderSet(root, found.paths, torch.tensor(found.labels), color, size)
+def _to_set(root: Path, classes: _Classes, color: Color, size: int) -> FolderSet:
+    return FolderSet(root, classes.paths, torch.tensor(classes.labels), color, size)
 
 
 def _places(root: Path, layout: Layout) -> str:
@@ -179,12 +174,11 @@ def _places(root: Path, layout: Layout) -> str:
     return "splits: " + ", ".join(f"{name} from {path.relative_to(root)}" for name, path in places.items() if path)
 
 
-def _notes(found: list[_Found], skipped: Skipped) -> tuple[str, ...]:
-    looks = sorted({(look.width, look.height) for part in found for look in part.looks}, key=lambda s: (s[0] * s[1], s))
-    smallest, largest = (f"{width}x{height}" for width, height in (looks[0], looks[-1]))
-    if len(looks) == 1:
-        sizes = f"files: all {smallest} pixels"
-    else:
-        shorter = int(torch.tensor([look.shorter for part in found for look in part.looks]).median())
-        sizes = f"files: {smallest} to {largest} pixels, median of the shorter sides {shorter}"
-    return (sizes, str(skipped)) if str(skipped) else (sizes,)
+def _notes(parts: list[_Classes], skipped: Skipped) -> tuple[str, ...]:
+    images = [image for part in parts for image in part.inspected]
+    sizes = sorted({(image.width, image.height) for image in images}, key=lambda size: (size[0] * size[1], size))
+    smallest, largest = (f"{width}x{height}" for width, height in (sizes[0], sizes[-1]))
+    note = f"files: {smallest} to {largest} pixels, median of the shorter sides {_median_side(images)}"
+    if len(sizes) == 1:
+        note = f"files: all {smallest} pixels"
+    return (note, str(skipped)) if str(skipped) else (note,)

@@ -23,7 +23,7 @@ class Skipped:
 
     Args:
         root: The data's folder.
-        named: Paths below it, for files that their owner must see, by reason.
+        named: Paths below it, of files that are named to their owner, by reason.
         counts: How many others there are, by reason.
 
     Example:
@@ -95,7 +95,7 @@ def list_images(folder: Path, skipped: Skipped) -> list[Path]:
     """List the image files below a folder, sorted, and count all others.
 
     The extension decides, in any case: those of :data:`EXTENSIONS`, and AVIF and HEIC where this Pillow reads them. Of
-    a file with several images (GIF, TIFF) the first is meant.
+    a file with several images (GIF, TIFF) the first counts.
 
     Args:
         folder: The folder of a class.
@@ -111,7 +111,7 @@ def list_images(folder: Path, skipped: Skipped) -> list[Path]:
         (['1.JPG'], 'skipped 2 files: 1 .txt (no image), 1 hidden')
     """
     readable = _readable()
-    found: list[Path] = []
+    images: list[Path] = []
     for path in _files(folder):
         reason = _why_skipped(path, folder, readable)
         if reason is not None:
@@ -119,8 +119,8 @@ def list_images(folder: Path, skipped: Skipped) -> list[Path]:
         elif path.stat().st_size == 0:
             skipped.name("empty", path)
         else:
-            found.append(path)
-    return sorted(found)
+            images.append(path)
+    return sorted(images)
 
 
 def _files(folder: Path) -> Iterator[Path]:

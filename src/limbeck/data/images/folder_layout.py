@@ -51,7 +51,7 @@ class Layout:
 def role_of(name: str) -> Role | None:
     """Return the split that a folder's name stands for, or None.
 
-    Case, digits and separators do not count, nor do words such as ``set``, ``seg`` or ``images``.
+    Case, digits, separators and fillers such as ``set``, ``seg`` or ``images`` do not count.
 
     Example:
         >>> [role_of(name) for name in ("Train", "seg_test", "ValidationSet", "train-2017", "cats")]
@@ -91,16 +91,16 @@ def find_layout(root: Path) -> Layout | None:
     if not any(role != "unlabeled" and subfolders(folder) for folder, role in roles.items()):
         _check_classes(root, folders, roles)
         return None
-    strangers = [folder for folder in folders if folder not in roles and holds_images(folder)]
-    if strangers:
-        got = f"the split {_names(roles)} beside {_names(strangers)}"
+    others = [folder for folder in folders if folder not in roles and holds_images(folder)]
+    if others:
+        got = f"the split {_names(roles)} beside {_names(others)}"
         raise UserError(f"data.root: {root} holds {got}, expected folders of splits alone or of classes alone")
     return _layout(root, roles)
 
 
 def _check_classes(root: Path, folders: list[Path], roles: dict[Path, Role]) -> None:
     named = {folder: role for folder, role in roles.items() if role != "unlabeled"}
-    may_be_class = set(named.values()) == {"train"} and len(named) == 1 and len(folders) > 1
+    may_be_class = list(named.values()) == ["train"] and len(folders) > 1
     if named and not may_be_class:
         expected = "expected train/CLASS and test/CLASS, or classes with other names than a split's"
         raise UserError(f"data.root: {root} holds {_names(named)} without class folders in them, {expected}")
@@ -123,10 +123,10 @@ def _layout(root: Path, roles: dict[Path, Role]) -> Layout:
 
 
 def _only(root: Path, roles: dict[Path, Role], role: Role) -> Path | None:
-    found = [folder for folder, its in roles.items() if its == role]
-    if len(found) > 1:
-        raise UserError(f"data.root: {root} holds {_names(found)}, expected one folder for the {role} split")
-    return found[0] if found else None
+    folders = [folder for folder in roles if roles[folder] == role]
+    if len(folders) > 1:
+        raise UserError(f"data.root: {root} holds {_names(folders)}, expected one folder for the {role} split")
+    return folders[0] if folders else None
 
 
 def _inner(folder: Path) -> Path:

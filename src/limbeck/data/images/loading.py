@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 from limbeck.data.data import Data
-from limbeck.data.images.cifar import read_cifar10, read_cifar100
+from limbeck.data.images.cifar import read_cifar
 from limbeck.data.images.download import download as download_files
 from limbeck.data.images.files import MissingFilesError
 from limbeck.data.images.folder import read_image_folder
-from limbeck.data.images.mnist import read_fashion_mnist, read_mnist
+from limbeck.data.images.mnist import read_mnist
 from limbeck.data.images.sample import read_sample
 from limbeck.data.images.splits import Splits
 from limbeck.data.images.tiny_imagenet import read_tiny_imagenet
@@ -22,6 +22,9 @@ ColorChoice = Literal["auto", "rgb", "gray"]
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 # The mean and the standard deviation of each channel, of pixels in [0, 1].
 _FASHION: Statistics = ((0.2860,), (0.3530,))
+_CIFAR10: Statistics = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
+_CIFAR100: Statistics = ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))
+_TINY_IMAGENET: Statistics = ((0.4802, 0.4481, 0.3975), (0.2770, 0.2691, 0.2821))
 _IMAGENET: Mapping[int, Statistics] = {3: ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), 1: ((0.449,), (0.226,))}
 
 
@@ -68,16 +71,14 @@ def _folder(
     return _data(FOLDER, splits, _IMAGENET[splits.train.shape[0]])
 
 
-# What stands in the settings for folders alone, such as ``test_share``, has no meaning for the others.
+# Settings for folders alone, such as ``test_share``, are ignored by the others.
 LOADERS: Mapping[str, Callable[..., Data]] = {
     "fashion_mnist_sample": partial(_sample, "fashion_mnist_sample"),
-    "fashion_mnist": partial(_in_files, "fashion_mnist", read_fashion_mnist, _FASHION),
+    "fashion_mnist": partial(_in_files, "fashion_mnist", partial(read_mnist, name="FashionMNIST"), _FASHION),
     "mnist": partial(_in_files, "mnist", read_mnist, ((0.1307,), (0.3081,))),
-    "cifar10": partial(_in_files, "cifar10", read_cifar10, ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))),
-    "cifar100": partial(_in_files, "cifar100", read_cifar100, ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))),
-    "tiny_imagenet": partial(
-        _in_files, "tiny_imagenet", read_tiny_imagenet, ((0.4802, 0.4481, 0.3975), (0.2770, 0.2691, 0.2821))
-    ),
+    "cifar10": partial(_in_files, "cifar10", partial(read_cifar, classes=10), _CIFAR10),
+    "cifar100": partial(_in_files, "cifar100", partial(read_cifar, classes=100), _CIFAR100),
+    "tiny_imagenet": partial(_in_files, "tiny_imagenet", read_tiny_imagenet, _TINY_IMAGENET),
     FOLDER: _folder,
 }
 """The loaders by name; each takes the settings ``root``, ``download``, ``size`` and ``color`` of a recipe's data."""

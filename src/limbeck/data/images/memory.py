@@ -43,7 +43,7 @@ class ResidentImages:
 
     @property
     def order_device(self) -> torch.device:
-        """Where :meth:`batches` wants the order of its plan."""
+        """Where :meth:`batches` needs the order of its plan."""
         return self.labels.device
 
     def batches(self, plan: EpochPlan) -> Iterator[Batch]:
@@ -59,7 +59,9 @@ class ResidentImages:
         """
         # Drawn for the epoch at once: the hash is two dozen small operations, whatever the number of samples.
         places = self.augment.placements(plan.order, seed=plan.seed, epoch=plan.epoch)
-        angles = self._angles(plan)
+        angles = None
+        if self.augment.rotation:
+            angles = self.augment.angles(plan.order, seed=plan.seed, epoch=plan.epoch)
         labels = self.labels[plan.order]
         for start, end in pairwise(plan.bounds):
             rows = plan.order[start:end]
@@ -88,9 +90,6 @@ class ResidentImages:
         cut = cut_on_cpu if self.windows.device.type == "cpu" else cut_on_device
         return cut(self.windows, rows, place, channels_last=self.channels_last)
 
-    def _angles(self, plan: EpochPlan) -> Tensor | None:
-        return self.augment.angles(plan.order, seed=plan.seed, epoch=plan.epoch) if self.augment.rotation else None
-
 
 def resident(
     split: ImageSet, normalize: Normalizer, augment: Augment, *, channels_last: bool = False
@@ -101,7 +100,7 @@ def resident(
         split: The split.
         normalize: The normalization.
         augment: How the images are varied.
-        channels_last: Whether the views shall be in that memory format.
+        channels_last: Whether the views are in that memory format.
 
     Example:
         >>> from limbeck.data.images.normalize import normalizer
@@ -134,7 +133,7 @@ def cut_on_device(windows: Tensor, rows: Tensor, place: Placement, *, channels_l
 def cut_on_cpu(windows: Tensor, rows: Tensor, place: Placement, *, channels_last: bool) -> Tensor:
     """Cut one view out of each image by NumPy's indexing, which copies the rows of a window as blocks.
 
-    It gives what :func:`cut_on_device` gives. PyTorch's indexing and ``where`` go byte by byte here, many times slower.
+    The result is that of :func:`cut_on_device`. PyTorch's indexing and ``where`` copy single bytes, many times slower.
 
     Example:
         >>> windows, zero = torch.arange(2, dtype=torch.uint8).view(1, 1, 1, 1, 1, 2), torch.tensor([0])
@@ -145,7 +144,7 @@ def cut_on_cpu(windows: Tensor, rows: Tensor, place: Placement, *, channels_last
     flip = place.flip.numpy()
     if flip.any():
         mirrored = torch.from_numpy(cut[flip])
-        # The permutation only tells `flip` that it can take its fast way for channels_last.
+        # Permuted only because `flip` takes its fast way for channels_last then.
         cut[flip] = mirrored.permute(0, 3, 1, 2).flip(3).permute(0, 2, 3, 1) if channels_last else mirrored.flip(3)
     views = torch.from_numpy(cut)
     return views.permute(0, 3, 1, 2) if channels_last else views

@@ -12,6 +12,10 @@ from limbeck.errors import UserError
 
 DIGITS = tuple("0123456789")
 FASHION = tuple(FashionMNIST.classes)
+_SETS = {
+    "MNIST": (DIGITS, "the MNIST page of Yann LeCun"),
+    "FashionMNIST": (FASHION, "github.com/zalandoresearch/fashion-mnist"),
+}
 _UINT8 = 8  # the third byte of an idx file names the type of its values
 
 
@@ -26,7 +30,7 @@ def read_idx(path: Path, ndim: int) -> Bytes:
         The values, uint8, in the file's own shape.
 
     Raises:
-        UserError: If the header is another one, or the file is shorter or longer than the header says.
+        UserError: If the header is another one, or the file's length does not fit it.
 
     Example:
         >>> import tempfile
@@ -38,7 +42,7 @@ def read_idx(path: Path, ndim: int) -> Bytes:
     content = read_bytes(path)
     start = 4 + 4 * ndim
     if len(content) < start or tuple(content[:4]) != (0, 0, _UINT8, ndim):
-        raise UserError(f"data.root: {path} is no idx file of bytes in {ndim} dimensions (its first 4 bytes say so)")
+        raise UserError(f"data.root: {path} is no idx file of bytes in {ndim} dimensions (by its first 4 bytes)")
     shape = tuple(int(n) for n in np.frombuffer(content[4:start].tobytes(), ">u4"))
     expected = start + int(np.prod(shape, dtype=np.int64))
     if len(content) != expected:
@@ -68,8 +72,8 @@ def read_idx_split(root: Path, folder: str, part: Literal["train", "t10k"], hint
     return labeled(read_idx(images, 3)[:, None], read_idx(labels, 1), len(DIGITS), labels)
 
 
-def read_mnist(root: Path) -> Splits:
-    """Read MNIST from ``root`` or torchvision's ``root/MNIST/raw``.
+def read_mnist(root: Path, name: Literal["MNIST", "FashionMNIST"] = "MNIST") -> Splits:
+    """Read MNIST or Fashion-MNIST from ``root`` or torchvision's ``root/NAME/raw``.
 
     Raises:
         UserError: If a file is missing or damaged.
@@ -79,23 +83,6 @@ def read_mnist(root: Path) -> Splits:
         Traceback (most recent call last):
         limbeck.data.images.files.MissingFilesError: data.root: train-images-idx3-ubyte or ...
     """
-    return _read(root, "MNIST", DIGITS, "the MNIST page of Yann LeCun")
-
-
-def read_fashion_mnist(root: Path) -> Splits:
-    """Read Fashion-MNIST from ``root`` or torchvision's ``root/FashionMNIST/raw``.
-
-    Raises:
-        UserError: If a file is missing or damaged.
-
-    Example:
-        >>> read_fashion_mnist(Path("/nowhere"))
-        Traceback (most recent call last):
-        limbeck.data.images.files.MissingFilesError: data.root: train-images-idx3-ubyte or ...
-    """
-    return _read(root, "FashionMNIST", FASHION, "github.com/zalandoresearch/fashion-mnist")
-
-
-def _read(root: Path, folder: str, classes: tuple[str, ...], page: str) -> Splits:
+    classes, page = _SETS[name]
     hint = f"set download: true, or get it from {page}"
-    return Splits(classes, read_idx_split(root, folder, "train", hint), read_idx_split(root, folder, "t10k", hint))
+    return Splits(classes, read_idx_split(root, name, "train", hint), read_idx_split(root, name, "t10k", hint))

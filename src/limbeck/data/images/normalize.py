@@ -32,7 +32,7 @@ class Normalizer:
         Args:
             pixels: uint8 (N, C, H, W), or float32 in [0, 255], which is overwritten.
         """
-        # Two roundings on purpose: a fused one differs between vectorised and leftover elements, so with the batch.
+        # Two roundings on purpose: a fused one differs between vectorized and leftover elements, so with the batch.
         return pixels.float().mul_(self.scale).add_(self.shift)
 
 

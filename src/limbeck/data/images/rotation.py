@@ -6,10 +6,10 @@ from torch.nn import functional as F
 
 
 def rotate(images: Tensor, angles: Tensor) -> Tensor:
-    """Rotate each image about its centre, counter-clockwise for positive angles.
+    """Rotate each image about its center, counter-clockwise for positive angles.
 
-    Pixels are interpolated bilinearly, a choice of limbeck's (torchvision's RandomRotation takes the nearest unless
-    told otherwise), and what lies outside of an image is 0, as in the padding of a crop. An image's result does not
+    Pixels are interpolated bilinearly, a choice of limbeck's (torchvision's RandomRotation takes the nearest by
+    default), and what lies outside of an image is 0, as in the padding of a crop. An image's result does not
     depend on the others in the batch.
 
     Args:
@@ -26,7 +26,7 @@ def rotate(images: Tensor, angles: Tensor) -> Tensor:
     """
     pixels = images.to(torch.float32, copy=True)
     grid = _sources(angles, *images.shape[2:])
-    # Into the copy, which has the strides that are wanted: `grid_sample` chooses its own.
+    # Into the copy, which has the strides of the images: `grid_sample` chooses its own.
     return pixels.copy_(F.grid_sample(pixels, grid, mode="bilinear", padding_mode="zeros", align_corners=False))
 
 

@@ -1,4 +1,4 @@
-"""The types that image data is held in: one batch, one split in memory or on disk, a whole data set."""
+"""The types that image data is held in: a split in memory, a split in files, all splits of a data set."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +12,11 @@ from limbeck.errors import UserError
 from limbeck.files import content_digest
 
 Color = Literal["rgb", "gray"]
+
+
+def _check_labels(labels: Tensor, count: int) -> None:
+    if labels.dtype != torch.int64 or labels.shape != (count,):
+        raise UserError(f"labels: got {labels.dtype} {tuple(labels.shape)}, expected torch.int64 ({count},)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +43,7 @@ class ImageSet:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:
             got = f"{self.images.dtype} {tuple(self.images.shape)}"
             raise UserError(f"images: got {got}, expected torch.uint8 (N, C, H, W)")
-        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
-            got = f"{self.labels.dtype} {tuple(self.labels.shape)}"
-            raise UserError(f"labels: got {got}, expected torch.int64 ({len(self.images)},)")
+        _check_labels(self.labels, len(self.images))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -62,14 +65,14 @@ class ImageSet:
 
 @dataclass(frozen=True, eq=False)
 class FolderSet:
-    """A split whose images stay in their files and are decoded when they are looked at.
+    """A split whose images stay in their files and are decoded when a view of them is made.
 
     Args:
         root: The folder that the fingerprint takes the paths relative to.
         paths: The image files.
         labels: Class numbers, int64 (N,).
         color: What every image is converted to, ``"rgb"`` (3 channels) or ``"gray"`` (1 channel).
-        size: Height and width in pixels of what the student sees.
+        size: Height and width in pixels of the student's inputs.
 
     Raises:
         UserError: If there is not one label for each path, or ``size`` or ``color`` is out of range.
@@ -87,9 +90,7 @@ class FolderSet:
     size: int
 
     def __post_init__(self) -> None:
-        if self.labels.dtype != torch.int64 or self.labels.shape != (len(self.paths),):
-            got = f"{self.labels.dtype} {tuple(self.labels.shape)}"
-            raise UserError(f"labels: got {got}, expected torch.int64 ({len(self.paths)},)")
+        _check_labels(self.labels, len(self.paths))
         if self.size < 1:
             raise UserError(f"data.size: got {self.size}, expected a whole number of pixels of at least 1")
         if self.color not in ("rgb", "gray"):
@@ -100,7 +101,7 @@ class FolderSet:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width in pixels of every image as the student sees it."""
+        """Channels, height and width in pixels of every image as the student takes it."""
         return (3 if self.color == "rgb" else 1), self.size, self.size
 
     def select(self, indices: Tensor) -> Self:
@@ -130,7 +131,7 @@ class Splits(NamedTuple):
         train: The training split.
         test: The test split.
         validation: The validation split, where the files hold one of their own.
-        notes: What the owner should know of the files, a line each.
+        notes: Findings about the files for their owner, a line each.
 
     Example:
         >>> split = ImageSet(torch.zeros(1, 1, 2, 2, dtype=torch.uint8), torch.tensor([0]))

@@ -37,11 +37,11 @@ def read_tiny_imagenet(root: Path) -> Splits:
 
 def _class_names(folder: Path, wnids: list[str]) -> tuple[str, ...]:
     lines = (folder / "words.txt").read_text("utf-8").splitlines()
-    words = dict(line.split("\t", 1) for line in lines if "\t" in line)
-    missing = next((wnid for wnid in wnids if wnid not in words), None)
+    names = dict(line.split("\t", 1) for line in lines if "\t" in line)
+    missing = next((wnid for wnid in wnids if wnid not in names), None)
     if missing is not None:
         raise UserError(f"data.root: {folder / 'words.txt'} has no line for {missing}, a class of wnids.txt")
-    return tuple(words[wnid].strip() for wnid in wnids)
+    return tuple(names[wnid].strip() for wnid in wnids)
 
 
 def _read_train(folder: Path, wnids: list[str]) -> ImageSet:
@@ -49,11 +49,11 @@ def _read_train(folder: Path, wnids: list[str]) -> ImageSet:
     labels: list[int] = []
     for label, wnid in enumerate(wnids):
         images = folder / "train" / wnid / "images"
-        found = sorted(images.glob("*.JPEG"))
-        if not found:
+        files = sorted(images.glob("*.JPEG"))
+        if not files:
             raise UserError(f"data.root: {images} holds no .JPEG files, expected the training images of a class")
-        paths += found
-        labels += [label] * len(found)
+        paths += files
+        labels += [label] * len(files)
     return ImageSet(decode_all(paths, "rgb", SIZE), torch.tensor(labels))
 
 

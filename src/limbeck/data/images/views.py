@@ -7,8 +7,7 @@ import torch
 
 from limbeck.data.batch import Batch
 from limbeck.data.images.augment import Augment
-from limbeck.data.images.file_loader import check_workers
-from limbeck.data.images.folder_views import FileImages
+from limbeck.data.images.folder_views import FileImages, check_workers
 from limbeck.data.images.memory import ResidentImages, resident
 from limbeck.data.images.normalize import Normalizer, normalizer
 from limbeck.data.images.splits import FolderSet, Split
@@ -17,10 +16,10 @@ from limbeck.errors import UserError
 
 
 class Views:
-    """Batches of normalized, augmented images; what sample i looks like at epoch e depends on (seed, e, i) alone.
+    """Batches of normalized, augmented images; the view of sample i at epoch e depends on (seed, e, i) alone.
 
     So the batch size, the order, the number of workers and that of processes change nothing about a view, and an epoch
-    can be gone through again. Images in memory live on ``device`` (zero-padded once) and are cut and normalized there,
+    can be repeated. Images in memory stay on ``device`` (zero-padded once) and are cut and normalized there,
     a whole batch at a time; images in files are decoded by a DataLoader, whose workers start anew with every epoch, or
     live on between the epochs within ``with views:``.
 
@@ -78,13 +77,13 @@ class Views:
     def __enter__(self) -> Self:
         """Keep the worker processes between epochs from now on."""
         if isinstance(self._source, FileImages):
-            self._source.loader.keep()
+            self._source.keep()
         return self
 
     def __exit__(self, *_: object) -> None:
         """End the worker processes."""
         if isinstance(self._source, FileImages):
-            self._source.loader.close()
+            self._source.close()
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch, in this process."""
