@@ -203,7 +203,7 @@ def test_ctrl_c_is_one_line_and_the_run_goes_on_with_resume(limbeck, recipe, tmp
     with monkeypatch.context() as patched:
         patched.setattr(LiveProgress, "epoch", stop)
         code, _, err = limbeck("run", recipe, "--out", tmp_path / "r")
-    assert (code, err) == (130, "limbeck: stopped; the same command with --resume goes on\n")
+    assert (code, err) == (130, "limbeck: stopped; the same command with --resume continues\n")
     code, out, _ = limbeck("run", recipe, "--out", tmp_path / "r", "--resume")
     assert code == 0
     assert "epoch 1/2" not in out

@@ -150,7 +150,7 @@ def test_overwrite_deletes_the_comparison_and_nothing_else(tiny, tmp_path):
     limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1)
     (tmp_path / "c" / "notes.txt").touch()
     with pytest.raises(
-        UserError, match="expected another --out, or --resume to go on with it, or --overwrite to replace it"
+        UserError, match="expected another --out, or --resume to continue it, or --overwrite to replace it"
     ):
         limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1)
     with pytest.raises(UserError, match="resume and overwrite: got both"):

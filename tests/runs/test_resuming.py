@@ -138,7 +138,7 @@ def test_another_version_or_number_of_threads_is_a_warning(stopped, tmp_path):
     path.write_text(json.dumps(stored))
     stopped()
     assert "versions.limbeck: the run in" in log(tmp_path / "run")
-    assert "began with 99, goes on with" in log(tmp_path / "run")
+    assert "began with 99, got" in log(tmp_path / "run")
 
 
 def test_the_teachers_precision_counts_as_what_it_comes_to(stopped, tmp_path):

@@ -52,7 +52,7 @@ def test_two_commands_in_one_folder_and_sigterm(tiny, tmp_path, limbeck):
         _, err = first.communicate(timeout=20)
     finally:
         first.kill()
-    assert (first.returncode, err) == (130, "limbeck: stopped; the same command with --resume goes on\n")
+    assert (first.returncode, err) == (130, "limbeck: stopped; the same command with --resume continues\n")
     assert not [path for path in out.iterdir() if path.name.endswith((".partial", ".owner"))]
     trained = int(log(out).rpartition("epoch ")[2].partition("/")[0])
     stop_soon = Reporting(progress=StopAfter(trained + 2))

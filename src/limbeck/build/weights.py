@@ -17,7 +17,7 @@ from limbeck.validation import validated
 
 
 def is_trained_here(settings: NetworkSettings) -> bool:
-    """Return whether a network goes on to be trained: every student, and teachers with ``training``.
+    """Return whether a network is trained by the run: every student, and teachers with ``training``.
 
     Example:
         >>> is_trained_here(NetworkTeacherSettings(name="resnet8", weights="a.pt"))
@@ -56,7 +56,7 @@ def load_given(network: nn.Module, settings: NetworkSettings, data: Data) -> tup
     Args:
         network: The network, changed in place.
         settings: Its settings, with ``weights``.
-        data: The data that it will see.
+        data: The data of the run.
 
     Returns:
         Lines about what was loaded.

@@ -16,7 +16,7 @@ _MAX_DIGITS = 40
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as people write it: 5e-4 is a number, which YAML 1.1 without a dot takes for a word; no key stands twice."""
+    """YAML as people write it: 5e-4 is a number, which YAML 1.1 reads as text without a dot; no key stands twice."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -124,18 +124,18 @@ def check_values(value: Any, where: str) -> None:
     """
     waiting: list[tuple[str, Any]] = [("", value)]
     while waiting:
-        key, held = waiting.pop()
-        if isinstance(held, Mapping):
-            waiting += [(f"{key}.{name}" if key else str(name), inner) for name, inner in held.items()]
-            waiting += [(key, name) for name in held]
-        elif isinstance(held, list | tuple):
-            waiting += [(key, inner) for inner in held]
-        elif reason := _unfit(held):
-            named = f"{shortened(key, quoted=False)}: " if key else ""
-            raise UserError(f"{where}: {named}got {shortened(held)}, expected {reason}")
+        key, entry = waiting.pop()
+        if isinstance(entry, Mapping):
+            waiting += [(f"{key}.{name}" if key else str(name), inner) for name, inner in entry.items()]
+            waiting += [(key, name) for name in entry]
+        elif isinstance(entry, list | tuple):
+            waiting += [(key, inner) for inner in entry]
+        elif expected := _expectation(entry):
+            place = f"{shortened(key, quoted=False)}: " if key else ""
+            raise UserError(f"{where}: {place}got {shortened(entry)}, expected {expected}")
 
 
-def _unfit(value: Any) -> str | None:
+def _expectation(value: Any) -> str | None:
     value = str(value) if isinstance(value, Path) else value
     if isinstance(value, str):
         if "\0" in value:
