@@ -6,7 +6,7 @@ Time: both sides take turns, so that a machine whose speed drifts treats both al
 that a large tensor is freed, after which the C library's allocator keeps freed memory, as in any longer training.
 Memory: torch.profiler reports every allocation and release of a tensor on CPU, kernels' temporaries included; the peak
 is the highest running sum of one forward and backward, without the logits. Where torchdistill is not installed, its
-rows are left out and the title says so.
+rows are left out and the title names them.
 """
 
 import json

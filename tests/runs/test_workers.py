@@ -1,4 +1,4 @@
-"""Worker processes: one dies and the others go on; none outlives its parent; scripts need no main guard."""
+"""Worker processes: one dies and the others continue; none outlives its parent; scripts need no main guard."""
 
 import multiprocessing
 import os

@@ -123,12 +123,13 @@ def _clear_abandoned(folder: Path) -> None:
     """Delete what earlier attempts left: of this folder in the former layout, of others that are not continued."""
     for leftover in folder.parent.glob("*.partial*"):
         of_folder = leftover.name.startswith(f"{folder.name}.partial")
-        if leftover.name != f"{folder.name}.partial" and (of_folder or _age(leftover) > _ABANDONED_SECONDS):
+        if leftover.name != f"{folder.name}.partial" and (
+            of_folder or _unchanged_seconds(leftover) > _ABANDONED_SECONDS
+        ):
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _age(folder: Path) -> float:
-    """Return the seconds since anything in a folder changed."""
+def _unchanged_seconds(folder: Path) -> float:
     with suppress(OSError):
         return time.time() - max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
     return 0.0

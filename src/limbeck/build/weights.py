@@ -95,15 +95,15 @@ def recorded_normalize(settings: NetworkTeacherSettings, data: Data) -> Normaliz
 
 def _same_classes(about: Mapping[str, Any], data: Data, *, trained: bool) -> bool:
     """Return whether a file's head is for the data's classes; it must be unless a new head can be trained."""
-    recorded, wanted = about.get("classes"), list(data.classes)
-    if not isinstance(recorded, list) or not recorded or recorded == wanted:
+    recorded, expected = about.get("classes"), list(data.classes)
+    if not isinstance(recorded, list) or not recorded or recorded == expected:
         return True
-    if trained and sorted(map(str, recorded)) != sorted(wanted):
+    if trained and sorted(map(str, recorded)) != sorted(expected):
         return False
-    first = next((pair for pair in zip(recorded, wanted, strict=False) if pair[0] != pair[1]), None)
+    first = next((pair for pair in zip(recorded, expected, strict=False) if pair[0] != pair[1]), None)
     where = f", the first other one {shortened(first[0])} for {shortened(first[1])}" if first else ""
-    expected = f"expected the {len(wanted)} of {data.name} in their order"
-    raise UserError(f"weights: the file is for {len(recorded)} classes{where}; {expected}")
+    order = f"expected the {len(expected)} of {data.name} in their order"
+    raise UserError(f"weights: the file is for {len(recorded)} classes{where}; {order}")
 
 
 def _other_network(about: Mapping[str, Any], settings: NetworkSettings) -> str:

@@ -15,7 +15,7 @@ from rich.table import Column
 from rich.text import Text
 
 from limbeck.build.reporting import Reporting
-from limbeck.cli.options import make_console, stoppable
+from limbeck.cli.options import Stopped, make_console
 from limbeck.errors import UserError
 from limbeck.training import EpochMeter, Position, Wording, epoch_line
 
@@ -228,9 +228,12 @@ def showing(
     lines = Console(quiet=True, force_terminal=False) if quiet else console
     bars = make_bars(lines)
     overall = Overall(lines, what, unit, bars)
-    with stoppable(how), logged(verbose=verbose), LiveProgress(lines, bars) as progress:
-        log = Reporting(lambda line: lines.print(line, highlight=False, markup=False, soft_wrap=True), progress)
-        yield Shown(console, log, overall.tick)
+    try:
+        with logged(verbose=verbose), LiveProgress(lines, bars) as progress:
+            log = Reporting(lambda line: lines.print(line, highlight=False, markup=False, soft_wrap=True), progress)
+            yield Shown(console, log, overall.tick)
+    except KeyboardInterrupt:
+        raise Stopped(how) from None
 
 
 @contextmanager

@@ -127,7 +127,9 @@ def compare(
     files = f"table and plot: {comparison.folder}/table.md, table.csv, plot.png, plot.svg"
     shown.console.print(files, highlight=False, markup=False, soft_wrap=True)
     if comparison.failures:
-        raise RunError(f"{len(comparison.failures)} of the runs failed; the same command with --resume tries them again")
+        raise RunError(
+            f"{len(comparison.failures)} of the runs failed; the same command with --resume tries them again"
+        )
 
 
 @app.command(epilog="Examples:  limbeck methods  |  limbeck methods lr_ds  |  limbeck methods lr_ds --markdown")

@@ -1,7 +1,5 @@
 """What the commands share: arguments and options, the console, and Ctrl-C."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -62,12 +60,3 @@ def make_console() -> Console:
 
 class Stopped(Exception):  # noqa: N818 - not an error
     """Ctrl-C, caught before the command-line library exits; the text is how to continue."""
-
-
-@contextmanager
-def stoppable(how: str = "the same command with --resume continues") -> Iterator[None]:
-    """Turn Ctrl-C within the block into :class:`Stopped`, with ``how`` to continue."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Stopped(how) from None

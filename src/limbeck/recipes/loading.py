@@ -7,14 +7,13 @@ from typing import Any
 import yaml
 
 from limbeck.errors import UserError, shortened
-from limbeck.recipes import packaged, parse_yaml, read_recipe
-from limbeck.recipes.parsing import check_values
+from limbeck.recipes.packaged import read_recipe
+from limbeck.recipes.parsing import check_values, parse_yaml
 from limbeck.recipes.schema import Recipe
 from limbeck.recipes.trust import check_trust
 from limbeck.training.settings import named
 from limbeck.validation import validated
 
-__all__ = ["dump_recipe", "load_recipe", "packaged", "parse_overrides", "read_recipe"]
 _MAX_KEY_PARTS = 10
 
 

@@ -1,7 +1,7 @@
 """Read YAML of any origin: bounded in size and depth, no key twice, every problem in one line."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,17 +122,29 @@ def check_values(value: Any, where: str) -> None:
         Traceback (most recent call last):
         limbeck.errors.UserError: mine.yaml: data.root: got 'a\x00b', expected text without NUL characters
     """
+    for key, leaf in leaves(value):
+        if expected := _expectation(leaf):
+            place = f"{shortened(key, quoted=False)}: " if key else ""
+            raise UserError(f"{where}: {place}got {shortened(leaf)}, expected {expected}")
+
+
+def leaves(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield plain values with their dotted keys, and each key of a mapping as a value of the group that it stands in.
+
+    Example:
+        >>> list(leaves({"data": {"root": "a"}}))
+        [('', 'data'), ('data', 'root'), ('data.root', 'a')]
+    """
     waiting: list[tuple[str, Any]] = [("", value)]
     while waiting:
         key, entry = waiting.pop()
         if isinstance(entry, Mapping):
-            waiting += [(f"{key}.{name}" if key else str(name), inner) for name, inner in entry.items()]
-            waiting += [(key, name) for name in entry]
+            groups = [((key, name), (f"{key}.{name}" if key else str(name), inner)) for name, inner in entry.items()]
+            waiting += [pair for group in reversed(groups) for pair in reversed(group)]
         elif isinstance(entry, list | tuple):
-            waiting += [(key, inner) for inner in entry]
-        elif expected := _expectation(entry):
-            place = f"{shortened(key, quoted=False)}: " if key else ""
-            raise UserError(f"{where}: {place}got {shortened(entry)}, expected {expected}")
+            waiting += [(f"{key}.{number}", inner) for number, inner in reversed(list(enumerate(entry)))]
+        else:
+            yield key, entry
 
 
 def _expectation(value: Any) -> str | None:

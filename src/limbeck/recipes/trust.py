@@ -7,6 +7,7 @@ from typing import Any
 from limbeck.errors import UserError, shortened
 from limbeck.imports import PREFIX, in_working_folder, python_names
 from limbeck.recipes.packaged import recipe_file
+from limbeck.recipes.parsing import leaves
 from limbeck.recipes.schema import Recipe
 
 
@@ -68,14 +69,5 @@ def _is_local(source: object) -> bool:
     return file is None or file.resolve().is_relative_to(Path.cwd().resolve())
 
 
-def _names(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(value, str):
-        yield from ((key, name) for name in python_names(value))
-    elif isinstance(value, Mapping):
-        for name, inner in value.items():
-            # Settings stand under a method's name, too.
-            yield from _names(str(name), key)
-            yield from _names(inner, f"{key}.{name}" if key else str(name))
-    elif isinstance(value, list | tuple):
-        for number, inner in enumerate(value):
-            yield from _names(inner, f"{key}.{number}")
+def _names(value: Any) -> Iterator[tuple[str, str]]:
+    return ((key, name) for key, leaf in leaves(value) if isinstance(leaf, str) for name in python_names(leaf))

@@ -209,7 +209,6 @@ def _figure(metric: Metric, figures: Mapping[str, Sequence[float]]) -> str:
 
 
 def _method_cells(result: MethodResult, primary: Metric, baseline: str, base: Sequence[float] | None) -> dict[str, str]:
-    """Return the cells that a method alone has."""
     if not result.seeds:
         return {f"test {primary.heading}": "failed", "seeds": _seeds(result)}
     values = result.figures.get(primary.name)

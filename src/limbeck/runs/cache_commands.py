@@ -197,7 +197,6 @@ def _folders(recipe: Source | None, overrides: Overrides, seeds: int, log: Log) 
 
 
 def _line(folder: Path) -> str:
-    """Describe a cache by its own metadata."""
     files = [path for path in folder.iterdir() if path.is_file()]
     taken = size(sum(getattr(path.stat(), "st_blocks", 0) * 512 for path in files))
     about, checks = read_about(folder), folder / "checks.bin"

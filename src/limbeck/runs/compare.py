@@ -39,7 +39,8 @@ from limbeck.training import resolve_device
 
 # What the recipe of a single run has.
 _NO_COMPARISON = CompareSettings()
-_LIVE = "teacher"
+# The names of the measured teachers' rows in the table, by the source of the logits.
+_ROWS = {"live": "teacher", "self": "self-teacher"}
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Comparison:
     @property
     def teacher_figure(self) -> float | None:
         """The live teacher's primary metric on the test split; None if no method has one."""
-        live = next((teacher for teacher in self.teachers if teacher.name == _LIVE), None)
+        live = next((teacher for teacher in self.teachers if teacher.name == _ROWS["live"]), None)
         return live.figures.get(self.metrics[0].name) if live else None
 
     @property
@@ -225,14 +226,13 @@ def _collect(
         title=f"{recipe.student.name} on {data.name}, {size}, {recipe.training.epochs} epochs",
         notes=(*_notes(teachers, measured, data), *_changed_settings(plans), *_extended(plans)),
         metrics=metrics,
-        teachers=tuple(_teacher_result(teacher) for teacher in measured.values() if teacher),
+        teachers=tuple(
+            TeacherResult(_ROWS[source], teacher.splits["test"].numbers())
+            for source, teacher in measured.items()
+            if teacher
+        ),
         failures=tuple(f"{label} failed: {reason}" for label, reason in failed.items()),
     )
-
-
-def _teacher_result(measured: MeasuredTeacher) -> TeacherResult:
-    name = "self-teacher" if measured.label.startswith("self-") else _LIVE
-    return TeacherResult(name, measured.splits["test"].numbers())
 
 
 def _result(

@@ -63,9 +63,7 @@ def run(
         True
     """
     if resume and overwrite:
-        raise UserError(
-            "resume and overwrite: got both, expected one: the run in the folder is resumed or replaced"
-        )
+        raise UserError("resume and overwrite: got both, expected one: the run in the folder is resumed or replaced")
     context = Context(load_recipe(recipe, overrides, trust=trust))
     folder = RunFolder(out or default_folder(context.recipe))
     return distill(context, folder, reporting or Reporting(), resume=resume, overwrite=overwrite)
