@@ -6,10 +6,10 @@
     python benchmarks/accuracy.py --budget cpu --jobs 2 --teacher micronet         # a teacher at hand, not trained here
 
 Needs LIMBECK_SHARED, or --root FOLDER with CIFAR-100; ``micronet`` needs LIMBECK_SHARED. Only the budget ``paper`` may
-be compared with what the papers say, and even it is not the same figure: ours is that of the last epoch on all test
+be compared with the papers' figures, and even it is not the same figure: ours is that of the last epoch on all test
 images, the papers' is that of the epoch that was best on them.
 
-A row is a finished run folder below --out: the same command goes on where it was stopped, and the table is written
+A row is a finished run folder below --out: the same command resumes where it was stopped, and the table is written
 after every row. Words such as ``training.epochs=100`` override the recipe; then give another --out and --name. With
 --cache views, which ``cpu`` and ``paper`` have, the logits of all views are stored below --out: up to 1.65 GB for each
 teacher, and for each student of dr_kd. --cache off does without.
@@ -65,7 +65,7 @@ class Budget:
     """How much is trained.
 
     Attributes:
-        label: What the table says about it.
+        label: Its description in the table.
         pairs: The pairs of the table.
         seeds: How many.
         training: The recipe's ``training``, for teachers and students.
@@ -91,7 +91,7 @@ SGD = {"name": "sgd", "lr": 0.05, "momentum": 0.9, "weight_decay": 5e-4}
 SHORT = {"batch_size": 64, "optimizer": {**SGD, "lr": 0.1}, "schedule": "one_cycle", "drop_last": True}
 BUDGETS = {
     "smoke": Budget(
-        label="one epoch of 512 images: tries the script, says nothing about accuracy; not comparable with the papers",
+        label="one epoch of 512 images: tries the script, means nothing about accuracy; not comparable with the papers",
         pairs=("resnet56 -> resnet20",),
         seeds=1,
         training={**SHORT, "epochs": 1},
@@ -249,7 +249,7 @@ def write(rows: Sequence[Row], args: argparse.Namespace, lines: Sequence[str]) -
 
 
 def teachers(rows: Sequence[Row], args: argparse.Namespace) -> Iterator[str]:
-    """Make every teacher once, before the runs, and tell what it is."""
+    """Make every teacher once, before the runs, and print what it is."""
     wanted = {(row.pair, row.recipe.source()): row.recipe for row in rows}
     for (pair, kind), recipe in wanted.items():
         context = Context(recipe)
@@ -263,7 +263,7 @@ def teachers(rows: Sequence[Row], args: argparse.Namespace) -> Iterator[str]:
 
 
 def work(values: dict[str, Any], folder: Path) -> float:
-    """Do one run, and return its accuracy."""
+    """Train one run, and return its accuracy."""
     return float(limbeck.run(values, out=folder, resume=True, trust=True).summary["test.accuracy"])
 
 

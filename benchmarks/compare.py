@@ -1,14 +1,14 @@
 """What the logit cache saves a comparison: five methods and two seeds, the building of the cache included.
 
     OMP_NUM_THREADS=1 python benchmarks/compare.py               # needs LIMBECK_SHARED, or --root FOLDER with CIFAR-100
-    OMP_NUM_THREADS=1 python benchmarks/compare.py --jobs 2      # says nothing unless both cores are free
+    OMP_NUM_THREADS=1 python benchmarks/compare.py --jobs 2      # means nothing unless both cores are free
     python benchmarks/compare.py --pair resnet32x4,resnet8x4 --train-limit 192 --epochs 100 --no-live
 
-Three ways to the same table: ``limbeck.compare`` with the cache, the same without it (each run asks the live teacher),
+Three ways to the same table: ``limbeck.compare`` with the cache, the same without it (each run runs the live teacher),
 and a plain PyTorch loop for each method and seed, of which a few epochs and one evaluation are measured and multiplied.
 What the cache costs falls with the epochs: crop and flip have 162 views, and what was seen before is only read.
-The teacher's weights are random, so its training is in none of them. A last row says what the measured speeds of
-student and teacher come to at the size of the papers; that row is arithmetic, nobody has waited for it.
+The teacher's weights are random, so its training is in none of them. A last row is computed: what the
+measured speeds of student and teacher come to at the size of the papers.
 """
 
 import argparse
@@ -124,7 +124,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="What the logit cache saves a comparison.")
     parser.add_argument("--pair", type=lambda word: tuple(word.split(",")), default=("resnet56", "resnet20"))
-    parser.add_argument("--methods", default=METHODS, help="those that hear a live teacher")
+    parser.add_argument("--methods", default=METHODS, help="methods with a live teacher")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--train-limit", type=int, default=1500)
     parser.add_argument("--test-limit", type=int, default=1000)
@@ -158,7 +158,7 @@ def main() -> None:
     notes = (
         "The teacher has random weights: nothing trains it. lr_ds trains its proxy in every run, cached or not.",
         f"Every run measures {args.test_limit:,} test images once. The ways come one after another, not in turns.",
-        "Methods with the same seed see the same views, so the teacher is asked once for all of them.",
+        "Methods with the same seed see the same views, so the teacher runs once for all of them.",
     )
     record(args.name, f"{' -> '.join(args.pair)}: {runs}, {args.jobs} at a time", rows, notes)
 

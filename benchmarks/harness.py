@@ -42,7 +42,7 @@ Seconds = dict[str, list[float]]
 
 
 def seconds_of(loop: Loop, epoch: int, clock: Clock = time.perf_counter) -> float:
-    """Time one call, to the end of what it set going on a GPU."""
+    """Time one call, to the end of what it started on a GPU."""
     start = clock()
     loop(epoch)
     if torch.cuda.is_available():
@@ -77,13 +77,13 @@ def middle(values: Sequence[float], digits: int = 3) -> float:
 
 
 def with_spread(values: Sequence[float], sign: str = "") -> str:
-    """Tell the mean and, of more than one, the standard deviation; with ``sign="+"`` the sign of a gain too."""
+    """Write the mean and, of more than one, the standard deviation; with ``sign="+"`` the sign of a gain too."""
     spread = f" +- {statistics.stdev(values):.2f}" if len(values) > 1 else ""
     return f"{statistics.fmean(values):{sign}.2f}{spread}"
 
 
 def span(values: Sequence[float], digits: int = 3) -> str:
-    """Tell the smallest and the largest."""
+    """Write the smallest and the largest."""
     return f"{min(values):.{digits}f} to {max(values):.{digits}f}"
 
 
@@ -175,7 +175,7 @@ class Bench:
         return LogitStore.open(folder, spec)
 
     def fill(self, teacher: LiveTeacher, store: LogitStore, epochs: int) -> None:
-        """Store what the teacher says about the first epochs."""
+        """Store the teacher's logits of the first epochs."""
         channels, layout = self.split.shape[0], self.is_channels_last
         statistics = self.mean[:channels], self.std[:channels]
         replay = Replay(self.split, store.spec, *statistics, device=self.fabric.device, channels_last=layout)
@@ -183,7 +183,7 @@ class Bench:
         fill(store, teacher, replay, slots=slots, precision=self.fabric.autocast)
 
     def cached(self, teacher: nn.Module, folder: Path, epochs: int) -> CachedTeacher:
-        """Return a teacher whose answers to the first epochs are all stored."""
+        """Return a teacher whose logits of the first epochs are all stored."""
         live, store = LiveTeacher(self.placed(teacher)), self.store(folder)
         self.fill(live, store, epochs)
         return CachedTeacher(lambda: live, store, precision=self.precision_name)

@@ -7,7 +7,7 @@ machine that others use too, ``--clock cpu`` counts the processor's time, which 
 that a large tensor is freed, after which the C library's allocator keeps freed memory, as in any longer training.
 Memory: torch.profiler reports every allocation and release of a tensor on CPU, kernels' temporaries included; the peak
 is the highest running sum of one forward and backward, without the logits. "whole" is the same loss on all rows at
-once instead of block by block. Where torchdistill is not installed, its rows are left out and the title says so.
+once instead of block by block. Where torchdistill is not installed, its rows are left out and the title names them.
 """
 
 import argparse

@@ -179,7 +179,7 @@ def limbeck_loops(benches: Mapping[str, Bench], pair: Pair, method: str, cached:
 def loops_of(
     images: PilImages, benches: Mapping[str, Bench], pair: Pair, method: str, cached: Mapping[str, Any], args: Any
 ) -> dict[str, Loop]:
-    """Return everybody's loop over one epoch."""
+    """Return every loop over one epoch."""
     loops = {PLAIN: plain_loop(images, pair, method, args), **limbeck_loops(benches, pair, method, cached)}
     if not find_spec("torchdistill"):
         return loops

@@ -1,4 +1,4 @@
-"""What the papers say about CIFAR-100: top-1 accuracy in percent, of the best epoch on the test images."""
+"""The papers' figures for CIFAR-100: top-1 accuracy in percent, of the best epoch on the test images."""
 
 from types import MappingProxyType
 
@@ -21,7 +21,7 @@ _SOURCES = MappingProxyType({"none": _BENCHMARK, "kd": _BENCHMARK, "dkd": "arXiv
 
 
 def source(pair: str, method: str) -> str:
-    """Tell where a number stands."""
+    """Return where a number stands."""
     if method != "dist":
         return _SOURCES[method]
     # Its paper gives a spread; the others are what later papers list for it.

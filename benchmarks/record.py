@@ -28,7 +28,7 @@ def _processor() -> str:
 
 
 def origin() -> dict[str, Any]:
-    """Say where numbers come from."""
+    """Return the commit, machine, versions and command that numbers come from."""
     changed = " with changes" if _git("status", "--porcelain", "--", "../src") else ""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
@@ -45,7 +45,7 @@ def origin() -> dict[str, Any]:
 
 
 def markdown(title: str, rows: Sequence[Mapping[str, Any]], made: Mapping[str, Any], notes: Sequence[str] = ()) -> str:
-    """Write rows as a table, with notes and a line that says where they come from."""
+    """Write rows as a table, with notes and a line about where they come from."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
     lines = [f"# {title}", "", "| " + " | ".join(columns) + " |", "| " + " | ".join("---" for _ in columns) + " |"]
     lines += ["| " + " | ".join(str(row.get(column, "")) for column in columns) + " |" for row in rows]

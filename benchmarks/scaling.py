@@ -96,14 +96,14 @@ def step_row(size: int, batch: int, steps: int, rounds: int) -> dict[str, Any]:
 
 
 class Table(Teacher):
-    """A teacher that says the same of every sample, so that only the cache is measured."""
+    """A teacher with the same logits for every sample, so that only the cache is measured."""
 
     def __init__(self, logits: Tensor) -> None:
         super().__init__()
         self.known = logits
 
     def logits(self, inputs: Tensor, labels: Tensor, indices: Tensor | None = None, epoch: int = 0) -> Tensor:  # noqa: ARG002
-        """Say what is known."""
+        """Return the logits."""
         return self.known.expand(len(labels), -1)
 
 
@@ -205,7 +205,7 @@ def memory_row(size: int, batch: int, steps: int) -> dict[str, Any]:
 
 
 def child(settings: dict[str, Any]) -> dict[str, float]:
-    """Do what :func:`in_a_process` was asked for."""
+    """Run the function that :func:`in_a_process` was called with."""
     kind, folder = settings.pop("kind"), Path(settings.pop("folder"))
     return read_table(folder, **settings) if kind == "table" else run_once(kind, folder, **settings)
 

@@ -8,7 +8,7 @@
 Each method that has the setting trains a small student at several values of it, with SGD and with Adam, from PyTorch's
 own head and from one that is zero, on few samples. A teacher is trained once a data set, on more samples. The table
 shows a validation split: training samples that neither of the two learned from. Runs of one seed see the same batches,
-and begin with the same student but for its head. Needs LIMBECK_SHARED. A stopped command goes on where it was.
+and begin with the same student but for its head. Needs LIMBECK_SHARED. A stopped command resumes where it was.
 """
 
 import argparse

@@ -4,7 +4,7 @@
 
 The loops take the same batches from the same views, with the same networks, precision and fused optimizer; they take
 turns, an epoch each, so that a machine whose speed drifts treats all alike. The cached step is taken with every row
-stored: it should cost at most 1.10 times the step of the same student on the labels alone, which hears no teacher.
+stored: it should cost at most 1.10 times the step of the same student on the labels alone, which has no teacher.
 """
 
 import argparse

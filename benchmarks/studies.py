@@ -9,7 +9,7 @@ the same, and all samples have the same cross-entropy. ``lightweight`` puts LW-K
 Defaults are chosen by these tables, so they show a validation split: training images that neither student nor teacher
 learned from. A difference is taken between runs of the same seed, which begin with the same student and see the same
 views. ``sample`` is a part of Fashion-MNIST that comes with limbeck; the other data sets need LIMBECK_SHARED. A stopped
-command goes on where it was, run by run.
+command resumes run by run.
 """
 
 import argparse
@@ -151,7 +151,7 @@ def line(name: str, result: Measured, control: Measured) -> dict[str, Any]:
 
 
 def compared(name: str, root: Path | None, args: argparse.Namespace) -> tuple[list[dict[str, Any]], list[str]]:
-    """Train all rows of a data set, and return them with what there is to say about them."""
+    """Train all rows of a data set, and return them with notes about them."""
     folder = args.out / name
     found = limbeck.compare(
         recipe(name, root, args),

@@ -1,6 +1,6 @@
 """limbeck: knowledge distillation for PyTorch, for strong, unreliable, tiny and absent teachers.
 
-Three lines in anybody's own loop:
+Three lines in a training loop of your own:
 
     >>> import torch, limbeck
     >>> student, teacher = torch.nn.Linear(8, 3), torch.nn.Linear(8, 3)
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from limbeck.runs.session import Run
 
 __version__ = version("limbeck")
-# Whoever uses the library decides where its reports go; the command line prints them.
+# The application decides where log records go; the command line prints them.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 __all__ = [
     "Comparison",

@@ -28,7 +28,7 @@ def logits(rows=16, classes=10):
     return student, teacher, torch.randint(classes, (rows,), generator=generator)
 
 
-def test_a_table_has_every_column_and_says_where_it_comes_from(script, tmp_path, monkeypatch, capsys):
+def test_a_table_has_every_column_and_its_origin(script, tmp_path, monkeypatch, capsys):
     record = script("record")
     monkeypatch.setattr(record, "RESULTS", tmp_path)
     record.record("one", "Title", [{"a": 1}, {"a": 2, "b": 3}], ["a note"], show=False)
@@ -55,7 +55,7 @@ def test_loops_take_turns_and_another_begins_each_round(script):
     assert (harness.middle([3, 1, 2]), harness.span([3, 1, 2], 1)) == (2, "1.0 to 3.0")
 
 
-def test_without_data_the_line_says_what_to_give(script, monkeypatch):
+def test_without_data_the_error_names_the_option(script, monkeypatch):
     monkeypatch.delenv("LIMBECK_SHARED", raising=False)
     with pytest.raises(UserError, match="CIFAR-100: expected --root"), script("harness").cifar100_root():
         pass
@@ -73,7 +73,7 @@ def test_trimmed_images_are_the_first_ones(script, tmp_path):
     assert torch.equal(few.test.labels, whole.test.labels[:2])
 
 
-def test_a_filled_cache_answers_what_the_teacher_says(script, tmp_path):
+def test_a_filled_cache_returns_the_teachers_logits(script, tmp_path):
     harness = script("harness")
     bench = harness.Bench(harness.random_images(12, (3, 8, 8), 10), classes=10, batch_size=4, precision="fp32")
     teacher = harness.settled(harness.network("resnet8", classes=10, width=0.25), (3, 8, 8))
@@ -114,11 +114,11 @@ def test_torchdistill_is_configured_for_the_same_loss(script, method):
     importlib.import_module("torchdistill.core.distillation")
     make = importlib.import_module("torchdistill.losses.registry").get_high_level_loss
     criterion = make(peers.box_settings(method, 16, 0)["criterion"])
-    logged = {"student": {".": {"output": student}}, "teacher": {".": {"output": teacher}}}
-    torch.testing.assert_close(criterion(logged, {}, labels), peers.plain_loss(method, student, teacher, labels))
+    outputs = {"student": {".": {"output": student}}, "teacher": {".": {"output": teacher}}}
+    torch.testing.assert_close(criterion(outputs, {}, labels), peers.plain_loss(method, student, teacher, labels))
 
 
-def test_everybody_trains_in_the_comparison_with_peers(script, tmp_path):
+def test_every_loop_trains_in_the_comparison_with_peers(script, tmp_path):
     peers, harness = script("peers"), script("harness")
     split = harness.random_images(8, (3, 32, 32), 100)
     data = limbeck.data.Data("x", ("a",) * 100, split, None, split, (0.5,) * 3, (0.25,) * 3)
@@ -216,10 +216,10 @@ def test_the_rows_of_a_study_differ_in_one_setting(script, tmp_path):
             recipe = limbeck.runs.load_recipe(studies.recipe(data, tmp_path, args))
             assert recipe.compare.methods == study.methods
             assert study.control in study.methods
-            made = [recipe.compare.method(row).composed.settings for row in study.settings]
-            own = [next(iter(settings.values())) for settings in made]
-            assert len({settings.pop(key) for settings in own}) == len(own)
-            assert all(settings == own[0] for settings in own)
+            composed = [recipe.compare.method(row).composed.settings for row in study.settings]
+            rows = [next(iter(settings.values())) for settings in composed]
+            assert len({settings.pop(key) for settings in rows}) == len(rows)
+            assert all(settings == rows[0] for settings in rows)
 
 
 def test_differences_are_taken_seed_by_seed(script):

@@ -67,7 +67,7 @@ def by_hand(net, tiny, split, *, precision="fp32", adapt=lambda x: x):
 
 
 @pytest.fixture
-def asked(monkeypatch):
+def image_counts(monkeypatch):
     """Count the images that live teachers are run on."""
     counts, real = [], LiveTeacher.logits
 
@@ -123,19 +123,19 @@ def test_an_ensemble_is_measured_as_one_and_one_that_sees_the_labels_is_not(tiny
 
 
 @pytest.mark.parametrize("method", ["none", "label_smoothing", "tf_kd_reg", "lw_kd"])
-def test_no_teacher_and_one_that_is_no_network_are_not_measured(tiny, asked, method):
+def test_no_teacher_and_one_that_is_no_network_are_not_measured(tiny, image_counts, method):
     recipe = {**tiny, "method": method, "teacher": {"lightweight": {"per_class": 40, "epochs": 1}}}
     assert measured(recipe) is None
-    assert not asked
+    assert not image_counts
 
 
-def test_a_teacher_is_measured_once_whatever_the_method_and_seed(tiny, tmp_path, asked):
+def test_a_teacher_is_measured_once_whatever_the_method_and_seed(tiny, tmp_path, image_counts):
     recipe, logged = given(tiny, tmp_path), []
     first = measured(recipe, logged.append)
-    assert sum(asked) == 60 + 30
+    assert sum(image_counts) == 60 + 30
     assert logged[0] == "measuring teacher resnet8 on 60 training and 30 test images"
     again = measured({**recipe, "method": "dist", "seed": 3}, logged.append)
-    assert sum(asked) == 60 + 30
+    assert sum(image_counts) == 60 + 30
     assert {name: one.numbers() for name, one in again.splits.items()} == {
         name: one.numbers() for name, one in first.splits.items()
     }
@@ -155,21 +155,21 @@ def test_a_teacher_is_measured_once_whatever_the_method_and_seed(tiny, tmp_path,
         ({"data.validation": 0.5}, 60),
     ],
 )
-def test_other_images_inputs_or_precision_are_measured_anew(tiny, tmp_path, asked, change, images):
+def test_other_images_inputs_or_precision_are_measured_anew(tiny, tmp_path, image_counts, change, images):
     recipe = given(tiny, tmp_path)
     measured(recipe)
-    asked.clear()
+    image_counts.clear()
     measured(recipe, overrides=change)
-    assert sum(asked) == images
+    assert sum(image_counts) == images
 
 
-def test_kept_figures_are_never_those_of_another_test_set_or_other_weights(tiny, tmp_path, asked):
+def test_kept_figures_are_never_those_of_another_test_set_or_other_weights(tiny, tmp_path, image_counts):
     recipe = given(tiny, tmp_path)
     first = measured(recipe)
     write_mnist(tmp_path / "mnist", train=60, test=40)
-    asked.clear()
+    image_counts.clear()
     second = measured(recipe)
-    assert sum(asked) == 40
+    assert sum(image_counts) == 40
     assert second.splits["test"].loss == pytest.approx(by_hand(network(), tiny, "test")[0]["loss"], abs=1e-5)
     assert second.splits["test"].loss != first.splits["test"].loss
     third = measured(given(tiny, tmp_path, network(1)))
@@ -192,10 +192,10 @@ def test_a_trained_teachers_figure_is_that_of_todays_test_set(tiny, tmp_path):
 
 
 @pytest.mark.parametrize("damage", [b"", b"half", "a byte", "a figure"])
-def test_a_damaged_file_is_measured_anew(tiny, tmp_path, asked, damage):
+def test_a_damaged_file_is_measured_anew(tiny, tmp_path, image_counts, damage):
     recipe = given(tiny, tmp_path)
     first = measured(recipe)
-    asked.clear()
+    image_counts.clear()
     for path in (tmp_path / "cache" / "measured").iterdir():
         content = bytearray(path.read_bytes())
         if damage == "a byte":
@@ -205,10 +205,10 @@ def test_a_damaged_file_is_measured_anew(tiny, tmp_path, asked, damage):
             content[place] = ord("0") + (content[place] - ord("0") + 1) % 10
         path.write_bytes(content if isinstance(damage, str) else damage)
     assert measured(recipe).splits["test"].numbers() == first.splits["test"].numbers()
-    assert sum(asked) == 90
-    asked.clear()
+    assert sum(image_counts) == 90
+    image_counts.clear()
     measured(recipe)
-    assert not asked
+    assert not image_counts
 
 
 def test_figures_that_cannot_be_kept_stop_no_run(tiny, tmp_path):
@@ -259,7 +259,7 @@ def test_a_cached_teacher_is_measured_as_the_live_one(tiny, tmp_path):
     assert {key: cached[key] for key in keys} == {key: live[key] for key in keys}
 
 
-def test_a_teacher_that_cannot_be_hashed_is_measured_every_time(tiny, tmp_path, asked):
+def test_a_teacher_that_cannot_be_hashed_is_measured_every_time(tiny, tmp_path, image_counts):
     recipe, logged = load_recipe(given(tiny, tmp_path)), []
     data = load_data(recipe.data)
     for seed in (0, 1):
@@ -267,7 +267,7 @@ def test_a_teacher_that_cannot_be_hashed_is_measured_every_time(tiny, tmp_path, 
         net.register_buffer("sparse", torch.eye(2).to_sparse())
         found = measure_teacher(recipe, data, LiveTeacher(net), logged.append)
         assert found.splits["test"].loss == pytest.approx(by_hand(network(seed), tiny, "test")[0]["loss"], abs=1e-5)
-    assert sum(asked) == 2 * 90
+    assert sum(image_counts) == 2 * 90
     assert sum("its figures are not kept for later runs, as it cannot be hashed" in line for line in logged) == 2
 
 
@@ -293,14 +293,14 @@ def test_a_teacher_in_train_mode_gets_batches_of_all_classes(tiny, tmp_path, mon
     assert right == pytest.approx(found.splits["test"].accuracy)
 
 
-def test_a_long_measurement_says_how_far_it_is(tiny, tmp_path, monkeypatch):
+def test_a_long_measurement_reports_its_progress(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr("limbeck.build.measured_teacher._QUIET_SECONDS", -1)
     logged = []
     measured(given(tiny, tmp_path), logged.append)
     assert "teacher resnet8: 40 of 60 images measured" in logged
 
 
-def test_a_teacher_of_ones_own_and_a_self_teacher(tiny, tmp_path, monkeypatch):
+def test_a_python_function_as_teacher_and_a_self_teacher(tiny, tmp_path, monkeypatch):
     lines = [
         "import torch",
         "def make():",
@@ -343,7 +343,7 @@ def spoiled():
         ),
     ],
 )
-def test_a_teacher_that_knows_nothing_is_called_out_before_the_first_epoch(tiny, tmp_path, net, message):
+def test_a_teacher_near_chance_is_reported_before_the_first_epoch(tiny, tmp_path, net, message):
     logged = []
     recipe = given(tiny, tmp_path, net())
     done = limbeck.run(recipe, out=tmp_path / "run", reporting=Reporting(logged.append, Epochs(logged)))
@@ -357,7 +357,7 @@ def test_a_teacher_that_knows_nothing_is_called_out_before_the_first_epoch(tiny,
     ]
 
 
-def test_a_teacher_with_nan_is_called_out(tiny, tmp_path):
+def test_a_teacher_with_nan_is_reported(tiny, tmp_path):
     logged = []
     measured(given(tiny, tmp_path, spoiled()), logged.append)
     assert any(line.startswith("warning: the teacher's logits are nan or inf on some images; check") for line in logged)
@@ -376,7 +376,7 @@ class Epochs:
         self.lines.append(f"epoch {row['epoch']}/{epochs}")
 
 
-def test_a_comparison_measures_first_and_asks_no_second_time(tiny, tmp_path, asked):
+def test_a_comparison_measures_each_teacher_once_before_the_runs(tiny, tmp_path, image_counts):
     logged = []
     recipe = {**given(tiny, tmp_path), "compare": {"methods": ["none", "kd", "dr_kd"]}}
     found = limbeck.compare(recipe, out=tmp_path / "c", jobs=1, reporting=Reporting(logged.append, Epochs(logged)))
@@ -386,7 +386,7 @@ def test_a_comparison_measures_first_and_asks_no_second_time(tiny, tmp_path, ask
         assert next(i for i, line in enumerate(logged) if line.startswith(label)) < first
     assert sum(line.startswith("measuring ") for line in logged) == 2
     # Two measurements, and two trainings of two epochs with a teacher.
-    assert sum(asked) == 2 * 90 + 2 * 2 * 60
+    assert sum(image_counts) == 2 * 90 + 2 * 2 * 60
     expected, predictions = by_hand(network(), tiny, "test")
     assert found.teacher_figure == pytest.approx(expected["accuracy"])
     kept = limbeck.runs.RunFolder(found.folder / "kd" / "seed-0").read_predictions()

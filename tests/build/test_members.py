@@ -1,4 +1,4 @@
-"""Recipes with several teachers, and runs that look for nan and inf."""
+"""Recipes with several teachers, and runs that check for nan and inf."""
 
 import pytest
 import torch
@@ -84,7 +84,7 @@ def test_mistakes_about_members_are_one_line_and_nothing_is_written(tiny, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
-def test_every_member_is_looked_at_before_anything_is_trained(tiny, tmp_path):
+def test_every_member_is_checked_before_anything_is_trained(tiny, tmp_path):
     recipe = with_members(tiny, {}, {"options": {"widht": 1}})
     with pytest.raises(UserError, match=r"teacher\.members\.1: unknown resnet8 option 'widht'"):
         limbeck.run(recipe, out=tmp_path / "run")
@@ -107,7 +107,7 @@ class Spoils(nn.Module):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_a_distiller_says_whose_logits_are_not_finite(value):
+def test_the_error_of_a_distiller_names_the_network_with_nonfinite_logits(value):
     inputs, labels = torch.randn(8, 3), torch.zeros(8, dtype=torch.long)
     fine = limbeck.Distiller(Spoils(), Spoils(), "kd", check_finite=True)(inputs, labels)
     assert fine.loss.isfinite()
@@ -121,13 +121,13 @@ def test_a_distiller_says_whose_logits_are_not_finite(value):
     limbeck.Distiller(Spoils(), Spoils(2, value=value), "none", check_finite=True)(inputs, labels)
 
 
-def test_a_run_says_whose_logits_are_not_finite(tiny, tmp_path):
+def test_the_error_of_a_run_names_the_network_with_nonfinite_logits(tiny, tmp_path):
     change = {"training.optimizer.lr": 1e30, "training.check_finite": True}
     with pytest.raises(RunError, match="the student's logits: nan or inf in .* of the batch's 20 rows"):
         limbeck.run(tiny, overrides=change, out=tmp_path / "run")
 
 
-def test_looking_changes_neither_numbers_nor_the_kept_teacher(tiny, tmp_path):
+def test_checking_changes_neither_numbers_nor_the_kept_teacher(tiny, tmp_path):
     plain, looking = {**tiny, "method": "kd"}, {**tiny, "method": "kd"}
     training = {**tiny["training"], "check_finite": True}
     looking |= {"training": training, "teacher": {**tiny["teacher"], "training": {**training, "epochs": 1}}}
@@ -136,7 +136,7 @@ def test_looking_changes_neither_numbers_nor_the_kept_teacher(tiny, tmp_path):
     assert len(list((tmp_path / "cache" / "teachers").iterdir())) == 1
 
 
-def test_an_ensemble_that_is_told_the_labels_is_not_marked_on_them(tiny, tmp_path):
+def test_an_ensemble_that_uses_the_labels_is_not_measured_on_them(tiny, tmp_path):
     members = {"members": [tiny["teacher"], {**tiny["teacher"], "seed": 1}], "average": "confidence"}
     recipe = {**tiny, "teacher": members, "compare": {"methods": ["none", "kd"]}}
     found = limbeck.compare(recipe, out=tmp_path / "c", jobs=1)

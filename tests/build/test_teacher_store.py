@@ -1,4 +1,4 @@
-"""The store of teachers: trained once whoever asks, resumed when stopped, and nothing left over."""
+"""The store of teachers: trained once for all processes, resumed when stopped, and nothing left over."""
 
 import os
 import threading
@@ -21,7 +21,7 @@ def teachers(tmp_path):
     return sorted((tmp_path / "cache" / "teachers").iterdir())
 
 
-def test_a_stopped_teacher_goes_on_bit_for_bit(tiny, tmp_path, monkeypatch):
+def test_a_stopped_teacher_resumes_bit_for_bit(tiny, tmp_path, monkeypatch):
     recipe, logged = with_long_teacher(tiny), []
     with pytest.raises(KeyboardInterrupt):
         limbeck.run(recipe, out=tmp_path / "run", reporting=stopping(2, of=4))
@@ -107,7 +107,7 @@ def test_what_stopped_attempts_left_is_cleared(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"teacher", "recent.partial"}
 
 
-def test_a_failed_attempt_with_nothing_to_go_on_with_leaves_nothing(tmp_path):
+def test_a_failed_attempt_without_a_checkpoint_leaves_nothing(tmp_path):
     def fail(path):
         raise UserError("no")
 

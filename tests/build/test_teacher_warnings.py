@@ -1,4 +1,4 @@
-"""When a teacher's figures call for a warning, and what it says."""
+"""Which of a teacher's figures bring a warning, and its text."""
 
 import pytest
 import torch
@@ -42,7 +42,7 @@ def test_near_chance_depends_on_the_classes_and_the_number_of_images(classes, im
 def test_chance_is_one_class_for_all():
     assert chance_accuracy(torch.tensor([0, 1, 1, 1]), 2) == 0.75
     assert chance_accuracy(torch.arange(10), 10) == 0.1
-    # 94 of 100 are right with 90 of one class: the teacher knows something, but little.
+    # 94 of 100 are right with 90 of one class: better than chance, but not by much.
     assert chance_bound(0.9, 10_000) < 0.93
 
 

@@ -117,7 +117,7 @@ def test_ctrl_c_says_how_to_go_on(limbeck, recipe, monkeypatch):
 
     monkeypatch.setattr("limbeck.runs.cache_commands.fill", stop)
     code, _, err = limbeck("cache", "build", recipe, "teacher.cache=views")
-    assert (code, err) == (130, "limbeck: stopped; the same command goes on\n")
+    assert (code, err) == (130, "limbeck: stopped; the same command continues\n")
 
 
 @pytest.mark.parametrize(

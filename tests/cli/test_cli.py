@@ -1,4 +1,4 @@
-"""The command line, as a person types it: what it prints, and its exit codes."""
+"""The command line, as a user types it: what it prints, and its exit codes."""
 
 import os
 import subprocess
@@ -64,7 +64,7 @@ def test_a_comparison_with_a_failed_run_prints_its_table_and_ends_with_1(limbeck
     assert not (tmp_path / "c" / "lr@bad").exists()
 
 
-def test_run_overwrites_when_told_to(limbeck, recipe, tmp_path):
+def test_run_overwrites_with_the_option_alone(limbeck, recipe, tmp_path):
     limbeck("run", recipe, "training.epochs=1", "--out", tmp_path / "r")
     code, out, _ = limbeck("run", recipe, "training.batch_size=30", "--out", tmp_path / "r", "--overwrite")
     assert code == 0
@@ -80,7 +80,7 @@ def test_run_overwrites_when_told_to(limbeck, recipe, tmp_path):
         (torch.OutOfMemoryError("CUDA out of memory.\nTried"), 1, "limbeck: the device's memory is full (CUDA out"),
     ],
 )
-def test_what_the_machine_refuses_is_one_line(limbeck, recipe, monkeypatch, error, code, line):
+def test_errors_of_memory_and_files_are_one_line(limbeck, recipe, monkeypatch, error, code, line):
     def refuse(*args, **settings):
         raise error
 
@@ -173,7 +173,7 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(limbeck, monkeypatch, tmp_p
 
 
 @pytest.mark.parametrize("words", [("rum",), ("run",), ("run", "quickstart", "--outt", "x")])
-def test_a_word_that_the_command_does_not_know_is_exit_code_2(limbeck, words):
+def test_an_unknown_command_or_option_is_exit_code_2(limbeck, words):
     code, _, err = limbeck(*words)
     assert code == 2
     assert "Traceback" not in err
@@ -194,7 +194,7 @@ def test_the_installed_command(tmp_path):
     assert done.stderr.startswith("limbeck: unknown recipe 'nothing'")
 
 
-def test_ctrl_c_is_one_line_and_the_run_goes_on_with_resume(limbeck, recipe, tmp_path, monkeypatch):
+def test_ctrl_c_is_one_line_and_resume_continues_the_run(limbeck, recipe, tmp_path, monkeypatch):
     from limbeck.cli.console import LiveProgress
 
     def stop(self, row, epochs):
@@ -203,7 +203,7 @@ def test_ctrl_c_is_one_line_and_the_run_goes_on_with_resume(limbeck, recipe, tmp
     with monkeypatch.context() as patched:
         patched.setattr(LiveProgress, "epoch", stop)
         code, _, err = limbeck("run", recipe, "--out", tmp_path / "r")
-    assert (code, err) == (130, "limbeck: stopped; the same command with --resume goes on\n")
+    assert (code, err) == (130, "limbeck: stopped; the same command with --resume continues\n")
     code, out, _ = limbeck("run", recipe, "--out", tmp_path / "r", "--resume")
     assert code == 0
     assert "epoch 1/2" not in out

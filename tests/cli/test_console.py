@@ -69,7 +69,7 @@ def test_a_quiet_run_prints_its_result_alone(limbeck, tiny, tmp_path):
     assert (code, out, err) == (2, "", "limbeck: --quiet and --verbose: got both, expected one of them\n")
 
 
-def test_loggers_are_printed_when_asked_for(capsys):
+def test_loggers_are_printed_with_verbose(capsys):
     logger = logging.getLogger("limbeck.runs.anything")
     logger.warning("nothing is printed by the library itself")
     with logged(verbose=False):
@@ -96,7 +96,7 @@ def test_figures_while_an_epoch_runs_are_the_tasks():
     assert shown._figures(means, 12345, wording) == "loss 1.500  ce 1.500  accuracy 81.3%  12345 images/s"
 
 
-def test_the_line_of_an_epoch_has_the_words_of_its_training():
+def test_the_line_of_an_epoch_has_the_wording_of_its_training():
     console = Console(width=200, file=io.StringIO(), force_terminal=False)
     progress = LiveProgress(console)
     progress.step(Position(0, 1, 1, 1), EpochMeter(Wording(ErrorRate.metrics, "sentences")))

@@ -1,4 +1,4 @@
-"""What `key=value` words mean: a method by its name has its own defaults, in any order; a comparison merges by key."""
+"""`key=value` overrides: a method by its name has its own defaults, in any order; a comparison merges by key."""
 
 import importlib
 from pathlib import Path
@@ -21,9 +21,9 @@ def test_a_method_by_its_name_has_its_own_defaults_in_every_packaged_recipe(reci
             assert chosen.composed.settings == methods.create(name).settings, name
 
 
-@pytest.mark.parametrize("words", [["method=kd", "method.temperature=2"], ["method.temperature=2", "method=kd"]])
-def test_the_order_of_a_method_and_its_settings_does_not_matter(words):
-    recipe = load_recipe("cifar100-resnet56-resnet20", parse_overrides(words))
+@pytest.mark.parametrize("pairs", [["method=kd", "method.temperature=2"], ["method.temperature=2", "method=kd"]])
+def test_the_order_of_a_method_and_its_settings_does_not_matter(pairs):
+    recipe = load_recipe("cifar100-resnet56-resnet20", parse_overrides(pairs))
     assert recipe.method.model_extra == {"temperature": 2}
     assert recipe.method.name == "kd"
 
@@ -34,8 +34,8 @@ def test_a_setting_alone_is_the_recipes_methods():
 
 
 def test_a_comparison_adds_to_what_the_recipes_method_is_set_to():
-    words = parse_overrides(["compare.settings.dist.temperature=1", "compare.settings.kd.temperature=8"])
-    recipe = load_recipe("cifar100-resnet56-resnet20", words)
+    overrides = parse_overrides(["compare.settings.dist.temperature=1", "compare.settings.kd.temperature=8"])
+    recipe = load_recipe("cifar100-resnet56-resnet20", overrides)
     assert compare._method(recipe, "dist").model_extra == {"beta": 2, "gamma": 2, "temperature": 1}
     assert compare._method(recipe, "kd").model_extra == {"temperature": 8}
     other = load_recipe(recipe, {"method": "kd"})
@@ -43,14 +43,14 @@ def test_a_comparison_adds_to_what_the_recipes_method_is_set_to():
 
 
 def test_a_label_has_its_own_settings_on_top():
-    words = ["compare.methods=dist,dist@cold", "compare.settings.dist@cold.temperature=1"]
-    recipe = load_recipe("cifar100-resnet56-resnet20", parse_overrides(words))
+    pairs = ["compare.methods=dist,dist@cold", "compare.settings.dist@cold.temperature=1"]
+    recipe = load_recipe("cifar100-resnet56-resnet20", parse_overrides(pairs))
     assert compare._method(recipe, "dist").model_extra == {"beta": 2, "gamma": 2, "temperature": 4}
     assert compare._method(recipe, "dist@cold").model_extra == {"beta": 2, "gamma": 2, "temperature": 1}
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("pairs", "message"),
     [
         ([".".join("a" * 500) + "=1"], "expected a key of at most 10 parts"),
         (["training.epochs.x=" + "y" * 1000], "training.epochs.x="),
@@ -69,9 +69,9 @@ def test_a_label_has_its_own_settings_on_top():
         (["compare.methods=kd@" + "." * 1000], "compare.methods: got 'kd@..."),
     ],
 )
-def test_odd_words_give_one_short_line(words, message):
+def test_malformed_overrides_give_one_short_line(pairs, message):
     with pytest.raises(UserError) as error:
-        load_recipe("quickstart", parse_overrides(words))
+        load_recipe("quickstart", parse_overrides(pairs))
     line = str(error.value)
     assert message in line
     assert "\n" not in line

@@ -1,4 +1,4 @@
-"""YAML that anybody may have written, and the names and texts of recipes."""
+"""YAML of any origin, and the names and texts of recipes."""
 
 import subprocess
 import sys
@@ -50,7 +50,7 @@ def test_what_no_recipe_is_gives_one_short_line(text, message):
     assert time.perf_counter() - start < 5
 
 
-def test_aliases_and_merges_as_people_use_them():
+def test_usual_aliases_and_merges():
     text = "base: &b {x: 1, y: 2}\nmore: &m {<<: *b, y: 3}\nlast: {<<: *m, z: 4}\nlist: [*b, *b]\n"
     assert parse_yaml(text, "mine.yaml") == {
         "base": {"x": 1, "y": 2},

@@ -49,12 +49,12 @@ def test_a_file(tmp_path):
     assert (recipe.name, recipe.data.name, recipe.source()) == ("mine", "fashion_mnist_sample", None)
 
 
-def test_overrides_reach_groups_that_were_plain_words():
+def test_overrides_reach_groups_that_were_names():
     recipe = load_recipe("quickstart", parse_overrides(["student.options.width=0.5", "method.name=kd", "seed=4"]))
     assert (recipe.student.name, recipe.student.options, recipe.method.name) == ("resnet8", {"width": 0.5}, "kd")
 
 
-def test_a_plain_word_over_a_group_replaces_its_name_alone():
+def test_a_name_over_a_group_replaces_its_name_alone():
     recipe = load_recipe("cifar100-resnet56-resnet20", {"data": "cifar10"})
     assert (recipe.data.name, recipe.data.augment.crop) == ("cifar10", 4)
 

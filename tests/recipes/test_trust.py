@@ -76,7 +76,7 @@ def test_a_recipe_in_the_working_folder_may_name_its_modules(limbeck, tiny, fold
     assert (code, err) == (0, "")
 
 
-def test_commands_that_only_look_import_nothing(limbeck, tiny, folder):
+def test_commands_that_only_read_import_nothing(limbeck, tiny, folder):
     for method, key in (("kd", "teacher"), ("dr_kd", "student")):
         changes = {key: "python:trust_net:make", "method": method}
         recipe = written(folder / "mine.yaml", tiny, **changes)
@@ -171,17 +171,17 @@ def test_a_name_that_no_file_system_or_text_takes(tiny, name):
 
 
 @pytest.mark.parametrize("command", [describe_caches, clear_caches])
-def test_commands_that_only_look_take_any_recipe_and_import_nothing(folder, tiny, tmp_path, command):
+def test_commands_that_only_read_take_any_recipe_and_import_nothing(folder, tiny, tmp_path, command):
     cached = {**tiny["teacher"], "cache": "views"}
-    own = {"name": "python:trust_net:make"}
-    elsewhere = written(tmp_path / "elsewhere" / "r.yaml", tiny, student=own, method="kd", teacher=cached)
+    network = {"name": "python:trust_net:make"}
+    elsewhere = written(tmp_path / "elsewhere" / "r.yaml", tiny, student=network, method="kd", teacher=cached)
     lines = []
     command(elsewhere, log=lines.append)
     assert [line.partition(",")[0] for line in lines] == ["logit cache: not there yet"]
     with pytest.raises(UserError, match="teacher.name: got 'python:trust_net:make', which this never imports"):
-        command(elsewhere, overrides={"teacher": {**own, "cache": "views"}}, log=lines.append)
+        command(elsewhere, overrides={"teacher": {**network, "cache": "views"}}, log=lines.append)
     with pytest.raises(UserError, match="data.name: got 'python:trust_net:make', which this never imports"):
-        command(elsewhere, overrides={"data": own}, log=lines.append)
+        command(elsewhere, overrides={"data": network}, log=lines.append)
     assert "trust_net" not in sys.modules
 
 
@@ -265,7 +265,7 @@ def test_a_method_from_elsewhere_needs_trust(tiny, folder, losses, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["info", "clear"])
-def test_commands_that_only_look_import_no_method(limbeck, tiny, folder, losses, command):
+def test_commands_that_only_read_import_no_method(limbeck, tiny, folder, losses, command):
     recipe = written(folder / "mine.yaml", tiny, method=f"revise+{losses}")
     code, _, err = limbeck("cache", command, recipe, "teacher.cache=views")
     assert (code, err.count("\n")) == (2, 1)

@@ -1,4 +1,4 @@
-"""What goes wrong for real people: odd files, late mistakes, divergence, unlucky sizes."""
+"""What goes wrong in practice: odd files, late mistakes, divergence, unlucky sizes."""
 
 import sys
 
@@ -57,7 +57,7 @@ def test_an_output_below_a_file_or_with_an_endless_name(tiny, tmp_path, command)
 
 
 @pytest.mark.parametrize("command", [limbeck.run, limbeck.compare])
-def test_resume_does_not_move_into_somebodys_folder(tiny, tmp_path, command):
+def test_resume_refuses_a_folder_that_holds_no_run(tiny, tmp_path, command):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
     with pytest.raises(UserError, match="mine: is not empty and holds no"):
@@ -123,12 +123,12 @@ def test_values_that_used_to_slip_through(tiny, tmp_path, change, message):
     assert "\n" not in str(error.value)
 
 
-def test_the_ports_loss_stands_beside_a_loss_named_on_purpose():
+def test_the_port_loss_is_kept_beside_a_loss_that_the_name_has():
     method = limbeck.methods.create("lr+dist", lr={"loss": "port"})
     assert [term.name for term in method.terms] == ["label_revision", "dist"]
 
 
-def test_numbers_as_people_write_them(tmp_path):
+def test_usual_spellings_of_numbers(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("data: mnist\nstudent: resnet8\ntraining: {optimizer: {name: sgd, lr: 1e-1, weight_decay: 5e-4}}\n")
     assert load_recipe(path).training.optimizer.arguments == {"weight_decay": 5e-4}

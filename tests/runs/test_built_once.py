@@ -82,7 +82,7 @@ def test_a_shared_teacher_is_in_every_log_with_where_it_comes_from(tiny, tmp_pat
         assert "before this run (kept in" in line
 
 
-def test_runs_with_a_teacher_in_train_mode_do_not_touch_each_other(tiny, tmp_path):
+def test_runs_with_a_teacher_in_train_mode_do_not_affect_each_other(tiny, tmp_path):
     recipe = {**tiny, "teacher": {**tiny["teacher"], "train_mode": True}, "compare": {"methods": ["kd", "dist"]}}
     found = limbeck.compare(recipe, out=tmp_path / "c", jobs=1)
     alone = limbeck.run({**recipe, "method": "dist"}, out=tmp_path / "alone").summary
@@ -94,7 +94,7 @@ def test_runs_with_a_teacher_in_train_mode_do_not_touch_each_other(tiny, tmp_pat
     assert len(measured) == 2, "one file a split: the teacher of every run has the statistics of the kept one"
 
 
-def test_a_run_whose_logits_are_all_stored_lets_go_of_the_teacher(tiny, tmp_path, monkeypatch):
+def test_a_run_whose_logits_are_all_stored_releases_the_teacher(tiny, tmp_path, monkeypatch):
     recipe = {**tiny, "method": "kd", "teacher": {**tiny["teacher"], "cache": "views"}}
     recipe["data"] = {**tiny["data"], "augment": {}}
     limbeck.run(recipe, out=tmp_path / "cold")

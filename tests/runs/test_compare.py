@@ -46,15 +46,15 @@ def test_agreement_is_the_share_of_equal_predictions(recipe, tmp_path):
     teacher = limbeck.models.create("resnet8", num_classes=10, in_channels=1, width=0.5)
     limbeck.models.load_weights(teacher, next((tmp_path / "cache" / "teachers").glob("*/teacher.safetensors")))
     batch = next(limbeck.data.Views(data.test, batch_size=30, mean=data.mean, std=data.std).epoch(0))
-    logged = teacher.eval()(batch.inputs).argmax(1)
+    teacher_classes = teacher.eval()(batch.inputs).argmax(1)
     student = limbeck.models.create("resnet8", num_classes=10, in_channels=1, width=0.25)
     student.load_state_dict(load_file(found.folder / "kd" / "seed-1" / "student.safetensors"))
-    same = (student.eval()(batch.inputs).argmax(1) == logged).double().mean().item()
+    same = (student.eval()(batch.inputs).argmax(1) == teacher_classes).double().mean().item()
     assert found.results[1].agreement[1] == pytest.approx(same)
-    assert found.teacher_figure == pytest.approx((logged == batch.labels).double().mean().item())
+    assert found.teacher_figure == pytest.approx((teacher_classes == batch.labels).double().mean().item())
 
 
-def test_processes_give_the_same_numbers_and_tell_how_far_they_are(recipe, tmp_path):
+def test_processes_give_the_same_numbers_and_report_progress(recipe, tmp_path):
     ticks, changes = [], {"compare.methods": ["none", "lr@bad", "kd", "lr+dist"], "compare.settings": BAD}
     apart = limbeck.compare(
         recipe, overrides=changes, out=tmp_path / "two", jobs=2, tick=lambda *tick: ticks.append(tick)
@@ -76,7 +76,7 @@ def test_a_comparison_resumes(recipe, tmp_path):
     assert [r.figures["accuracy"] for r in again.results] == [r.figures["accuracy"] for r in first.results]
 
 
-def test_a_run_that_fails_is_a_row_and_the_others_go_on(tiny, tmp_path):
+def test_a_run_that_fails_is_a_row_and_the_others_are_trained(tiny, tmp_path):
     logged = []
     changes = {"compare.methods": ["lr@bad", "none"], "compare.settings": BAD, "training.epochs": 1}
     found = limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1, reporting=Reporting(logged.append))
@@ -106,7 +106,7 @@ def test_a_run_that_fails_is_a_row_and_the_others_go_on(tiny, tmp_path):
     assert again.results[1].figures["accuracy"] == found.results[1].figures["accuracy"]
 
 
-def test_seeds_and_methods_change_on_resume_and_the_table_is_of_those_asked_for(tiny, tmp_path):
+def test_seeds_and_methods_change_on_resume_and_the_table_has_the_present_ones(tiny, tmp_path):
     first = limbeck.compare(tiny, overrides={"compare.methods": "none", "compare.seeds": 2}, out=tmp_path / "c", jobs=1)
     kept = tmp_path / "c" / "none" / "seed-1" / "summary.json"
     before = kept.stat().st_mtime_ns
@@ -130,7 +130,7 @@ def test_a_resumed_comparison_names_the_key_that_differs(tiny, tmp_path):
         limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1, resume=True)
 
 
-def test_a_resumed_comparison_notices_other_data_and_goes_on_to_more_epochs(tiny, tmp_path):
+def test_a_resumed_comparison_refuses_other_data_and_accepts_more_epochs(tiny, tmp_path):
     changes = {"compare.methods": "none", "training.epochs": 1, "training.schedule": "constant"}
     first = limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1)
     changes["training.epochs"] = 2
@@ -150,7 +150,7 @@ def test_overwrite_deletes_the_comparison_and_nothing_else(tiny, tmp_path):
     limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1)
     (tmp_path / "c" / "notes.txt").touch()
     with pytest.raises(
-        UserError, match="expected another --out, or --resume to go on with it, or --overwrite to replace it"
+        UserError, match="expected another --out, or --resume to continue it, or --overwrite to replace it"
     ):
         limbeck.compare(tiny, overrides=changes, out=tmp_path / "c", jobs=1)
     with pytest.raises(UserError, match="resume and overwrite: got both"):

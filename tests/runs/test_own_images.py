@@ -1,4 +1,4 @@
-"""A person's own images: a folder of mixed-size JPEGs, a student of timm, a teacher of torchvision."""
+"""A user's images: a folder of mixed-size JPEGs, a student of timm, a teacher of torchvision."""
 
 import multiprocessing
 import shutil

@@ -1,4 +1,4 @@
-"""Going on with a run: what may differ, what is named, and that the numbers are those of a run that never stopped."""
+"""Resuming a run: what may differ, what is named, and that the numbers are those of a run that never stopped."""
 
 import json
 import shutil
@@ -138,7 +138,7 @@ def test_another_version_or_number_of_threads_is_a_warning(stopped, tmp_path):
     path.write_text(json.dumps(stored))
     stopped()
     assert "versions.limbeck: the run in" in log(tmp_path / "run")
-    assert "began with 99, goes on with" in log(tmp_path / "run")
+    assert "began with 99, got" in log(tmp_path / "run")
 
 
 def test_the_teachers_precision_counts_as_what_it_comes_to(stopped, tmp_path):
@@ -198,7 +198,7 @@ def test_a_run_that_is_extended_without_its_provenance_can_be_extended_again(tin
 
 
 @pytest.mark.skipif(resolve_precision("auto", "cpu") != "bf16", reason="this CPU has no bf16 that pays")
-def test_the_precision_in_which_the_teacher_answers_is_compared(tiny, tmp_path):
+def test_the_precision_of_the_teachers_logits_is_compared(tiny, tmp_path):
     """A depthwise student trains in fp32 with `auto` too; the teacher's `auto` follows what is written."""
     recipe = {**tiny, "method": "kd", "student": "timm:mobilenetv3_small_050"}
     recipe["training"] = {**tiny["training"], "precision": "auto", "epochs": 1}
@@ -217,7 +217,7 @@ def test_a_complete_run_is_compared_too(tiny, tmp_path):
         limbeck.run(tiny, out=tmp_path / "run", resume=True)
 
 
-def test_more_epochs_may_be_asked_for_and_fewer_not(tiny, tmp_path):
+def test_epochs_may_be_raised_and_not_lowered(tiny, tmp_path):
     recipe = {**tiny, "training": {**tiny["training"], "schedule": "constant"}}
     whole = limbeck.run(recipe, overrides={"training.epochs": 4}, out=tmp_path / "whole")
     limbeck.run(recipe, out=tmp_path / "run")
@@ -231,7 +231,7 @@ def test_more_epochs_may_be_asked_for_and_fewer_not(tiny, tmp_path):
         limbeck.run(recipe, overrides={"training.epochs": 3}, out=tmp_path / "run", resume=True)
 
 
-def test_a_run_without_checkpoints_begins_again_and_the_log_says_so(tiny, tmp_path):
+def test_a_run_without_checkpoints_begins_again_with_a_line_in_the_log(tiny, tmp_path):
     folder = RunFolder(tmp_path / "run")
     limbeck.run(tiny, out=folder.path)
     shutil.rmtree(folder.path / "checkpoints")
@@ -241,7 +241,7 @@ def test_a_run_without_checkpoints_begins_again_and_the_log_says_so(tiny, tmp_pa
     assert_same_run(more.folder, limbeck.run({**tiny, "training": {**tiny["training"], "epochs": 3}}).folder)
 
 
-def test_what_more_epochs_mean_for_the_schedule_is_logged(tiny, tmp_path):
+def test_the_effect_of_more_epochs_on_the_schedule_is_logged(tiny, tmp_path):
     folder = RunFolder(tmp_path / "run")
     limbeck.run(tiny, out=folder.path)
     start = decide_start(folder, load_recipe(tiny, {"training.epochs": 5}), resume=True, overwrite=False)
@@ -258,7 +258,7 @@ def test_a_self_teacher_allows_no_more_epochs(tiny, tmp_path):
         limbeck.run(recipe, overrides={"training.epochs": 4}, out=tmp_path / "run", resume=True)
 
 
-def test_settings_of_an_unused_teacher_mean_nothing(tiny):
+def test_settings_of_an_unused_teacher_are_not_compared(tiny):
     one, other = load_recipe(tiny), load_recipe(tiny, {"teacher.seed": 5, "teacher.options.width": 1})
     assert meaning(one) == meaning(other)
 
@@ -270,7 +270,7 @@ def test_a_run_stopped_in_its_first_epoch_takes_any_recipe(tiny, tmp_path):
     assert (done.summary["seed"], len(metrics(done.folder))) == (4, 2)
 
 
-def proxy_loaders(tiny):
+def with_proxy(tiny):
     settings = {"name": "lr_ds", "proxy_epochs": 3}
     return {**tiny, "method": settings, "teacher": {**tiny["teacher"], "seed": 1}}
 
@@ -291,24 +291,24 @@ def proxy_epochs(monkeypatch):
     return trained
 
 
-def test_a_scout_goes_on_bit_for_bit(tiny, tmp_path, proxy_epochs):
+def test_a_proxy_resumes_bit_for_bit(tiny, tmp_path, proxy_epochs):
     with pytest.raises(KeyboardInterrupt):
-        limbeck.run(proxy_loaders(tiny), out=tmp_path / "run")
-    done = limbeck.run(proxy_loaders(tiny), out=tmp_path / "run", resume=True)
+        limbeck.run(with_proxy(tiny), out=tmp_path / "run")
+    done = limbeck.run(with_proxy(tiny), out=tmp_path / "run", resume=True)
     assert proxy_epochs == [0, 1, 1, 2]
     assert "proxy: going on after epoch 1 of 3" in log(done.folder)
-    assert_same_run(done.folder, limbeck.run(proxy_loaders(tiny), out=tmp_path / "whole").folder)
+    assert_same_run(done.folder, limbeck.run(with_proxy(tiny), out=tmp_path / "whole").folder)
 
 
 @pytest.mark.parametrize("change", ["recipe", "data"])
-def test_a_scout_of_another_recipe_or_data_is_not_taken(tiny, tmp_path, proxy_epochs, change):
+def test_a_proxy_of_another_recipe_or_data_is_not_resumed(tiny, tmp_path, proxy_epochs, change):
     with pytest.raises(KeyboardInterrupt):
-        limbeck.run(proxy_loaders(tiny), out=tmp_path / "run")
+        limbeck.run(with_proxy(tiny), out=tmp_path / "run")
     if change == "data":
         (path,) = (tmp_path / "mnist").glob("train-images*")
         path.write_bytes(path.read_bytes()[:-1] + b"\x07")
     overrides = {"seed": 3} if change == "recipe" else {}
-    limbeck.run(proxy_loaders(tiny), overrides=overrides, out=tmp_path / "run", resume=True)
+    limbeck.run(with_proxy(tiny), overrides=overrides, out=tmp_path / "run", resume=True)
     assert proxy_epochs == [0, 1, 0, 1, 2]
 
 
@@ -355,7 +355,7 @@ def make():
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_student_that_draws_from_every_generator_goes_on_bit_for_bit(tiny, tmp_path, monkeypatch, precision):
+def test_a_student_that_draws_from_every_generator_resumes_bit_for_bit(tiny, tmp_path, monkeypatch, precision):
     (tmp_path / "random_depth.py").write_text(RANDOM_DEPTH)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "random_depth", raising=False)
@@ -380,7 +380,7 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_used(tiny, t
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "one_cycle", "linear"])
-def test_more_epochs_go_on_under_every_schedule(tiny, tmp_path, schedule):
+def test_more_epochs_resume_under_every_schedule(tiny, tmp_path, schedule):
     recipe = {**tiny, "training": {**tiny["training"], "schedule": schedule}}
     limbeck.run(recipe, out=tmp_path / "run")
     more = limbeck.run(recipe, overrides={"training.epochs": 4}, out=tmp_path / "run", resume=True)

@@ -38,7 +38,7 @@ def test_every_method_runs(tiny, tmp_path, method):
     assert ("selected" in rows[0]) == (needs.selection is not None)
 
 
-def test_the_folder_holds_what_was_promised(tiny, tmp_path):
+def test_the_folder_holds_the_documented_files(tiny, tmp_path):
     done = limbeck.run({**tiny, "method": "kd", "seed": 3}, out=tmp_path / "run")
     names = {path.name for path in done.folder.iterdir()}
     promised = {"recipe.yaml", "summary.json", "metrics.csv", "student.safetensors", "checkpoints", "log.txt"}
@@ -141,7 +141,7 @@ def StopAfterReporting(epochs):
     return Reporting(progress=StopAfter(epochs))
 
 
-def test_a_weak_lightweight_teacher_is_told_of_every_time(tiny, tmp_path):
+def test_a_weak_lightweight_teacher_is_reported_by_every_run(tiny, tmp_path):
     logged = []
     for name in ("one", "two"):
         limbeck.run(with_method(tiny, "lw_kd"), out=tmp_path / name, reporting=Reporting(logged.append))

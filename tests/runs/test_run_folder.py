@@ -1,4 +1,4 @@
-"""The run folder: who may use it, what replaces what, and files that are damaged, deleted or have no room."""
+"""The run folder: which process may use it, what replaces what, and files that are damaged, deleted or have no room."""
 
 import errno
 import json
@@ -52,7 +52,7 @@ def test_two_commands_in_one_folder_and_sigterm(tiny, tmp_path, limbeck):
         _, err = first.communicate(timeout=20)
     finally:
         first.kill()
-    assert (first.returncode, err) == (130, "limbeck: stopped; the same command with --resume goes on\n")
+    assert (first.returncode, err) == (130, "limbeck: stopped; the same command with --resume continues\n")
     assert not [path for path in out.iterdir() if path.name.endswith((".partial", ".owner"))]
     trained = int(log(out).rpartition("epoch ")[2].partition("/")[0])
     stop_soon = Reporting(progress=StopAfter(trained + 2))
@@ -297,7 +297,7 @@ def test_a_name_that_is_no_utf8_is_logged(tiny, tmp_path):
     assert json.loads((RunFolder(out).path / "summary.json").read_text())["epoch"] == 2
 
 
-def test_a_run_that_was_stopped_says_so(tiny, tmp_path):
+def test_the_log_of_a_stopped_run_records_the_stop(tiny, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         limbeck.run(tiny, out=tmp_path / "run", reporting=stopping(1))
     assert log(tmp_path / "run").endswith("stopped\n")

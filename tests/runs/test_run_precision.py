@@ -34,7 +34,7 @@ def headline(recipe, out):
         ({"name": "mobilenetv2"}, "cpu, student fp32 channels_last, teacher bf16 channels_last"),
     ],
 )
-def test_the_headline_says_what_auto_came_to(tiny, tmp_path, student, expected):
+def test_the_headline_has_the_precision_that_auto_resolves_to(tiny, tmp_path, student, expected):
     short = {**tiny["data"], "train_limit": 40}
     assert expected in headline({**with_precision(tiny, data=short), "student": student}, tmp_path / "r")
 

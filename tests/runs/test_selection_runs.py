@@ -1,4 +1,4 @@
-"""Runs of methods that select samples: what a recipe can say about it, and what the log shows."""
+"""Runs of methods that select samples: its settings in a recipe, and its lines in the log."""
 
 import csv
 
@@ -12,7 +12,7 @@ def run(tiny, folder, **settings):
         return (folder / "log.txt").read_text(), next(csv.DictReader(file)), done
 
 
-def test_a_recipe_says_what_a_selection_is_divided_by_and_asks_for_its_control(tiny, tmp_path):
+def test_a_recipe_sets_the_divisor_of_a_selection_and_its_control(tiny, tmp_path):
     log, every, _ = run(tiny, tmp_path / "all")
     assert "selection by confidence: 30 of 60 training samples" in log
     _, selected, _ = run(tiny, tmp_path / "selected", divide_by="selected")

@@ -1,4 +1,4 @@
-"""Worker processes: one dies and the others go on; none outlives its parent; scripts need no main guard."""
+"""Worker processes: one dies and the others continue; none outlives its parent; scripts need no main guard."""
 
 import multiprocessing
 import os
@@ -98,7 +98,7 @@ def test_no_worker_outlives_a_comparison_and_resuming_finishes_it(minutes, tmp_p
     assert len(members(process.pid)) >= 3
     process.terminate()
     _, err = process.communicate(timeout=30)
-    assert (process.returncode, err) == (130, "limbeck: stopped; the same command with --resume goes on\n")
+    assert (process.returncode, err) == (130, "limbeck: stopped; the same command with --resume continues\n")
     assert wait_until(lambda: not members(process.pid), 10)
     unfinished = [run.name for run in (tmp_path / "c").iterdir() if run.is_dir() and not [*run.glob("*/summary.json")]]
     process = started(minutes, tmp_path / "c", "--resume", runs=unfinished)

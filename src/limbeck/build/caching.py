@@ -1,4 +1,4 @@
-"""A run's logit cache: whether it has one, what it holds, and a teacher that answers from it."""
+"""A run's logit cache: whether it has one, what it holds, and a teacher that reads it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import torch
 from lightning_fabric import Fabric
 
 from limbeck.build.context import Context
+from limbeck.build.networks import placed
 from limbeck.build.reporting import Reporting
 from limbeck.build.teacher_settings import in_train_mode, teacher_precisions
 from limbeck.build.teacher_store import cache_folder
@@ -136,17 +137,18 @@ class RunCache:
     log: Log
 
     @classmethod
-    def open(cls, context: Context, teacher: Teacher, log: Log) -> "RunCache":
-        """Open the cache of a run, made if it is not there yet.
+    def open(cls, context: Context, teacher: Teacher | None, log: Log) -> "RunCache":
+        """Open the cache of a run, which has a teacher; the cache is made if it is not there yet.
 
         Raises:
             UserError: If it is too large, or cannot be opened.
         """
+        assert teacher is not None
         recipe = context.recipe
         fabric = make_fabric(recipe.training)
         spec = expected_spec(recipe, context.data, teacher)
         store = LogitStore.open(logits_folder(recipe), spec, log=log)
-        return cls(context, fabric, _placed(teacher, recipe, fabric), store, log)
+        return cls(context, fabric, placed(teacher, recipe.training, fabric.device), store, log)
 
     @property
     def precision(self) -> str:
@@ -179,7 +181,7 @@ class RunCache:
         return wanted(self.store.spec, seeds, self.context.recipe.training.epochs)
 
     def cached(self) -> CachedTeacher:
-        """Return a teacher that answers from the cache, and holds no live one where all is stored."""
+        """Return a teacher that reads the cache, and holds no live one where all is stored."""
         # Not this object, which holds the live teacher.
         context, fabric, first = self.context, self.fabric, [self.teacher]
 
@@ -189,19 +191,12 @@ class RunCache:
         return CachedTeacher(live, self.store, seed=context.recipe.seed, precision=self.precision, log=self.log)
 
 
-def _placed(teacher: Teacher, recipe: Recipe, fabric: Fabric) -> Teacher:
-    teacher.to(fabric.device)
-    if uses_channels_last(recipe.training, fabric.device.type):
-        teacher.to(memory_format=torch.channels_last)
-    return teacher
-
-
 def _rebuilt(context: Context, fabric: Fabric) -> Teacher:
     # In the middle of a training, whose draws must stay as they are.
     with generators_kept():
         teacher = build_teacher(context, Reporting()).teacher
     assert teacher is not None
-    return _placed(teacher, context.recipe, fabric)
+    return placed(teacher, context.recipe.training, fabric.device)
 
 
 def with_cache(context: Context, teacher: Teacher | None, log: Log) -> Teacher | None:

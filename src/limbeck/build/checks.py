@@ -1,4 +1,4 @@
-"""What can be found wrong with a run without training anything."""
+"""Checks of a run that need no training."""
 
 import copy
 
@@ -52,7 +52,7 @@ def check_student(context: Context, student: nn.Module) -> None:
         UserError: If anything is wrong.
     """
     recipe, data, role = context.recipe, context.data, f"student {context.recipe.student.name}"
-    # What a forward pass changes stays with the copy.
+    # A forward pass changes the copy alone.
     trial = copy.deepcopy(student)
     check_network(trial, data, role=role)
     check_trains(trial, data, role=role)

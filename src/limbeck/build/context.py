@@ -1,4 +1,4 @@
-"""What is built from a recipe: made when first needed, once, and handed down instead of the recipe alone."""
+"""What is built from a recipe: made when first needed, once."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,8 +24,7 @@ _PER_RUN = {"name", "method", "seed", "compare"}
 class Context:
     """A recipe with what is built from it.
 
-    Runs that differ in their method and seed alone are given the same ``shared``, and with it the same data and the
-    same teacher.
+    Runs that differ in their method and seed alone have the same ``shared``, and with it the same data and teacher.
 
     Attributes:
         recipe: The run's recipe.
@@ -77,7 +76,7 @@ class Context:
 
     @cached_property
     def teacher_key(self) -> tuple[str, str]:
-        """What a teacher depends on: runs with equal keys have the same one."""
+        """What a teacher depends on: runs with equal keys have the same teacher."""
         return str(self.source), self.recipe.model_dump_json(exclude=_PER_RUN)
 
     @cached_property

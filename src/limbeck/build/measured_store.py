@@ -1,6 +1,5 @@
 """The figures of a network on a split as one file, which is read whole and right or not at all."""
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from limbeck.files import replacing
+from limbeck.files import content_digest, replacing
 from limbeck.training import Measured
 
 
@@ -56,5 +55,4 @@ def read_measured(path: Path) -> Measured | None:
 
 
 def _checksum(figures: str, predictions: Tensor | None) -> str:
-    values = b"" if predictions is None else predictions.numpy().tobytes()
-    return hashlib.sha256(figures.encode() + values).hexdigest()
+    return content_digest(figures.encode(), *(() if predictions is None else (predictions,)))

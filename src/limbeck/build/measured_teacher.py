@@ -1,4 +1,4 @@
-"""What a network teacher reaches on the run's own data, measured before the first epoch and kept by content."""
+"""The figures of a network teacher on the run's data, measured before the first epoch and kept by content."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from limbeck.build.data import Loaders
 from limbeck.build.measured_store import read_measured, write_measured
+from limbeck.build.networks import placed
 from limbeck.build.task import task_of
 from limbeck.build.teacher_settings import in_train_mode
 from limbeck.build.teacher_store import cache_folder, source_hash
@@ -19,14 +20,14 @@ from limbeck.build.teacher_warnings import teacher_warnings
 from limbeck.cache import teacher_hash
 from limbeck.cache.key import digest_of
 from limbeck.data import Data, Samples, fingerprint
-from limbeck.errors import RunError
+from limbeck.errors import RunError, first_line
 from limbeck.randomness.hashing import random_bits
 from limbeck.randomness.seeding import seed_everything
 from limbeck.recipes.schema import Recipe
 from limbeck.reporting import Log
 from limbeck.tasks import Measured, Metric
 from limbeck.teachers import Teacher
-from limbeck.training import Wording, make_fabric, uses_channels_last
+from limbeck.training import Wording, make_fabric
 from limbeck.training.evaluate import measure_outputs
 
 TRAINING_IMAGES = 2000
@@ -86,14 +87,14 @@ class MeasuredTeacher:
 
 
 def _figures(measured: Measured, metrics: Sequence[Metric]) -> str:
-    found = [(metric, measured.values[metric.name]) for metric in metrics if metric.name in measured.values]
-    return ", ".join(f"{metric.title} {metric.text(value)}" for metric, value in found)
+    values = [(metric, measured.values[metric.name]) for metric in metrics if metric.name in measured.values]
+    return ", ".join(f"{metric.title} {metric.text(value)}" for metric, value in values)
 
 
 def measure_teacher(
     recipe: Recipe, data: Data, teacher: Teacher | None, log: Log, *, test: bool = False
 ) -> MeasuredTeacher | None:
-    """Measure a run's live or self-teacher as its student sees it: its inputs, adapter and precision.
+    """Measure a run's live or self-teacher with the inputs, adapter and precision that it has in the training.
 
     One pass over at most 2,000 training images and one over the validation split, or over the test split where there
     is none. The figures are kept by the content of the teacher and of the images, so that a teacher is measured once.
@@ -116,9 +117,9 @@ def measure_teacher(
         log(f"{label}: is not measured, as its logits depend on the labels")
         return None
     splits, wording = _splits(data, test=test), Wording(task_of(recipe, data).metrics, data.unit)
-    found, seconds = _Measurement(recipe, data, teacher, label, log).figures(splits)
-    warnings = teacher_warnings(recipe, data, found)
-    measured = MeasuredTeacher(label, found, warnings, seconds, wording, len(splits["train"]))
+    figures, seconds = _Measurement(recipe, data, teacher, label, log).figures(splits)
+    warnings = teacher_warnings(recipe, data, figures)
+    measured = MeasuredTeacher(label, figures, warnings, seconds, wording, len(splits["train"]))
     cost = f"measured in {seconds:.1f} s" if seconds else "measured before"
     for line in (f"{measured.line} ({cost})", *measured.warning_lines):
         log(line)
@@ -133,12 +134,12 @@ def _label(recipe: Recipe) -> str:
 
 
 def _splits(data: Data, *, test: bool) -> dict[str, Samples]:
-    found = {"train": training_slice(data.train)}
+    splits = {"train": training_slice(data.train)}
     if data.validation is not None:
-        found["validation"] = data.validation
+        splits["validation"] = data.validation
     if test or data.validation is None:
-        found["test"] = data.test
-    return found
+        splits["test"] = data.test
+    return splits
 
 
 def training_slice(split: Samples) -> Samples:
@@ -160,7 +161,7 @@ def _shuffled(count: int) -> Tensor:
 
 
 class _Measurement:
-    """One teacher and where its figures are kept."""
+    """A teacher, and the files that its figures are kept in."""
 
     def __init__(self, recipe: Recipe, data: Data, teacher: Teacher, label: str, log: Log) -> None:
         self.recipe, self.data, self.teacher, self.label, self.log = recipe, data, teacher, label, log
@@ -182,57 +183,53 @@ class _Measurement:
         try:
             return teacher_hash(self.teacher)
         except (RuntimeError, TypeError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-            self.log(f"{self.label}: its figures are not kept for later runs, as it cannot be hashed ({reason})")
+            reason = f"it cannot be hashed ({first_line(error)[:200]})"
+            self.log(f"{self.label}: its figures are not kept for later runs, as {reason}")
             return None
 
     def figures(self, splits: dict[str, Samples]) -> tuple[dict[str, Measured], float]:
         """Return the figures by split, and for how many seconds the teacher ran."""
         paths = {} if self.hash is None else {name: self._path(name, split) for name, split in splits.items()}
-        found = {name: measured for name, path in paths.items() if (measured := read_measured(path)) is not None}
-        missing = {name: split for name, split in splits.items() if name not in found}
+        figures = {name: measured for name, path in paths.items() if (measured := read_measured(path)) is not None}
+        missing = {name: split for name, split in splits.items() if name not in figures}
         if not missing:
-            return found, 0.0
+            return figures, 0.0
         start = time.perf_counter()
         counts = " and ".join(f"{len(split):,} {name.replace('train', 'training')}" for name, split in missing.items())
         self.log(f"measuring {self.label} on {counts} {self.data.unit}")
-        self._place()
+        placed(self.teacher, self.recipe.training, self.fabric.device)
         if self.in_train_mode:
             # Dropout draws: the figures are those of the teacher's seed, whatever was drawn before.
             seed_everything(self.recipe.teacher.seed)
         for name, split in missing.items():
-            found[name] = self._measure(split)
+            figures[name] = self._measure(split)
             if name in paths:
-                self._keep(paths[name], found[name])
-        return {name: found[name] for name in splits}, time.perf_counter() - start
+                self._keep(paths[name], figures[name])
+        return {name: figures[name] for name in splits}, time.perf_counter() - start
 
     def _path(self, name: str, split: Samples) -> Path:
         of_split = fingerprint(split) if name == "train" else self.data.fingerprints[name]
         return self.folder / f"{digest_of({**self.material, 'split': of_split})}.safetensors"
 
-    def _place(self) -> None:
-        self.teacher.to(self.fabric.device)
-        if uses_channels_last(self.recipe.training, self.fabric.device.type):
-            self.teacher.to(memory_format=torch.channels_last)
-
     def _measure(self, split: Samples) -> Measured:
         # A teacher in train mode normalizes by its batches, each of which would hold few classes in a folder's order.
         order = _shuffled(len(split)) if self.in_train_mode else torch.arange(len(split))
-        shown = split.select(order) if self.in_train_mode else split
-        found = measure_outputs(self._outputs(shown), self.task, precision=self.fabric.autocast())
-        return found if found.predictions is None else replace(found, predictions=found.predictions[order.argsort()])
+        ordered = split.select(order) if self.in_train_mode else split
+        measured = measure_outputs(self._outputs(ordered), self.task, precision=self.fabric.autocast())
+        predictions = measured.predictions
+        return measured if predictions is None else replace(measured, predictions=predictions[order.argsort()])
 
     def _outputs(self, split: Samples) -> Iterator[tuple[Any, Any]]:
         """Yield the teacher's output for each batch of a split, and the batch's targets."""
         # No larger than the training's, for which the teacher fits into memory.
         views = self.loaders.unaugmented(split, batch_size=self.recipe.training.batch_size)
-        done, shown = 0, time.monotonic()
+        done, logged = 0, time.monotonic()
         for batch in views.epoch(0):
             yield self.teacher(batch.inputs, batch.targets), batch.targets
             done += batch.size
-            if time.monotonic() - shown > _QUIET_SECONDS:
+            if time.monotonic() - logged > _QUIET_SECONDS:
                 self.log(f"{self.label}: {done:,} of {len(split):,} {self.data.unit} measured")
-                shown = time.monotonic()
+                logged = time.monotonic()
 
     def _keep(self, path: Path, measured: Measured) -> None:
         try:

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from limbeck.data import Data
-from limbeck.errors import UserError
+from limbeck.errors import UserError, first_line
 
 
 def check_network(network: nn.Module, data: Data, *, role: str, adapter: nn.Module | None = None) -> None:
@@ -23,7 +23,7 @@ def check_trains(network: nn.Module, data: Data, *, role: str) -> None:
     """Run two blank images through ``network`` in train mode, which moves its statistics, and check its output.
 
     Raises:
-        UserError: If that fails there, or gives something else than one logit a class.
+        UserError: If that fails there, or gives anything but one logit a class.
     """
     with torch.random.fork_rng(devices=[]):
         _check_output(network.train(), data, role, None, "cannot be trained on")
@@ -35,8 +35,7 @@ def _check_output(network: nn.Module, data: Data, role: str, adapter: nn.Module 
         blank = torch.zeros(2, *shape)
         output = network(blank if adapter is None else adapter(blank))
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{role}: {cannot} {data.name}'s images of shape {shape} ({reason})") from None
+        raise UserError(f"{role}: {cannot} {data.name}'s images of shape {shape} ({first_line(error)})") from None
     if not isinstance(output, torch.Tensor) or output.ndim != 2:
         got = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
         raise UserError(f"{role}: its output is {got}, expected logits of shape (N, {classes})")

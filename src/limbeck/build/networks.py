@@ -1,8 +1,9 @@
 """Networks for a recipe's data: the student, and the networks of a teacher."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+import torch
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
@@ -15,10 +16,13 @@ from limbeck.randomness.seeding import seed_everything
 from limbeck.recipes.network_settings import NetworkSettings, NetworkTeacherSettings
 from limbeck.recipes.schema import Recipe
 from limbeck.teachers import InputAdapter
+from limbeck.training import TrainingSettings, uses_channels_last
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class Network(NamedTuple):
-    """A network as it was made, and what is to be known about it.
+    """A network before any training, and lines about it.
 
     Attributes:
         module: The network, on the CPU.
@@ -34,7 +38,7 @@ def create_network(settings: NetworkSettings, data: Data, *, role: str, seed: in
 
     Args:
         settings: Name, options and weights.
-        data: The data that it is made for.
+        data: Decides the number of classes and channels.
         role: ``"student"`` or ``"teacher"``, to begin error lines with.
         seed: Seed of the initial weights.
 
@@ -128,6 +132,19 @@ def input_adapter(settings: NetworkTeacherSettings, data: Data) -> InputAdapter 
     mean = normalize.mean if normalize else data.mean
     std = normalize.std if normalize else data.std
     return InputAdapter(data.mean, data.std, mean, std, size=settings.size)
+
+
+def placed(module: Module, training: TrainingSettings, device: torch.device) -> Module:
+    """Move a module to a device, in the memory format of a training, and return it.
+
+    Example:
+        >>> placed(nn.Conv2d(3, 4, 3), TrainingSettings(), torch.device("cpu")).weight.is_contiguous()
+        False
+    """
+    module.to(device)
+    if uses_channels_last(training, device.type):
+        module.to(memory_format=torch.channels_last)
+    return module
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -1,6 +1,5 @@
 """What a network is made from, beside its settings: the user's own code and the content of its weights."""
 
-import hashlib
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +8,7 @@ from torch import nn
 
 from limbeck.build.weights import weights_identity
 from limbeck.cache.key import user_code
+from limbeck.files import content_digest
 from limbeck.recipes.network_settings import NetworkSettings
 
 
@@ -52,11 +52,6 @@ def code_hash(network: nn.Module, name: str = "") -> str:
         >>> code_hash(nn.Linear(1, 1)) == code_hash(nn.ReLU())
         True
     """
-    digest = hashlib.sha256()
-    for content in user_code(network):
-        digest.update(content)
     module = sys.modules.get(name.split(":")[1]) if name.startswith("python:") else None
     path = getattr(module, "__file__", None)
-    if path:
-        digest.update(Path(path).read_bytes())
-    return digest.hexdigest()
+    return content_digest(*user_code(network), *([Path(path).read_bytes()] if path else []))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from limbeck.build.data import Loaders
-from limbeck.build.networks import create_network
+from limbeck.build.networks import create_network, placed
 from limbeck.build.task import task_of
 from limbeck.distiller import Distiller
 from limbeck.distiller.selection import held_out
@@ -16,7 +16,7 @@ from limbeck.randomness.seeding import generators_kept, seed_everything
 from limbeck.recipes.schema import Recipe
 from limbeck.reporting import Log
 from limbeck.selection import Selection
-from limbeck.training import Engine, TrainingSettings, uses_channels_last
+from limbeck.training import Engine, TrainingSettings
 from limbeck.training.checkpoint import usable_checkpoint
 
 
@@ -30,7 +30,7 @@ def selection_callback(
         distiller: Its method has a selection; receives the mask.
         loaders: The run's data.
         log: Called with a line about each selection.
-        checkpoint: Folder of the proxy's checkpoint, from which a stopped training of a proxy goes on.
+        checkpoint: Folder of the proxy's checkpoint, from which a stopped training of a proxy is resumed.
 
     Returns:
         A function of the epoch.
@@ -59,19 +59,18 @@ def _train_proxy(recipe: Recipe, selection: Selection, loaders: Loaders, checkpo
     """Train another student with the labels alone, without the slice that influence is measured on."""
     train, seed = loaders.data.train, derived_seed(recipe.seed, 2) % 2**31
     positions = torch.arange(len(train))
-    held = held_out(train.labels.cpu(), positions, selection.holdout, seed=recipe.seed)
+    holdout = held_out(train.labels.cpu(), positions, selection.holdout, seed=recipe.seed)
     proxy = create_network(recipe.student, loaders.data, role="student", seed=seed).module
     schedule = {"name": "one_cycle"}
     # A few epochs are not worth a compilation.
-    uncompiled = {"ema": None, "compile": False, "cuda_graph": False}
-    values = {**loaders.training.model_dump(), "epochs": selection.proxy_epochs, "schedule": schedule, **uncompiled}
+    without = {"ema": None, "compile": False, "cuda_graph": False}
+    values = {**loaders.training.model_dump(), "epochs": selection.proxy_epochs, "schedule": schedule, **without}
     settings = TrainingSettings.model_validate(values)
     proxy_loaders = Loaders(loaders.data, loaders.settings, settings, loaders.fabric, seed)
     seed_everything(seed)
     distiller = Distiller(proxy, method="none", task=task_of(recipe, loaders.data))
-    if uses_channels_last(settings, loaders.fabric.device.type):
-        distiller.to(memory_format=torch.channels_last)
-    views, resume = proxy_loaders.train(train.select(positions[~held])), usable_checkpoint(checkpoint, log)
+    placed(distiller, settings, loaders.fabric.device)
+    views, resume = proxy_loaders.train(train.select(positions[~holdout])), usable_checkpoint(checkpoint, log)
     engine = Engine(
         distiller,
         views,

@@ -1,4 +1,4 @@
-"""What the runs of one process have in common, each thing made once."""
+"""What the runs of one process share: networks, data and the like, each made once."""
 
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar

@@ -61,10 +61,10 @@ def answer_precision(recipe: Recipe, settings: NetworkTeacherSettings, key: str)
     Raises:
         UserError: If the device lacks the precision.
     """
-    wanted, key = settings.precision, f"{key}.precision"
-    if wanted == "auto":
-        wanted, key = recipe.training.precision, "training.precision"
-    return resolve_precision(wanted, resolve_device(recipe.training.device), key=key)
+    precision, key = settings.precision, f"{key}.precision"
+    if precision == "auto":
+        precision, key = recipe.training.precision, "training.precision"
+    return resolve_precision(precision, resolve_device(recipe.training.device), key=key)
 
 
 def precision_by_network(recipe: Recipe) -> dict[str, Precision]:

@@ -1,6 +1,5 @@
 """Trained teachers are kept by what made them, so that no later run or method trains the same one again."""
 
-import hashlib
 import os
 import shutil
 import time
@@ -13,29 +12,29 @@ from torch import nn
 from limbeck.build.origins import code_hash
 from limbeck.cache.key import structure
 from limbeck.errors import RunError, UserError
-from limbeck.files import remove_leftovers
+from limbeck.files import content_digest, remove_leftovers
 from limbeck.locking import LockedError, locked
 from limbeck.reporting import Log, no_log
 
-# A training that was not continued for so long is taken for given up.
+# A training that was not continued for so long is deleted.
 _ABANDONED_SECONDS = 30 * 24 * 3600
 
 
-def cache_folder(wanted: Path | None = None) -> Path:
+def cache_folder(folder: Path | None = None) -> Path:
     """Return the folder for what later runs can use again.
 
     Args:
-        wanted: The recipe's ``output.cache``; else ``$LIMBECK_CACHE``, ``$XDG_CACHE_HOME/limbeck`` or
+        folder: The recipe's ``output.cache``; else ``$LIMBECK_CACHE``, ``$XDG_CACHE_HOME/limbeck`` or
             ``~/.cache/limbeck``.
 
     Example:
         >>> cache_folder(Path("here"))
         PosixPath('here')
     """
-    if wanted is not None:
-        return wanted
-    if chosen := os.environ.get("LIMBECK_CACHE"):
-        return Path(chosen)
+    if folder is not None:
+        return folder
+    if variable := os.environ.get("LIMBECK_CACHE"):
+        return Path(variable)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "limbeck"
 
 
@@ -52,7 +51,7 @@ def source_hash(network: nn.Module, name: str = "") -> str:
         >>> source_hash(nn.Linear(1, 1)) == source_hash(nn.Linear(2, 2))
         False
     """
-    return hashlib.sha256(f"{structure(network)} {code_hash(network, name)}".encode()).hexdigest()
+    return content_digest(f"{structure(network)} {code_hash(network, name)}".encode())
 
 
 def made_once(folder: Path, make: Callable[[Path], None], log: Log = no_log) -> Path:
@@ -64,7 +63,7 @@ def made_once(folder: Path, make: Callable[[Path], None], log: Log = no_log) -> 
 
     Args:
         folder: The folder to return.
-        make: Fills the folder that it is given.
+        make: Fills the folder that it is called with.
         log: Called with a line about another process that has to be waited for.
 
     Raises:
@@ -124,12 +123,13 @@ def _clear_abandoned(folder: Path) -> None:
     """Delete what earlier attempts left: of this folder in the former layout, of others that are not continued."""
     for leftover in folder.parent.glob("*.partial*"):
         of_folder = leftover.name.startswith(f"{folder.name}.partial")
-        if leftover.name != f"{folder.name}.partial" and (of_folder or _age(leftover) > _ABANDONED_SECONDS):
+        if leftover.name != f"{folder.name}.partial" and (
+            of_folder or _unchanged_seconds(leftover) > _ABANDONED_SECONDS
+        ):
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _age(folder: Path) -> float:
-    """Return the seconds since anything in a folder changed."""
+def _unchanged_seconds(folder: Path) -> float:
     with suppress(OSError):
         return time.time() - max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
     return 0.0

@@ -1,4 +1,4 @@
-"""Train a teacher's network once: it is kept by what made it, and taken from there by every later run."""
+"""Train a teacher's network once: it is kept by its recipe, data and code, and later runs load it."""
 
 import json
 import shutil
@@ -6,11 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import nn
 
 from limbeck.build.data import Loaders, load_data
-from limbeck.build.networks import describe, parameter_count
+from limbeck.build.networks import describe, parameter_count, placed
 from limbeck.build.reporting import Reporting
 from limbeck.build.task import task_of
 from limbeck.build.teacher_store import cache_folder, made_once, source_hash
@@ -24,14 +23,14 @@ from limbeck.models.saving import save_network
 from limbeck.randomness.seeding import seed_everything
 from limbeck.recipes.network_settings import NetworkTeacherSettings
 from limbeck.recipes.schema import Recipe
-from limbeck.training import Engine, TrainingSettings, decide, make_fabric, uses_channels_last
+from limbeck.training import Engine, TrainingSettings, decide, make_fabric
 from limbeck.training.checkpoint import usable_checkpoint
 from limbeck.training.settings import WITHOUT_EFFECT
 
 # Raised whenever the same recipe would make another teacher than before.
 FORMAT = 2
-# Settings of a training that count as what they come to.
-_COUNTED_APART = {"device", "precision", "channels_last"}
+# Settings of a training that are compared by the values that are decided for them.
+_DECIDED = {"device", "precision", "channels_last"}
 
 
 class Trained(NamedTuple):
@@ -122,7 +121,7 @@ def _material(
     recipe: Recipe, settings: NetworkTeacherSettings, training: TrainingSettings, network: nn.Module, data: Data
 ) -> dict[str, Any]:
     decided = decide(training, network, data.shape)
-    without = {*WITHOUT_EFFECT, *_COUNTED_APART, *(() if training.compile else ("compile",))}
+    without = {*WITHOUT_EFFECT, *_DECIDED, *(() if training.compile else ("compile",))}
     initial = {"weights": weights_identity(settings), "entry": settings.weights_entry, "freeze": settings.freeze}
     # Left out where nothing is given, so that teachers trained from scratch keep their keys.
     return {key: value for key, value in initial.items() if value} | {
@@ -146,12 +145,10 @@ def _train(
     fabric = make_fabric(training)
     loaders = Loaders(data, recipe.data, training, fabric, settings.seed)
     seed_everything(settings.seed)
-    checked = settings.training.check_finite
-    distiller = Distiller(network, method="none", task=task_of(recipe, data), check_finite=checked)
-    if uses_channels_last(training, fabric.device.type):
-        distiller.to(memory_format=torch.channels_last)
+    task = task_of(recipe, data)
+    distiller = Distiller(network, method="none", task=task, check_finite=settings.training.check_finite)
     engine = Engine(
-        distiller,
+        placed(distiller, training, fabric.device),
         loaders.train(),
         training,
         fabric=fabric,

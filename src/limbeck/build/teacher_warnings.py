@@ -66,7 +66,7 @@ _OVERCONFIDENT = (
 
 
 def chance_accuracy(labels: Tensor, classes: int) -> float:
-    """Return the accuracy of the best answer that ignores the image: one class for all.
+    """Return the accuracy of the best constant prediction: one class for all images.
 
     Args:
         labels: (N,) true classes.
@@ -83,8 +83,8 @@ def chance_accuracy(labels: Tensor, classes: int) -> float:
 def chance_bound(chance: float, images: int) -> float:
     """Return the accuracy below which a teacher is near chance.
 
-    It is 3 standard errors above chance, and at least 2.5 times chance where there are many classes, since an loaded
-    network's few output patterns are no uniform guesses: of 20 loaded resnet8 the best was right on 20 % of 1,000
+    It is 3 standard errors above chance, and at least 2.5 times chance where there are many classes, since an untrained
+    network's few output patterns are no uniform guesses: of 20 untrained resnet8 the best was right on 20 % of 1,000
     images of 10 classes. With few classes it is a quarter of the way from chance to 1.
 
     Args:

@@ -63,9 +63,9 @@ def _network_teacher(context: Context, reporting: Reporting) -> BuiltTeacher:
     key, shared = ("teacher", context.teacher_key), context.shared
     if not shared.keep_teachers:
         return _build(context, reporting)
-    known = key in shared
+    is_shared = key in shared
     built = shared.once(key, lambda: _build(context, reporting))
-    for line in built.lines if known else ():
+    for line in built.lines if is_shared else ():
         reporting.log(line)
     # In train mode a network's statistics move: each run begins with those of the file.
     return built._replace(teacher=copy.deepcopy(built.teacher)) if in_train_mode(context.recipe) else built

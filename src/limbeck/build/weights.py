@@ -17,7 +17,7 @@ from limbeck.validation import validated
 
 
 def is_trained_here(settings: NetworkSettings) -> bool:
-    """Return whether a network goes on to be trained: every student, and teachers with ``training``.
+    """Return whether a network is trained by the run: every student, and teachers with ``training``.
 
     Example:
         >>> is_trained_here(NetworkTeacherSettings(name="resnet8", weights="a.pt"))
@@ -56,7 +56,7 @@ def load_given(network: nn.Module, settings: NetworkSettings, data: Data) -> tup
     Args:
         network: The network, changed in place.
         settings: Its settings, with ``weights``.
-        data: The data that it will see.
+        data: The data of the run.
 
     Returns:
         Lines about what was loaded.
@@ -95,15 +95,15 @@ def recorded_normalize(settings: NetworkTeacherSettings, data: Data) -> Normaliz
 
 def _same_classes(about: Mapping[str, Any], data: Data, *, trained: bool) -> bool:
     """Return whether a file's head is for the data's classes; it must be unless a new head can be trained."""
-    recorded, wanted = about.get("classes"), list(data.classes)
-    if not isinstance(recorded, list) or not recorded or recorded == wanted:
+    recorded, expected = about.get("classes"), list(data.classes)
+    if not isinstance(recorded, list) or not recorded or recorded == expected:
         return True
-    if trained and sorted(map(str, recorded)) != sorted(wanted):
+    if trained and sorted(map(str, recorded)) != sorted(expected):
         return False
-    first = next((pair for pair in zip(recorded, wanted, strict=False) if pair[0] != pair[1]), None)
+    first = next((pair for pair in zip(recorded, expected, strict=False) if pair[0] != pair[1]), None)
     where = f", the first other one {shortened(first[0])} for {shortened(first[1])}" if first else ""
-    expected = f"expected the {len(wanted)} of {data.name} in their order"
-    raise UserError(f"weights: the file is for {len(recorded)} classes{where}; {expected}")
+    order = f"expected the {len(expected)} of {data.name} in their order"
+    raise UserError(f"weights: the file is for {len(recorded)} classes{where}; {order}")
 
 
 def _other_network(about: Mapping[str, Any], settings: NetworkSettings) -> str:

@@ -1,18 +1,18 @@
-"""``limbeck cache``: the logits of a teacher, stored for all the runs that hear it."""
+"""``limbeck cache``: the logits of a teacher, stored for all the runs that use it."""
 
 from typing import Annotated
 
 import typer
 
-from limbeck.cli.words import Pairs, Quiet, Recipe, Trust, Verbose, known_recipe, make_console
+from limbeck.cli.options import Pairs, Quiet, Recipe, Trust, Verbose, known_recipe, make_console
 
 app = typer.Typer(
-    help="Store what a teacher says, once for all runs: build, check, info, clear.",
+    help="Store a teacher's logits once for all runs: build, check, info, clear.",
     epilog="Examples:  limbeck cache build quickstart teacher.cache=views  |  limbeck cache info",
     no_args_is_help=True,
 )
 Seeds = Annotated[int, typer.Option(help="For how many seeds from the recipe's on; views serve all of them.")]
-Perhaps = Annotated[
+OptionalRecipe = Annotated[
     str | None,
     typer.Argument(help="A recipe, as for build; without one all caches.", show_default=False, callback=known_recipe),
 ]
@@ -30,12 +30,12 @@ def build(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Ask a recipe's teacher about every view, or go on with it, and store what it says."""
+    """Compute and store the logits of a recipe's teacher for every view that is not stored yet."""
     from limbeck.cli.console import showing
     from limbeck.runs import parse_overrides
     from limbeck.runs.cache_commands import build_cache
 
-    how = "the same command goes on"
+    how = "the same command continues"
     with showing(quiet=quiet, verbose=verbose, what="logit cache", unit="rows", how=how) as shown:
         values = parse_overrides(overrides or [])
         stored = build_cache(
@@ -47,7 +47,7 @@ def build(
 
 @app.command(epilog="Examples:  limbeck cache check quickstart teacher.cache=views")
 def check(recipe: Recipe, overrides: Pairs = None, seeds: Seeds = 1, trust: Trust = False) -> None:
-    """Compare stored rows with their checksums, and some with what the teacher says now."""
+    """Compare stored rows with their checksums, and some with the teacher's present logits."""
     from limbeck.runs import parse_overrides
     from limbeck.runs.cache_commands import check_cache_files
 
@@ -56,8 +56,8 @@ def check(recipe: Recipe, overrides: Pairs = None, seeds: Seeds = 1, trust: Trus
 
 
 @app.command(epilog="Examples:  limbeck cache info  |  limbeck cache info quickstart teacher.cache=views")
-def info(recipe: Perhaps = None, overrides: Pairs = None, seeds: Seeds = 1) -> None:
-    """Say how large caches are or would be, and how full."""
+def info(recipe: OptionalRecipe = None, overrides: Pairs = None, seeds: Seeds = 1) -> None:
+    """Print how large caches are or would be, and how full."""
     from limbeck.runs import parse_overrides
     from limbeck.runs.cache_commands import describe_caches
 
@@ -66,7 +66,7 @@ def info(recipe: Perhaps = None, overrides: Pairs = None, seeds: Seeds = 1) -> N
 
 @app.command(epilog="Examples:  limbeck cache clear quickstart teacher.cache=views  |  limbeck cache clear --all")
 def clear(
-    recipe: Perhaps = None,
+    recipe: OptionalRecipe = None,
     overrides: Pairs = None,
     seeds: Seeds = 1,
     everything: Annotated[bool, typer.Option("--all", help="Delete the caches of all recipes.")] = False,

@@ -7,7 +7,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-Card = Mapping[str, Any]
+from limbeck.cli.cards import Card
+
 _NOTES = (
     ("Published", "published"),
     ("Paper, code and defaults", "differences"),

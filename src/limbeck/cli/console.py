@@ -1,4 +1,4 @@
-"""What a long command shows: lines, bars where there is a terminal, and now and then a line where there is none."""
+"""What a long command prints: lines, with bars on a terminal, and a line about twice a minute elsewhere."""
 
 import logging
 import sys
@@ -15,7 +15,7 @@ from rich.table import Column
 from rich.text import Text
 
 from limbeck.build.reporting import Reporting
-from limbeck.cli.words import make_console, stoppable
+from limbeck.cli.options import Stopped, make_console
 from limbeck.errors import UserError
 from limbeck.training import EpochMeter, Position, Wording, epoch_line
 
@@ -187,7 +187,7 @@ class Shown(NamedTuple):
     """Where a long command reports to.
 
     Attributes:
-        console: For the result, which is shown whatever was asked for.
+        console: For the result, which is printed with ``quiet`` too.
         reporting: For what happens meanwhile.
         tick: For how far it has come.
     """
@@ -204,7 +204,7 @@ def showing(
     verbose: bool = False,
     what: str = "all runs",
     unit: str = "epochs",
-    how: str = "the same command with --resume goes on",
+    how: str = "the same command with --resume continues",
 ) -> Iterator[Shown]:
     """Show what happens in the block.
 
@@ -213,14 +213,14 @@ def showing(
         verbose: Print what limbeck's loggers report to the error output.
         what: What the overall bar stands for.
         unit: What it counts.
-        how: How to go on after Ctrl-C.
+        how: How to continue after Ctrl-C.
 
     Raises:
-        UserError: If both are asked for.
+        UserError: If both are set.
 
     Example:
         >>> with showing(quiet=True) as shown:
-        ...     shown.reporting.log("nothing to be seen")
+        ...     shown.reporting.log("not printed")
     """
     if quiet and verbose:
         raise UserError("--quiet and --verbose: got both, expected one of them")
@@ -228,9 +228,12 @@ def showing(
     lines = Console(quiet=True, force_terminal=False) if quiet else console
     bars = make_bars(lines)
     overall = Overall(lines, what, unit, bars)
-    with stoppable(how), logged(verbose=verbose), LiveProgress(lines, bars) as progress:
-        log = Reporting(lambda line: lines.print(line, highlight=False, markup=False, soft_wrap=True), progress)
-        yield Shown(console, log, overall.tick)
+    try:
+        with logged(verbose=verbose), LiveProgress(lines, bars) as progress:
+            log = Reporting(lambda line: lines.print(line, highlight=False, markup=False, soft_wrap=True), progress)
+            yield Shown(console, log, overall.tick)
+    except KeyboardInterrupt:
+        raise Stopped(how) from None
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from limbeck.cli.cache import app as cache
-from limbeck.cli.words import Pairs, Quiet, Recipe, Stopped, Trust, Verbose, make_console
+from limbeck.cli.options import Pairs, Quiet, Recipe, Stopped, Trust, Verbose, make_console
 from limbeck.errors import RunError, UserError, shortened
 
 _LINE_LENGTH = 2000
@@ -24,13 +24,13 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 Out = Annotated[Path | None, typer.Option("--out", help="The folder for the results; a new one.", show_default=False)]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with what was stopped in that folder.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue what was stopped in that folder.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is in that folder.")]
 app.add_typer(cache, name="cache")
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(is_set: bool) -> None:
+    if is_set:
         from importlib.metadata import version
 
         print(f"limbeck {version('limbeck')}, torch {version('torch')}")
@@ -38,7 +38,7 @@ def _show_version(wanted: bool) -> None:
 
 
 @app.callback()
-def _everywhere(
+def _options(
     version: Annotated[
         bool, typer.Option("--version", help="Show the versions and exit.", callback=_show_version, is_eager=True)
     ] = False,
@@ -60,7 +60,7 @@ def run(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Distill one student as a recipe says."""
+    """Distill one student by a recipe."""
     from limbeck.cli.console import showing
     from limbeck.runs import parse_overrides
     from limbeck.runs import run as run_recipe
@@ -107,10 +107,10 @@ def compare(
     from limbeck.runs import compare as compare_recipe
     from limbeck.runs import parse_overrides
 
-    given = {"compare.methods": methods, "compare.seeds": seeds}
-    values = parse_overrides(overrides or []) | {key: value for key, value in given.items() if value is not None}
+    options = {"compare.methods": methods, "compare.seeds": seeds}
+    values = parse_overrides(overrides or []) | {key: value for key, value in options.items() if value is not None}
     with showing(quiet=quiet, verbose=verbose) as shown:
-        found = compare_recipe(
+        comparison = compare_recipe(
             recipe,
             overrides=values,
             out=out,
@@ -121,13 +121,15 @@ def compare(
             tick=shown.tick,
             trust=trust,
         )
-    shown.console.print(to_rich(found.rows, found.title))
-    for note in (*found.notes, *found.failures):
+    shown.console.print(to_rich(comparison.rows, comparison.title))
+    for note in (*comparison.notes, *comparison.failures):
         shown.console.print(f"  {note}", highlight=False, markup=False, soft_wrap=True)
-    files = f"table and plot: {found.folder}/table.md, table.csv, plot.png, plot.svg"
+    files = f"table and plot: {comparison.folder}/table.md, table.csv, plot.png, plot.svg"
     shown.console.print(files, highlight=False, markup=False, soft_wrap=True)
-    if found.failures:
-        raise RunError(f"{len(found.failures)} of the runs failed; the same command with --resume tries them again")
+    if comparison.failures:
+        raise RunError(
+            f"{len(comparison.failures)} of the runs failed; the same command with --resume tries them again"
+        )
 
 
 @app.command(epilog="Examples:  limbeck methods  |  limbeck methods lr_ds  |  limbeck methods lr_ds --markdown")
@@ -165,8 +167,8 @@ def recipes(
         print(read_recipe(name)[1], end="")
         return
     width = max(map(len, packaged()))
-    for each in packaged():
-        print(f"{each:<{width}}  {read_recipe(each)[1].splitlines()[0].removeprefix('# ')}")
+    for recipe in packaged():
+        print(f"{recipe:<{width}}  {read_recipe(recipe)[1].splitlines()[0].removeprefix('# ')}")
 
 
 def main() -> None:
@@ -183,9 +185,9 @@ def main() -> None:
     except RunError as error:
         code = _failed(error, 1)
     except (Stopped, KeyboardInterrupt) as stop:
-        code = _failed(f"stopped; {str(stop) or 'the same command with --resume goes on'}", 130)
+        code = _failed(f"stopped; {str(stop) or 'the same command with --resume continues'}", 130)
     except BrokenPipeError:
-        # The reader of the output, such as head, has seen enough; nothing is left to be flushed there.
+        # The reader of the output, such as head, has closed it; nothing can be flushed there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except Exception as error:
@@ -199,7 +201,7 @@ def _failed(message: object, code: int) -> int:
 
 
 def _other_error(error: Exception) -> int:
-    """Print what the machine refused, or a mistake in the command itself, as one line; raise anything else."""
+    """Print an error of memory, files or the command itself as one line; raise anything else."""
     if isinstance(error, RecursionError):
         return _failed("something given is nested too deeply, expected a few levels", 2)
     if isinstance(error, MemoryError):
@@ -213,7 +215,7 @@ def _other_error(error: Exception) -> int:
 
 
 def _usage_error(error: Exception) -> int:
-    """Tell a mistake in the command itself in one line; the kind of exception depends on typer's version."""
+    """Print an error of the command itself as one line; the kind of exception depends on typer's version."""
     if not hasattr(error, "format_message"):
         raise error
     message, context = error.format_message().rstrip("."), getattr(error, "ctx", None)

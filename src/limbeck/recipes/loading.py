@@ -7,19 +7,18 @@ from typing import Any
 import yaml
 
 from limbeck.errors import UserError, shortened
-from limbeck.recipes import packaged, parse_yaml, read_recipe
-from limbeck.recipes.parsing import check_values
+from limbeck.recipes.packaged import read_recipe
+from limbeck.recipes.parsing import check_values, parse_yaml
 from limbeck.recipes.schema import Recipe
 from limbeck.recipes.trust import check_trust
 from limbeck.training.settings import named
 from limbeck.validation import validated
 
-__all__ = ["dump_recipe", "load_recipe", "packaged", "parse_overrides", "read_recipe"]
 _MAX_KEY_PARTS = 10
 
 
 def _set(values: dict[str, Any], key: str, value: Any) -> None:
-    # A method's settings mean nothing to another one: `method=kd` is kd with kd's defaults.
+    # Settings belong to their method: `method=kd` is kd with kd's defaults.
     key = "method" if key == "method.name" else key
     if key == "method" and isinstance(value, str):
         values["method"] = {"name": value}
@@ -29,24 +28,24 @@ def _set(values: dict[str, Any], key: str, value: Any) -> None:
         raise UserError(f"{shortened(key, quoted=False)}: expected a key of at most {_MAX_KEY_PARTS} parts")
     got = f"{key}={shortened(value, quoted=False)}"
     for group in groups:
-        inside = values.get(group)
-        values[group] = dict(inside) if isinstance(inside, Mapping) else ({} if inside is None else named(inside))
+        former = values.get(group)
+        values[group] = dict(former) if isinstance(former, Mapping) else ({} if former is None else named(former))
         values = values[group]
         if not isinstance(values, dict):
             raise UserError(f"{got}: {group} holds {shortened(values)}, expected a group of settings")
-    inside = values.get(last)
-    # A plain word for a group replaces its name and leaves the rest, as `data=cifar10` should not drop `data.root`.
-    if isinstance(inside, Mapping) and isinstance(value, str) and "name" in inside:
-        values[last] = {**inside, "name": value}
+    former = values.get(last)
+    # Text for a group replaces its name and leaves the rest, as `data=cifar10` should not drop `data.root`.
+    if isinstance(former, Mapping) and isinstance(value, str) and "name" in former:
+        values[last] = {**former, "name": value}
     else:
         values[last] = value
 
 
 def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
-    """Read ``key=value`` words; values are YAML.
+    """Read ``key=value`` pairs; values are YAML.
 
     Raises:
-        UserError: If a word has no ``=`` or no key.
+        UserError: If a pair has no ``=`` or no key.
 
     Example:
         >>> parse_overrides(["training.epochs=5", "data.augment.flip=true"])
@@ -54,14 +53,14 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
         >>> parse_overrides(["student=timm:"])
         {'student': 'timm:'}
     """
-    found = {}
+    values = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
             raise UserError(f"{shortened(pair)}: expected key=value, such as training.epochs=5")
-        # To YAML a word with a colon at its end is a key without a value; a user means a name that is not finished.
-        found[key] = value if value.endswith(":") else parse_yaml(value, pair)
-    return found
+        # In YAML text with a colon at its end is a key without a value; here it is an incomplete name.
+        values[key] = value if value.endswith(":") else parse_yaml(value, pair)
+    return values
 
 
 def load_recipe(

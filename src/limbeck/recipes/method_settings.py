@@ -73,8 +73,8 @@ class CompareSettings(Settings):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        twice = [name for name in self.methods if self.methods.count(name) > 1]
-        if twice or not self.methods:
+        repeated = [name for name in self.methods if self.methods.count(name) > 1]
+        if repeated or not self.methods:
             got = shortened(", ".join(self.methods), 200, quoted=False) or "none"
             raise UserError(f"methods: got {got}, expected each of at least one once")
         for name in self.methods:
@@ -114,8 +114,8 @@ class CompareSettings(Settings):
 
     def _validated(self, name: str, defaults: Mapping[str, Any]) -> MethodSettings:
         base = without_label(name)
-        given = _merged(defaults, self.settings.get(base, {})) | self.settings.get(name if name != base else "", {})
-        return validated(MethodSettings, {"name": base, **given}, f"settings.{name}" if given else "")
+        settings = _merged(defaults, self.settings.get(base, {})) | self.settings.get(name if name != base else "", {})
+        return validated(MethodSettings, {"name": base, **settings}, f"settings.{name}" if settings else "")
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from limbeck.validation import Settings
 class NetworkSettings(Settings):
     """A network by name, its own options, where its weights come from, and which of its layers are frozen.
 
-    ``weights`` is a file, or what timm or torchvision call weights of theirs (``DEFAULT``): the head is new where the
+    ``weights`` is a file, or the name of weights of timm or torchvision (``DEFAULT``): the head is new where the
     number of classes differs. ``weights_entry`` is the key of the weights within the file, such as ``model_ema``.
     ``freeze`` names the layers that are not trained, see :func:`limbeck.models.freeze`.
 
@@ -127,16 +127,16 @@ class TeacherSettings(NetworkTeacherSettings):
 
     @field_validator("members", mode="before")
     @classmethod
-    def _member_words(cls, value: Any) -> Any:
+    def _names_as_members(cls, value: Any) -> Any:
         return [named(member) for member in value] if isinstance(value, list | tuple) else value
 
     @model_validator(mode="after")
     def _one_or_several(self) -> Self:
         # The seed is that of a self-teacher and a lightweight teacher too, which a comparison may hold beside these.
-        blank, keys = NetworkTeacherSettings(seed=self.seed), NetworkTeacherSettings.model_fields
-        given = [key for key in keys if getattr(self, key) != getattr(blank, key)]
-        if self.members and given:
-            raise UserError(f"members: got them beside teacher.{given[0]}, expected it within each of the members")
+        blank, fields = NetworkTeacherSettings(seed=self.seed), NetworkTeacherSettings.model_fields
+        keys = [key for key in fields if getattr(self, key) != getattr(blank, key)]
+        if self.members and keys:
+            raise UserError(f"members: got them beside teacher.{keys[0]}, expected it within each of the members")
         if self.average != "logits" and not self.members:
             raise UserError(f"average: got {self.average!r} without members, expected teachers to average")
         if any(member in self.members[:number] for number, member in enumerate(self.members)):

@@ -50,8 +50,7 @@ def read_recipe(source: str | Path) -> tuple[str, str]:
         return path.stem, _text(path)
     if str(source) in packaged():
         return str(source), (resources.files("limbeck.recipes") / f"{source}.yaml").read_text(encoding="utf-8")
-    wanted = Path(source)
-    if wanted.suffix in (".yaml", ".yml") or len(wanted.parts) > 1:
+    if Path(source).suffix in (".yaml", ".yml") or len(Path(source).parts) > 1:
         name = shortened(str(source), quoted=False)
         raise UserError(f"recipe {name}: no such file; packaged recipes: {', '.join(packaged())}")
     raise unknown_name("recipe", source, packaged())

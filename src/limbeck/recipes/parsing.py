@@ -1,7 +1,7 @@
 """Read YAML of any origin: bounded in size and depth, no key twice, every problem in one line."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ _MAX_DIGITS = 40
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as people write it: 5e-4 is a number, which YAML 1.1 without a dot takes for a word; no key stands twice."""
+    """YAML as people write it: 5e-4 is a number, which YAML 1.1 reads as text without a dot; no key stands twice."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -122,20 +122,32 @@ def check_values(value: Any, where: str) -> None:
         Traceback (most recent call last):
         limbeck.errors.UserError: mine.yaml: data.root: got 'a\x00b', expected text without NUL characters
     """
+    for key, leaf in leaves(value):
+        if expected := _expectation(leaf):
+            place = f"{shortened(key, quoted=False)}: " if key else ""
+            raise UserError(f"{where}: {place}got {shortened(leaf)}, expected {expected}")
+
+
+def leaves(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield plain values with their dotted keys, and each key of a mapping as a value of the group that it stands in.
+
+    Example:
+        >>> list(leaves({"data": {"root": "a"}}))
+        [('', 'data'), ('data', 'root'), ('data.root', 'a')]
+    """
     waiting: list[tuple[str, Any]] = [("", value)]
     while waiting:
-        key, held = waiting.pop()
-        if isinstance(held, Mapping):
-            waiting += [(f"{key}.{name}" if key else str(name), inner) for name, inner in held.items()]
-            waiting += [(key, name) for name in held]
-        elif isinstance(held, list | tuple):
-            waiting += [(key, inner) for inner in held]
-        elif reason := _unfit(held):
-            named = f"{shortened(key, quoted=False)}: " if key else ""
-            raise UserError(f"{where}: {named}got {shortened(held)}, expected {reason}")
+        key, entry = waiting.pop()
+        if isinstance(entry, Mapping):
+            groups = [((key, name), (f"{key}.{name}" if key else str(name), inner)) for name, inner in entry.items()]
+            waiting += [pair for group in reversed(groups) for pair in reversed(group)]
+        elif isinstance(entry, list | tuple):
+            waiting += [(f"{key}.{number}", inner) for number, inner in reversed(list(enumerate(entry)))]
+        else:
+            yield key, entry
 
 
-def _unfit(value: Any) -> str | None:
+def _expectation(value: Any) -> str | None:
     value = str(value) if isinstance(value, Path) else value
     if isinstance(value, str):
         if "\0" in value:

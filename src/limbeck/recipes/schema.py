@@ -73,14 +73,14 @@ class Recipe(Settings):
 
     @model_validator(mode="before")
     @classmethod
-    def _words(cls, values: Any) -> Any:
+    def _names_as_groups(cls, values: Any) -> Any:
         if isinstance(values, dict):
-            words = ("data", "teacher", "student", "method")
-            return {key: named(value) if key in words else value for key, value in values.items()}
+            groups = ("data", "teacher", "student", "method")
+            return {key: named(value) if key in groups else value for key, value in values.items()}
         return values
 
     def source(self) -> Source | None:
-        """Return the kind of teacher that the run needs: the one given, else the method's own, else a live one."""
+        """Return the kind of teacher that the run needs: ``teacher.source``, else the method's, else a live one."""
         needed = self.method.composed.teacher
         if needed is None or needed == "virtual":
             return needed

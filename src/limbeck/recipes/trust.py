@@ -7,6 +7,7 @@ from typing import Any
 from limbeck.errors import UserError, shortened
 from limbeck.imports import PREFIX, in_working_folder, python_names
 from limbeck.recipes.packaged import recipe_file
+from limbeck.recipes.parsing import leaves
 from limbeck.recipes.schema import Recipe
 
 
@@ -30,15 +31,15 @@ def check_trust(recipe: Recipe, source: object, overrides: Mapping[str, Any]) ->
         Traceback (most recent call last):
         limbeck.errors.UserError: student.name: got 'python:os:system', but the working folder ... has no module ...
     """
-    chosen_here, typed = _is_own(source), {name for _, name in _names(dict(overrides))}
+    is_local, overridden = _is_local(source), {name for _, name in _names(dict(overrides))}
     for key, name in _names(recipe.model_dump(mode="json")):
-        how = "expected --trust (in Python trust=True) if you trust the recipe and the code"
+        expected = "expected --trust (in Python trust=True) if you trust the recipe and the code"
         module = name.removeprefix(PREFIX).partition(":")[0]
         if not in_working_folder(name.removeprefix(PREFIX)):
             here = f"the working folder {Path.cwd()} has no module {shortened(module)}"
-            raise UserError(f"{key}: got {shortened(name)}, but {here}; {how}")
-        if not chosen_here and name not in typed:
-            raise UserError(f"{key}: got {shortened(name)}, but the recipe lies outside the working folder; {how}")
+            raise UserError(f"{key}: got {shortened(name)}, but {here}; {expected}")
+        if not is_local and name not in overridden:
+            raise UserError(f"{key}: got {shortened(name)}, but the recipe lies outside the working folder; {expected}")
 
 
 def check_imports_nothing(recipe: Recipe, command: str) -> None:
@@ -61,21 +62,12 @@ def _refuse_names(recipe: Recipe, group: str, command: str) -> None:
         raise UserError(f"{got}, which this never imports; expected no recipe, which covers all caches")
 
 
-def _is_own(source: object) -> bool:
+def _is_local(source: object) -> bool:
     if not isinstance(source, str | Path):
         return True
     file = recipe_file(source)
     return file is None or file.resolve().is_relative_to(Path.cwd().resolve())
 
 
-def _names(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(value, str):
-        yield from ((key, name) for name in python_names(value))
-    elif isinstance(value, Mapping):
-        for name, inner in value.items():
-            # Settings stand under a method's name, too.
-            yield from _names(str(name), key)
-            yield from _names(inner, f"{key}.{name}" if key else str(name))
-    elif isinstance(value, list | tuple):
-        for number, inner in enumerate(value):
-            yield from _names(inner, f"{key}.{number}")
+def _names(value: Any) -> Iterator[tuple[str, str]]:
+    return ((key, name) for key, leaf in leaves(value) if isinstance(leaf, str) for name in python_names(leaf))

@@ -15,7 +15,7 @@ from limbeck.report.results import MethodResult, check_results, check_shares
 from limbeck.report.table import metric_spread
 from limbeck.tasks import Metric
 
-# Blue and vermilion of the palette of Okabe and Ito, which color-blind people tell apart; the rest is gray.
+# Blue and vermilion of the palette of Okabe and Ito, which color-blind people can distinguish; the rest is gray.
 _SEED, _MEAN, _TEACHER, _INK, _FAINT = "#0072B2", "#003B5C", "#D55E00", "#333333", "#DDDDDD"
 
 

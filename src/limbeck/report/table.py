@@ -54,7 +54,7 @@ def comparison_rows(
     base = next((r.figures.get(shown[0].name) for r in results if r.method == baseline), None)
     return [
         *(_cells(t.name, {name: (v,) for name, v in t.figures.items()}, shown, baseline, {}) for t in teachers),
-        *(_cells(r.method, r.figures, shown, baseline, _own_cells(r, shown[0], baseline, base)) for r in results),
+        *(_cells(r.method, r.figures, shown, baseline, _method_cells(r, shown[0], baseline, base)) for r in results),
     ]
 
 
@@ -139,7 +139,7 @@ def to_rich(rows: Sequence[dict[str, str]], title: str) -> Table:
     table = Table(title=Text(title), box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
     table.add_column(Text(columns[0]), overflow="fold")
     for column in columns[1:]:
-        # As narrow as its figures and its heading's words, for all of it is to fit 80 columns, with no figure cut.
+        # No wider than its figures and the words of its heading, so that the table fits 80 columns with no figure cut.
         width = max(len(part) for part in (*column.split(), *(row[column] for row in rows)))
         table.add_column(Text(column), justify="right", width=width)
     for row in rows:
@@ -179,7 +179,7 @@ def metric_spread(metric: Metric, values: Sequence[float]) -> str:
 
 
 def _spread(values: Sequence[float]) -> float:
-    # A diverged run has an infinite loss, which the standard library's exact sum cannot take.
+    # A diverged run has an infinite loss, which the standard library's stdev cannot handle.
     return stdev(values) if all(math.isfinite(v) for v in values) else math.nan
 
 
@@ -188,9 +188,8 @@ def _cells(
     figures: Mapping[str, Sequence[float]],
     metrics: Sequence[Metric],
     baseline: str,
-    known: Mapping[str, str],
+    further: Mapping[str, str],
 ) -> dict[str, str]:
-    """Return the cells of a row: the figures, and what else is known."""
     primary, *others = metrics
     cells = {
         "method": name,
@@ -201,7 +200,7 @@ def _cells(
         "seconds": "",
         "seeds": "",
     }
-    return {**cells, **known}
+    return {**cells, **further}
 
 
 def _figure(metric: Metric, figures: Mapping[str, Sequence[float]]) -> str:
@@ -209,8 +208,7 @@ def _figure(metric: Metric, figures: Mapping[str, Sequence[float]]) -> str:
     return metric_spread(metric, values) if values else ""
 
 
-def _own_cells(result: MethodResult, primary: Metric, baseline: str, base: Sequence[float] | None) -> dict[str, str]:
-    """Return the cells that a method alone has."""
+def _method_cells(result: MethodResult, primary: Metric, baseline: str, base: Sequence[float] | None) -> dict[str, str]:
     if not result.seeds:
         return {f"test {primary.heading}": "failed", "seeds": _seeds(result)}
     values = result.figures.get(primary.name)

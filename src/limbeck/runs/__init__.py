@@ -1,7 +1,8 @@
 """Runs: one distillation or the comparison of many, their folders, and how they are resumed."""
 
 from limbeck.build.reporting import Reporting
-from limbeck.recipes.loading import dump_recipe, load_recipe, packaged, parse_overrides
+from limbeck.recipes.loading import dump_recipe, load_recipe, parse_overrides
+from limbeck.recipes.packaged import packaged
 from limbeck.recipes.schema import Recipe
 from limbeck.runs.compare import Comparison, compare
 from limbeck.runs.folder import RunFolder

@@ -3,7 +3,7 @@
 import logging
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,9 +32,9 @@ class Planned:
     """One run of a comparison.
 
     Attributes:
-        name: The method, as the comparison calls it.
-        recipe: Its recipe.
-        folder: Its folder.
+        name: The method, with the label that it has in the comparison.
+        recipe: The recipe of the run.
+        folder: The run folder.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Outcome(NamedTuple):
     """How a run of a comparison ended.
 
     Attributes:
-        figure: The primary metric on the test split, in words; None if the run failed.
+        figure: The primary metric on the test split, with its title; None if the run failed.
         reason: Why it failed, in one line.
     """
 
@@ -84,7 +84,7 @@ def run_all(
     reporting: Reporting,
     tick: Tick | None,
 ) -> dict[str, str]:
-    """Do the runs that are not complete yet.
+    """Train the runs that are not complete yet.
 
     Args:
         plans: All runs of the comparison.
@@ -100,25 +100,28 @@ def run_all(
     waiting = [plan for plan in plans if not plan.complete]
     caches = shared_caches([plan.recipe for plan in waiting])
     progress = _Overall(plans, reporting, tick)
-    if jobs == 1:
+    processes: AbstractContextManager[Workers | None] = Workers(jobs) if jobs > 1 else nullcontext()
+    with processes as workers:
         for cache in caches:
-            prefill(cache, teachers, shared, reporting.log, None)
+            prefill(cache, teachers, shared, reporting.log, workers)
+        if workers is not None:
+            _run_in_workers(workers, waiting, progress)
+            return progress.failed
         for plan in waiting:
             # The run itself reports its figure here.
             outcome = attempt(Context(plan.recipe, shared), plan.folder, reporting)
             progress.ended(plan, outcome, report=False)
-        return progress.failed
-    with Workers(jobs) as workers:
-        for cache in caches:
-            prefill(cache, teachers, shared, reporting.log, workers)
-        # What runs are compared with is the same for all, and no part of a run.
-        tasks = [(plan.recipe.model_dump(mode="json", exclude={"compare"}), plan.folder.path) for plan in waiting]
-        for finished in workers.finished(attempt_in_worker, tasks):
-            progress.moved()
-            for number, outcome in finished.items():
-                died = isinstance(outcome, Exception)
-                progress.ended(waiting[number], Outcome(None, str(outcome)) if died else outcome)
     return progress.failed
+
+
+def _run_in_workers(workers: Workers, plans: Sequence[Planned], progress: "_Overall") -> None:
+    # What runs are compared with is the same for all, and no part of a run.
+    tasks = [(plan.recipe.model_dump(mode="json", exclude={"compare"}), plan.folder.path) for plan in plans]
+    for finished in workers.finished(attempt_in_worker, tasks):
+        progress.moved()
+        for number, outcome in finished.items():
+            failed = isinstance(outcome, Exception)
+            progress.ended(plans[number], Outcome(None, str(outcome)) if failed else outcome)
 
 
 class _Overall:
@@ -143,7 +146,7 @@ class _Overall:
 
 
 def attempt_in_worker(values: Mapping[str, Any], folder: Path) -> Outcome:
-    """Do one run of a comparison in a worker process, with the data and the teachers that the process has.
+    """Train one run of a comparison in a worker process, with the data and the teachers that the process has.
 
     Args:
         values: The run's recipe, which the comparison has checked.
@@ -153,7 +156,7 @@ def attempt_in_worker(values: Mapping[str, Any], folder: Path) -> Outcome:
 
 
 def attempt(context: Context, folder: RunFolder, reporting: Reporting) -> Outcome:
-    """Do one run of a comparison, which has checked its method; whatever fails in it is its outcome.
+    """Train one run of a comparison, which has checked its method; an exception in it is its outcome.
 
     Args:
         context: The run.

@@ -1,4 +1,4 @@
-"""What ``limbeck cache`` does: fill, check, describe and delete the logit caches of a recipe."""
+"""The commands ``limbeck cache``: fill, check, describe and delete the logit caches of a recipe."""
 
 import shutil
 import time
@@ -66,14 +66,14 @@ def build_cache(
         (100, 0)
     """
     reporting, stored = reporting or Reporting(), 0
-    wanted = _cached_recipe(recipe, overrides, trust=trust)
-    contexts = _by_seed(wanted, seeds)
-    check_cache(wanted, contexts[0].data)
+    recipe = _cached_recipe(recipe, overrides, trust=trust)
+    contexts = _by_seed(recipe, seeds)
+    check_cache(recipe, contexts[0].data)
     for context in contexts:
         cache, start = _opened(context, reporting), time.perf_counter()
-        unstored, limit = len(missing(cache.store)), wanted.teacher.cache_limit_gb
+        unstored, limit = len(missing(cache.store)), recipe.teacher.cache_limit_gb
         reporting.log(f"logit cache: {cache.store}; {unstored:,} rows to store")
-        require_room(logits_folder(wanted), cache.store.spec, unstored, limit_gb=limit)
+        require_room(logits_folder(recipe), cache.store.spec, unstored, limit_gb=limit)
         stored += fill(cache.store, cache.teacher, cache.replay, precision=cache.fabric.autocast, tick=tick)
         reporting.log(f"logit cache: complete, {unstored:,} rows stored in {time.perf_counter() - start:.1f} s")
     return stored
@@ -97,17 +97,16 @@ def check_cache_files(
         UserError: If anything given cannot be used.
         RunError: If rows were damaged, or differ from the teacher.
     """
-    wanted = _cached_recipe(recipe, overrides, trust=trust)
-    for context, folder in _existing(wanted, seeds, log):
+    for context, folder in _existing(_cached_recipe(recipe, overrides, trust=trust), seeds, log):
         cache = _opened(context, Reporting(log))
         damaged = cache.store.verify()
         with cache.fabric.autocast():
-            found = compare(cache.store, cache.teacher, cache.replay, tolerance=cache.tolerance)
-        compared = f"{found.rows} rows computed again, largest difference {found.difference:.3g}"
-        log(f"logit cache: {cache.store}, {damaged} damaged; {compared}, up to {found.allowed:.3g} passes")
+            comparison = compare(cache.store, cache.teacher, cache.replay, tolerance=cache.tolerance)
+        compared = f"{comparison.rows} rows computed again, largest difference {comparison.difference:.3g}"
+        log(f"logit cache: {cache.store}, {damaged} damaged; {compared}, up to {comparison.allowed:.3g} passes")
         if damaged:
             raise RunError(f"logit cache {folder}: {damaged} stored rows were damaged and will be made again")
-        if not found.same:
+        if not comparison.same:
             raise RunError(f"logit cache {folder}: differs from its teacher; delete it with `limbeck cache clear`")
 
 
@@ -149,34 +148,32 @@ def clear_caches(recipe: Source | None, *, overrides: Overrides = None, seeds: i
 
 def _cached_recipe(recipe: Source, overrides: Overrides, *, trust: bool = False, only_reads: bool = False) -> Recipe:
     # Nothing that a recipe names is imported by a command that only reads, so that no trust is needed.
-    wanted = load_recipe(recipe, overrides, trust=trust or only_reads)
+    recipe = load_recipe(recipe, overrides, trust=trust or only_reads)
     if only_reads:
-        check_imports_nothing(wanted, "cache info and clear")
-    if wanted.teacher.cache == "off":
+        check_imports_nothing(recipe, "cache info and clear")
+    if recipe.teacher.cache == "off":
         raise UserError("teacher.cache: got 'off', expected views or epochs, such as teacher.cache=views")
-    if not is_cached(wanted):
-        raise UserError(f"teacher.cache: nothing to store, as {why_uncached(wanted)}")
-    return wanted
+    if not is_cached(recipe):
+        raise UserError(f"teacher.cache: nothing to store, as {why_uncached(recipe)}")
+    return recipe
 
 
 def _by_seed(recipe: Recipe, seeds: int) -> list[Context]:
     if seeds < 1:
         raise UserError(f"seeds: got {seeds}, expected a whole number of at least 1")
     count, shared = seeds if recipe.teacher.cache == "epochs" else 1, Shared(keep_teachers=True)
-    recipes = [recipe.model_copy(update={"seed": recipe.seed + number}) for number in range(count)]
-    return [Context(of_seed, shared) for of_seed in recipes]
+    copies = (recipe.model_copy(update={"seed": recipe.seed + number}) for number in range(count))
+    return [Context(copy, shared) for copy in copies]
 
 
 def _opened(context: Context, reporting: Reporting) -> RunCache:
-    teacher = build_teacher(context, reporting).teacher
-    assert teacher is not None
-    return RunCache.open(context, teacher, reporting.log)
+    return RunCache.open(context, build_teacher(context, reporting).teacher, reporting.log)
 
 
 def _existing(recipe: Recipe, seeds: int, log: Log) -> Iterator[tuple[Context, Path]]:
     """Yield a recipe's caches that are there, and log the size of those that are not."""
     for context in _by_seed(recipe, seeds):
-        # Without training a teacher only to find that it has no cache.
+        # A teacher that is not trained yet has no cache.
         teacher = build_teacher(context, Reporting()).teacher if is_trained(context) else None
         spec = expected_spec(context.recipe, context.data, teacher)
         folder = logits_folder(recipe) / spec.key
@@ -189,8 +186,8 @@ def _existing(recipe: Recipe, seeds: int, log: Log) -> Iterator[tuple[Context, P
 def _folders(recipe: Source | None, overrides: Overrides, seeds: int, log: Log) -> Iterator[Path]:
     """Yield the caches of a recipe, or all there are, and log where there are none."""
     if recipe is not None:
-        wanted = _cached_recipe(recipe, overrides, only_reads=True)
-        yield from (folder for _, folder in _existing(wanted, seeds, log))
+        recipe = _cached_recipe(recipe, overrides, only_reads=True)
+        yield from (folder for _, folder in _existing(recipe, seeds, log))
         return
     parent = cache_folder() / "logits"
     folders = sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
@@ -200,7 +197,6 @@ def _folders(recipe: Source | None, overrides: Overrides, seeds: int, log: Log) 
 
 
 def _line(folder: Path) -> str:
-    """Describe a cache by its own metadata."""
     files = [path for path in folder.iterdir() if path.is_file()]
     taken = size(sum(getattr(path.stat(), "st_blocks", 0) * 512 for path in files))
     about, checks = read_about(folder), folder / "checks.bin"

@@ -39,7 +39,8 @@ from limbeck.training import resolve_device
 
 # What the recipe of a single run has.
 _NO_COMPARISON = CompareSettings()
-_LIVE = "teacher"
+# The names of the measured teachers' rows in the table, by the source of the logits.
+_ROWS = {"live": "teacher", "self": "self-teacher"}
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Comparison:
     @property
     def teacher_figure(self) -> float | None:
         """The live teacher's primary metric on the test split; None if no method has one."""
-        live = next((teacher for teacher in self.teachers if teacher.name == _LIVE), None)
+        live = next((teacher for teacher in self.teachers if teacher.name == _ROWS["live"]), None)
         return live.figures.get(self.metrics[0].name) if live else None
 
     @property
@@ -97,13 +98,13 @@ def compare(
     """Run every method of the recipe's ``compare`` with every seed, and put the last epochs side by side.
 
     Teachers are made once, before the first run, and shared. Seed k of every method has the same initial student and
-    the same order of the same views. A run that fails is a row of the table with its reason; the others go on.
+    the same order of the same views. A run that fails is a row of the table with its reason; the others are trained.
 
     Args:
         recipe: A YAML file, the name of a packaged recipe, a mapping, or a recipe.
         overrides: Values by dotted key, such as ``{"compare.seeds": 3}``.
         out: The folder; by default ``runs/NAME-compare``.
-        resume: Keep the complete runs in the folder and go on with the others. Methods and seeds may have been added,
+        resume: Keep the complete runs in the folder and resume the others. Methods and seeds may have been added,
             left out or put into another order since, and epochs added; the table has the present ones.
         overwrite: Delete the comparison in the folder, if there is one.
         jobs: Runs at a time, each a process with an equal share of the CPU cores; by default one a core on a CPU, and
@@ -145,13 +146,13 @@ def _complete(
     for line in data.description:
         reporting.log(line)
     contexts = {plan.recipe.source(): Context(plan.recipe, shared) for plan in plans}
-    made = {source: build_teacher(context, reporting) for source, context in contexts.items()}
+    teachers = {source: build_teacher(context, reporting) for source, context in contexts.items()}
     measured = {
-        source: measure_teacher(context.recipe, data, made[source].teacher, reporting.log, test=True)
+        source: measure_teacher(context.recipe, data, teachers[source].teacher, reporting.log, test=True)
         for source, context in contexts.items()
     }
-    failed = run_all(plans, jobs, made, shared, reporting, tick)
-    return _collect(recipe, folder, plans, made, measured, data, failed)
+    failed = run_all(plans, jobs, teachers, shared, reporting, tick)
+    return _collect(recipe, folder, plans, teachers, measured, data, failed)
 
 
 def _check(plans: Sequence[Planned], shared: Shared, *, resume: bool) -> None:
@@ -173,35 +174,35 @@ def _plan(recipe: Recipe, folder: Path) -> list[Planned]:
     if recipe.seed + seeds > 2**32:
         raise UserError(f"compare.seeds: got {seeds} from seed {recipe.seed} on, expected seeds below {2**32}")
     settings = {name: _method(recipe, name) for name in recipe.compare.methods}
-    planned = []
+    plans = []
     # Seeds outside, so that a comparison that is stopped early holds every method.
     for seed in range(recipe.seed, recipe.seed + seeds):
         for name, method in settings.items():
             # A run does not depend on what it is compared with, which may change when the comparison is resumed.
             changes = {"method": method, "seed": seed, "compare": _NO_COMPARISON}
-            folder_of_run = RunFolder(folder / folder_name(name) / f"seed-{seed}")
-            planned.append(Planned(name, recipe.model_copy(update=changes), folder_of_run))
-    return planned
+            run_folder = RunFolder(folder / folder_name(name) / f"seed-{seed}")
+            plans.append(Planned(name, recipe.model_copy(update=changes), run_folder))
+    return plans
 
 
 def _method(recipe: Recipe, name: str) -> MethodSettings:
-    # What the recipe's own method is set to holds here too, but for the keys that the comparison sets otherwise.
+    # Settings of the recipe's method hold here too, except for the keys that the comparison sets otherwise.
     settings = recipe.method.model_extra if recipe.method.name == without_label(name) else None
     return recipe.compare.method(name, settings)
 
 
-def _jobs(wanted: int | None, recipe: Recipe, runs: int, log: Log) -> int:
-    if wanted is not None and wanted < 1:
-        raise UserError(f"jobs: got {wanted}, expected a whole number of at least 1")
+def _jobs(requested: int | None, recipe: Recipe, runs: int, log: Log) -> int:
+    if requested is not None and requested < 1:
+        raise UserError(f"jobs: got {requested}, expected a whole number of at least 1")
     on_cpu = resolve_device(recipe.training.device) == "cpu"
-    count = min(wanted or (cores() if on_cpu else 1), runs)
+    count = min(requested or (cores() if on_cpu else 1), runs)
     if count == 1 or not (local := local_names(recipe)):
         return count
     reason = f"{', '.join(local)} was registered in this process, which worker processes do not see"
-    others = "an installed plug-in or python:MODULE:NAME works in every process"
-    if wanted:
-        raise UserError(f"jobs: got {wanted}, but {reason}; expected 1 ({others})")
-    log(f"one run at a time: {reason} ({others})")
+    advice = "an installed plug-in or python:MODULE:NAME works in every process"
+    if requested:
+        raise UserError(f"jobs: got {requested}, but {reason}; expected 1 ({advice})")
+    log(f"one run at a time: {reason} ({advice})")
     return 1
 
 
@@ -209,7 +210,7 @@ def _collect(
     recipe: Recipe,
     folder: Path,
     plans: Sequence[Planned],
-    made: Mapping[Any, BuiltTeacher],
+    teachers: Mapping[Any, BuiltTeacher],
     measured: Mapping[Any, MeasuredTeacher | None],
     data: Data,
     failed: Mapping[str, str],
@@ -217,21 +218,21 @@ def _collect(
     live = measured.get("live")
     predictions = live.splits["test"].predictions if live else None
     metrics = task_of(recipe, data).metrics
+    size = f"{len(data.train):,} training {data.unit}"
     by_name = {name: [plan for plan in plans if plan.name == name] for name in recipe.compare.methods}
     return Comparison(
         folder,
-        results=tuple(_result(name, several, metrics, failed, predictions) for name, several in by_name.items()),
-        title=_title(recipe, data),
-        notes=(*_notes(made, measured, data), *_own_settings(plans), *_extended(plans)),
+        results=tuple(_result(name, runs, metrics, failed, predictions) for name, runs in by_name.items()),
+        title=f"{recipe.student.name} on {data.name}, {size}, {recipe.training.epochs} epochs",
+        notes=(*_notes(teachers, measured, data), *_changed_settings(plans), *_extended(plans)),
         metrics=metrics,
-        teachers=tuple(_teacher_result(teacher) for teacher in measured.values() if teacher),
+        teachers=tuple(
+            TeacherResult(_ROWS[source], teacher.splits["test"].numbers())
+            for source, teacher in measured.items()
+            if teacher
+        ),
         failures=tuple(f"{label} failed: {reason}" for label, reason in failed.items()),
     )
-
-
-def _teacher_result(measured: MeasuredTeacher) -> TeacherResult:
-    name = "self-teacher" if measured.label.startswith("self-") else _LIVE
-    return TeacherResult(name, measured.splits["test"].numbers())
 
 
 def _result(
@@ -260,38 +261,33 @@ def _agreement(folders: Sequence[RunFolder], teacher: torch.Tensor | None) -> tu
     """Return the shares of the test samples for which student and teacher predict the same, where both predict."""
     if teacher is None:
         return None
-    predictions = [found for folder in folders if (found := folder.read_predictions()) is not None]
-    if len(predictions) < len(folders) or any(found.shape != teacher.shape for found in predictions):
+    students = [predictions for folder in folders if (predictions := folder.read_predictions()) is not None]
+    if len(students) < len(folders) or any(student.shape != teacher.shape for student in students):
         return None
-    return tuple(float((found == teacher).double().mean()) for found in predictions)
-
-
-def _title(recipe: Recipe, data: Data) -> str:
-    epochs = recipe.training.epochs
-    return f"{recipe.student.name} on {data.name}, {len(data.train):,} training {data.unit}, {epochs} epochs"
+    return tuple(float((student == teacher).double().mean()) for student in students)
 
 
 def _notes(
-    made: Mapping[Any, BuiltTeacher], measured: Mapping[Any, MeasuredTeacher | None], data: Data
+    teachers: Mapping[Any, BuiltTeacher], measured: Mapping[Any, MeasuredTeacher | None], data: Data
 ) -> tuple[str, ...]:
     figures = f"figures of the last epoch on all {len(data.test):,} test {data.unit}, which nothing was chosen on"
-    teachers = [teacher for teacher in measured.values() if teacher]
-    # A teacher of which only the name is known has it in the line of its figures.
-    labels = {"", *(teacher.label for teacher in teachers)}
-    abouts = (built.about.partition(" (kept")[0] for built in made.values() if built.about not in labels)
-    return (figures, *abouts, *(line for teacher in teachers for line in (teacher.line, *teacher.warning_lines)))
+    described = [teacher for teacher in measured.values() if teacher]
+    # A teacher that is described by its name alone has the name in the line of its figures.
+    labels = {"", *(teacher.label for teacher in described)}
+    abouts = (built.about.partition(" (kept")[0] for built in teachers.values() if built.about not in labels)
+    return (figures, *abouts, *(line for teacher in described for line in (teacher.line, *teacher.warning_lines)))
 
 
-def _own_settings(plans: Sequence[Planned]) -> list[str]:
+def _changed_settings(plans: Sequence[Planned]) -> list[str]:
     """List the settings of each method that are not its defaults."""
     lines = []
     for name, method in {plan.name: plan.recipe.method for plan in plans if plan.recipe.method.model_extra}.items():
-        chosen, usual = method.composed.settings, methods.create(method.name).settings
+        values, defaults = method.composed.settings, methods.create(method.name).settings
         differing = [
             f"{key} {value}"
-            for token, settings in chosen.items()
+            for token, settings in values.items()
             for key, value in settings.items()
-            if value != usual[token][key]
+            if value != defaults[token][key]
         ]
         lines += [f"{name}: {', '.join(differing)}"] if differing else []
     return lines
@@ -299,10 +295,10 @@ def _own_settings(plans: Sequence[Planned]) -> list[str]:
 
 def _extended(plans: Sequence[Planned]) -> list[str]:
     """List the complete runs that were first trained for fewer epochs, which a row of the table does not show."""
-    found = {plan.label: plan.folder.extended_from() for plan in plans if plan.folder.finished}
+    extensions = {plan.label: plan.folder.extended_from() for plan in plans if plan.folder.finished}
     return [
         f"{label}: extended from {' and '.join(map(str, epochs))} epochs, not trained for all at once"
-        for label, epochs in found.items()
+        for label, epochs in extensions.items()
         if epochs
     ]
 

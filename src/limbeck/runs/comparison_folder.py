@@ -33,7 +33,7 @@ class ComparisonFolder:
 
     def __init__(self, path: str | Path, *, resume: bool = False, overwrite: bool = False) -> None:
         if resume and overwrite:
-            raise UserError("resume and overwrite: got both, expected one: the comparison goes on, or is replaced")
+            raise UserError("resume and overwrite: got both, expected one: the comparison is resumed or replaced")
         self.path, self.resume, self.overwrite = Path(path).expanduser(), resume, overwrite
 
     def check(self) -> None:
@@ -45,7 +45,7 @@ class ComparisonFolder:
         if RunFolder(self.path).begun:
             raise UserError(f"{self.path}: holds a single run, expected the folder of a comparison, or another --out")
         if not self.resume and not self.overwrite:
-            ways = "--resume to go on with it, or --overwrite to replace it"
+            ways = "--resume to continue it, or --overwrite to replace it"
             raise UserError(f"{self.path}: holds a comparison, expected another --out, or {ways}")
 
     @contextmanager
@@ -71,7 +71,7 @@ class ComparisonFolder:
                 raise
 
     def _runs(self) -> list[Path]:
-        return [entry for entry in self.path.glob("*/seed-*") if re.fullmatch(r"seed-\d+", entry.name)]
+        return [folder for folder in self.path.glob("*/seed-*") if re.fullmatch(r"seed-\d+", folder.name)]
 
     def _clear(self) -> None:
         runs = self._runs()

@@ -53,17 +53,17 @@ def is_occupied(path: Path, what: str) -> bool:
         for place in (path, *path.parents):
             if place.exists() and not place.is_dir():
                 raise UserError(f"{place}: is a file, expected a folder for {what}")
-        return path.is_dir() and any(not _is_passing(entry.name) for entry in path.iterdir())
+        return path.is_dir() and any(not _is_temporary(entry.name) for entry in path.iterdir())
     except OSError as error:
         raise UserError(f"{str(path)[:80]}: cannot be used for {what} ({error.strerror})") from None
 
 
-def _is_passing(name: str) -> bool:
+def _is_temporary(name: str) -> bool:
     return name.startswith(LOCK) or (name.startswith(".") and name.endswith(".partial"))
 
 
 def folder_name(method: str) -> str:
-    """Return what a method's folders are called: its name, with ``-`` for what a file system may refuse.
+    """Return the name of a method's folders: the method's name, with ``-`` for what a file system may refuse.
 
     Example:
         >>> folder_name("lr+dist@hot"), folder_name("revise+python:lab.losses:focal")
@@ -94,7 +94,7 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the folder holds a run that came to its end, or at least nothing that could be done about it."""
+        """Whether the folder holds a run that is complete, or has a summary but no checkpoint to resume from."""
         return self._summary() is not None and (self._has_results() or not self.resumable)
 
     def _has_results(self) -> bool:
@@ -117,7 +117,7 @@ class RunFolder:
 
     @property
     def begun(self) -> bool:
-        """Whether the folder holds a run with at least one epoch, whatever became of it."""
+        """Whether the folder holds a run with at least one epoch, complete or not."""
         return self.resumable or any((self.path / name).exists() for name in ("metrics.csv", "summary.json"))
 
     @contextmanager
@@ -133,7 +133,7 @@ class RunFolder:
             LockedError: If another process holds the folder.
             UserError: If the folder cannot be made or locked.
         """
-        made = self._make()
+        created = self._make()
         try:
             with locked(self.lock, str(self.path)) as former:
                 for folder in (self.path, self.checkpoint, self.proxy_checkpoint):
@@ -141,9 +141,9 @@ class RunFolder:
                 try:
                     yield former
                 finally:
-                    self._release(made)
+                    self._release(created)
         finally:
-            _remove_empty(made)
+            _remove_empty(created)
 
     def _make(self) -> list[Path]:
         """Make the folder, and return it and its parents as far as they were missing."""
@@ -155,9 +155,9 @@ class RunFolder:
             raise UserError(f"{str(self.path)[:80]}: cannot be written ({reason})") from None
         return missing
 
-    def _release(self, made: Sequence[Path]) -> None:
+    def _release(self, created: Sequence[Path]) -> None:
         """Delete the lock of a folder that will be removed."""
-        if made and self.path.is_dir() and not is_occupied(self.path, "the run"):
+        if created and self.path.is_dir() and not is_occupied(self.path, "the run"):
             self.lock.unlink(missing_ok=True)
 
     def check_place(self) -> None:
@@ -168,7 +168,7 @@ class RunFolder:
     def check_no_foreign_files(self) -> None:
         """Raise ``UserError`` if the folder holds a file or folder that no run makes."""
         names = {entry.name for entry in self.path.iterdir()} if self.path.is_dir() else set()
-        foreign = sorted(name for name in names - set(_FILES) if not _is_passing(name))
+        foreign = sorted(name for name in names - set(_FILES) if not _is_temporary(name))
         if foreign:
             got = f"{self.path}: holds {foreign[0][:80]!r}, which is no file of a run"
             raise UserError(f"{got}, so it is not replaced; expected another --out")
@@ -262,15 +262,15 @@ class RunFolder:
     def note_extension(self, epochs: int, present: Mapping[str, Any]) -> None:
         """Add to ``provenance.json`` that the run was to have ``epochs`` epochs before it was extended.
 
-        Where that file was lost, ``present``, what the run goes on with, takes its place.
+        Where that file was lost, ``present``, what the run is resumed with, takes its place.
         """
         stored = self.read_provenance() or present
         self.write_provenance({**stored, "extended": {"from": [*self.extended_from(), epochs]}})
 
     def extended_from(self) -> list[int]:
         """Return how many epochs the run was to have before each of its extensions."""
-        found = (self.read_provenance() or {}).get("extended", {}).get("from", [])
-        return [int(epochs) for epochs in found]
+        former = (self.read_provenance() or {}).get("extended", {}).get("from", [])
+        return [int(epochs) for epochs in former]
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write ``summary.json``; a folder with it is that of a complete run, so it is written last."""

@@ -1,13 +1,12 @@
-"""Names that only this process knows: a comparison's worker processes do not import the running script."""
+"""Names that are registered in this process alone: worker processes do not import the running script."""
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
 
 from limbeck.data.registry import REGISTRY as DATA
 from limbeck.methods.registry import REGISTRY as METHODS
 from limbeck.models.factory import REGISTRY as MODELS
 from limbeck.recipes.schema import Recipe
+from limbeck.runs.resuming import flat
 from limbeck.tasks.registry import REGISTRY as TASKS
 
 _REGISTRIES = (DATA, METHODS, MODELS, TASKS)
@@ -29,16 +28,6 @@ def local_names(recipe: Recipe) -> list[str]:
     """
     registered = frozenset[str]().union(*(registry.local_names() for registry in _REGISTRIES))
     groups = {"task", "data", "teacher", "student"}
-    values = [recipe.model_dump(mode="json", include=groups & Recipe.model_fields.keys()), recipe.compare.methods]
-    return sorted(registered.intersection(_words(values))) if registered else []
-
-
-def _words(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        # The parts of a composition, without a label.
-        yield from re.split(r"[+@]", value)
-    elif isinstance(value, Mapping):
-        yield from _words(list(value.values()))
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _words(part)
+    values = [recipe.model_dump(mode="json", include=groups & Recipe.model_fields.keys()), list(recipe.compare.methods)]
+    # The parts of a composition, without a label.
+    return sorted({part for _, value in flat(values) for part in re.split(r"[+@]", str(value))} & registered)

@@ -81,9 +81,7 @@ def prefill(
         RunError: If the disk fills up meanwhile.
     """
     recipe = cache.recipe
-    teacher = teachers[recipe.source()].teacher
-    assert teacher is not None
-    opened = RunCache.open(Context(recipe, shared), teacher, log)
+    opened = RunCache.open(Context(recipe, shared), teachers[recipe.source()].teacher, log)
     needed = opened.needed(cache.seeds)
     unstored = len(missing(opened.store, needed))
     log(f"logit cache: {opened.store}; {unstored:,} more rows for {cache.readers} runs")
@@ -132,6 +130,4 @@ def _fill(cache: RunCache, seeds: Sequence[int], part: int, parts: int) -> None:
 def _fill_in_worker(values: dict[str, Any], seeds: Sequence[int], part: int, parts: int) -> None:
     # The process that plans the comparison has checked what its recipe names.
     context = Context(load_recipe(values, trust=True), shared_in_worker())
-    teacher = build_teacher(context, Reporting()).teacher
-    assert teacher is not None
-    _fill(RunCache.open(context, teacher, no_log), seeds, part, parts)
+    _fill(RunCache.open(context, build_teacher(context, Reporting()).teacher, no_log), seeds, part, parts)

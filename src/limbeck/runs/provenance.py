@@ -1,4 +1,4 @@
-"""What a run began with beside its recipe: data, code, files and versions, so that a resumed run notices a change."""
+"""What a run began with beside its recipe: data, code, files and versions, compared when the run is resumed."""
 
 import platform
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ from limbeck.methods import Method
 from limbeck.runs.folder import RunFolder
 from limbeck.training import decide
 
-# What is compared, and the beginning of the error's line; what is not listed here only brings a warning.
+# The groups in which a change is an error, and the text of the error; elsewhere a change is a warning.
 _DECIDES = {
     "data": "the {name} images are not those",
     "code": "the code of the {name} is not that",
@@ -29,7 +29,7 @@ _DECIDES = {
 
 
 class Change(NamedTuple):
-    """One thing that is not as when the run began.
+    """One value that is not as when the run began.
 
     Attributes:
         group: Such as ``"data"``.
@@ -91,17 +91,18 @@ def _method_files(method: Method) -> Iterator[tuple[str, str]]:
 
 
 def check_provenance(folder: RunFolder, present: Mapping[str, Any]) -> list[str]:
-    """Compare what the run in a folder began with to what it would go on with.
+    """Compare what the run in a folder began with to what it would be resumed with.
 
     Args:
         folder: The run's folder.
         present: The present provenance.
 
     Returns:
-        Lines that warn of changes, or of a provenance that is lost.
+        A line for each change that may alter the numbers a little, such as another version of a package, or for a
+        provenance that is lost.
 
     Raises:
-        UserError: As for :func:`check_unchanged`.
+        UserError: If data, code, a file, the device, a precision or the memory format changed.
 
     Example:
         >>> check_provenance(RunFolder("runs/kd"), {})
@@ -110,7 +111,15 @@ def check_provenance(folder: RunFolder, present: Mapping[str, Any]) -> list[str]
     stored = folder.read_provenance()
     if stored is None:
         return [f"{folder.path}: no provenance.json there, so that changed data or code would go unnoticed"]
-    return check_unchanged(stored, present, folder.path)
+    changed = changes(stored, present)
+    for change in changed:
+        if change.group in _DECIDES:
+            raise UserError(_refusal(change, folder.path))
+    return [
+        f"{change.group}.{change.name}: the run in {folder.path} began with {change.before}, got {change.now}; the"
+        " numbers may differ slightly"
+        for change in changed
+    ]
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
@@ -120,39 +129,12 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
         >>> changes({"data": {"train": "a"}}, {"data": {"train": "b"}})
         [Change(group='data', name='train', before='a', now='b')]
     """
-    found = []
+    changed = []
     for group, values in now.items():
         stored = before.get(group, {})
         names = dict.fromkeys([*stored, *values])
-        found += [Change(group, n, stored.get(n), values.get(n)) for n in names if stored.get(n) != values.get(n)]
-    return found
-
-
-def check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> list[str]:
-    """Compare what a run began with to what it would go on with.
-
-    Args:
-        before: The stored provenance.
-        now: The present one.
-        folder: The run's folder, for messages.
-
-    Returns:
-        A line for each change that may alter the numbers a little, such as another version of a package.
-
-    Raises:
-        UserError: If data, code, a file, the device, a precision or the memory format changed.
-
-    Example:
-        >>> check_unchanged({"threads": {"number": 1}}, {"threads": {"number": 2}}, Path("runs/kd"))
-        ['threads.number: the run in runs/kd began with 1, goes on with 2; the numbers may differ slightly']
-    """
-    warned = []
-    for change in changes(before, now):
-        if change.group in _DECIDES:
-            raise UserError(_refusal(change, folder))
-        began = f"{change.group}.{change.name}: the run in {folder} began with {change.before}"
-        warned.append(f"{began}, goes on with {change.now}; the numbers may differ slightly")
-    return warned
+        changed += [Change(group, n, stored.get(n), values.get(n)) for n in names if stored.get(n) != values.get(n)]
+    return changed
 
 
 def _refusal(change: Change, folder: Path) -> str:
@@ -161,4 +143,4 @@ def _refusal(change: Change, folder: Path) -> str:
     if change.group in ("training", "precision"):
         key = change.name if change.group == "precision" else f"training.{change.name}"
         line = f"{key}: the run in {folder} has {change.before}, got {change.now}"
-    return f"{line}; expected the same to go on, or --overwrite to begin again"
+    return f"{line}; expected the same to resume, or --overwrite to begin again"

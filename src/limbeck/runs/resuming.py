@@ -1,4 +1,4 @@
-"""Whether and how a run goes on in its folder: recipes are compared by what they mean."""
+"""Whether and how a run resumes in its folder: recipes are compared by what they mean."""
 
 import json
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from limbeck.training.settings import WITHOUT_EFFECT
 from limbeck.validation import validated
 
 # Keys that change no number, or are compared by their content (see provenance.py).
-_ASIDE = frozenset(
+_NOT_COMPARED = frozenset(
     {
         "name",
         "output",
@@ -68,8 +68,8 @@ def decide_start(folder: RunFolder, recipe: Recipe, *, resume: bool, overwrite: 
     Args:
         folder: The folder.
         recipe: What is to be run there.
-        resume: A run that is there goes on.
-        overwrite: A run that is there is replaced.
+        resume: Whether a run that is there is resumed.
+        overwrite: Whether a run that is there is replaced.
 
     Raises:
         UserError: If the folder holds files that are not of a run, or a run, and what to do with it was not given; or
@@ -83,13 +83,13 @@ def decide_start(folder: RunFolder, recipe: Recipe, *, resume: bool, overwrite: 
     if not folder.begun or overwrite:
         folder.check_no_foreign_files()
     if not folder.begun:
-        # A proxy of the same run, if nothing else, may be there to go on with.
+        # The checkpoint of a proxy of the same run may be there alone.
         return Start(clear=not (resume and _is_same(folder, recipe)))
     if overwrite:
         return Start(clear=True, notes=("replaces the run that was in this folder",))
     if not resume:
         raise UserError(
-            f"{folder.path}: already holds a run, expected another --out, or --resume to go on with it, or --overwrite"
+            f"{folder.path}: already holds a run, expected another --out, or --resume to continue it, or --overwrite"
             " to replace it"
         )
     stored = check_same(folder, recipe)
@@ -135,8 +135,8 @@ def _is_same(folder: RunFolder, recipe: Recipe) -> bool:
         return False
 
 
-def _differences(stored: Recipe, given: Recipe) -> dict[str, tuple[Any, Any]]:
-    before, now = meaning(stored), meaning(given)
+def _differences(stored: Recipe, recipe: Recipe) -> dict[str, tuple[Any, Any]]:
+    before, now = meaning(stored), meaning(recipe)
     keys = dict.fromkeys([*now, *before])
     return {key: (before.get(key), now.get(key)) for key in keys if before.get(key) != now.get(key)}
 
@@ -146,19 +146,19 @@ def meaning(recipe: Recipe) -> dict[str, Any]:
 
     Example:
         >>> from limbeck.runs import load_recipe
-        >>> kd, given = (load_recipe("quickstart", {"method": m}) for m in ("kd", {"name": "kd", "temperature": 4}))
-        >>> meaning(kd) == meaning(given), meaning(kd)["method.temperature"]
+        >>> kd, explicit = (load_recipe("quickstart", {"method": m}) for m in ("kd", {"name": "kd", "temperature": 4}))
+        >>> meaning(kd) == meaning(explicit), meaning(kd)["method.temperature"]
         (True, 4.0)
     """
     values = recipe.model_dump(mode="json")
     values["teacher"], values["method"] = _teacher(recipe, values["teacher"]), _method(recipe)
     del values["training"]["epochs"]
     plain = json.loads(json.dumps(values, default=str))
-    return {key: value for key, value in _flat(plain) if not _is_aside(key)}
+    return {key: value for key, value in flat(plain) if not _is_not_compared(key)}
 
 
 def _teacher(recipe: Recipe, values: dict[str, Any]) -> dict[str, Any]:
-    """Keep what the kind of teacher that the run needs depends on."""
+    """Return the settings that the kind of teacher of the run depends on."""
     source = recipe.source()
     if values["cache"] == "off":
         # What a cache stores in float32 is what the teacher computes.
@@ -179,27 +179,33 @@ def _method(recipe: Recipe) -> dict[str, Any]:
     """Return the name, and every setting with its value: defaults count as if they were written."""
     method = recipe.method.composed
     settings = {
-        token: {key: value for key, value in chosen.items() if not isinstance(value, Path)}
-        for token, chosen in method.settings.items()
+        token: {key: value for key, value in values.items() if not isinstance(value, Path)}
+        for token, values in method.settings.items()
     }
     return {"name": method.name, **(settings if len(settings) > 1 else next(iter(settings.values())))}
 
 
-def _flat(values: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    inside = dict(enumerate(values)) if isinstance(values, list) else values
-    if not isinstance(inside, dict) or not inside:
+def flat(values: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values in nested dicts and lists with their dotted keys; an empty dict or list counts as a value.
+
+    Example:
+        >>> list(flat({"data": {"size": [28, 32]}}))
+        [('data.size.0', 28), ('data.size.1', 32)]
+    """
+    group = dict(enumerate(values)) if isinstance(values, list) else values
+    if not isinstance(group, dict) or not group:
         yield key, values
         return
-    for name, value in inside.items():
-        yield from _flat(value, f"{key}.{name}" if key else str(name))
+    for name, value in group.items():
+        yield from flat(value, f"{key}.{name}" if key else str(name))
 
 
-def _is_aside(key: str) -> bool:
+def _is_not_compared(key: str) -> bool:
     parts = key.split(".")
     # A member of several teachers is set as a teacher alone is.
     if parts[:2] == ["teacher", "members"]:
         parts = ["teacher", *parts[3:]]
-    return any(".".join(parts[:length]) in _ASIDE for length in range(1, len(parts) + 1))
+    return any(".".join(parts[:length]) in _NOT_COMPARED for length in range(1, len(parts) + 1))
 
 
 def _check_epochs(stored: Recipe, recipe: Recipe, folder: Path) -> None:

@@ -40,7 +40,7 @@ def run(
         recipe: A YAML file, the name of a packaged recipe, a mapping, or a recipe.
         overrides: Values by dotted key, such as ``{"training.epochs": 5}``.
         out: The run folder; by default ``runs/NAME-METHOD-seedN``.
-        resume: Go on with a run that was stopped, or with a complete one to more ``training.epochs``; a complete run of
+        resume: Resume a run that was stopped, or a complete one with more ``training.epochs``; a complete run of
             as many epochs is only read. Settings, data and code have to be the same, as far as they decide numbers.
         overwrite: Replace a run that is in the folder.
         reporting: Where lines and progress go; nowhere by default.
@@ -63,7 +63,7 @@ def run(
         True
     """
     if resume and overwrite:
-        raise UserError("resume and overwrite: got both, expected one: the run in the folder goes on, or is replaced")
+        raise UserError("resume and overwrite: got both, expected one: the run in the folder is resumed or replaced")
     context = Context(load_recipe(recipe, overrides, trust=trust))
     folder = RunFolder(out or default_folder(context.recipe))
     return distill(context, folder, reporting or Reporting(), resume=resume, overwrite=overwrite)
@@ -122,7 +122,7 @@ def _train(session: Session, start: Start) -> Run:
         folder.abandon()
         raise
     except (RunError, KeyboardInterrupt) as error:
-        # What is left of a folder without its recipe, as where the disk is full, is no run to go on with.
+        # A folder without its recipe, as where the disk is full, holds no run that could be resumed.
         if not (folder.path / "recipe.yaml").is_file():
             folder.abandon()
             raise

@@ -1,4 +1,4 @@
-"""A run under way: from a checked recipe and a folder to the trained student."""
+"""One run: from a checked recipe and a folder to the trained student."""
 
 import copy
 import time
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from limbeck.build.caching import with_cache
@@ -15,7 +14,7 @@ from limbeck.build.context import Context
 from limbeck.build.data import Loaders
 from limbeck.build.features import feature_arguments
 from limbeck.build.measured_teacher import MeasuredTeacher, measure_teacher
-from limbeck.build.networks import Network, describe, parameter_count
+from limbeck.build.networks import Network, describe, parameter_count, placed
 from limbeck.build.reporting import Reporting
 from limbeck.build.selection import selection_callback
 from limbeck.build.teacher_settings import teacher_precisions
@@ -76,7 +75,7 @@ class Run:
 
 
 class Session:
-    """A run under way.
+    """One run.
 
     Args:
         context: The run.
@@ -126,7 +125,7 @@ class Session:
 
     def _open(self, start: Start) -> None:
         warnings = check_provenance(self.folder, self.provenance) if start.resume else []
-        # A proxy to go on with is of no use with other data or code.
+        # The checkpoint of a proxy cannot be resumed with other data or code.
         if start.clear or not (start.resume or self.folder.read_provenance() == self.provenance):
             self.folder.clear()
         self.folder.open(self.recipe)
@@ -170,10 +169,8 @@ class Session:
             epochs=recipe.training.epochs,
             check_finite=recipe.training.check_finite,
             **feature_arguments(recipe, self.data),
-        ).to(self.fabric.device)
-        if uses_channels_last(self.training, self.fabric.device.type):
-            distiller.to(memory_format=torch.channels_last)
-        return distiller
+        )
+        return placed(distiller, self.training, self.fabric.device)
 
     def _engine(self) -> Engine:
         distiller = self._distiller()
@@ -197,7 +194,7 @@ class Session:
 
 
 class _Logged:
-    """Write each epoch's line to the run's log, and pass everything on."""
+    """Write each epoch's line to the run's log, and forward steps and epochs to another progress."""
 
     def __init__(self, folder: RunFolder, progress: Progress | None, wording: Wording) -> None:
         self.folder, self.progress, self.wording = folder, progress, wording

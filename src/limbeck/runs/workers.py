@@ -39,7 +39,7 @@ class WorkerDiedError(RunError):
 
 
 class Workers:
-    """Processes for tasks; a process that dies fails the one task that it was at, and is replaced.
+    """Processes for tasks; a process that dies fails the one task that it worked on, and is replaced.
 
     Every process gets an equal share of the CPU cores. When the block ends by an exception the processes are ended too;
     when this process dies, however it dies, they end within seconds. They do not import the script that is running, so
@@ -122,7 +122,7 @@ class Workers:
             return WorkerDiedError(_how_it_ended(self._discard(slot)))
 
     def _end_processes(self) -> None:
-        processes = [process for several in self._processes.values() for process in several]
+        processes = [process for of_slot in self._processes.values() for process in of_slot]
         for process in processes:
             process.terminate()
         running, deadline = {process.sentinel: process for process in processes}, time.monotonic() + _GRACE_SECONDS
@@ -177,7 +177,7 @@ def shared_in_worker() -> Shared:
 @contextmanager
 def _one_share_each(jobs: int) -> Iterator[int]:
     """Give the processes started within an equal share of the cores: two that spin on the same ones crawl."""
-    # No more than this process was given, by OMP_NUM_THREADS or torch.set_num_threads.
+    # No more than this process has, by OMP_NUM_THREADS or torch.set_num_threads.
     threads = max(1, min(torch.get_num_threads(), cores() // jobs))
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = str(threads)

@@ -1,7 +1,5 @@
-"""What the commands share: arguments and options, the console, Ctrl-C, and a mistake as one line."""
+"""What the commands share: arguments and options, the console, and Ctrl-C."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +10,7 @@ from limbeck.recipes import read_recipe
 
 
 def known_recipe(recipe: str | None) -> str | None:
-    """Return a recipe's name if there is such a recipe; this takes no time, unlike what comes after it.
+    """Return a recipe's name if there is such a recipe, before anything slow is imported.
 
     Raises:
         UserError: If there is none.
@@ -56,18 +54,9 @@ def make_console() -> Console:
         True
     """
     console = Console()
-    # Recorded output is read by people and programs too: a pipe's 80 columns would break lines in two.
+    # The 80 columns of a pipe would break lines in two.
     return console if console.is_terminal else Console(width=200)
 
 
 class Stopped(Exception):  # noqa: N818 - not an error
-    """Ctrl-C, taken before the command-line library turns it into an exit of its own; the text says how to go on."""
-
-
-@contextmanager
-def stoppable(how: str = "the same command with --resume goes on") -> Iterator[None]:
-    """Turn Ctrl-C within the block into :class:`Stopped`, with ``how`` to go on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Stopped(how) from None
+    """Ctrl-C, caught before the command-line library exits; the text is how to continue."""
