@@ -28,7 +28,7 @@ def test_a_stopped_teacher_resumes_bit_for_bit(tiny, tmp_path, monkeypatch):
     (partial,) = teachers(tmp_path)
     assert partial.name.endswith(".partial")
     limbeck.run(recipe, out=tmp_path / "run", resume=True, reporting=Reporting(logged.append))
-    assert "teacher: going on after epoch 2 of 4" in logged
+    assert "teacher: resuming after epoch 2 of 4" in logged
     (resumed,) = teachers(tmp_path)
     assert {path.name for path in resumed.iterdir()} == {"teacher.safetensors", "metrics.csv", "summary.json"}
     monkeypatch.setenv("LIMBECK_CACHE", str(tmp_path / "other" / "cache"))

@@ -43,7 +43,7 @@ def test_a_training_finds_everything_and_bit_for_bit(tmp_path, mode):
 
 
 @pytest.mark.parametrize("mode", ["views", "epochs"])
-def test_only_what_is_wanted(tmp_path, mode):
+def test_only_wanted_slots_are_stored(tmp_path, mode):
     spec = spec_of(mode)
     flags = wanted(spec, [0], epochs=2)
     store = store_of(tmp_path, spec)
@@ -99,7 +99,7 @@ def _build_slowly(tmp_path, ready):
     fill(store_of(tmp_path, spec), Slow(network_of()), replay_of(spec), batch_size=32)
 
 
-def test_a_killed_build_is_gone_on_with_and_never_two_at_once(tmp_path):
+def test_a_killed_build_resumes_and_never_two_run_at_once(tmp_path):
     context = multiprocessing.get_context("fork")
     ready = context.Event()
     builder = context.Process(target=_build_slowly, args=(tmp_path, ready))

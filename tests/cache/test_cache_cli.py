@@ -111,7 +111,7 @@ def test_a_damaged_folder_is_described_and_cleared(limbeck, recipe, tmp_path):
     assert folders(tmp_path) == []
 
 
-def test_ctrl_c_says_how_to_go_on(limbeck, recipe, monkeypatch):
+def test_ctrl_c_prints_how_to_resume(limbeck, recipe, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
 

@@ -1,4 +1,4 @@
-"""Runs and comparisons with ``teacher.cache``: the same numbers as without, and the teacher is asked once."""
+"""Runs and comparisons with ``teacher.cache``: the same numbers as without, and the teacher is run once."""
 
 import csv
 import random
@@ -37,8 +37,8 @@ def same(one, other):
 
 
 @pytest.fixture
-def asked(monkeypatch):
-    """Count the rows that live teachers are asked about."""
+def counted_rows(monkeypatch):
+    """Count the rows that live teachers compute."""
     counts, real = [], LiveTeacher.logits
 
     def logits(self, inputs, *args, **kwargs):
@@ -129,14 +129,14 @@ def test_a_stopped_and_resumed_run_is_one_that_never_stopped(precise, tmp_path, 
     assert same(tmp_path / "live", tmp_path / "run")
 
 
-def test_a_second_method_asks_nothing_but_the_recheck(tiny, tmp_path, asked):
+def test_a_second_method_runs_the_teacher_for_the_recheck_only(tiny, tmp_path, counted_rows):
     logged = []
     limbeck.run(cached(tiny, "epochs"), out=tmp_path / "one", reporting=Reporting(logged.append))
     # The 60 training and 30 test images as they are, on which it is measured, and two epochs' views.
-    assert sum(asked) == 60 + 30 + 2 * 60
-    asked.clear()
+    assert sum(counted_rows) == 60 + 30 + 2 * 60
+    counted_rows.clear()
     limbeck.run(cached(tiny, "epochs", method="dist"), out=tmp_path / "two", reporting=Reporting(logged.append))
-    assert sum(asked) == 8
+    assert sum(counted_rows) == 8
     lines = [line for line in logged if line.startswith("logit cache")]
     assert "60 images x 2 epochs x 10 classes x float32 = 4.8 kB" in lines[0]
     assert "0.0% of what this run reads" in lines[0]
@@ -164,7 +164,7 @@ def test_another_training_set_normalization_or_teacher_has_a_cache_of_its_own(ti
 
 
 @pytest.mark.parametrize(("cache", "jobs"), [("views", 1), ("epochs", 1), ("views", 2)])
-def test_a_comparison_asks_ahead_what_its_runs_read(tiny, tmp_path, cache, jobs, asked):
+def test_a_comparison_stores_ahead_what_its_runs_read(tiny, tmp_path, cache, jobs, counted_rows):
     logged = []
     more = {"compare": {"methods": ["none", "kd", "dist"], "seeds": 2}}
     compare(cached(tiny, cache, **more), out=tmp_path / "c", jobs=jobs, reporting=Reporting(logged.append))
@@ -173,7 +173,7 @@ def test_a_comparison_asks_ahead_what_its_runs_read(tiny, tmp_path, cache, jobs,
     if jobs == 1:
         ahead = sum(int(line.split("; ")[1].split()[0]) for line in rows)
         # Eight rows of each of four runs are compared again; the teacher is measured on 60 training and 30 test images.
-        assert sum(asked) == ahead + 4 * 8 + 60 + 30
+        assert sum(counted_rows) == ahead + 4 * 8 + 60 + 30
     assert len(list((tmp_path / "cache" / "logits").iterdir())) == len(rows)
     stored = {path: path.read_bytes() for path in (tmp_path / "cache" / "logits").glob("*/*.bin")}
     for method in ("kd", "dist"):
@@ -226,7 +226,7 @@ def test_which_caches_are_shared():
     assert shared("views", ("kd", 0)) == []
 
 
-def test_methods_without_a_network_to_ask_say_so(tiny, tmp_path):
+def test_methods_without_a_network_as_teacher_log_why(tiny, tmp_path):
     logged = []
     bank = {"lightweight": {"per_class": 40, "epochs": 1}}
     recipe = cached(tiny, method="lw_kd")
@@ -240,16 +240,16 @@ def test_methods_without_a_network_to_ask_say_so(tiny, tmp_path):
     assert not (tmp_path / "cache" / "logits").exists()
 
 
-def test_several_teachers_share_one_cache(precise, tmp_path, asked):
+def test_several_teachers_share_one_cache(precise, tmp_path, counted_rows):
     member = precise["teacher"]
     teacher = {"members": [{**member, "seed": 1}, {**member, "seed": 2}], "average": "confidence"}
     limbeck.run({**precise, "method": "kd", "teacher": teacher}, out=tmp_path / "live")
     teacher |= {"cache": "views", "cache_dtype": "float32"}
     for name in ("cold", "warm"):
-        asked.clear()
+        counted_rows.clear()
         limbeck.run({**precise, "method": "kd", "teacher": teacher}, out=tmp_path / name)
         assert same(tmp_path / "live", tmp_path / name)
-    assert sum(asked) == 2 * 8
+    assert sum(counted_rows) == 2 * 8
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,7 @@ def test_mistakes_are_one_line_and_nothing_is_written(tiny, tmp_path, change, me
     assert not (tmp_path / "cache" / "logits").exists()
 
 
-def test_a_full_disk_is_told_before_anything_is_stored(tiny, tmp_path, monkeypatch):
+def test_a_full_disk_is_refused_before_anything_is_stored(tiny, tmp_path, monkeypatch):
     import shutil
 
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(9, 0, 9))
@@ -289,7 +289,7 @@ def test_off_in_yaml_is_off(tiny):
     assert "cache: 'off'" in dump_recipe(recipe)
 
 
-def test_a_comparison_beside_another_builder_goes_on(tiny, tmp_path, monkeypatch):
+def test_a_comparison_beside_another_builder_continues(tiny, tmp_path, monkeypatch):
     logged = []
 
     def taken(store):

@@ -72,9 +72,9 @@ def test_float16_is_within_its_rounding(tmp_path):
     teacher = CachedTeacher(live, store_of(tmp_path, spec))
     for _ in range(2):
         for inputs, labels, indices in views_of(spec).epoch(0):
-            logged, kept = live(inputs, labels), teacher(inputs, labels, indices, 0)
-            assert ((kept - logged).abs() <= 2.0**-11 * logged.abs().clamp(min=2.0**-14)).all()
-            assert np.array_equal(kept.numpy(), logged.numpy().astype(np.float16).astype(np.float32))
+            live_logits, cached_logits = live(inputs, labels), teacher(inputs, labels, indices, 0)
+            assert ((cached_logits - live_logits).abs() <= 2.0**-11 * live_logits.abs().clamp(min=2.0**-14)).all()
+            assert np.array_equal(cached_logits.numpy(), live_logits.numpy().astype(np.float16).astype(np.float32))
 
 
 def test_a_large_epoch_is_read_batch_by_batch(tmp_path, monkeypatch):
@@ -91,9 +91,9 @@ def test_a_large_epoch_is_read_batch_by_batch(tmp_path, monkeypatch):
 def test_a_lone_row_is_the_same_as_in_a_batch():
     live, spec = LiveTeacher(network_of()), spec_of()
     batch = next(iter(views_of(spec).epoch(0)))
-    logged = live(batch.inputs, batch.labels)
+    live_logits = live(batch.inputs, batch.labels)
     alone = torch.cat([live(batch.inputs[i : i + 1], batch.labels[i : i + 1]) for i in range(16)])
-    assert torch.equal(alone, logged)
+    assert torch.equal(alone, live_logits)
 
 
 def test_the_unaugmented_view_is_not_taken_for_a_training_view(tmp_path):
@@ -176,7 +176,7 @@ def test_damaged_rows_are_logged_and_made_again(tmp_path):
     assert again.store.verify() == 0
 
 
-def test_a_full_disk_is_logged_once_and_the_training_goes_on(tmp_path, monkeypatch):
+def test_a_full_disk_is_logged_once_and_the_training_continues(tmp_path, monkeypatch):
     spec, logged = spec_of(), []
 
     def full(*_):
@@ -188,7 +188,7 @@ def test_a_full_disk_is_logged_once_and_the_training_goes_on(tmp_path, monkeypat
     for inputs, labels, indices in views_of(spec).epoch(0):
         assert torch.equal(teacher(inputs, labels, indices, 0), live(inputs, labels))
     assert len(logged) == 1
-    assert "No space left on device; going on without storing more" in logged[0]
+    assert "No space left on device; continuing without storing more" in logged[0]
 
 
 def test_mistakes(tmp_path):

@@ -59,8 +59,8 @@ def test_the_loss_is_the_sum_of_its_parts_and_trains_the_student(method, batch):
 def test_kd_is_its_equation(batch):
     student, teacher = net().eval(), net(seed=1)
     out = limbeck.Distiller(student, teacher, method="kd")(*batch)
-    logits, logged = student(batch[0]), teacher.eval()(batch[0])
-    kl = F.kl_div((logits / 4).log_softmax(1), (logged / 4).softmax(1), reduction="batchmean")
+    logits, teacher_logits = student(batch[0]), teacher.eval()(batch[0])
+    kl = F.kl_div((logits / 4).log_softmax(1), (teacher_logits / 4).softmax(1), reduction="batchmean")
     torch.testing.assert_close(out.loss, 0.1 * F.cross_entropy(logits, batch[1]) + 0.9 * 16 * kl)
 
 
@@ -142,7 +142,7 @@ def test_state_survives_a_round_trip_without_the_teacher(batch):
         assert "bank" not in name
 
 
-def test_two_distillers_do_not_see_each_other(batch):
+def test_two_distillers_are_independent(batch):
     one = limbeck.Distiller(net().eval(), net(seed=1), method="dist")
     alone = one(*batch).loss
     limbeck.Distiller(net(seed=3), net(seed=4), method="lr")(*batch)
@@ -190,7 +190,7 @@ def test_a_last_batch_of_one_sample():
 
 
 @pytest.mark.parametrize("divide_by", ["all", "selected"])
-def test_selection_over_the_training_set_decides_who_listens(batch, divide_by):
+def test_selection_over_the_training_set_decides_which_samples_are_supervised(batch, divide_by):
     inputs, labels = batch
     method = limbeck.methods.create("revise+select+kd", divide_by=divide_by)
     distiller = limbeck.Distiller(net().eval(), net(seed=1), method=method)
@@ -198,9 +198,9 @@ def test_selection_over_the_training_set_decides_who_listens(batch, divide_by):
     assert 24 <= int(mask.sum()) <= 27
     out = distiller(inputs, labels, torch.arange(32))
     plain = limbeck.Distiller(distiller.student, distiller.teacher.network, method="revise+kd")
-    logged = plain(inputs[mask], labels[mask])
+    expected = plain(inputs[mask], labels[mask])
     share = int(mask.sum()) / 32 if divide_by == "all" else 1.0
-    torch.testing.assert_close(out.parts["kd"], share * logged.parts["kd"])
+    torch.testing.assert_close(out.parts["kd"], share * expected.parts["kd"])
     torch.testing.assert_close(out.parts["ce"], plain(inputs, labels).parts["ce"])
 
 
@@ -345,7 +345,7 @@ def test_mistakes_in_a_batch(student, teacher, labels, message):
     assert message in str(error.value)
 
 
-def test_influence_asks_for_the_training_set_first(batch):
+def test_influence_needs_the_training_set_first(batch):
     distiller = limbeck.Distiller(net(), net(seed=1), method="lr_ds")
     with pytest.raises(UserError, match="call distiller.select"):
         distiller(*batch)

@@ -119,7 +119,7 @@ def test_a_selection_leaves_every_modules_mode(scorer):
     assert torch.equal(student[0][1].running_mean, before[1])
 
 
-def test_so_does_one_that_fails():
+def test_a_selection_that_fails_leaves_them_too():
     def failing():
         yield whole_set()
         raise OSError("the disk is gone")
@@ -132,7 +132,7 @@ def test_so_does_one_that_fails():
     assert modes(student) == before
 
 
-def test_the_student_is_looked_at_in_eval_mode():
+def test_the_student_is_scored_in_eval_mode():
     student = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, CLASSES))
     inputs, labels, indices = whole_set()
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import limbeck
-from limbeck.distiller.features import FeatureOptions, FeaturePairs
+from limbeck.distiller.features import FeaturePairs
 from limbeck.errors import UserError
 from limbeck.losses import features as losses
 from limbeck.methods import Parts, Term, create
@@ -90,7 +90,7 @@ def test_named_layers_are_all_compared(batch):
     torch.testing.assert_close(distiller(*batch).parts["sp"], 3000 * expected)
 
 
-def test_one_sides_layers_are_met_by_the_last_stages_of_the_other():
+def test_named_layers_of_one_network_are_compared_with_the_last_stages_of_the_other():
     distiller = made("at", student_layers=["layer1", "layer3.0.add"])
     assert distiller.feature_pairs.teacher.layers == ("layer2", "layer3")
     other = made("at", teacher=net(1, name="resnet18", width=0.1))
@@ -164,7 +164,7 @@ def test_training_with_features_brings_them_closer(batch):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_networks_are_in_nobodys_state_twice(method, batch):
+def test_no_state_dict_has_a_network_twice(method, batch):
     student, teacher = net(), net(1)
     distiller = made(method, student, teacher)
     assert distiller.student is student
@@ -275,8 +275,8 @@ class Dictionary(nn.Module):
 def test_networks_of_mappings(batch):
     student, teacher = Dictionary(0.5, 0).eval(), Dictionary(1.0, 1)
     inputs = {"pixels": batch[0], "mask": torch.ones(10, 1, 1, 1)}
-    options = FeatureOptions(example={name: part[:2] for name, part in inputs.items()})
-    pairs = FeaturePairs(create("sp"), student, LiveTeacher(teacher), options)
+    example = {name: part[:2] for name, part in inputs.items()}
+    pairs = FeaturePairs(create("sp"), student, LiveTeacher(teacher), example=example)
     assert pairs.student.layers == ("body.layer3",)
     outputs, features = zip(pairs.run_student(inputs), pairs.run_teacher(inputs), strict=True)
     expected = [FeatureExtractor(network.body, ["layer3"])(batch[0]) for network in (student, teacher)]
@@ -341,7 +341,7 @@ def test_the_teachers_inputs_are_adapted(batch):
 
 @pytest.mark.parametrize("divide_by", ["all", "selected"])
 @pytest.mark.parametrize("method", ["select+fitnet", "select+kd+sp"])
-def test_only_those_who_listen_are_compared(method, batch, divide_by):
+def test_only_selected_samples_are_compared(method, batch, divide_by):
     method = create(method, scorer="random", ratio=0.5, per_class=False, divide_by=divide_by)
     distiller = made(method, net().eval())
     mask = distiller.select([batch])
@@ -351,8 +351,8 @@ def test_only_those_who_listen_are_compared(method, batch, divide_by):
     distiller.selected = None
     alone = made(name, distiller.student, distiller.teacher.network)
     alone.losses.load_state_dict({k.replace("1.", "0.", 1): v for k, v in distiller.losses.state_dict().items()})
-    logged = alone(batch[0][mask], batch[1][mask], batch[2][mask]).parts[name]
-    torch.testing.assert_close(whole, logged / 2 if divide_by == "all" else logged)
+    expected = alone(batch[0][mask], batch[1][mask], batch[2][mask]).parts[name]
+    torch.testing.assert_close(whole, expected / 2 if divide_by == "all" else expected)
 
 
 def test_targets_correct_the_logits_beside_features(batch):
@@ -432,6 +432,6 @@ def test_mistakes(make, message):
     assert "\n" not in str(error.value)
 
 
-def test_crd_asks_for_indices(batch):
+def test_crd_needs_indices(batch):
     with pytest.raises(UserError, match="indices: got None"):
         made("crd")(*batch[:2])

@@ -139,7 +139,7 @@ def test_the_adversarial_part_beside_a_moving_temperature_is_a_plain_one(batch):
     assert out.parts["adversarial"] < 1
 
 
-def test_a_learned_temperature_feels_the_losses_that_take_it(batch):
+def test_a_learned_temperature_has_a_gradient_of_the_losses_that_take_it(batch):
     distiller = limbeck.Distiller(net(0), net(1), "ctkd+ttm", epochs=4)
     distiller(*batch, epoch=3).parts["ttm"].backward()
     assert distiller.modifiers[0].theta.grad.abs() > 1e-6
@@ -178,7 +178,7 @@ def test_two_temperatures_of_kd_are_both_counted(batch):
     torch.testing.assert_close(out.loss, out.parts["kd"] + out.parts["kd_2"])
 
 
-def test_a_numbered_name_never_meets_a_given_one():
+def test_a_numbered_name_is_never_a_given_one():
     terms = tuple(Term(name, 1.0, KDLoss) for name in ("kd", "kd", "kd_2", "kd", "kd_2"))
     assert [term.name for term in method_of(terms).terms] == ["kd", "kd_3", "kd_2", "kd_4", "kd_2_2"]
 

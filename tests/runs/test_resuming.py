@@ -226,7 +226,7 @@ def test_epochs_may_be_raised_and_not_lowered(tiny, tmp_path):
     assert_same_run(more.folder, whole.folder)
     lines = log(more.folder)
     assert "training.epochs: 4 instead of 2\n" in lines
-    assert "going on after epoch 2 of 4\n" in lines
+    assert "resuming after epoch 2 of 4\n" in lines
     with pytest.raises(UserError, match=r"^training\.epochs: the run in \S+ has 4, got 3; expected at least as many"):
         limbeck.run(recipe, overrides={"training.epochs": 3}, out=tmp_path / "run", resume=True)
 
@@ -296,7 +296,7 @@ def test_a_proxy_resumes_bit_for_bit(tiny, tmp_path, proxy_epochs):
         limbeck.run(with_proxy(tiny), out=tmp_path / "run")
     done = limbeck.run(with_proxy(tiny), out=tmp_path / "run", resume=True)
     assert proxy_epochs == [0, 1, 1, 2]
-    assert "proxy: going on after epoch 1 of 3" in log(done.folder)
+    assert "proxy: resuming after epoch 1 of 3" in log(done.folder)
     assert_same_run(done.folder, limbeck.run(with_proxy(tiny), out=tmp_path / "whole").folder)
 
 
@@ -331,7 +331,7 @@ def test_resumed_equals_never_stopped(tiny, tmp_path, method, more, precision):
     with pytest.raises(KeyboardInterrupt):
         limbeck.run(recipe, out=tmp_path / "run", reporting=stopping(3, of=4))
     done = limbeck.run(recipe, out=tmp_path / "run", resume=True)
-    assert "going on after epoch 3 of 4" in log(done.folder)
+    assert "resuming after epoch 3 of 4" in log(done.folder)
     assert_same_run(done.folder, whole.folder)
 
 
@@ -375,7 +375,7 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_used(tiny, t
     (tmp_path / "run" / "checkpoints" / "last" / "state.pt").write_bytes(b"half")
     done = limbeck.run(recipe, out=tmp_path / "run", resume=True)
     assert "state.pt: cannot be read as a checkpoint" in log(done.folder)
-    assert "going on after epoch 2 of 4" in log(done.folder)
+    assert "resuming after epoch 2 of 4" in log(done.folder)
     assert_same_run(done.folder, whole.folder)
 
 

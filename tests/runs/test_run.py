@@ -396,7 +396,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(tiny, tmp_path
     limbeck.run(tiny, out=tmp_path / "run", resume=True, reporting=Reporting(logged.append))
     assert metrics(tmp_path / "run") == expected
     assert sum("state.pt: cannot be read as a checkpoint (it is half-written" in line for line in logged) == 1
-    assert "going on after epoch 1 of 2" in (tmp_path / "run" / "log.txt").read_text()
+    assert "resuming after epoch 1 of 2" in (tmp_path / "run" / "log.txt").read_text()
     (tmp_path / "run" / "summary.json").unlink()
     for path in checkpoints.iterdir():
         path.write_bytes(b"half")

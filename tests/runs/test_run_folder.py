@@ -58,7 +58,7 @@ def test_two_commands_in_one_folder_and_sigterm(tiny, tmp_path, limbeck):
     stop_soon = Reporting(progress=StopAfter(trained + 2))
     with pytest.raises(KeyboardInterrupt):
         run(many, out=out, resume=True, reporting=stop_soon)
-    assert f"going on after epoch {trained} of 5000" in log(out)
+    assert f"resuming after epoch {trained} of 5000" in log(out)
 
 
 def test_a_lock_of_a_killed_process_is_no_obstacle_and_is_logged(tiny, tmp_path):

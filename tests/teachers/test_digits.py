@@ -49,8 +49,8 @@ def test_a_nearest_neighbor_reads_the_zero_padded_number(num_classes, height):
         top = (32 - height) // 2
         crop = images[:, :, top : top + height, round(left) : round(left + width)].float() / 255 * 16
         read = reader.predict(F.interpolate(crop, (8, 8), mode="area").flatten(1).numpy())
-        wanted = np.array([int(str(k).zfill(length)[place]) for k in labels.tolist()])
-        assert (read == wanted).mean() > 0.85
+        expected = np.array([int(str(k).zfill(length)[place]) for k in labels.tolist()])
+        assert (read == expected).mean() > 0.85
 
 
 def test_a_function_of_its_arguments():
@@ -167,7 +167,7 @@ def test_refuses_labels_that_are_not_the_ten_digits(tmp_path, labels):
         synthesize(10, 1, source=tmp_path)
 
 
-def test_a_source_is_known_by_its_content(tmp_path):
+def test_a_source_is_identified_by_its_content(tmp_path):
     for name, ink in (("first", 200), ("moved", 200), ("other", 201)):
         (tmp_path / name).mkdir()
         write_mnist(tmp_path / name, "train", ink)

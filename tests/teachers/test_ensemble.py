@@ -21,7 +21,7 @@ class Fixed(Teacher):
         return self.rows
 
 
-def logged(count=3, n=6, c=5, dtype=torch.float64):
+def random_rows(count=3, n=6, c=5, dtype=torch.float64):
     generator = torch.Generator().manual_seed(0)
     rows = 3 * torch.randn(count, n, c, generator=generator, dtype=torch.float64)
     return rows.to(dtype), torch.randint(c, (n,), generator=generator)
@@ -32,7 +32,7 @@ def softmax(z):
     return e / e.sum(axis=-1, keepdims=True)
 
 
-def ask(rows, labels, average):
+def averaged(rows, labels, average):
     return EnsembleTeacher([Fixed(one) for one in rows], average=average)(None, labels)
 
 
@@ -55,8 +55,8 @@ def by_numpy(rows, labels, average):
 @pytest.mark.parametrize("average", ["logits", "probabilities", "confidence"])
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_equals_numpy(count, average):
-    rows, labels = logged(count)
-    got = ask(rows, labels, average)
+    rows, labels = random_rows(count)
+    got = averaged(rows, labels, average)
     np.testing.assert_allclose(got.softmax(1).numpy(), by_numpy(rows, labels, average), rtol=1e-9)
     if average == "logits":
         np.testing.assert_allclose(got.numpy(), rows.numpy().mean(axis=0), rtol=1e-12)
@@ -65,39 +65,39 @@ def test_equals_numpy(count, average):
 
 
 @pytest.mark.parametrize("average", ["logits", "probabilities", "confidence"])
-def test_one_teacher_alone_and_copies_of_it_say_the_same(average):
-    rows, labels = logged(1)
+def test_one_teacher_alone_and_copies_of_it_have_the_same_average(average):
+    rows, labels = random_rows(1)
     for count in (1, 4):
-        got = ask(rows.expand(count, -1, -1), labels, average)
+        got = averaged(rows.expand(count, -1, -1), labels, average)
         torch.testing.assert_close(got.softmax(1), rows[0].softmax(1))
 
 
 def test_confidence_follows_the_teacher_that_is_right():
     labels = torch.tensor([0, 1])
     one, other = torch.tensor([[9.0, 0.0], [9.0, 0.0]]), torch.tensor([[0.0, 9.0], [0.0, 9.0]])
-    weighed = ask(torch.stack([one, other]), labels, "confidence").softmax(1)
+    weighed = averaged(torch.stack([one, other]), labels, "confidence").softmax(1)
     assert torch.equal(weighed.argmax(1), labels)
     assert weighed.gather(1, labels[:, None]).min() > 0.99
-    plain = ask(torch.stack([one, other]), labels, "probabilities").softmax(1)
+    plain = averaged(torch.stack([one, other]), labels, "probabilities").softmax(1)
     torch.testing.assert_close(plain, torch.full((2, 2), 0.5))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("average", ["logits", "probabilities", "confidence"])
 def test_extremes_and_half_precision(average, dtype):
-    rows, labels = logged(dtype=dtype)
-    got = ask(rows, labels, average)
+    rows, labels = random_rows(dtype=dtype)
+    got = averaged(rows, labels, average)
     assert got.dtype == torch.float32
-    torch.testing.assert_close(got.double(), ask(rows.double(), labels, average), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(got.double(), averaged(rows.double(), labels, average), rtol=1e-5, atol=1e-5)
     extreme = torch.where(rows > 0, 1e4, -1e4).to(dtype)
-    assert ask(extreme, labels, average).isfinite().all()
+    assert averaged(extreme, labels, average).isfinite().all()
     opposed = torch.tensor([[[1e4, -1e4]], [[-1e4, 1e4]]]).to(dtype)
-    assert ask(opposed, torch.tensor([1]), average).isfinite().all()
+    assert averaged(opposed, torch.tensor([1]), average).isfinite().all()
 
 
 @pytest.mark.parametrize("average", ["logits", "probabilities", "confidence"])
 def test_compiles_as_one_graph(average):
-    rows, labels = logged()
+    rows, labels = random_rows()
     teacher = EnsembleTeacher([Fixed(one) for one in rows], average=average)
     compiled = torch.compile(teacher, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(None, labels), teacher(None, labels))

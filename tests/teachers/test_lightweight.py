@@ -12,7 +12,7 @@ from limbeck.teachers.lightweight import LightweightBank, LightweightNet, Lightw
 
 
 def numbered_bank(num_classes=5, per_class=8, dtype=torch.float32):
-    """Row n of class k holds 100 k + n everywhere, so that an answer tells where it came from."""
+    """Row n of class k holds 100 k + n everywhere, so that a row shows where it came from."""
     rows = 100 * torch.arange(num_classes)[:, None, None] + torch.arange(per_class)[None, :, None]
     return LightweightBank(rows.repeat(1, 1, num_classes).to(dtype), accuracy=0.99, seed=3)
 
@@ -150,7 +150,7 @@ def test_bank_refuses_types_and_accuracies():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
-def test_answers_come_from_the_class_and_vary_by_instance(dtype):
+def test_logits_come_from_the_class_and_vary_by_instance(dtype):
     teacher = LightweightTeacher(numbered_bank(dtype=dtype))
     labels = torch.arange(5).repeat(200)
     answer = teacher(None, labels, torch.arange(1000), 0)
@@ -163,7 +163,7 @@ def test_answers_come_from_the_class_and_vary_by_instance(dtype):
         assert torch.bincount(draws[labels == k], minlength=8).min() > 8
 
 
-def test_answers_are_a_function_of_seed_epoch_and_index():
+def test_logits_are_a_function_of_seed_epoch_and_index():
     labels, indices = torch.arange(5).repeat(40), torch.arange(200)
     teacher = LightweightTeacher(numbered_bank(), seed=4)
     answer = teacher(None, labels, indices, 2)
@@ -196,7 +196,7 @@ def test_class_mean(indices):
     assert torch.allclose(answer, bank.logits.mean(dim=1)[labels])
 
 
-def test_answers_the_call_of_every_teacher():
+def test_it_takes_the_arguments_of_every_teacher():
     teacher = LightweightTeacher(numbered_bank())
     labels = torch.arange(5)
     assert isinstance(teacher, Teacher)

@@ -21,7 +21,7 @@ def moody():
 
 
 @pytest.mark.parametrize("part", [lambda net: net, lambda net: net[1], lambda net: net[2]])
-def test_it_is_in_eval_mode_at_every_call_whatever_its_owner_did(part):
+def test_it_is_in_eval_mode_at_every_call(part):
     network, inputs = moody(), torch.randn(5, 4)
     teacher = LiveTeacher(network)
     expected, mean = teacher(inputs, LABELS), network[1].running_mean.clone()

@@ -113,9 +113,9 @@ def test_the_number_of_classes_is_needed_before_the_first_epoch():
     distiller = Distiller(nn.Linear(5, 3), method="none")
     with pytest.raises(UserError, match="num_classes: got None, expected the number of classes"):
         Engine(distiller, Lists(batches_of()), settings, **given)
-    known = Engine(distiller, Lists(batches_of()), settings, num_classes=3, **given)
-    assert (known.task.num_classes, distiller.task.num_classes) == (3, None)
-    assert isinstance(known.task, Classification)
+    prepared = Engine(distiller, Lists(batches_of()), settings, num_classes=3, **given)
+    assert (prepared.task.num_classes, distiller.task.num_classes) == (3, None)
+    assert isinstance(prepared.task, Classification)
 
 
 def test_stopped_and_resumed_is_never_stopped(tmp_path):
@@ -200,7 +200,7 @@ def test_a_figure_needs_a_name_of_its_own():
         trained.train_epoch(0)
 
 
-def test_the_line_of_an_epoch_has_the_tasks_words():
+def test_the_line_of_an_epoch_has_the_tasks_figures():
     class Kept:
         def __init__(self):
             self.meters = []

@@ -37,7 +37,7 @@ def test_one_flipped_bit_is_noticed_and_the_checkpoint_before_it_used(folder, wh
     assert load_checkpoint(folder, log=logged.append)["epoch"] == 1
     (line,) = logged
     assert "state.pt: " in line
-    assert line.endswith("; going on from the checkpoint before it")
+    assert line.endswith("; resuming from the checkpoint before it")
     assert "\n" not in line
 
 
@@ -165,12 +165,12 @@ def test_a_student_that_draws_from_every_generator_resumes_bit_for_bit(tmp_path,
     seed_everything(77)
     resumed.fit(resume=True)
     assert torch.equal(weights(resumed), weights(whole))
-    assert logged[-1] == f"going on after epoch {1 if hurt else 2} of 4"
+    assert logged[-1] == f"resuming after epoch {1 if hurt else 2} of 4"
     assert load_checkpoint(tmp_path / "last")["record"] == resumed.record
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "one_cycle", {"name": "multi_step", "milestones": [1, 3]}])
-def test_a_complete_training_goes_on_for_more_epochs(tmp_path, schedule):
+def test_a_complete_training_is_continued_for_more_epochs(tmp_path, schedule):
     engine(tmp_path / "last", epochs=4, schedule=schedule).fit()
     longer = engine(tmp_path / "last", epochs=6, schedule=schedule)
     record = longer.fit(resume=True)

@@ -119,7 +119,7 @@ class Pretender:
 
 
 class Stubborn(Pretender):
-    """Cannot record, and says so as CUDA does."""
+    """Cannot record, and raises as CUDA does."""
 
     def record(self, work):
         try:
@@ -151,7 +151,7 @@ def test_recorded_steps_train_as_plain_ones(meters, optimizer):
     assert logged == []
 
 
-def test_what_cannot_be_recorded_is_said_and_trained_without(meters):
+def test_what_cannot_be_recorded_is_logged_and_trained_without(meters):
     logged: list[str] = []
     plain, other = engine(logged, epochs=1), engine(logged, epochs=1)
     other._recorder = Stubborn(other, meters)
@@ -165,10 +165,10 @@ def test_what_cannot_be_recorded_is_said_and_trained_without(meters):
 
 def test_a_cache_that_is_being_filled_is_not_recorded(meters, tmp_path):
     logged: list[str] = []
-    signals = CacheSpec("views", SAMPLES, RowFormat(CLASSES, "float32"), Augment(crop=1))
+    spec = CacheSpec("views", SAMPLES, RowFormat(CLASSES, "float32"), Augment(crop=1))
 
     def train():
-        trained = engine(logged, teacher=CachedTeacher(network(12), LogitStore.open(tmp_path, signals)), epochs=1)
+        trained = engine(logged, teacher=CachedTeacher(network(12), LogitStore.open(tmp_path, spec)), epochs=1)
         trained._recorder = Pretender(trained, meters)
         trained.train_epoch(0)
         return trained._recorder.recorded
@@ -194,7 +194,7 @@ def test_reasons_not_to_record(settings, device, precision, why):
     assert why_not_graphed(TrainingSettings(), "cuda", "bf16") is None
 
 
-def test_a_cpu_has_no_graphs_and_says_so():
+def test_a_cpu_has_no_graphs_and_logs_why():
     logged: list[str] = []
     assert engine(logged, cuda_graph=True)._recorder is None
     assert logged == ["training.cuda_graph: steps are not recorded: the device is cpu"]

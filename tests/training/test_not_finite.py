@@ -41,6 +41,6 @@ def test_a_teacher_with_nan_logits_is_named_and_no_learning_rate_blamed():
 
 
 @pytest.mark.parametrize("teacher", [None, 6])
-def test_a_student_that_diverges_is_told_what_to_try(teacher):
+def test_the_error_of_a_student_that_diverges_names_a_remedy(teacher):
     with pytest.raises(RunError, match=r"epoch \d: the loss is (nan|inf); try a lower learning rate or clip_norm"):
         engine(network(4), teacher and network(teacher), lr=1e30).fit()

@@ -116,7 +116,7 @@ def test_rates_are_those_of_earlier_versions_bit_for_bit(settings, expected):
     assert rates(settings, lr=0.1)[[0, 3, 7, 12, 19]].tolist() == expected
 
 
-def test_a_schedule_goes_on_where_a_training_stopped():
+def test_a_schedule_resumes_where_a_training_stopped():
     settings, whole = ScheduleSettings(name="one_cycle"), rates({"name": "one_cycle"})
     optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0)
     build_schedule(optimizer, settings, epochs=4, steps=5)

@@ -12,7 +12,7 @@ from limbeck.build.features import feature_arguments
 from limbeck.build.network_checks import check_network, check_trains
 from limbeck.build.networks import input_adapter
 from limbeck.build.teacher_settings import precision_by_network
-from limbeck.distiller.features import FeatureOptions, FeaturePairs
+from limbeck.distiller.features import FeaturePairs
 from limbeck.errors import UserError
 from limbeck.models.saving import check_storable
 from limbeck.teachers import LiveTeacher
@@ -101,8 +101,8 @@ def _check_features(context: Context, student: nn.Module) -> None:
     # A self-teacher has the student's structure.
     network = student if source == "self" else context.teacher_network("teacher").module
     adapter = input_adapter(recipe.teacher, context.data) if source == "live" else None
-    options = FeatureOptions(**{**feature_arguments(recipe, context.data), "num_samples": 1})
+    arguments = {**feature_arguments(recipe, context.data), "num_samples": 1}
     teacher = LiveTeacher(copy.deepcopy(network), adapter=adapter)
-    feature_pairs = FeaturePairs(method, copy.deepcopy(student), teacher, options)
+    feature_pairs = FeaturePairs(method, copy.deepcopy(student), teacher, **arguments)
     for term in terms:
         feature_pairs.build(term)

@@ -1,4 +1,4 @@
-"""The description of a cache beside its rows, so that it is never taken for another."""
+"""The description of a cache beside its rows, which is compared before the rows are read."""
 
 import json
 from pathlib import Path
@@ -35,13 +35,13 @@ def read_about(folder: Path) -> dict[str, Any] | None:
 
 
 def check_about(folder: Path, spec: CacheSpec, log: Log, *, writable: bool) -> None:
-    """Compare the description of a cache with what it should hold; write one that cannot be read again.
+    """Compare the description of a cache with what it should hold; one that cannot be read is written again.
 
     Args:
         folder: The cache's folder.
         spec: What it should hold.
         log: Called with a line if it is written again.
-        writable: Whether it may be.
+        writable: Whether the folder can be written.
 
     Raises:
         UserError: If it holds something else.

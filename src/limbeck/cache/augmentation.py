@@ -1,4 +1,4 @@
-"""What a cache has to know of how samples are varied."""
+"""How samples are varied, as far as it decides the layout of a cache."""
 
 from dataclasses import Field
 from typing import Any, ClassVar, Protocol

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from limbeck.cache.inputs import InputSource, Replayed
 from limbeck.cache.lock import building
-from limbeck.cache.spec import CacheSpec, every
+from limbeck.cache.spec import CacheSpec
 from limbeck.cache.store import LogitStore
 from limbeck.cache.teacher import apart
 from limbeck.errors import RunError
@@ -44,10 +44,10 @@ def wanted(spec: CacheSpec, seeds: Iterable[int], epochs: int) -> Tensor:
         >>> int(wanted(spec, [0], epochs=1).sum()), int(wanted(spec, range(50), epochs=10).sum())
         (1000, 9000)
     """
-    flags = torch.zeros(spec.slots, dtype=torch.bool)
+    flags, indices = torch.zeros(spec.slots, dtype=torch.bool), torch.arange(spec.samples)
     for seed in seeds:
         for epoch in range(epochs):
-            flags[spec.place(every(spec), seed=seed, epoch=epoch)] = True
+            flags[spec.place(indices, seed=seed, epoch=epoch)] = True
     return flags
 
 
@@ -91,13 +91,12 @@ def store_logits(
     done = 0
     try:
         for replayed in replay.batches(slots, batch_size=_at_most(batch_size, store.spec)):
-            rows = _fresh(store.spec, teacher, replayed, precision)
-            store.write(replayed.slots.numpy(), rows.numpy())
+            store.write(replayed.slots.numpy(), _fresh(store.spec, teacher, replayed, precision).numpy())
             done += len(replayed.slots)
             tick(done, len(slots))
     except OSError as error:
-        kept = f"the {len(store):,} rows that are stored are kept, the same command goes on"
-        raise RunError(f"logit cache {store.folder}: {error.strerror}; {kept}") from None
+        remedy = f"the {len(store):,} rows that are stored are kept, the same command resumes"
+        raise RunError(f"logit cache {store.folder}: {error.strerror}; {remedy}") from None
 
 
 def _at_most(batch_size: int, spec: CacheSpec) -> int:
@@ -105,11 +104,10 @@ def _at_most(batch_size: int, spec: CacheSpec) -> int:
 
 
 def _fresh(spec: CacheSpec, teacher: Teacher, replayed: Replayed, precision: Precision) -> Tensor:
-    """Return the rows of a batch as the teacher makes them now, on the CPU."""
-    batch, epoch, _ = replayed
+    """Return the rows of a batch as the teacher computes them now, on the CPU."""
     with torch.no_grad(), precision():
-        output = teacher.answer(batch, epoch)
-    return spec.rows.encode(output, batch.size).cpu()
+        output = teacher.answer(replayed.batch, replayed.epoch)
+    return spec.rows.encode(output, replayed.batch.size).cpu()
 
 
 def fill(
@@ -122,13 +120,13 @@ def fill(
     tick: Tick = _no_tick,
     batch_size: int = _BATCH,
 ) -> int:
-    """Store what is missing, one process at a time; a build that was stopped goes on where it was.
+    """Store what is missing, one process at a time; a build that was stopped resumes where it ended.
 
     Args:
         store: The cache.
         teacher: The live teacher, on the device of ``replay``.
         replay: Makes the inputs.
-        slots: bool (slots,), those that are wanted; None for all.
+        slots: bool (slots,), those to be stored; None for all.
         precision: As for :func:`store_logits`.
         tick: As for :func:`store_logits`.
         batch_size: As for :func:`store_logits`.
@@ -198,15 +196,14 @@ def compare(
         precision: Makes the context in which the teacher is run.
 
     Returns:
-        What was found; with an empty cache, nothing differs.
+        The comparison; with an empty cache, nothing differs.
     """
     stored = torch.from_numpy(store.filled).nonzero()[:, 0]
     if not len(stored):
         return Compared(0, 0.0, 0.0)
-    some = stored[torch.linspace(0, len(stored) - 1, min(rows, len(stored))).long()]
-    form, before, now = store.spec.rows, [], []
-    for replayed in replay.batches(some, batch_size=_at_most(_BATCH, store.spec)):
-        before.append(torch.from_numpy(store.read(replayed.slots.numpy()).rows))
-        now.append(_fresh(store.spec, teacher, replayed, precision))
-    found = apart(form.decode(torch.cat(before)), form.decode(torch.cat(now)), tolerance)
-    return Compared(len(some), *found)
+    slots = stored[torch.linspace(0, len(stored) - 1, min(rows, len(stored))).long()]
+    decode, stored_rows, fresh_rows = store.spec.rows.decode, [], []
+    for replayed in replay.batches(slots, batch_size=_at_most(_BATCH, store.spec)):
+        stored_rows.append(torch.from_numpy(store.read(replayed.slots.numpy()).rows))
+        fresh_rows.append(_fresh(store.spec, teacher, replayed, precision))
+    return Compared(len(slots), *apart(decode(torch.cat(stored_rows)), decode(torch.cat(fresh_rows)), tolerance))

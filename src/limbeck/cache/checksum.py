@@ -21,10 +21,10 @@ def checksums(rows: npt.NDArray[np.int32], slots: npt.NDArray[np.int64], key: st
         uint32 (N,), never 0.
 
     Example:
-        >>> row, other = np.array([[1, 2]], np.int32), np.array([[1, 3]], np.int32)
-        >>> here, there = np.array([0]), np.array([1])
-        >>> len({int(checksums(*one)[0]) for one in ((row, here, "a"), (other, here, "a"), (row, there, "a"),
-        ...      (row, here, "b"))})
+        >>> row, changed_row = np.array([[1, 2]], np.int32), np.array([[1, 3]], np.int32)
+        >>> slot, next_slot = np.array([0]), np.array([1])
+        >>> rows = (row, slot, "a"), (changed_row, slot, "a"), (row, next_slot, "a"), (row, slot, "b")
+        >>> len({int(checksums(*arguments)[0]) for arguments in rows})
         4
     """
     begin = int(key[:8], 16)

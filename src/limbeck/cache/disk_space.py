@@ -30,13 +30,13 @@ def require_room(folder: Path, spec: CacheSpec, rows: int, *, limit_gb: float) -
         limbeck.errors.UserError: teacher.cache: 50,000 images x ... 1.65 GB, more than teacher.cache_limit_gb 1; ...
     """
     if spec.bytes > limit_gb * 1e9:
-        over = f"more than teacher.cache_limit_gb {limit_gb:g}"
-        ways = "expected a higher limit, cache_dtype float16, cache_top_k or another cache mode"
-        raise UserError(f"teacher.cache: {spec.estimate}, {over}; {ways}")
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        excess = f"more than teacher.cache_limit_gb {limit_gb:g}"
+        remedies = "expected a higher limit, cache_dtype float16, cache_top_k or another cache mode"
+        raise UserError(f"teacher.cache: {spec.estimate}, {excess}; {remedies}")
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     # A row that is written alone takes whole pages of the disk until its neighbors come.
     needed = min(spec.bytes, rows * -(-spec.rows.bytes // _PAGE) * _PAGE)
-    free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(existing).free
     if needed > free:
-        ways = "set output.cache elsewhere, or teacher.cache off"
-        raise UserError(f"teacher.cache: needs {size(needed)} in {folder}, where {size(free)} are free; {ways}")
+        remedies = "set output.cache elsewhere, or teacher.cache off"
+        raise UserError(f"teacher.cache: needs {size(needed)} in {folder}, where {size(free)} are free; {remedies}")

@@ -1,4 +1,4 @@
-"""What a cache, or a kept teacher, belongs to, as hashes: another one is not taken for it."""
+"""Hashes of what a cache or a kept teacher belongs to."""
 
 import hashlib
 import inspect
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 _PLAIN = (bool, int, float, str, type(None))
 # Packages whose layers count by name and settings: an upgrade, or a comment edited there, makes no other network. Where
@@ -42,7 +42,7 @@ def teacher_hash(teacher: nn.Module) -> str:
         digest.update(content)
     for name, tensor in chain(teacher.named_parameters(), teacher.named_buffers()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(_bytes(tensor))
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -53,11 +53,8 @@ def structure(network: nn.Module) -> str:
         >>> print(structure(nn.ReLU()), end="")
          torch.nn.modules.activation.ReLU [('inplace', False)]
     """
-    lines = []
-    for name, module in network.named_modules():
-        kind = type(module)
-        lines.append(f"{name} {kind.__module__}.{kind.__qualname__} {_settings(module)}\n")
-    return "".join(lines)
+    modules = [(name, type(module), _settings(module)) for name, module in network.named_modules()]
+    return "".join(f"{name} {kind.__module__}.{kind.__qualname__} {settings}\n" for name, kind, settings in modules)
 
 
 def user_code(network: nn.Module) -> list[bytes]:
@@ -70,8 +67,8 @@ def user_code(network: nn.Module) -> list[bytes]:
         []
     """
     kinds = {type(module) for module in network.modules()}
-    found = {(kind.__module__, kind.__qualname__, _source(kind)) for kind in kinds}
-    return [source for _, _, source in sorted(found) if source]
+    sources = {(kind.__module__, kind.__qualname__, _source(kind)) for kind in kinds}
+    return [source for _, _, source in sorted(sources) if source]
 
 
 def _settings(module: nn.Module) -> list[tuple[str, Any]]:
@@ -80,7 +77,7 @@ def _settings(module: nn.Module) -> list[tuple[str, Any]]:
 
 def _is_setting(key: str, value: Any) -> bool:
     if isinstance(value, tuple | list):
-        return all(isinstance(one, _PLAIN) for one in value)
+        return all(isinstance(element, _PLAIN) for element in value)
     # Every teacher sets its mode itself, at every call.
     return isinstance(value, _PLAIN) and key != "training"
 
@@ -94,10 +91,6 @@ def _source(kind: type) -> bytes:
         # A class that was typed in has no file.
         path = None
     return Path(path).read_bytes() if path and Path(path).is_file() else b""
-
-
-def _bytes(tensor: Tensor) -> memoryview:
-    return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data
 
 
 def digest_of(material: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from limbeck.locking import locked
 
 @contextmanager
 def building(store: LogitStore) -> Iterator[None]:
-    """Hold the right to fill a cache ahead, until the block or the process ends.
+    """Hold the lock of a cache that is filled ahead, until the block or the process ends.
 
     Several processes may write to a cache, but two that fill it ahead would do the same work twice.
 
@@ -19,7 +19,7 @@ def building(store: LogitStore) -> Iterator[None]:
         store: The cache.
 
     Raises:
-        RunError: If another process has it, or the cache cannot be written.
+        RunError: If another process holds it, or the cache cannot be written.
 
     Example:
         >>> import tempfile
@@ -44,7 +44,7 @@ def holding(folder: Path) -> Iterator[None]:
         folder: The cache's folder.
 
     Raises:
-        RunError: If another process has it, or it cannot be locked.
+        RunError: If another process holds it, or it cannot be locked.
 
     Example:
         >>> import tempfile

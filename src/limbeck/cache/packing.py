@@ -42,7 +42,7 @@ class PackedLogits:
     @cached_property
     def words(self) -> int:
         """How many 32-bit words a sample takes."""
-        return self._value_words + (0 if self.top_k is None else _words(self._index_count, self._index_type))
+        return self._value_words + _words(self._index_count, self._index_type)
 
     @cached_property
     def _value_count(self) -> int:
@@ -70,18 +70,17 @@ class PackedLogits:
         if self.top_k is None:
             return _packed(self._narrowed(logits))
         largest, classes = logits.topk(self.top_k, dim=1)
-        others = logits.scatter(1, classes, -torch.inf).logsumexp(dim=1, keepdim=True)
-        rest = others - torch.log(others.new_tensor(self.classes - self.top_k))
-        values = _packed(self._narrowed(torch.cat([rest, largest], dim=1)))
+        rest = logits.scatter(1, classes, -torch.inf).logsumexp(dim=1, keepdim=True)
+        mean = rest - torch.log(rest.new_tensor(self.classes - self.top_k))
+        values = _packed(self._narrowed(torch.cat([mean, largest], dim=1)))
         return torch.cat([values, _packed(classes.to(self._index_type))], dim=1)
 
     def _narrowed(self, values: Tensor) -> Tensor:
         narrow = values.to(STORED_TYPES[self.dtype])
         if self.dtype == "float16" and bool((narrow.isinf() & values.isfinite()).any()):
             largest = float(values[values.isfinite()].abs().max())
-            raise UserError(
-                f"teacher.cache_dtype: got 'float16', but a logit of the teacher is {largest:.4g}, expected 'float32'"
-            )
+            got = f"got 'float16', but a logit of the teacher is {largest:.4g}"
+            raise UserError(f"teacher.cache_dtype: {got}, expected 'float32'")
         return narrow
 
     def decode(self, rows: Tensor) -> Tensor:

@@ -70,7 +70,7 @@ class Replay:
             UserError: If an image of a folder cannot be read.
         """
         slots = slots.sort().values
-        yield from (self._views if self.spec.mode == "views" else self._epochs)(slots, batch_size)
+        return (self._views if self.spec.mode == "views" else self._epochs)(slots, batch_size)
 
     def _normalizer(self) -> Normalizer:
         return normalizer(self.split.shape, self.mean, self.std, device=self.device, channels_last=self.channels_last)
@@ -97,7 +97,11 @@ class Replay:
             yield Replayed(Batch(inputs, images.labels[rows], indices), 0, part)
 
     def _epochs(self, slots: Tensor, batch_size: int) -> Iterator[Replayed]:
-        source = self._source()
+        source: ResidentImages | FileImages
+        if isinstance(self.split, ImageSet):
+            source = self._resident(self.split)
+        else:
+            source = FileImages(self.split, self._normalizer(), self._augment, self.workers, self.channels_last)
         indices, epochs = self.spec.split(slots)
         for epoch in torch.unique(epochs).tolist():
             order = indices[epochs == epoch].to(source.order_device)
@@ -106,11 +110,6 @@ class Replay:
             for batch in source.batches(plan):
                 assert batch.indices is not None
                 yield Replayed(batch, epoch, batch.indices.cpu() + epoch * self.spec.samples)
-
-    def _source(self) -> ResidentImages | FileImages:
-        if isinstance(self.split, ImageSet):
-            return self._resident(self.split)
-        return FileImages(self.split, self._normalizer(), self._augment, self.workers, self.channels_last)
 
 
 def _decoded(split: FolderSet, start: int, end: int) -> ImageSet:

@@ -79,7 +79,7 @@ class RowFormat:
             top_k: How many logits of each position are stored; None for all of them.
 
         Raises:
-            UserError: If the output is nothing of that.
+            UserError: If the output is none of these.
 
         Example:
             >>> RowFormat.of({"out": torch.zeros(2, 21, 8, 8)}).shape
@@ -142,7 +142,7 @@ class RowFormat:
             samples: The number of samples N of the batch; None for that of the output.
 
         Raises:
-            UserError: If there are others.
+            UserError: If it has other names or shapes.
 
         Example:
             >>> RowFormat(3).check(torch.zeros(2, 4))
@@ -152,12 +152,13 @@ class RowFormat:
         tensors = _tensors(output, bare=self._is_bare)
         first = next(iter(tensors.values()), None)
         count = samples if samples is not None else len(first) if isinstance(first, Tensor) and first.ndim else "N"
-        if tensors.keys() == self._heads.keys():
-            expected = {name: (count, *head.shape) for name, head in self._heads.items()}
-            if all(_is_logits(tensors[name]) and tensors[name].shape == shape for name, shape in expected.items()):
-                return tensors
-        wanted = _joined({name: f"({', '.join(map(str, (count, *head.shape)))})" for name, head in self._heads.items()})
-        raise UserError(f"the teacher's output: got {_described(output)}, expected {wanted} as in its cache")
+        shapes = {name: (count, *head.shape) for name, head in self._heads.items()}
+        if tensors.keys() == shapes.keys() and all(
+            _is_logits(tensors[name]) and tensors[name].shape == shape for name, shape in shapes.items()
+        ):
+            return tensors
+        listed = _joined({name: f"({', '.join(map(str, shape))})" for name, shape in shapes.items()})
+        raise UserError(f"the teacher's output: got {_described(output)}, expected {listed} as in its cache")
 
     def encode(self, output: Any, samples: int | None = None) -> Tensor:
         """Turn an output to rows.
@@ -190,14 +191,14 @@ def _by_name(shape: Shape | Mapping[str, Shape]) -> dict[str, tuple[int, ...]]:
 
 
 def _tensors(output: Any, *, bare: bool) -> dict[str, Any]:
-    """Return the tensors of an output by name, those of the one with its logits under no name."""
+    """Return the tensors of an output by name; with ``bare`` its logits alone, under no name."""
     if not bare:
         return dict(output) if isinstance(output, Mapping) else {}
     if isinstance(output, Tensor):
         return {_BARE: output}
-    found = getattr(output, "logits", None)
-    found = output.get("logits") if found is None and isinstance(output, Mapping) else found
-    return {} if found is None else {_BARE: found}
+    logits = getattr(output, "logits", None)
+    logits = output.get("logits") if logits is None and isinstance(output, Mapping) else logits
+    return {} if logits is None else {_BARE: logits}
 
 
 def _is_logits(tensor: Any) -> bool:

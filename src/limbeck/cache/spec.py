@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from limbeck.cache.augmentation import Augmentation
@@ -36,8 +35,8 @@ class CacheSpec:
         epochs: Number of epochs, for ``"epochs"``.
         source: What else decides the logits, as JSON takes it: hashes of the teacher and the data, the normalization,
             the device and precision that the teacher runs in.
-        label: What people call it; it decides nothing.
-        unit: What the samples are called; it decides nothing.
+        label: Its name in reports; it decides nothing.
+        unit: The name of the samples in the plural; it decides nothing.
 
     Raises:
         UserError: If the views are countless with ``"views"``, or there are no epochs with ``"epochs"``.
@@ -121,6 +120,7 @@ class CacheSpec:
             UserError: With ``"epochs"``, for another seed or an epoch beyond the last.
 
         Example:
+            >>> import torch
             >>> spec = CacheSpec("epochs", 10, RowFormat(3), epochs=2)
             >>> spec.place(torch.tensor([7]), seed=0, epoch=1)
             tensor([17])
@@ -137,6 +137,7 @@ class CacheSpec:
         """Return the slot of each sample without augmentation, or None where there are none for that.
 
         Example:
+            >>> import torch
             >>> CacheSpec("views", 10, RowFormat(3), Augment(crop=1, flip=True)).place_unaugmented(torch.tensor([0, 1]))
             tensor([ 8, 26])
         """
@@ -147,6 +148,7 @@ class CacheSpec:
         """Return the sample of each slot, and its view or epoch.
 
         Example:
+            >>> import torch
             >>> CacheSpec("views", 10, RowFormat(3), Augment(flip=True)).split(torch.tensor([0, 1, 2]))
             (tensor([0, 0, 1]), tensor([0, 1, 0]))
         """
@@ -162,17 +164,7 @@ def size(count: float) -> str:
         >>> size(999), size(1_620_000_000)
         ('999 B', '1.62 GB')
     """
-    for unit, of in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= of:
-            return f"{count / of:.3g} {unit}"
+    for unit, divisor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= divisor:
+            return f"{count / divisor:.3g} {unit}"
     return f"{count:.0f} B"
-
-
-def every(spec: CacheSpec) -> Tensor:
-    """List the positions of all samples, int64 (samples,).
-
-    Example:
-        >>> every(CacheSpec("views", 3, RowFormat(3)))
-        tensor([0, 1, 2])
-    """
-    return torch.arange(spec.samples)

@@ -27,8 +27,8 @@ Flags = npt.NDArray[np.bool_]
 _BLOCK, _BLOCK_BYTES = 1024, 2**22
 
 
-class Found(NamedTuple):
-    """What was read.
+class StoredRows(NamedTuple):
+    """What was read from a cache.
 
     Attributes:
         rows: int32 (N, words); whatever was there where ``good`` is false.
@@ -57,8 +57,8 @@ class LogitStore:
         >>> spec = CacheSpec("views", 100, RowFormat(3, "float32"))
         >>> store = LogitStore.open(Path(tempfile.mkdtemp()), spec)
         >>> store.write(np.array([7]), spec.rows.encode(torch.tensor([[1., 2., 3.]])).numpy())
-        >>> found = store.read(np.array([6, 7]))
-        >>> found.good, spec.rows.decode(torch.from_numpy(found.rows))[1]
+        >>> stored = store.read(np.array([6, 7]))
+        >>> stored.good, spec.rows.decode(torch.from_numpy(stored.rows))[1]
         (array([False,  True]), tensor([1., 2., 3.]))
     """
 
@@ -110,7 +110,7 @@ class LogitStore:
         self._release()
         return filled
 
-    def read(self, slots: Slots) -> Found:
+    def read(self, slots: Slots) -> StoredRows:
         """Read rows and compare them with their checksums.
 
         Args:
@@ -119,14 +119,14 @@ class LogitStore:
         rows, good = np.empty((len(slots), self.spec.rows.words), np.int32), np.empty(len(slots), np.bool_)
         damaged, block = 0, self._block
         for start in range(0, len(slots), block):
-            part, at = slice(start, start + block), slots[start : start + block]
-            rows[part], checks = self._rows[at], self._checks[at]
-            good[part] = checks == checksums(rows[part], at, self.spec.key)
+            part, places = slice(start, start + block), slots[start : start + block]
+            rows[part], checks = self._rows[places], self._checks[places]
+            good[part] = checks == checksums(rows[part], places, self.spec.key)
             damaged += int(np.count_nonzero((checks != 0) & ~good[part]))
-            self._read_since += len(at)
+            self._read_since += len(places)
             if self._read_since >= block:
                 self._release()
-        return Found(rows, good, damaged)
+        return StoredRows(rows, good, damaged)
 
     def write(self, slots: Slots, rows: Rows) -> None:
         """Store rows; one that is there already is replaced.
@@ -156,12 +156,12 @@ class LogitStore:
         Returns:
             How many do not match.
         """
-        stored, damaged, span = np.flatnonzero(self.filled), 0, 64 * self._block
-        for start in range(0, len(stored), span):
-            at = stored[start : start + span]
-            bad = at[~self.read(at).good]
-            damaged += len(bad)
-            for slot in bad if drop and self.writable else ():
+        slots, damaged, span = np.flatnonzero(self.filled), 0, 64 * self._block
+        for start in range(0, len(slots), span):
+            places = slots[start : start + span]
+            bad_places = places[~self.read(places).good]
+            damaged += len(bad_places)
+            for slot in bad_places if drop and self.writable else ():
                 _write(self._files[1], bytes(4), int(slot) * 4)
         return damaged
 
@@ -170,8 +170,7 @@ class LogitStore:
         return int(np.count_nonzero(self.filled))
 
     def __str__(self) -> str:
-        stored, slots = len(self), self.spec.slots
-        return f"{self.spec.estimate}, {stored / slots:.1%} stored ({self.folder})"
+        return f"{self.spec.estimate}, {len(self) / self.spec.slots:.1%} stored ({self.folder})"
 
     @property
     def _block(self) -> int:
@@ -179,9 +178,9 @@ class LogitStore:
 
     def _release(self) -> None:
         self._read_since = 0
-        for one in self._maps:
-            if hasattr(one, "madvise"):
-                one.madvise(mmap.MADV_DONTNEED)
+        for mapped in self._maps:
+            if hasattr(mapped, "madvise"):
+                mapped.madvise(mmap.MADV_DONTNEED)
 
     def __del__(self) -> None:
         for file in getattr(self, "_files", ()):
@@ -214,9 +213,9 @@ def _lengthen(path: Path, length: int) -> None:
 
 
 def _opened(path: Path, length: int, log: Log, *, writable: bool) -> int:
-    found = path.stat().st_size if path.is_file() else 0
-    if found != length:
-        log(f"logit cache {path}: has {found:,} bytes, expected {length:,}; rows that are lost are made again")
+    size = path.stat().st_size if path.is_file() else 0
+    if size != length:
+        log(f"logit cache {path}: has {size:,} bytes, expected {length:,}; rows that are lost are made again")
         _lengthen(path, length)
     return os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | getattr(os, "O_CLOEXEC", 0))
 

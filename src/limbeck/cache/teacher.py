@@ -8,10 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from limbeck.cache.slices import device_of, first_samples
-from limbeck.cache.spec import every
 from limbeck.cache.store import LogitStore
-from limbeck.data.batch import Batch
+from limbeck.data.batch import Batch, are_rows, device_of
 from limbeck.errors import UserError
 from limbeck.reporting import Log, no_log
 from limbeck.teachers import LiveTeacher, Teacher
@@ -27,8 +25,8 @@ _CHECKED = 8
 class CachedTeacher(Teacher):
     """Read the output for a batch from a cache, and run the live teacher for what is not stored yet.
 
-    What a training is given does not depend on how much is stored: a row that was just made goes through the same
-    encoding as one that is read. With float32 and without ``top_k`` that changes nothing, so on a CPU a cached training
+    The output does not depend on how much is stored: a row that was just computed goes through the same encoding as one
+    that is read. With float32 and without ``top_k`` that changes nothing, so on a CPU a cached training
     is the live one, bit for bit; with float16 a logit is rounded to 11 significant bits.
 
     The rows that an epoch needs are read at its beginning, so that a step costs one gather on the device. In the first
@@ -77,7 +75,7 @@ class CachedTeacher(Teacher):
         self._epoch: tuple[int, torch.device] | None = None
         self._slots = torch.empty(0, dtype=torch.int64)
         self._table: Tensor | None = None
-        self._known: Tensor | None = None
+        self._is_stored: Tensor | None = None
         self._checked = False
         self._storing = store.writable
 
@@ -95,17 +93,17 @@ class CachedTeacher(Teacher):
             UserError: Without ``indices``, for an epoch that the cache has no place for, if the live teacher's output
                 is of other shapes than the cache's, or if what is stored is not the live teacher's.
         """
-        indices, device = _indices(batch), device_of(batch)
+        indices, device = _indices(batch), _device(batch)
         if self._epoch != (epoch, device):
             self._turn_to(epoch, device)
         if self._table is None:
             return self._stored(self._slots[indices.cpu()], batch, epoch)
         indices = indices.to(device)
         rows = self._table.index_select(0, indices)
-        if self._known is None and self._checked:
+        if self._is_stored is None and self._checked:
             return self.store.spec.rows.decode(rows)
-        known = None if self._known is None else self._known[indices]
-        return self._completed(rows, known, batch, epoch)
+        is_stored = None if self._is_stored is None else self._is_stored[indices]
+        return self._completed(rows, is_stored, batch, epoch)
 
     def unaugmented(self, batch: Batch, epoch: int = 0) -> Any:
         """Return the output for samples of the training set without augmentation."""
@@ -120,64 +118,58 @@ class CachedTeacher(Teacher):
         """Return why the next outputs may come from the files or the live teacher; None if an epoch's table has all."""
         if self._table is None:
             return "the teacher's rows are too many for a table on the device"
-        return None if self._known is None and self._checked else "the logit cache has not stored all rows yet"
+        return None if self._is_stored is None and self._checked else "the logit cache has not stored all rows yet"
 
     def _turn_to(self, epoch: int, device: torch.device) -> None:
         """Read what is stored of an epoch's rows."""
         spec = self.store.spec
-        self._slots = spec.place(every(spec), seed=self.seed, epoch=epoch)
-        self._table = self._known = None
+        self._slots = spec.place(torch.arange(spec.samples), seed=self.seed, epoch=epoch)
+        self._table = self._is_stored = None
         if spec.samples * spec.rows.bytes <= _TABLE_BYTES:
-            rows, known = self._read(self._slots)
-            self._table, all_known = rows.to(device), bool(known.all())
-            self._known = None if all_known else known.to(device)
+            rows, is_stored = self._read(self._slots)
+            self._table, self._is_stored = rows.to(device), None if is_stored.all() else is_stored.to(device)
             self._release()
         self._epoch = (epoch, device)
 
     def _release(self) -> None:
         """Drop a live teacher that can be made again, once it has been compared and nothing of the epoch is left."""
-        if self._make and self._checked and self._table is not None and self._known is None:
+        if self._make and self._checked and self._table is not None and self._is_stored is None:
             self.live = None
 
     def _read(self, slots: Tensor) -> tuple[Tensor, Tensor]:
-        found = self.store.read(slots.numpy())
-        if found.damaged:
-            self._log(f"logit cache {self.store.folder}: {found.damaged} stored rows are damaged and made again")
-        return torch.from_numpy(found.rows), torch.from_numpy(found.good)
+        rows, good, damaged = self.store.read(slots.numpy())
+        if damaged:
+            self._log(f"logit cache {self.store.folder}: {damaged} stored rows are damaged and made again")
+        return torch.from_numpy(rows), torch.from_numpy(good)
 
     def _stored(self, slots: Tensor, batch: Batch, epoch: int) -> Any:
-        rows, known = (values.to(device_of(batch)) for values in self._read(slots))
-        return self._completed(rows, known, batch, epoch, slots)
+        rows, is_stored = (values.to(_device(batch)) for values in self._read(slots))
+        return self._completed(rows, is_stored, batch, epoch, slots)
 
     def _completed(
-        self, rows: Tensor, known: Tensor | None, batch: Batch, epoch: int, slots: Tensor | None = None
+        self, rows: Tensor, is_stored: Tensor | None, batch: Batch, epoch: int, slots: Tensor | None = None
     ) -> Any:
-        """Return the output, with the rows that are not known from the live teacher."""
-        known = torch.ones(len(rows), dtype=torch.bool, device=rows.device) if known is None else known
-        if bool(known.all()):
+        """Return the output, with the rows that are not stored from the live teacher."""
+        if is_stored is None or bool(is_stored.all()):
             if not self._checked and len(rows):
-                self._check(rows, self._fresh(first_samples(batch, _CHECKED), epoch))
+                self._check(rows, self._fresh(_first_samples(batch, _CHECKED), epoch))
                 self._release()
             return self.store.spec.rows.decode(rows)
         # The whole batch, since a part of it costs a GPU nearly as much, and is another shape to compile for.
         fresh = self._fresh(batch, epoch)
-        if not self._checked and bool(known.any()):
-            self._check(rows[known], fresh[known])
-        completed = torch.where(known[:, None], rows, fresh)
+        if not self._checked and bool(is_stored.any()):
+            self._check(rows[is_stored], fresh[is_stored])
+        completed = torch.where(is_stored[:, None], rows, fresh)
         if slots is None:
+            assert self._table is not None
+            assert self._is_stored is not None
             indices = _indices(batch)
             slots = self._slots[indices.cpu()]
-            self._remember(indices.to(rows.device), completed)
-        missing = ~known
-        self._store(slots[missing.cpu()], fresh[missing])
+            # So that a sample that comes twice in an epoch gets the same output.
+            self._table[indices.to(rows.device)] = completed
+            self._is_stored[indices.to(rows.device)] = True
+        self._store(slots[~is_stored.cpu()], fresh[~is_stored])
         return self.store.spec.rows.decode(completed)
-
-    def _remember(self, indices: Tensor, rows: Tensor) -> None:
-        # So that a sample that comes twice in an epoch gets the same output.
-        assert self._table is not None
-        assert self._known is not None
-        self._table[indices] = rows
-        self._known[indices] = True
 
     def __reduce__(self) -> tuple[Callable[..., "CachedTeacher"], tuple[Teacher, LogitStore]]:
         # The functions may be local to the caller: a copy has the live teacher, and reports nothing.
@@ -194,15 +186,14 @@ class CachedTeacher(Teacher):
         return self._live_teacher().answer(batch, epoch)
 
     def _fresh(self, batch: Batch, epoch: int) -> Tensor:
-        """Return the rows of a batch as the live teacher makes them now."""
         return self.store.spec.rows.encode(self._live_output(batch, epoch), batch.size)
 
     def _check(self, stored: Tensor, fresh: Tensor) -> None:
-        form = self.store.spec.rows
-        difference, allowed = apart(form.decode(stored[: len(fresh)]), form.decode(fresh), self._tolerance)
+        decode = self.store.spec.rows.decode
+        difference, allowed = apart(decode(stored[: len(fresh)]), decode(fresh), self._tolerance)
         if not difference <= allowed:
-            found = f"stored logits differ from the live teacher's by {difference:.3g}, expected at most {allowed:.3g}"
-            raise UserError(f"logit cache {self.store.folder}: {found}; delete it with `limbeck cache clear`")
+            got = f"stored logits differ from the live teacher's by {difference:.3g}, expected at most {allowed:.3g}"
+            raise UserError(f"logit cache {self.store.folder}: {got}; delete it with `limbeck cache clear`")
         self._checked = True
 
     def _store(self, slots: Tensor, rows: Tensor) -> None:
@@ -212,7 +203,7 @@ class CachedTeacher(Teacher):
             self.store.write(slots.numpy(), rows.cpu().numpy())
         except OSError as error:
             self._storing = False
-            self._log(f"logit cache {self.store.folder}: {error.strerror}; going on without storing more")
+            self._log(f"logit cache {self.store.folder}: {error.strerror}; continuing without storing more")
 
 
 def apart(stored: Any, fresh: Any, tolerance: float) -> tuple[float, float]:
@@ -234,8 +225,8 @@ def apart(stored: Any, fresh: Any, tolerance: float) -> tuple[float, float]:
         (9.0, 18.0)
     """
     pairs = zip(pytree.tree_leaves(stored), pytree.tree_leaves(fresh), strict=True)
-    found = [_apart(before, now, tolerance) for before, now in pairs]
-    return max(found, key=lambda pair: (not pair[0] <= pair[1], pair[0]))
+    differences = [_apart(*pair, tolerance) for pair in pairs]
+    return max(differences, key=lambda pair: (not pair[0] <= pair[1], pair[0]))
 
 
 def _apart(stored: Tensor, fresh: Tensor, tolerance: float) -> tuple[float, float]:
@@ -248,3 +239,15 @@ def _indices(batch: Batch) -> Tensor:
     if batch.indices is None:
         raise UserError("indices: got None, expected each sample's position in the training set, for the cache")
     return batch.indices
+
+
+def _device(batch: Batch) -> torch.device:
+    # A look at the one tensor that inputs mostly are is faster than a walk through the batch.
+    return batch.inputs.device if isinstance(batch.inputs, Tensor) else device_of((batch.inputs, batch.indices))
+
+
+def _first_samples(batch: Batch, count: int) -> Batch:
+    """Return the first samples of a batch, or the whole of it unless it is tensors with one row a sample."""
+    if isinstance(batch.inputs, list) or not are_rows(tuple(batch), batch.size):
+        return batch
+    return Batch(*pytree.tree_map_only(Tensor, lambda part: part[:count], tuple(batch)))

@@ -75,6 +75,33 @@ def _moved(part: Any, device: torch.device | str) -> Any:
     return pytree.tree_map_only(Tensor, lambda leaf: leaf.to(device, non_blocking=True), part)
 
 
+def device_of(values: Any) -> torch.device:
+    """Return the device of the first tensor within ``values``; the CPU if there is none.
+
+    Example:
+        >>> device_of({"text": ["a"], "mask": torch.ones(1)})
+        device(type='cpu')
+    """
+    if isinstance(values, Tensor):
+        return values.device
+    tensors = (leaf for leaf in pytree.tree_leaves(values) if isinstance(leaf, Tensor))
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))
+
+
+def are_rows(values: Any, count: int) -> bool:
+    """Return whether ``values`` are tensors with one row for each of ``count`` samples; tensors of a list are samples.
+
+    Example:
+        >>> are_rows({"x": torch.zeros(3, 2), "mask": None}, 3), are_rows([torch.zeros(3, 2)] * 3, 3)
+        (True, False)
+    """
+    if isinstance(values, list):
+        return False
+    # For pytree None is a leaf in some versions and none in others.
+    leaves = [leaf for leaf in pytree.tree_leaves(values) if leaf is not None]
+    return all(isinstance(leaf, Tensor) and leaf.ndim > 0 and len(leaf) == count for leaf in leaves)
+
+
 @runtime_checkable
 class Epochs(Sized, Protocol):
     """The batches of a training: ``len`` of them an epoch, and those of an epoch by its number.

@@ -1,4 +1,4 @@
-"""What a distiller checks: networks apart from each other, finite logits, a known number of classes."""
+"""Checks of a distiller: finite logits, networks that share nothing, the number of classes."""
 
 from itertools import chain
 
@@ -46,15 +46,16 @@ def check_apart(student: nn.Module, teacher: nn.Module) -> None:
 def class_count(num_classes: int | None, task: Task, student: nn.Module) -> int:
     """Return the number of classes: the given one, the task's, or that of the student's last linear layer.
 
+    Raises:
+        UserError: If there is none of these.
+
     Example:
         >>> from limbeck.tasks import Classification
         >>> class_count(None, Classification(), nn.Linear(8, 3))
         3
     """
-    known = num_classes or task.num_classes
-    if known is not None:
-        return known
-    linear = [module for module in student.modules() if isinstance(module, nn.Linear)]
-    if not linear:
+    widths = [module.out_features for module in student.modules() if isinstance(module, nn.Linear)]
+    count = num_classes or task.num_classes or next(reversed(widths), None)
+    if count is None:
         raise UserError("num_classes: not given, and the student has no linear layer that has it")
-    return linear[-1].out_features
+    return count

@@ -1,4 +1,4 @@
-"""``Distiller``: a student, a teacher and a method as one module, for the engine and for anybody's own loop."""
+"""``Distiller``: a student, a teacher and a method as one module, for the engine and for a user's own loop."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from limbeck import methods, tasks
 from limbeck.data.batch import Batch
-from limbeck.distiller.answers import answer, corrected, label_answers, main_rows
 from limbeck.distiller.checks import check_apart, check_finite_logits, class_count
 from limbeck.distiller.extras import ExtraModules
-from limbeck.distiller.features import FeatureOptions, FeaturePairs
+from limbeck.distiller.features import FeaturePairs
 from limbeck.distiller.selection import selected_samples
-from limbeck.distiller.terms import Context, Features, TeacherTerms, as_heads
+from limbeck.distiller.teacher_logits import corrected, label_logits, main_rows
+from limbeck.distiller.terms import Context, Features, as_heads, part_name, teacher_parts
 from limbeck.errors import UserError
 from limbeck.losses import AdversarialLoss
 from limbeck.methods import Method, Term
@@ -73,7 +73,7 @@ class Distiller(nn.Module):
         epochs: How many epochs the training will have; needed by methods whose temperature follows them (``dts``,
             ``ctkd``).
         check_finite: Check every batch's logits, the student's and the teacher's, and raise a :class:`RunError` that
-            names whose have nan or inf, and in how many rows. Waits for the device once a step (twice with a teacher).
+            names those with nan or inf, and the rows. Waits for the device once a step (twice with a teacher).
         student_layers: Names of the student's layers whose features are compared, by methods that compare features
             (``fitnet``, ...; others ignore this and the next three); :func:`limbeck.models.feature_layers` lists what
             there is. By default the last stages of both networks, as many as both have.
@@ -117,15 +117,17 @@ class Distiller(nn.Module):
         num_samples: int | None = None,
     ) -> None:
         super().__init__()
-        self.check_finite = check_finite
         self.method = methods.create(method) if isinstance(method, str) else method
         self.method.check(num_classes)
         self.task = tasks.create(task, num_classes)
-        self.student, self.seed, self.epochs = student, seed, epochs
+        self.student, self.seed, self.epochs, self.check_finite = student, seed, epochs, check_finite
         # Around nn.Module's bookkeeping: a registered teacher would enter state_dict, parameters() and DDP.
         self.__dict__["teacher"] = self._teacher(teacher, num_classes)
-        options = FeatureOptions(student_layers, teacher_layers, example, num_samples)
-        self.__dict__["feature_pairs"] = self._feature_pairs(options)
+        pairs = None
+        if any(term.features for term in self.method.terms):
+            arguments = {"student_layers": student_layers, "teacher_layers": teacher_layers, "example": example}
+            pairs = FeaturePairs(self.method, student, self.teacher, **arguments, num_samples=num_samples)
+        self.__dict__["feature_pairs"] = pairs
         self.losses = ExtraModules(student, (self._loss(term, num_classes) for term in self.method.terms))
         self.modifiers = ExtraModules(student, (build() for build in self.method.modifiers))
         self.register_buffer("selected", None)
@@ -150,11 +152,6 @@ class Distiller(nn.Module):
             raise UserError(f"method {self.method.name!r}: needs a teacher, {_NEEDED[needed]}")
         check_apart(self.student, teacher)
         return teacher if isinstance(teacher, Teacher) else LiveTeacher(teacher, call=self.task.call)
-
-    def _feature_pairs(self, options: FeatureOptions) -> FeaturePairs | None:
-        if not any(term.features for term in self.method.terms):
-            return None
-        return FeaturePairs(self.method, self.student, self.teacher, options)
 
     def _loss(self, term: Term, num_classes: int | None) -> nn.Module:
         if self.feature_pairs is not None and term.features:
@@ -189,7 +186,7 @@ class Distiller(nn.Module):
         return chain(self.losses.parameters(), self.modifiers.parameters())
 
     def adversary_parameters(self) -> Iterator[nn.Parameter]:
-        """Iterate over those of the extra parameters that play against the student: discriminators."""
+        """Iterate over the extra parameters that are trained against the student: those of discriminators."""
         return chain.from_iterable(loss.parameters() for loss in self.losses if isinstance(loss, AdversarialLoss))
 
     def forward(
@@ -229,7 +226,7 @@ class Distiller(nn.Module):
         parts = self._ground_truth(output, heads, None)
         if self.teacher is not None:
             logits, teacher_features = self._teacher_heads(batch, output, heads, context.epoch)
-            parts |= TeacherTerms(self).parts(heads, logits, context, Features(features, teacher_features))
+            parts |= teacher_parts(self, heads, logits, context, Features(features, teacher_features))
         return self._summed(parts, rows)
 
     def match(
@@ -243,7 +240,7 @@ class Distiller(nn.Module):
         indices: Tensor | None = None,
         epoch: int | None = None,
     ) -> Output:
-        """Compute the loss from rows of logits, for whoever ran the networks already; neither is run here.
+        """Compute the loss from rows of logits, for callers that ran the networks already; neither is run here.
 
         Args:
             student_rows: (R, C) logits, :class:`limbeck.rows.Rows`, or either by head.
@@ -277,7 +274,7 @@ class Distiller(nn.Module):
         parts = self._ground_truth(None, heads, total)
         if self.teacher is not None:
             context = Context(indices, epoch or 0, total)
-            parts |= TeacherTerms(self).parts(heads, self._given_heads(teacher_rows, heads, context), context)
+            parts |= teacher_parts(self, heads, self._given_heads(teacher_rows, heads, context), context)
         return self._summed(parts, heads)
 
     def _check_epoch(self, epoch: int | None) -> None:
@@ -298,32 +295,33 @@ class Distiller(nn.Module):
         if not self.method.ce_weight:
             return {}
         losses = self.task.ground_truth(output, heads, label_smoothing=self.method.label_smoothing, total=total)
-        return {_named("ce", head): self.method.ce_weight * loss for head, loss in losses.items()}
+        return {part_name("ce", head): self.method.ce_weight * loss for head, loss in losses.items()}
 
     def _summed(self, parts: dict[str, Tensor], rows: Mapping[str, Rows]) -> Output:
         # Without any part a zero that is tied to the graph.
         losses = list(parts.values()) or [rows[MAIN].logits.sum() * 0]
         return Output(torch.stack(losses).sum(), parts, rows)
 
+    @torch.no_grad()
     def _teacher_heads(
         self, batch: Batch, output: Any, heads: Mapping[str, Rows], epoch: int
     ) -> tuple[dict[str, Tensor], list[Tensor]]:
         """Return the teacher's logits by head, paired with the student's, and its features."""
         assert self.teacher is not None
         if isinstance(self.teacher, LabelTeacher):
-            return label_answers(self.teacher, heads, batch.indices, epoch), []
+            return label_logits(self.teacher, heads, batch.indices, epoch), []
         if self.feature_pairs is not None:
-            returned, features = self.feature_pairs.run_teacher(batch.inputs)
+            teacher_output, features = self.feature_pairs.run_teacher(batch.inputs)
         else:
             inputs = self.task.teacher_inputs(batch.inputs, output)
-            returned, features = answer(self.teacher, batch._replace(inputs=inputs), epoch), []
-        return self._paired(heads, self.task.rows(returned, batch.targets)), features
+            teacher_output, features = self.teacher.answer(batch._replace(inputs=inputs), epoch), []
+        return self._paired(heads, self.task.rows(teacher_output, batch.targets)), features
 
     def _given_heads(
         self, teacher_rows: Heads | None, heads: Mapping[str, Rows], context: Context
     ) -> dict[str, Tensor]:
         if isinstance(self.teacher, LabelTeacher):
-            return label_answers(self.teacher, heads, context.indices, context.epoch)
+            return label_logits(self.teacher, heads, context.indices, context.epoch)
         if teacher_rows is None:
             raise UserError(f"teacher_rows: got None, expected the teacher's logits for method {self.method.name!r}")
         return self._paired(heads, as_heads(teacher_rows, whose="teacher"))
@@ -331,6 +329,7 @@ class Distiller(nn.Module):
     def _paired(self, heads: Mapping[str, Rows], teacher_heads: Mapping[str, Rows]) -> dict[str, Tensor]:
         return {head: logits for head, (_, logits) in self.task.pair(heads, teacher_heads).items()}
 
+    @torch.no_grad()
     def teacher_targets(
         self, inputs: Any, labels: Any, indices: Tensor | None = None, epoch: int = 0
     ) -> tuple[Tensor, Tensor]:
@@ -351,7 +350,7 @@ class Distiller(nn.Module):
         if self.teacher is None:
             raise UserError(f"method {self.method.name!r}: has no teacher")
         batch = Batch(inputs, labels, indices)
-        return self._with_targets(answer(self.teacher, batch, epoch), batch)
+        return self._with_targets(self.teacher.answer(batch, epoch), batch)
 
     def _with_targets(self, output: Any, batch: Batch) -> tuple[Tensor, Tensor]:
         assert self.teacher is not None
@@ -364,7 +363,7 @@ class Distiller(nn.Module):
 
         Args:
             batches: Every training sample once, without augmentation: (inputs, labels, positions in the set).
-            proxy: The network whose view is scored; the student as it stands if None.
+            proxy: The network whose logits are scored; the student as it is if None.
 
         Returns:
             (samples,) the mask, which :meth:`forward` then looks up by ``indices``.
@@ -392,7 +391,3 @@ class Distiller(nn.Module):
     def _unaugmented_targets(self, batch: Batch) -> tuple[Tensor, Tensor]:
         assert self.teacher is not None
         return self._with_targets(self.teacher.unaugmented(batch), batch)
-
-
-def _named(name: str, head: str) -> str:
-    return name if head == MAIN else f"{name}.{head}"

@@ -1,4 +1,4 @@
-"""What a method trains beside the student: where the student is, and never in half precision."""
+"""Modules that a method trains beside the student: on its device, and never in half precision."""
 
 from collections.abc import Callable, Iterable
 from typing import Self

@@ -1,7 +1,8 @@
 """Make a selection: over a whole training set, whose every sample is scored once, or among the rows of a batch."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -20,10 +21,10 @@ TeacherTargets = Callable[[Batch], tuple[Tensor, Tensor]]
 
 
 class TrainingSetLogits(NamedTuple):
-    """What student and teacher return for every sample, one row each.
+    """The logits of student and teacher for every sample, one row each.
 
     Attributes:
-        features: (N, D) inputs of the student's last linear layer; (N, 0) unless they were asked for.
+        features: (N, D) inputs of the student's last linear layer; (N, 0) unless they are recorded.
         logits: (N, C) the student's logits.
         teacher_logits: (N, C) the teacher's logits.
         target_logits: (N, C) the teacher's logits after the method's targets.
@@ -60,10 +61,10 @@ def held_out(labels: Tensor, indices: Tensor, share: float, *, seed: int) -> Ten
 
 @contextmanager
 def _recorded_input(layer: nn.Module) -> Iterator[list[Tensor]]:
-    seen: list[Tensor] = []
-    hook = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    recorded: list[Tensor] = []
+    hook = layer.register_forward_pre_hook(lambda _, inputs: recorded.append(inputs[0].detach()))
     try:
-        yield seen
+        yield recorded
     finally:
         hook.remove()
 
@@ -84,14 +85,14 @@ def collect(
     """Run student and teacher once over all batches, the student in eval mode; its modules' modes are put back.
 
     Args:
-        student: The network whose view is scored.
+        student: The network whose logits are scored.
         teacher_targets: Returns the teacher's logits of a batch, before and after correction.
         batches: Every training sample once.
         task: Turns outputs into rows, one a sample.
         with_features: Whether the inputs of the student's last linear layer are recorded.
 
     Raises:
-        UserError: If there are no samples, or features are wanted and the student has no last linear layer.
+        UserError: If there are no samples, or features are to be recorded of a student without a last linear layer.
     """
     with _evaluating(student):
         collected = [_batch_logits(student, teacher_targets, batch, task, with_features) for batch in batches]
@@ -104,8 +105,10 @@ def _batch_logits(
     student: nn.Module, teacher_targets: TeacherTargets, batch: Batch, task: Task, with_features: bool
 ) -> TrainingSetLogits:
     teacher_logits, target_logits = teacher_targets(batch)
-    with ExitStack() as stack:
-        recorded = stack.enter_context(_recorded_input(head(student, teacher_logits.shape[1]))) if with_features else []
+    recording: AbstractContextManager[list[Tensor]] = (
+        _recorded_input(head(student, teacher_logits.shape[1])) if with_features else nullcontext([])
+    )
+    with recording as recorded:
         rows = task.rows(task.call(student, batch.inputs), batch.targets)[MAIN]
     logits = rows.logits.float()
     features = recorded[-1].float() if with_features else logits[:, :0]
@@ -145,7 +148,7 @@ def selected_samples(
     Args:
         selection: Scorer, ratio and the like.
         task: Turns outputs into rows.
-        student: The network whose view is scored.
+        student: The network whose logits are scored.
         teacher_targets: Returns the teacher's logits of a batch, before and after correction.
         batches: Every training sample once, with its position in the set.
         seed: The run's seed.
@@ -158,20 +161,23 @@ def selected_samples(
             there.
 
     References:
-        The data selection of Lan et al., arXiv 2404.03693, is known in outline only; all of this is ours.
+        The data selection of Lan et al., arXiv 2404.03693, is published in outline only; all of this is ours.
     """
-    whole = (Batch(*batch) for batch in batches)
-    first = next(whole, None)
+    training_set: Iterator[Batch] = (Batch(*batch) for batch in batches)
+    first = next(training_set, None)
     if first is None or first.indices is None:
         raise UserError("selection: got no samples with their positions, expected the training set")
-    every = _chained(first, whole)
+    training_set, labels = chain([first], training_set), None
     if _has_several_rows(task, student, first):
-        scores, indices = _sample_scores(selection, task, student, teacher_targets, every, seed)
-        labels = None
+        scores, indices = _sample_scores(selection, task, student, teacher_targets, training_set, seed)
     else:
-        rows = collect(student, teacher_targets, every, task, with_features=selection.needs_training_set)
+        rows = collect(student, teacher_targets, training_set, task, with_features=selection.needs_training_set)
         labels, indices = rows.labels if selection.per_class else None, rows.indices
-        scores = _row_scores(selection, rows, seed)
+        scores = (
+            _influence(selection, rows, seed)
+            if selection.needs_training_set
+            else selection.scores(rows.logits, rows.teacher_logits, rows.labels, indices=indices, seed=seed)
+        )
     chosen = choose(scores, selection.ratio, labels=labels)
     if selection.shuffled:
         chosen = shuffled(chosen, indices, seed=seed, labels=labels)
@@ -180,21 +186,10 @@ def selected_samples(
     return mask
 
 
-def _chained(first: Batch, others: Iterable[Batch]) -> Iterator[Batch]:
-    yield first
-    yield from others
-
-
 @torch.no_grad()
 def _has_several_rows(task: Task, student: nn.Module, batch: Batch) -> bool:
     with _evaluating(student):
         return task.rows(task.call(student, batch.inputs), batch.targets)[MAIN].sample is not None
-
-
-def _row_scores(selection: Selection, rows: TrainingSetLogits, seed: int) -> Tensor:
-    if selection.needs_training_set:
-        return _influence(selection, rows, seed)
-    return selection.scores(rows.logits, rows.teacher_logits, rows.labels, indices=rows.indices, seed=seed)
 
 
 @torch.no_grad()
@@ -272,16 +267,15 @@ def batch_weight(
             raise UserError("indices: got None, expected each sample's position, for the selection made by select()")
         mask = selected[indices]
     elif selection.needs_training_set:
-        raise UserError(
-            f"selection by {selection.scorer!r}: needs the whole training set, call distiller.select(batches)"
-        )
+        expected = "needs the whole training set, call distiller.select(batches)"
+        raise UserError(f"selection by {selection.scorer!r}: {expected}")
     elif rows.sample is None:
         logits = rows.logits.detach()
         mask = selection.batch_mask(logits, teacher_logits, truth.classes, indices=indices, seed=seed, epoch=epoch)
     else:
         mask = _mask_by_sample(selection, rows, teacher_logits, truth, indices, seed, epoch)
     mask = mask if rows.sample is None else mask[rows.sample]
-    # A row without a label has nothing but the teacher.
+    # The teacher alone supervises a row without a label.
     return mask if truth.labeled is None else mask | ~truth.labeled
 
 

@@ -1,4 +1,4 @@
-"""Where teacher logits come from: live networks, a lightweight teacher's bank, a virtual teacher; all answer one call.
+"""Sources of teacher output: live networks, ensembles, a lightweight teacher's bank, a virtual teacher.
 
 A self-teacher (DR-KD, Tf-KD) is a live network too: a trained copy of the student.
 """

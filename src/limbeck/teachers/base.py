@@ -1,4 +1,4 @@
-"""The one call that every source of teacher output answers."""
+"""The interface of every source of teacher output."""
 
 from abc import ABC
 from typing import Any
@@ -34,13 +34,13 @@ class Teacher(nn.Module, ABC):
         """Return the output for a batch, such as (N, C) logits; a task turns it into rows.
 
         Args:
-            batch: Inputs as the student sees them, ground truth, and positions in the training set if known.
+            batch: Inputs as the student sees them, ground truth, and positions in the training set if there are any.
             epoch: The epoch, from 0.
         """
         return self.logits(batch.inputs, batch.targets, batch.indices, epoch)
 
     def logits(self, inputs: Any, labels: Any, indices: Tensor | None = None, epoch: int = 0) -> Any:
-        """Return (N, C) logits for a batch; :meth:`answer` calls it unless a subclass has its own."""
+        """Return (N, C) logits for a batch; :meth:`answer` calls it unless a subclass overrides that."""
         raise NotImplementedError(f"{type(self).__name__}: implements neither answer nor logits, expected one of them")
 
     def forward(self, inputs: Any, labels: Any = None, indices: Tensor | None = None, epoch: int = 0) -> Any:
@@ -50,14 +50,15 @@ class Teacher(nn.Module, ABC):
     def unaugmented(self, batch: Batch, epoch: int = 0) -> Any:
         """Return the output for samples of the training set without augmentation.
 
-        A teacher that remembers the training's views must tell these from them; any other need not.
+        A teacher that stores output by the training's views must not use it for these samples; any other returns what
+        :meth:`answer` does.
         """
         return self.answer(batch, epoch)
 
     def why_not_recordable(self) -> str | None:
-        """Return why the next answers take a decision on the host; None if they take none.
+        """Return why the next calls take a decision on the host; None if they take none.
 
-        Only answers that take no such decision can be recorded as part of a CUDA graph. The engine calls this after the
+        Only calls that take no such decision can be recorded as part of a CUDA graph. The engine calls this after the
         first batches of an epoch.
         """
         return None

@@ -7,7 +7,6 @@ is this library's own choice.
 
 import math
 from pathlib import Path
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -39,7 +38,7 @@ def synthesize(
     Class ``k`` of ``C`` is the number ``k`` in decimal, padded with zeros to the length of ``C - 1`` so that all
     classes look alike: 7 is "7" among 10 classes, "07" among 100 and "007" among 1000. Every digit of every image is
     another handwritten one, rotated by up to 8 degrees, scaled by up to 10 % and shifted by up to a pixel. All of this
-    is ours; LW-KD (arXiv 2005.09163) asks only for a simple synthesized set with the target's number of classes.
+    is ours; LW-KD (arXiv 2005.09163) requires only a simple synthesized set with the target's number of classes.
 
     Args:
         num_classes: Number of classes ``C``, 2 to 1000.
@@ -91,7 +90,7 @@ def check_num_classes(num_classes: int) -> None:
 
 
 def source_digest(source: str | Path) -> str:
-    """Tell a source of digits by what is in it, so that a folder that was moved is the same and a changed one is not.
+    """Identify a source of digits by its content, so that a folder that was moved is the same and a changed one is not.
 
     Args:
         source: As for :func:`synthesize`.
@@ -118,7 +117,7 @@ def _decimal_digits(labels: Tensor, length: int) -> Tensor:
 
 
 def _pick_glyphs(digits: Tensor, glyph_digits: Tensor, generator: torch.Generator) -> Tensor:
-    """Choose a glyph for each wanted digit, uniformly among those that show it."""
+    """Choose a glyph for each digit, uniformly among those that show it."""
     counts = torch.bincount(glyph_digits, minlength=10)
     firsts = counts.cumsum(0) - counts
     ranks = (torch.rand(digits.shape, generator=generator, dtype=torch.float64) * counts[digits]).long()
@@ -128,12 +127,12 @@ def _pick_glyphs(digits: Tensor, glyph_digits: Tensor, generator: torch.Generato
 def _random_transforms(count: int, length: int, generator: torch.Generator) -> Tensor:
     """Affine maps (count, length, 2, 3) from the image's coordinates to those of each jittered digit."""
     angle, scale, shift_x, shift_y = torch.rand(4, count, length, generator=generator) * 2 - 1
-    centre_x = (torch.arange(length) + 0.5) * IMAGE_SIZE / length - IMAGE_SIZE / 2 + shift_x * _SHIFT
-    centre_y = shift_y * _SHIFT
+    center_x = (torch.arange(length) + 0.5) * IMAGE_SIZE / length - IMAGE_SIZE / 2 + shift_x * _SHIFT
+    center_y = shift_y * _SHIFT
     cos, sin = (f(angle * _ROTATION) / (1 + scale * _SCALE) for f in (torch.cos, torch.sin))
     half = IMAGE_SIZE / 2
-    row_x = torch.stack([cos * half, sin * half, -cos * centre_x - sin * centre_y], dim=-1)
-    row_y = torch.stack([-sin * half, cos * half, sin * centre_x - cos * centre_y], dim=-1)
+    row_x = torch.stack([cos * half, sin * half, -cos * center_x - sin * center_y], dim=-1)
+    row_y = torch.stack([-sin * half, cos * half, sin * center_x - cos * center_y], dim=-1)
     width, height = _DIGIT_BOX[length]
     return torch.stack([row_x / (width / 2), row_y / (height / 2)], dim=-2)
 
@@ -155,27 +154,28 @@ def _load_glyphs(source: str | Path, *, held_out: bool) -> tuple[Tensor, Tensor]
 
 
 def _sklearn_digits(held_out: bool) -> tuple[Tensor, Tensor]:
-    # Loading scikit-learn takes a second, which a user of another teacher should not pay.
+    # Loading scikit-learn takes a second, which other teachers do not need.
     from sklearn.datasets import load_digits
 
     bundle = load_digits()
-    kept = (torch.arange(len(bundle.target)) % _HOLD_OUT_EVERY == _HOLD_OUT_EVERY - 1) == held_out
+    chosen = (torch.arange(len(bundle.target)) % _HOLD_OUT_EVERY == _HOLD_OUT_EVERY - 1) == held_out
     images = torch.tensor(bundle.images, dtype=torch.float32)[:, None] / 16
-    return images[kept], torch.tensor(bundle.target, dtype=torch.int64)[kept]
+    return images[chosen], torch.tensor(bundle.target, dtype=torch.int64)[chosen]
 
 
 def _mnist_digits(folder: Path, held_out: bool) -> tuple[Tensor, Tensor]:
-    # With it comes torchvision, which a user of another teacher should not wait for.
+    # It imports torchvision, which other teachers do not need.
     from limbeck.data.images.mnist import read_idx_split
 
-    part: Literal["train", "t10k"] = "t10k" if held_out else "train"
     try:
-        split = read_idx_split(folder, "MNIST", part, "expected MNIST's idx files, or 'sklearn'")
+        split = read_idx_split(
+            folder, "MNIST", "t10k" if held_out else "train", "expected MNIST's idx files, or 'sklearn'"
+        )
     except UserError as error:
         raise UserError(f"source: {str(error).removeprefix('data.root: ')}") from error
     if split.shape != (1, 28, 28):
         raise UserError(f"source: {folder} holds images of shape {split.shape}, expected MNIST's (1, 28, 28)")
-    if (found := sorted(set(split.labels.tolist()))) != list(range(10)):
-        raise UserError(f"source: {folder} holds the labels {found}, expected every digit from 0 to 9")
+    if (digits := sorted(set(split.labels.tolist()))) != list(range(10)):
+        raise UserError(f"source: {folder} holds the labels {digits}, expected every digit from 0 to 9")
     # MNIST puts a digit of 20 x 20 into the middle of an empty margin.
     return split.images[..., 4:24, 4:24].float() / 255, split.labels

@@ -20,7 +20,7 @@ _AVERAGES = ("logits", "probabilities", "confidence")
 
 
 class EnsembleTeacher(Teacher):
-    r"""Ask several teachers and average what they say.
+    r"""Run several teachers and average their output.
 
     - ``"logits"``: the mean of the logits.
     - ``"probabilities"``: the mean of the probabilities at T = 1, returned as logarithms.
@@ -31,19 +31,19 @@ class EnsembleTeacher(Teacher):
           L_k = \mathrm{CE}(z^k, y),
 
       returned as logarithms. Since the weights sum to 1, the cross-entropy with this mean is the paper's weighted sum
-      of one cross-entropy a teacher at T = 1; for other temperatures the mean is ours. This average is told the label,
-      so its own accuracy says nothing.
+      of one cross-entropy a teacher at T = 1; for other temperatures the mean is ours. This average uses the label, so
+      its own accuracy means nothing.
 
     The teachers are frozen and stay in eval mode (a :class:`limbeck.teachers.LiveTeacher` in the mode that it was made
     with). All are run on every batch.
 
     Args:
         teachers: At least one teacher or network; networks become a :class:`limbeck.teachers.LiveTeacher`.
-        average: How their answers become one.
+        average: What is averaged, and how.
 
     Raises:
         UserError: If there is no teacher, one is neither a teacher nor a network, or ``average`` is unknown; when
-            called, if they do not answer with logits of one shape.
+            called, if they do not return logits of one shape.
 
     References:
         Zhang, Chen, Wang: Confidence-Aware Multi-Teacher Knowledge Distillation, ICASSP 2022, arXiv 2201.00007: the
@@ -71,17 +71,16 @@ class EnsembleTeacher(Teacher):
             raise unknown_name("average", average, _AVERAGES)
         if isinstance(teachers, nn.Module) or not len(teachers):
             raise UserError("teachers: got none, expected a list of at least one teacher or network")
-        for number, one in enumerate(teachers):
-            if not isinstance(one, nn.Module):
-                raise UserError(f"teachers: number {number} is a {type(one).__name__}, expected a teacher or a network")
-        self.average = average
-        self.needs_labels = average == "confidence"
-        self.teachers = nn.ModuleList(one if isinstance(one, Teacher) else LiveTeacher(one) for one in teachers)
+        for place, part in enumerate(teachers):
+            if not isinstance(part, nn.Module):
+                raise UserError(f"teachers: number {place} is a {type(part).__name__}, expected a teacher or a network")
+        self.average, self.needs_labels = average, average == "confidence"
+        self.teachers = nn.ModuleList(part if isinstance(part, Teacher) else LiveTeacher(part) for part in teachers)
         self.requires_grad_(False)
         self.train()
 
-    def train(self, mode: bool = True) -> Self:  # noqa: ARG002 - the mode asked for is refused on purpose
-        """Keep every teacher in the mode that it was made with: eval, unless it says otherwise itself."""
+    def train(self, mode: bool = True) -> Self:  # noqa: ARG002 - the mode is refused on purpose
+        """Keep every teacher in the mode that it was made with: eval, unless it has ``train_mode``."""
         return super().train(False)
 
     def answer(self, batch: Batch, epoch: int = 0) -> Tensor:

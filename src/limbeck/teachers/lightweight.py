@@ -80,7 +80,7 @@ def _linear_block(inputs: int, outputs: int) -> list[nn.Module]:
 
 @dataclass(frozen=True, eq=False)
 class LightweightBank:
-    """What a lightweight teacher (LW-KD, arXiv 2005.09163) said about synthetic samples; the bank itself is ours.
+    """What a lightweight teacher (LW-KD, arXiv 2005.09163) returned for synthetic samples; the bank is ours.
 
     Attributes:
         logits: (C, N, C) of float16 or float32; ``logits[k, n]`` is the output for the ``n``-th random sample of class
@@ -102,7 +102,6 @@ class LightweightBank:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check the fields."""
         shape = tuple(self.logits.shape)
         if len(shape) != 3 or shape[0] != shape[2] or 0 in shape:
             raise UserError(f"lightweight bank: got logits of shape {shape}, expected (classes, samples, classes)")
@@ -156,8 +155,8 @@ class LightweightBank:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
                 if metadata.get("format") != _FORMAT:
-                    found = metadata.get("format", "none")
-                    raise UserError(f"{path}: got format {found}, expected a lightweight bank ({_FORMAT})")
+                    got = metadata.get("format", "none")
+                    raise UserError(f"{path}: got format {got}, expected a lightweight bank ({_FORMAT})")
                 logits = file.get_tensor("logits")
         except (OSError, SafetensorError) as error:
             raise UserError(f"{path}: cannot be read ({error}), expected a lightweight bank") from error
@@ -219,7 +218,9 @@ def train_lightweight(
         _train(net, images.to(device), labels.to(device), epochs, seed)
     accuracy = _held_out_accuracy(net, num_classes, seed, source)
     if accuracy < GOOD_ACCURACY:
-        warnings.warn(_weakness(accuracy), stacklevel=2)
+        share = f"{accuracy:.1%} right on held-out samples, below {GOOD_ACCURACY:.0%}"
+        remedy = "a weak teacher costs the student accuracy, more per_class or epochs may help"
+        warnings.warn(f"lightweight teacher: {share}; {remedy}", stacklevel=2)
     fresh, _ = synthesize(num_classes, bank_size, seed=derived_seed(seed, 1), source=source)
     return LightweightBank(_predict(net, fresh).half().view(num_classes, bank_size, num_classes), accuracy, seed)
 
@@ -228,11 +229,6 @@ def _check_counts(**counts: int) -> None:
     for name, value in counts.items():
         if value < 1:
             raise UserError(f"{name}: got {value}, expected a whole number of at least 1")
-
-
-def _weakness(accuracy: float) -> str:
-    share = f"{accuracy:.1%} right on held-out samples, below {GOOD_ACCURACY:.0%}"
-    return f"lightweight teacher: {share}; a weak teacher costs the student accuracy, more per_class or epochs may help"
 
 
 def _new_net(num_classes: int, seed: int) -> LightweightNet:
@@ -272,10 +268,10 @@ def _held_out_accuracy(net: LightweightNet, num_classes: int, seed: int, source:
 
 
 class LightweightTeacher(LabelTeacher):
-    """Answers for any sample of class ``k`` with the logits of a random synthetic sample of class ``k``.
+    """Returns for any sample of class ``k`` the logits of a random synthetic sample of class ``k``.
 
-    So targets vary by instance, which LW-KD (arXiv 2005.09163) misses in teacher-free methods, and since the input is
-    never looked at, images, text and tables are all served alike. How a sample draws from the bank is ours. The bank is
+    So targets vary by instance, which LW-KD (arXiv 2005.09163) misses in teacher-free methods, and since inputs are not
+    used, they may be images, text or tables. How a sample draws from the bank is ours. The bank is
     a non-persistent buffer: it moves with the module and is in no state_dict.
 
     Args:
@@ -316,14 +312,13 @@ class LightweightTeacher(LabelTeacher):
             limbeck.errors.UserError: lightweight teacher: was trained for 10 classes, but the task has 100
         """
         if num_classes != self.num_classes:
-            raise UserError(
-                f"lightweight teacher: was trained for {self.num_classes} classes, but the task has {num_classes}"
-            )
+            trained = f"was trained for {self.num_classes} classes"
+            raise UserError(f"lightweight teacher: {trained}, but the task has {num_classes}")
         if labels is not None and labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
             span = f"{int(labels.min())} to {int(labels.max())}"
             raise UserError(f"lightweight teacher: got labels {span}, expected 0 to {num_classes - 1}")
 
-    # Every teacher answers the same call, so this one is given the inputs too.
+    # All teachers have the same signature, so this one takes the inputs too.
     def logits(self, inputs: object, labels: Tensor, indices: Tensor | None = None, epoch: int = 0) -> Tensor:  # noqa: ARG002
         """Give each sample the logits of a synthetic sample of its class.
 
@@ -354,9 +349,8 @@ class LightweightTeacher(LabelTeacher):
             return torch.randint(per_class, labels.shape, device=labels.device)
         _check_vector("indices", indices)
         if indices.shape != labels.shape:
-            raise UserError(
-                f"lightweight teacher: got {len(indices)} indices for {len(labels)} labels, expected one each"
-            )
+            got = f"got {len(indices)} indices for {len(labels)} labels"
+            raise UserError(f"lightweight teacher: {got}, expected one each")
         return random_integers(indices, per_class, seed=self.seed, epoch=epoch, stream=_STREAM)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
-from limbeck.data.batch import Batch
+from limbeck.data.batch import Batch, are_rows, device_of
 from limbeck.errors import UserError
 from limbeck.models.calling import call_network
 from limbeck.precision import Precision, computing_in
@@ -56,8 +56,8 @@ class InputAdapter(nn.Module):
             )
         if min(teacher_std) <= 0:
             raise UserError(f"teacher normalization: got std {list(teacher_std)}, expected numbers above 0")
-        ratio = [own / theirs for own, theirs in zip(std, teacher_std, strict=True)]
-        shift = [(own - theirs) / s for own, theirs, s in zip(mean, teacher_mean, teacher_std, strict=True)]
+        ratio = [s / t for s, t in zip(std, teacher_std, strict=True)]
+        shift = [(m - t) / s for m, t, s in zip(mean, teacher_mean, teacher_std, strict=True)]
         self.register_buffer("ratio", torch.tensor(ratio).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("shift", torch.tensor(shift).view(1, -1, 1, 1), persistent=False)
         self.size = size
@@ -68,10 +68,9 @@ class InputAdapter(nn.Module):
             return self._adapted(inputs.float())
 
     def _adapted(self, inputs: Tensor) -> Tensor:
-        if self.size is not None and inputs.shape[-2:] != (self.size, self.size):
-            inputs = F.interpolate(
-                inputs, size=(self.size, self.size), mode="bilinear", align_corners=False, antialias=True
-            )
+        size = None if self.size is None else (self.size, self.size)
+        if size is not None and inputs.shape[-2:] != size:
+            inputs = F.interpolate(inputs, size=size, mode="bilinear", align_corners=False, antialias=True)
         adapted: Tensor = inputs * self.ratio + self.shift
         return adapted
 
@@ -88,7 +87,7 @@ class LiveTeacher(Teacher):
         network: The teacher.
         adapter: Applied to the inputs first, if the teacher was trained with others than the student.
         train_mode: Keep the network in train mode instead, so that batch norm uses the batch's statistics and dropout
-            is on. It stays frozen, but running statistics then move. Off unless you mean it.
+            is on. It stays frozen, but running statistics then move.
         precision: The precision that the network computes in, ``"fp32"``, ``"bf16"`` or ``"fp16"``; None for that of
             the autocast context of the call, or of the network's weights where these are in half precision. The
             adapter computes in float32.
@@ -128,7 +127,7 @@ class LiveTeacher(Teacher):
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
         return self if self._device is not None else super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
-    def train(self, mode: bool = True) -> Self:  # noqa: ARG002 - the mode asked for is refused on purpose
+    def train(self, mode: bool = True) -> Self:  # noqa: ARG002 - the mode is refused on purpose
         """Keep the mode chosen at construction: eval, unless ``train_mode``."""
         return super().train(self.train_mode)
 
@@ -144,32 +143,25 @@ class LiveTeacher(Teacher):
 
     def logits(self, inputs: Any, labels: Any = None, indices: Tensor | None = None, epoch: int = 0) -> Any:  # noqa: ARG002
         """Run the network on a batch's inputs and return its output."""
-        rows = Batch(inputs, labels, indices).size
-        home = next(
-            (part.device for part in pytree.tree_leaves(inputs) if isinstance(part, Tensor)), torch.device("cpu")
-        )
+        rows, home = Batch(inputs, labels, indices).size, device_of(inputs)
         if self._device is not None:
             inputs = _moved(inputs, self._device)
         missing = max(_FEWEST_ROWS - rows, -rows % _WHOLE_ROWS)
         is_whole = not rows or not missing or self.train_mode
-        if is_whole or (self._device or home).type != "cpu" or not _are_rows(inputs, rows):
-            return _moved(self._run(inputs), home) if self._device else self._run(inputs)
-        filled = pytree.tree_map_only(Tensor, lambda part: _with_more(part, missing), inputs)
-        output = _without(self._run(filled), rows, missing)
+        if is_whole or (self._device or home).type != "cpu" or not are_rows(inputs, rows):
+            output = self._run(inputs)
+        else:
+            filled = pytree.tree_map_only(Tensor, lambda part: _with_more(part, missing), inputs)
+            output = _without(self._run(filled), rows, missing)
         return _moved(output, home) if self._device else output
 
     def _run(self, inputs: Any) -> Any:
         self.keep_mode()
-        device = _device_of(inputs).type
+        device = device_of(inputs).type
         with torch.no_grad():
             adapted = inputs if self.adapter is None else self.adapter(inputs)
             with self.computing(device):
                 return self._call(self.network, adapted)
-
-
-def _device_of(inputs: Any) -> torch.device:
-    tensors = (part for part in pytree.tree_leaves(inputs) if isinstance(part, Tensor))
-    return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
 
 def _mapped(work: Callable[[Tensor], Tensor], values: Any) -> Any:
@@ -190,12 +182,3 @@ def _with_more(part: Tensor, rows: int) -> Tensor:
 def _without(output: Any, rows: int, added: int) -> Any:
     """Return an output without the rows that were added."""
     return _mapped(lambda part: part[:rows] if part.ndim and len(part) == rows + added else part, output)
-
-
-def _are_rows(inputs: Any, rows: int) -> bool:
-    """Return whether inputs are tensors with one row a sample; the tensors of a list are samples."""
-    if isinstance(inputs, list):
-        return False
-    parts = pytree.tree_leaves(inputs)
-    # For pytree None is a leaf in some versions and none in others.
-    return all(isinstance(part, Tensor) and part.ndim > 0 and len(part) == rows for part in parts if part is not None)

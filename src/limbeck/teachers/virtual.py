@@ -1,4 +1,4 @@
-"""A teacher that knows nothing but the number of classes; a target such as Tf-KD's gives it the label."""
+"""A teacher of uniform probabilities; a target such as Tf-KD's adds the label."""
 
 import torch
 from torch import Tensor

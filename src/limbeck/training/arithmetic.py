@@ -28,18 +28,18 @@ def depthwise_share(network: nn.Module, example: Tensor) -> float:
         >>> depthwise_share(nn.Sequential(depthwise, pointwise), torch.zeros(1, 8, 4, 4))  # 9 / (9 + 8)
         0.5294117647058824
     """
-    counted = {True: 0, False: 0}
+    products = {True: 0, False: 0}
 
     def count(layer: nn.Module, _: Any, output: Tensor) -> None:
         weight = layer.weight
         assert isinstance(weight, Tensor)
         depthwise = isinstance(layer, _ConvNd) and layer.groups > 1 and weight.shape[1] == 1
-        counted[depthwise] += output.numel() * weight[0].numel()
+        products[depthwise] += output.numel() * weight[0].numel()
 
     # A copy, so that no mode, hook or statistic of the network itself is touched.
-    counting = copy.deepcopy(network).eval()
-    for layer in counting.modules():
+    trial = copy.deepcopy(network).eval()
+    for layer in trial.modules():
         if isinstance(layer, _ConvNd | nn.Linear):
             layer.register_forward_hook(count)
-    counting(example)
-    return counted[True] / max(1, sum(counted.values()))
+    trial(example)
+    return products[True] / max(1, sum(products.values()))

@@ -1,4 +1,4 @@
-"""The state from which a stopped training goes on as if it had never stopped."""
+"""The state from which a stopped training resumes as if it had never stopped."""
 
 import hashlib
 import shutil
@@ -75,7 +75,7 @@ def load_checkpoint(folder: Path, *, log: Log = no_log) -> dict[str, Any]:
 
     Args:
         folder: Its folder.
-        log: Given a line that names a damaged checkpoint, if there is one.
+        log: Called with a line that names a damaged checkpoint, if there is one.
 
     Raises:
         UserError: If there is none, or none can be read.
@@ -88,24 +88,24 @@ def load_checkpoint(folder: Path, *, log: Log = no_log) -> dict[str, Any]:
     newest, previous = folder / _NEWEST, folder / _PREVIOUS
     if not has_checkpoint(folder):
         raise UserError(f"{newest}: no checkpoint there to resume from")
-    if not previous.is_file():
-        return _read(newest)
     try:
         return _read(newest)
     except UserError as error:
+        if not previous.is_file():
+            raise
         try:
             state = _read(previous)
-        except UserError as older:
-            raise UserError(f"{error}; {older}") from None
-        log(f"{error}; going on from the checkpoint before it")
+        except UserError as previous_error:
+            raise UserError(f"{error}; {previous_error}") from None
+        log(f"{error}; resuming from the checkpoint before it")
         previous.replace(newest)
         return state
 
 
 def usable_checkpoint(folder: Path, log: Log) -> bool:
-    """Return whether there is a checkpoint to go on with; a damaged one is reported and deleted.
+    """Return whether there is a checkpoint to resume from; a damaged one is logged and deleted.
 
-    For trainings that are continued without a request, such as a teacher's; without a usable one they begin again.
+    For trainings that resume by themselves, such as a teacher's; without a usable one they begin again.
 
     Args:
         folder: The checkpoint's folder.
@@ -127,7 +127,7 @@ def usable_checkpoint(folder: Path, log: Log) -> bool:
 
 
 def _seal(path: Path) -> None:
-    """Let a checkpoint's file end in its checksum."""
+    """Write a checkpoint's checksum at the end of its file."""
     with ZipFile(path, "a") as archive:
         archive.comment = _MARK + b"0" * _DIGITS
     digest = _digest(path)
@@ -163,17 +163,13 @@ def _read(path: Path) -> dict[str, Any]:
 def _check(path: Path) -> None:
     if not path.is_file():
         raise UserError(f"{path}: cannot be read as a checkpoint (it is missing)")
-    ending = _ending(path)
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _DIGITS - len(_MARK)))
+        ending = file.read()
     if not ending.startswith(_MARK):
         raise UserError(f"{path}: cannot be read as a checkpoint ({_what_else(path)})")
     if _digest(path) != ending[-_DIGITS:]:
         raise UserError(f"{path}: is damaged, its content does not match its checksum")
-
-
-def _ending(path: Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _DIGITS - len(_MARK)))
-        return file.read()
 
 
 def _what_else(path: Path) -> str:

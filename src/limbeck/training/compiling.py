@@ -19,9 +19,9 @@ def compile_network(
     *,
     call: Callable[[nn.Module, Any], Any] = call_network,
 ) -> str | None:
-    """Compile a network in place, after a forward and a backward of a compiled copy have gone well.
+    """Compile a network in place, after a forward and a backward of a compiled copy have succeeded.
 
-    ``state_dict`` and names stay as they are, and copies of the network are plain again. Results differ from the
+    ``state_dict`` and names stay as they are, and copies of the network are not compiled. Results differ from the
     uncompiled network's in the last digits, because additions are ordered otherwise.
 
     Args:
@@ -50,7 +50,7 @@ def compile_network(
             leaves = pytree.tree_leaves(call(trial, example))
         outputs = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.requires_grad]
         torch.autograd.backward([output.float().sum() for output in outputs])
-    # Compilers raise what they like, and the training can do without.
+    # Compilers raise errors of any class, and the training does not need them.
     except Exception as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no message"]
         # PyTorch 2.6 names the backend in the first line and the reason in the second.

@@ -18,10 +18,10 @@ _DEPTHWISE_SHARE = 0.02
 
 
 def resolve_device(wanted: str) -> str:
-    """Return ``"cuda"``, ``"mps"`` or ``"cpu"``: the one wanted, or with ``"auto"`` the first that is there.
+    """Return ``"cuda"``, ``"mps"`` or ``"cpu"``: the given one, or with ``"auto"`` the first that is present.
 
     Raises:
-        UserError: If the one wanted is not there.
+        UserError: If the given one is not present.
 
     Example:
         >>> resolve_device("cpu")
@@ -29,9 +29,9 @@ def resolve_device(wanted: str) -> str:
     """
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if wanted == "auto":
-        return next(name for name, there in present.items() if there)
+        return next(name for name, is_present in present.items() if is_present)
     if not present[wanted]:
-        listed = ", ".join(name for name, there in present.items() if there)
+        listed = ", ".join(name for name, is_present in present.items() if is_present)
         raise UserError(f"training.device: got {wanted!r}, which this machine lacks, expected auto or one of {listed}")
     return wanted
 
@@ -43,7 +43,7 @@ def _has_fast_bf16(device: str) -> bool:
 
 
 def resolve_precision(wanted: str, device: str, *, key: str = "training.precision") -> Precision:
-    """Return ``"fp32"``, ``"bf16"`` or ``"fp16"``: the one wanted, or with ``"auto"`` bf16 where the device has it.
+    """Return ``"fp32"``, ``"bf16"`` or ``"fp16"``: the given one, or with ``"auto"`` bf16 where the device has it.
 
     That is the fastest for forward passes alone, and so a teacher's; what is best for a student also depends on its
     layers, see :func:`decide`.
@@ -75,17 +75,15 @@ def make_fabric(settings: TrainingSettings) -> Fabric:
         device(type='cpu')
     """
     device = resolve_device(settings.device)
-    match resolve_precision(settings.precision, device):
-        case "bf16":
-            return Fabric(accelerator=device, devices=1, plugins=[LayerwisePrecision("bf16-mixed", device)])
-        case "fp16":
-            return Fabric(accelerator=device, devices=1, plugins=[LayerwisePrecision("16-mixed", device)])
-        case _:
-            return Fabric(accelerator=device, devices=1, precision="32-true")
+    precision = resolve_precision(settings.precision, device)
+    if precision == "fp32":
+        return Fabric(accelerator=device, devices=1, precision="32-true")
+    plugin = LayerwisePrecision("bf16-mixed" if precision == "bf16" else "16-mixed", device)
+    return Fabric(accelerator=device, devices=1, plugins=[plugin])
 
 
 def uses_channels_last(settings: TrainingSettings, device: str) -> bool:
-    """Return whether networks and images are laid out channels-last: as the settings say, by default on CPU and CUDA.
+    """Return whether networks and images are laid out channels-last: by the settings, by default on CPU and CUDA.
 
     There it is the faster format for networks of all kinds, in either precision (benchmarks/results/precision-cpu.md).
 
@@ -97,7 +95,7 @@ def uses_channels_last(settings: TrainingSettings, device: str) -> bool:
 
 
 def decide(settings: TrainingSettings, network: nn.Module, shape: Sequence[int]) -> TrainingSettings:
-    """Decide what a training's settings leave to be chosen for the network that is trained.
+    """Replace ``auto`` in a training's settings by what suits the network that is trained.
 
     The rule for the precision on a CPU with bfloat16: float32 for a network with more than two hundredths of its
     multiply-adds in depthwise convolutions, else bfloat16. It depends on the network's layers alone, never on a timing,
@@ -129,7 +127,7 @@ def decide(settings: TrainingSettings, network: nn.Module, shape: Sequence[int])
 
 
 def in_words(precision: str, *, channels_last: bool) -> str:
-    """Say in which precision and memory format a network computes.
+    """Describe the precision and memory format that a network computes in.
 
     Example:
         >>> in_words("bf16", channels_last=True)

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ _ADVERSARY_OPTIMIZER = OptimizerSettings(name="adam", lr=1e-3, betas=(0.5, 0.999
 # In how many batches a teacher is searched for logits that are not finite, once the loss is not: a fault of weights or
 # of normalization shows in the first.
 _SEARCHED_BATCHES = 100
+_REMEDY = "try a lower learning rate or clip_norm"
 # Columns of records that earlier versions wrote under another name.
 _RENAMED = {"images_per_second": "samples_per_second"}
 
@@ -52,11 +54,11 @@ class Engine:
         distiller: Student, teacher and method.
         views: The training set: its batches, as many an epoch as it is long; see :class:`limbeck.data.Epochs`. They may
             be on any device, and plain tuples ``(inputs, targets, indices)``. Where it is a context manager, it is
-            entered for the training. Its attribute ``unit``, if it has one, is what a sample is called.
+            entered for the training. Its attribute ``unit``, if it has one, is the name of its samples.
         settings: Epochs, optimizer, schedule and the like.
         fabric: Device and precision.
         splits: The splits to measure by name, such as ``"test"``: their batches, or as the training set.
-        num_classes: Number of classes, where the distiller's task does not know it.
+        num_classes: Number of classes, where the distiller's task does not have it.
         checkpoint: Folder of the checkpoints; None keeps none.
         progress: Receives every step and epoch.
         before_epoch: Called with every epoch's number (from 0) before it begins, such as to make a selection.
@@ -64,12 +66,12 @@ class Engine:
         log: Called with one line about what is set but not possible, such as a CUDA graph on a CPU.
 
     Raises:
-        UserError: If there are splits, and the number of classes is needed to measure them but not known.
+        UserError: If there are splits, and the number of classes is needed to measure them but not given.
 
     Attributes:
-        task: The distiller's task, which knows its number of classes.
-        record: One row an epoch: learning rate, means over the training batches, and what the splits gave.
-        measured: What the splits gave when last measured.
+        task: The distiller's task, with its number of classes.
+        record: One row an epoch: learning rate, means over the training batches, and the figures of the splits.
+        measured: The splits' figures when last measured.
 
     Example:
         A plain loop with the same steps needs only :class:`limbeck.Distiller`; see its example.
@@ -101,18 +103,17 @@ class Engine:
         self.record: list[EpochRecord] = []
         self.measured: dict[str, Measured] = {}
         if splits:
-            # What is missing shows here, and not after the first epoch.
+            # A missing number of classes is an error here, and not after the first epoch.
             self.task.evaluator()
         self._set_up()
 
     def _set_up(self) -> None:
         device = self.fabric.device.type
         adversary = list(self.distiller.adversary_parameters())
-        apart = {id(parameter) for parameter in adversary}
+        adversary_ids = {id(parameter) for parameter in adversary}
         # Adapters and learned temperatures go with the student, as in the papers' own training.
-        together = [parameter for parameter in self.distiller.parameters() if id(parameter) not in apart]
-        student = build_optimizer(together, self.settings.optimizer, device=device)
-        self._raw = [student]
+        parameters = [parameter for parameter in self.distiller.parameters() if id(parameter) not in adversary_ids]
+        self._raw = [build_optimizer(parameters, self.settings.optimizer, device=device)]
         if adversary:
             self._raw.append(build_optimizer(adversary, _ADVERSARY_OPTIMIZER, device=device))
         self.module, *self.optimizers = self.fabric.setup(self.distiller, *self._raw)
@@ -169,12 +170,12 @@ class Engine:
         """Train to the last epoch and return the record.
 
         Args:
-            resume: Go on from the newest checkpoint that can be read, instead of from the beginning. The settings may
-                ask for more epochs than before; rates and temperatures are theirs from the resumed epoch on.
+            resume: Begin at the newest checkpoint that can be read, instead of at the first epoch. The settings may
+                have more epochs than before; rates and temperatures are theirs from the resumed epoch on.
 
         Raises:
             RunError: If the loss stops being a finite number.
-            UserError: If there is no checkpoint to resume from, none can be read, or it has more epochs than asked for.
+            UserError: If there is no checkpoint to resume from, none can be read, or it has more epochs than these.
         """
         with kept_workers(self.views, *self.splits.values()):
             return self._fit(resume=resume)
@@ -206,13 +207,10 @@ class Engine:
         meter = self.train_epoch(epoch)
         means = meter.means()
         seconds = time.perf_counter() - start
-        if not all(-float("inf") < value < float("inf") for value in means.values()):
+        if not all(map(math.isfinite, means.values())):
             raise RunError(f"epoch {epoch + 1}: {self._why_not_finite(epoch, means['loss'])}")
-        row: EpochRecord = {
-            "epoch": epoch + 1,
-            "lr": float(rate),
-            **{f"train.{name}": value for name, value in means.items()},
-        }
+        row: EpochRecord = {"epoch": epoch + 1, "lr": float(rate)}
+        row |= {f"train.{name}": value for name, value in means.items()}
         if self.distiller.selected is not None:
             row["selected"] = float(self.distiller.selected.float().mean())
         row["samples_per_second"] = meter.samples / seconds
@@ -233,7 +231,7 @@ class Engine:
             if not finite.all():
                 rows = f"nan or inf in {int((~finite).sum())} of a batch's {len(finite)} rows"
                 return f"the teacher's logits: {rows}; check its weights, its normalization and teacher.precision"
-        return f"the loss is {loss}; try a lower learning rate or clip_norm"
+        return f"the loss is {loss}; {_REMEDY}"
 
     def train_epoch(self, epoch: int) -> EpochMeter:
         """Go once through the batches of ``epoch`` and return its sums; nothing is measured or recorded."""
@@ -244,42 +242,33 @@ class Engine:
             for step, batch in enumerate(self._batches(self.views, epoch), start=1):
                 do_step(batch)
                 if self._stepped:
-                    self._follow_step()
+                    self.schedule.step()
+                if self._stepped and self.ema is not None:
+                    self.ema.update_parameters(self.distiller.student)
                 self.progress.step(Position(epoch, self.settings.epochs, step, steps), meter)
         return meter
 
-    def _follow_step(self) -> None:
-        self.schedule.step()
-        if self.ema is not None:
-            self.ema.update_parameters(self.distiller.student)
-
     @contextmanager
     def _stepper(self, epoch: int, meter: EpochMeter) -> Iterator[Callable[[Batch], None]]:
-        def update(batch: Batch) -> None:
-            self._update(batch, epoch, meter)
-
+        update = partial(self._update, epoch=epoch, meter=meter)
         if self._recorder is None:
             yield update
             return
-        steps = GraphedSteps(update, self._raw, meter, self._recorder, ready=self._why_not_yet, log=self._log_once)
+        teacher = self.distiller.teacher
+        ready: Callable[[], str | None] = (lambda: None) if teacher is None else teacher.why_not_recordable
+        steps = GraphedSteps(update, self._raw, meter, self._recorder, ready=ready, log=self._log_once)
         with self._recorder.stream():
             yield steps
         if steps.failed:
             self._recorder = None
 
-    def _why_not_yet(self) -> str | None:
-        return None if self.distiller.teacher is None else self.distiller.teacher.why_not_recordable()
-
     def _update(self, batch: Batch, epoch: int, meter: EpochMeter) -> None:
-        """Do on the device what a step does there."""
         out = self.module(*batch, epoch)
         for optimizer in self.optimizers:
             optimizer.zero_grad()
         self.fabric.backward(out.loss)
-        if self.settings.clip_norm is not None:
-            self.fabric.clip_gradients(
-                self.module, self.optimizers[0], max_norm=self.settings.clip_norm, error_if_nonfinite=False
-            )
+        if (norm := self.settings.clip_norm) is not None:
+            self.fabric.clip_gradients(self.module, self.optimizers[0], max_norm=norm, error_if_nonfinite=False)
         for optimizer in self.optimizers:
             optimizer.step()
         self._stepped = end_step(self.fabric)
@@ -293,8 +282,7 @@ class Engine:
                 measured = measure(self.network, batches, self.task, precision=self.fabric.autocast())
             for metric, value in measured.numbers().items():
                 if not math.isfinite(value):
-                    got = f"the {metric} on the {name} split is {value}"
-                    raise RunError(f"{got}; try a lower learning rate or clip_norm")
+                    raise RunError(f"the {metric} on the {name} split is {value}; {_REMEDY}")
             self.measured[name] = measured
         return {f"{name}.{key}": v for name, m in self.measured.items() for key, v in m.numbers().items()}
 
@@ -324,7 +312,7 @@ class Engine:
             self.ema.load_state_dict(state["ema"])
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         set_generator_states(state["generators"])
-        self._log(f"going on after epoch {len(self.record)} of {self.settings.epochs}")
+        self._log(f"resuming after epoch {len(self.record)} of {self.settings.epochs}")
 
 
 def _with_classes(task: Task, num_classes: int | None) -> Task:

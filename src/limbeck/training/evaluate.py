@@ -21,19 +21,19 @@ def measure(
     *,
     precision: AbstractContextManager[object] | None = None,
 ) -> Measured:
-    """Run ``network`` in eval mode over ``batches``; the mode that it had comes back afterwards.
+    """Run ``network`` in eval mode over ``batches``; its former mode is put back afterwards.
 
     Args:
         network: What the task calls.
         batches: Every sample once, on the network's device.
-        task: The task, which knows its number of classes; a number C stands for classification with C classes.
+        task: The task, with its number of classes; a number C stands for classification with C classes.
         precision: An autocast context, or None for fp32.
 
     Returns:
         The figures, over all samples.
 
     Raises:
-        UserError: If the outputs are not the task's, or it does not know its number of classes.
+        UserError: If the outputs are not the task's, or it lacks its number of classes.
 
     Example:
         >>> batch = Batch(torch.eye(3), torch.tensor([0, 1, 1]), torch.arange(3))
@@ -54,7 +54,7 @@ def measure(
 def measure_outputs(
     outputs: Iterable[tuple[Any, Any]], task: Task, *, precision: AbstractContextManager[object] | None = None
 ) -> Measured:
-    """Measure outputs, for whoever runs the network.
+    """Measure outputs, for callers that run the network themselves.
 
     Args:
         outputs: What a network returned for each batch, and the batch's targets.

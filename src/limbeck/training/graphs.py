@@ -8,17 +8,16 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from limbeck.data import Batch
+from limbeck.data.batch import Batch, device_of
 from limbeck.reporting import Log
 from limbeck.training.meter import EpochMeter
+from limbeck.training.optimizer_names import FUSED_CHOICES
 from limbeck.training.settings import TrainingSettings
 
 # Optimizers create their state, and libraries choose their algorithms, in the first steps.
 WARM_STEPS = 3
 # Those whose fused form takes the learning rate from the device, where a replay can read it.
 _RECORDABLE = ("sgd", "adam", "adamw")
-# With any of these among its arguments an optimizer is made as they say, and not in its fused form.
-_UNFUSED = {"fused", "foreach", "differentiable"}
 
 
 def why_not_graphed(settings: TrainingSettings, device: str, precision: str) -> str | None:
@@ -34,7 +33,7 @@ def why_not_graphed(settings: TrainingSettings, device: str, precision: str) -> 
         return "fp16 scales the loss by a number that the host decides on"
     if settings.check_finite:
         return "check_finite reads a number at every step"
-    if settings.optimizer.name.lower() not in _RECORDABLE or settings.optimizer.arguments.keys() & _UNFUSED:
+    if settings.optimizer.name.lower() not in _RECORDABLE or FUSED_CHOICES & settings.optimizer.arguments.keys():
         return f"optimizer {settings.optimizer.name!r} is not one of {', '.join(_RECORDABLE)} in its fused form"
     return None
 
@@ -98,7 +97,7 @@ def rates_on_device(groups: Sequence[dict[str, Any]], rates: Sequence[Tensor]) -
 
 
 def _cause(error: BaseException) -> str:
-    """Return the first line of what went wrong first: the end of a recording only says that something did.
+    """Return the first line of the first error: that of the end of a recording names no cause.
 
     Example:
         >>> try:
@@ -118,8 +117,8 @@ def _cause(error: BaseException) -> str:
 class GraphedSteps:
     """Do the steps of one epoch: the first few as they are, the others as replays of the one that is recorded then.
 
-    A graph is an epoch's own, because what a step does may change from one to the next: the teacher's table of logits,
-    a scheduled temperature.
+    Every epoch has its graph, because the steps may change from one to the next: the teacher's table of logits, a
+    scheduled temperature.
 
     Args:
         update: Does a step on the device; what it does on the host happens once, when it is recorded.
@@ -127,11 +126,11 @@ class GraphedSteps:
         meter: The epoch's sums, which ``update`` adds to.
         recorder: Records steps.
         ready: Returns why the next step cannot be recorded; None if it can.
-        log: Called with one line if a step cannot be recorded; the epoch then goes on without.
+        log: Called with one line if a step cannot be recorded; the epoch then continues without.
 
     Attributes:
-        failed: Whether recording was tried and went wrong; it may not be tried again then, because the allocator that
-            was recording is left as it was.
+        failed: Whether recording was tried and failed; it may not be tried again then, because the allocator that was
+            recording is left as it was.
     """
 
     def __init__(
@@ -147,12 +146,12 @@ class GraphedSteps:
         self._update, self._meter, self._recorder = update, meter, recorder
         self._groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         self._ready, self._log = ready, log
-        self._done, self._plain, self.failed = 0, False, False
+        self._done, self._unrecorded, self.failed = 0, False, False
         self._replay: Callable[[], None] | None = None
 
     def __call__(self, batch: Batch) -> None:
         """Do a step."""
-        if self._replay is None and self._done >= WARM_STEPS and not self._plain:
+        if self._replay is None and self._done >= WARM_STEPS and not self._unrecorded:
             self._record(batch)
         if self._replay is not None and _layout(batch) == self._layout:
             self._again(batch)
@@ -167,7 +166,7 @@ class GraphedSteps:
             return
         self._batch = Batch(*pytree.tree_map_only(Tensor, Tensor.clone, tuple(batch)))
         self._layout = _layout(batch)
-        device, samples = _device_of(batch), self._meter.samples
+        device, samples = device_of(tuple(batch)), self._meter.samples
         self._rates = [torch.tensor(float(group["lr"]), device=device) for group in self._groups]
         try:
             with rates_on_device(self._groups, self._rates):
@@ -179,7 +178,7 @@ class GraphedSteps:
         self._meter.samples = samples
 
     def _give_up(self, why: str) -> None:
-        self._plain = True
+        self._unrecorded = True
         self._log(f"training.cuda_graph: steps are not recorded: {why}")
 
     def _again(self, batch: Batch) -> None:
@@ -194,7 +193,7 @@ class GraphedSteps:
 
 
 def _layout(batch: Batch) -> tuple[pytree.TreeSpec, list[Any]]:
-    """Return what a batch must share with the recorded one: its structure, shapes, types, and what is no tensor."""
+    """Return what a batch must share with the recorded one: its structure, shapes, types, and plain values."""
     leaves, structure = pytree.tree_flatten(tuple(batch))
     return structure, [_kind(leaf) for leaf in leaves]
 
@@ -204,7 +203,3 @@ def _kind(leaf: Any) -> Any:
         return leaf.shape, leaf.dtype
     # Anything else may not be comparable; as its own kind it is never replayed.
     return leaf if leaf is None or isinstance(leaf, int | float | str) else id(leaf)
-
-
-def _device_of(batch: Batch) -> torch.device:
-    return next(leaf.device for leaf in pytree.tree_leaves(tuple(batch)) if isinstance(leaf, Tensor))

@@ -14,7 +14,7 @@ class EpochMeter:
     """Adds up loss, parts and figures of an epoch's batches.
 
     Args:
-        wording: How the figures are called; by default nothing is known of them.
+        wording: The names of the figures; none by default.
 
     Example:
         >>> from limbeck.rows import Rows
@@ -38,7 +38,7 @@ class EpochMeter:
         Args:
             out: Its losses, means over the batch.
             samples: Its number of samples.
-            figures: What else is reported, sums over the batch's samples; see :meth:`limbeck.tasks.Task.figures`.
+            figures: Further figures, sums over the batch's samples; see :meth:`limbeck.tasks.Task.figures`.
 
         Raises:
             UserError: If a figure has the name of a loss.

@@ -1,8 +1,7 @@
 """Mixed precision for Lightning Fabric: autocast alone lowers the inputs, and a loss scale moves once a step."""
 
-from typing import Any, Literal
+from typing import Any
 
-import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 from torch.optim import Optimizer
@@ -21,14 +20,10 @@ class LayerwisePrecision(MixedPrecision):
         scaler: The loss scale of ``"16-mixed"``; by default torch's.
 
     Example:
+        >>> import torch
         >>> LayerwisePrecision("bf16-mixed", "cpu").convert_input(torch.zeros(1)).dtype
         torch.float32
     """
-
-    def __init__(
-        self, precision: Literal["16-mixed", "bf16-mixed"], device: str, scaler: torch.amp.GradScaler | None = None
-    ) -> None:
-        super().__init__(precision, device, scaler)
 
     def convert_input(self, data: Any) -> Any:
         """Leave the inputs as they are."""

@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from limbeck.errors import UserError
-from limbeck.training.known import optimizers
+from limbeck.training.optimizer_names import FUSED_CHOICES, optimizers
 from limbeck.training.settings import OptimizerSettings, ScheduleSettings
 
 
@@ -18,9 +18,8 @@ def _groups(parameters: Iterable[nn.Parameter], settings: OptimizerSettings) -> 
     trained = [p for p in parameters if p.requires_grad]
     if settings.decay_norm_and_bias:
         return [{"params": trained}]
-    decayed = [p for p in trained if p.ndim > 1]
-    plain = [p for p in trained if p.ndim <= 1]
-    return [{"params": decayed}, {"params": plain, "weight_decay": 0.0}]
+    decayed = {"params": [p for p in trained if p.ndim > 1]}
+    return [decayed, {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0}]
 
 
 def build_optimizer(
@@ -50,7 +49,7 @@ def build_optimizer(
         raise UserError("optimizer: the network has no parameter that requires a gradient")
     kind = optimizers()[settings.name.lower()]
     arguments = settings.arguments
-    if "fused" in inspect.signature(kind).parameters and not {"fused", "foreach", "differentiable"} & set(arguments):
+    if "fused" in inspect.signature(kind).parameters and not FUSED_CHOICES & arguments.keys():
         arguments["fused"] = device in ("cpu", "cuda")
     optimizer = kind(groups, lr=settings.lr, **arguments)
     if isinstance(optimizer, torch.optim.SGD) and arguments.get("fused"):
@@ -77,15 +76,15 @@ def build_schedule(
 ) -> LambdaLR:
     """Make the schedule, to be stepped after every batch.
 
-    The rate is a function of the settings and the number of steps, and of nothing else: a training that goes on, with
-    as many epochs as before or with more, takes the rates that its settings give from that step on.
+    The rate is a function of the settings and the number of steps, and of nothing else: a training that is resumed,
+    with as many epochs as before or with more, takes the rates that its settings give from that step on.
 
     Args:
         optimizer: The optimizer whose rate moves.
         settings: Name and shape.
         epochs: Epochs of the training.
         steps: Batches an epoch.
-        done: Steps that a training has behind it; its optimizer has its state already.
+        done: Steps of a resumed training that are done; its optimizer has its state already.
 
     Returns:
         The schedule.

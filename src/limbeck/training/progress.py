@@ -39,7 +39,7 @@ class Progress(Protocol):
     """Receives every step and every epoch; :class:`Silent` shows what to implement."""
 
     def step(self, position: Position, meter: EpochMeter) -> None:
-        """After a batch, with the sums of its epoch so far, which know how the figures are called."""
+        """After a batch, with the sums of its epoch so far and the names of its figures."""
 
     def epoch(self, row: dict[str, float], epochs: int) -> None:
         """After an epoch, with its row of the record and the number of epochs."""

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from limbeck.errors import UserError
-from limbeck.training.known import check_optimizer
+from limbeck.training.optimizer_names import check_optimizer
 from limbeck.validation import Settings
 
 Positive = Annotated[float, Field(gt=0)]
@@ -25,7 +25,7 @@ def named(value: Any) -> Any:
 
 
 class OptimizerSettings(Settings):
-    """An optimizer of ``torch.optim`` by name; further keys are its own arguments, such as ``momentum``.
+    """An optimizer of ``torch.optim`` by name; further keys are its arguments, such as ``momentum``.
 
     Example:
         >>> OptimizerSettings(name="sgd", lr=0.1, momentum=0.9).arguments
@@ -79,8 +79,8 @@ class TrainingSettings(Settings):
     """Everything about a training but its data, networks and method.
 
     ``check_finite`` stops a run at the first batch in which the student's or the teacher's logits are nan or inf, and
-    says whose; it waits for the device at every step. ``compile`` runs the student through ``torch.compile``, and
-    ``cuda_graph`` records an epoch's step once and replays it; each is said in one line where it cannot be had.
+    names the network; it waits for the device at every step. ``compile`` runs the student through ``torch.compile``,
+    and ``cuda_graph`` records an epoch's step once and replays it; where either is impossible, one line is logged.
 
     With ``precision`` and ``channels_last`` at ``auto``, they follow device and network; see
     :func:`limbeck.training.decide`. What is given holds for a live teacher too, unless it has a precision of its own.
@@ -115,15 +115,15 @@ class TrainingSettings(Settings):
 
     @model_validator(mode="after")
     def _milestones_within(self) -> Self:
-        late = [m for m in self.schedule.milestones if m >= self.epochs]
-        if late:
-            raise UserError(f"schedule.milestones: got {late[0]:g}, expected epochs before the end at {self.epochs}")
-        early = [m for m in self.schedule.milestones if m <= self.schedule.warmup_epochs]
-        if early:
-            raise UserError(f"schedule.milestones: got {early[0]:g}, expected epochs after the warm-up")
-        if self.schedule.min_lr > self.optimizer.lr:
-            raise UserError(f"schedule.min_lr: got {self.schedule.min_lr:g}, expected at most lr {self.optimizer.lr:g}")
-        if self.schedule.warmup_epochs >= self.epochs:
-            got = f"{self.schedule.warmup_epochs:g}"
-            raise UserError(f"schedule.warmup_epochs: got {got}, expected fewer than the {self.epochs} epochs")
+        schedule, epochs = self.schedule, self.epochs
+        for milestone in schedule.milestones:
+            if milestone >= epochs:
+                raise UserError(f"schedule.milestones: got {milestone:g}, expected epochs before the end at {epochs}")
+            if milestone <= schedule.warmup_epochs:
+                raise UserError(f"schedule.milestones: got {milestone:g}, expected epochs after the warm-up")
+        if schedule.min_lr > self.optimizer.lr:
+            raise UserError(f"schedule.min_lr: got {schedule.min_lr:g}, expected at most lr {self.optimizer.lr:g}")
+        if schedule.warmup_epochs >= epochs:
+            got = f"{schedule.warmup_epochs:g}"
+            raise UserError(f"schedule.warmup_epochs: got {got}, expected fewer than the {epochs} epochs")
         return self

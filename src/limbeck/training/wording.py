@@ -1,4 +1,4 @@
-"""How a training's figures are called and written."""
+"""The names of a training's figures, and how they are written."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -7,11 +7,11 @@ from limbeck.tasks import Metric
 
 
 class Wording(NamedTuple):
-    """What a training measures and what its samples are called.
+    """What a training measures, and the name of its samples.
 
     Attributes:
         metrics: The task's metrics; the first is the one that networks are compared by.
-        unit: What a sample is called, in the plural.
+        unit: The name of the samples, in the plural.
 
     Example:
         >>> Wording((Metric("error", "error rate"),)).unit
@@ -28,8 +28,8 @@ class Wording(NamedTuple):
             >>> Wording((Metric("accuracy", "accuracy"),)).parts({"loss": 3.0, "ce": 1.0, "kd": 2.0, "accuracy": 0.5})
             {'ce': 1.0, 'kd': 2.0}
         """
-        others = {"loss", *(metric.name for metric in self.metrics)}
-        return {name: value for name, value in means.items() if name not in others}
+        figures = {"loss", *(metric.name for metric in self.metrics)}
+        return {name: value for name, value in means.items() if name not in figures}
 
     def figures(self, means: Mapping[str, float]) -> Iterator[tuple[Metric, float]]:
         """Yield the metrics that a training reports, each with its value; the loss is none of them.

@@ -1,4 +1,4 @@
-"""The optimizers of torch by name, and what each of them takes."""
+"""The optimizers of torch by name, and the arguments that each of them takes."""
 
 import inspect
 import math
@@ -10,6 +10,8 @@ from torch import nn
 
 from limbeck.errors import UserError, unknown_name
 
+# With any of these among its arguments an optimizer has the form that they choose, by default the fused one.
+FUSED_CHOICES = frozenset({"fused", "foreach", "differentiable"})
 _RESERVED = {"params", "lr"}
 
 
@@ -20,9 +22,9 @@ def optimizers() -> dict[str, Callable[..., torch.optim.Optimizer]]:
         >>> optimizers()["adamw"].__name__
         'AdamW'
     """
-    found: dict[str, Any] = {n.lower(): kind for n, kind in vars(torch.optim).items() if inspect.isclass(kind)}
+    classes: dict[str, Any] = {n.lower(): kind for n, kind in vars(torch.optim).items() if inspect.isclass(kind)}
     unusable = {"optimizer", "lbfgs", "sparseadam"}
-    return {n: k for n, k in found.items() if issubclass(k, torch.optim.Optimizer) and n not in unusable}
+    return {n: k for n, k in classes.items() if issubclass(k, torch.optim.Optimizer) and n not in unusable}
 
 
 def check_optimizer(name: str, arguments: Mapping[str, Any]) -> None:
@@ -38,14 +40,13 @@ def check_optimizer(name: str, arguments: Mapping[str, Any]) -> None:
     kind = optimizers()[name.lower()]
     parameters = inspect.signature(kind).parameters
     valid = set(parameters) - _RESERVED
-    for argument in arguments:
+    for argument, value in arguments.items():
         if argument not in valid:
             raise unknown_name(f"argument of {name}", argument, valid)
-        number = type(parameters[argument].default) in (int, float)
-        if number and isinstance(arguments[argument], bool):
-            raise UserError(f"{name}: {argument}: got {arguments[argument]}, expected a number")
-        if isinstance(arguments[argument], float) and not math.isfinite(arguments[argument]):
-            raise UserError(f"{name}: {argument}: got {arguments[argument]}, expected a finite number")
+        if isinstance(value, bool) and type(parameters[argument].default) in (int, float):
+            raise UserError(f"{name}: {argument}: got {value}, expected a number")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{name}: {argument}: got {value}, expected a finite number")
     try:
         kind([nn.Parameter(torch.zeros(1))], lr=0.1, **arguments)
     except Exception as error:

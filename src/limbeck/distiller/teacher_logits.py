@@ -1,4 +1,4 @@
-"""What a teacher returns for a batch, without a graph, and how a method's targets correct it."""
+"""Teacher logits that follow from labels, and how a method's targets correct teacher logits."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,19 +15,7 @@ Target = Callable[[Tensor, Tensor], Tensor]
 
 
 @torch.no_grad()
-def answer(teacher: Teacher, batch: Batch, epoch: int) -> Any:
-    """Return a teacher's output for a batch, without a graph.
-
-    Example:
-        >>> from limbeck.teachers import LiveTeacher
-        >>> answer(LiveTeacher(torch.nn.Linear(4, 3)), Batch(torch.zeros(2, 4)), 0).requires_grad
-        False
-    """
-    return teacher.answer(batch, epoch)
-
-
-@torch.no_grad()
-def label_answers(
+def label_logits(
     teacher: LabelTeacher, heads: Mapping[str, Rows], indices: Tensor | None, epoch: int
 ) -> dict[str, Tensor]:
     """Return logits that follow from the rows' labels alone, for every head.
@@ -41,14 +29,14 @@ def label_answers(
     Example:
         >>> from limbeck.teachers import VirtualTeacher
         >>> rows = {"main": Rows(torch.zeros(2, 3), torch.tensor([0, 1]))}
-        >>> label_answers(VirtualTeacher(3), rows, None, 0)["main"].shape
+        >>> label_logits(VirtualTeacher(3), rows, None, 0)["main"].shape
         torch.Size([2, 3])
     """
-    answers = {}
+    logits = {}
     for head, rows in heads.items():
         places = indices if indices is None or rows.sample is None else indices[rows.sample]
-        answers[head] = teacher.logits(None, ground_truth(rows.labels, rows.logits).classes, places, epoch)
-    return answers
+        logits[head] = teacher.logits(None, ground_truth(rows.labels, rows.logits).classes, places, epoch)
+    return logits
 
 
 def main_rows(task: Task, output: Any, teacher: Teacher, batch: Batch) -> Rows:
