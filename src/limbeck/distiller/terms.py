@@ -11,7 +11,7 @@ from limbeck.distiller.supervised import SupervisedRows
 from limbeck.distiller.teacher_logits import corrected
 from limbeck.errors import UserError
 from limbeck.losses import AdversarialLoss
-from limbeck.losses._module import LossModule
+from limbeck.losses.modules import LossModule
 from limbeck.methods import Term
 from limbeck.methods.method import free_name
 from limbeck.modifiers import Modified, Modifier

@@ -4,7 +4,6 @@ Every loss takes float (N, C) logits, computes in fp32 and gives the teacher no 
 ``loss(student_logits, teacher_logits, labels, weight)``, whether it needs the last two or not.
 """
 
-from limbeck.losses._spread import MIN_SPREAD
 from limbeck.losses.adversarial import AdversarialLoss, Discriminator
 from limbeck.losses.cmkd import CMKDLoss, CMKDParts, cmkd_loss, cmkd_parts
 from limbeck.losses.dist import DISTLoss, DistParts, dist_loss, dist_parts
@@ -14,6 +13,7 @@ from limbeck.losses.kd import KDLoss, kd_loss
 from limbeck.losses.label_revision import LabelRevisionLoss, label_revision_loss
 from limbeck.losses.nkd import NKDLoss, nkd_loss
 from limbeck.losses.rld import RLDLoss, rld_loss
+from limbeck.losses.spread import MIN_SPREAD
 from limbeck.losses.standardize import standardize_logits
 from limbeck.losses.ttm import TTMLoss, WTTMLoss, ttm_loss, wttm_loss
 

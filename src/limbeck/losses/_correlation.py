@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from limbeck.losses._gather import gather_rows
-from limbeck.losses._spread import relative_spread
+from limbeck.losses.gather import gather_rows
+from limbeck.losses.spread import relative_spread
 from limbeck.rows import full, row_mean
 
 # Added to the product of two norms, so that a constant row or column has correlation 0 and a finite gradient.

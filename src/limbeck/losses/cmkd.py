@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.losses._blocks import row_wise
-from limbeck.losses._module import LossModule
-from limbeck.losses._spread import MIN_SPREAD, check_min_spread
+from limbeck.losses.modules import LossModule
+from limbeck.losses.spread import MIN_SPREAD, check_min_spread
 from limbeck.rows import check_pair, check_temperature, full, row_mean
 
 # Added to each row's variance, so that a row without any spread has no infinite gradient at ``min_spread=0`` either.

@@ -8,8 +8,8 @@ from limbeck.errors import UserError
 from limbeck.losses._blocks import is_plain
 from limbeck.losses._closed_correlation import closed_distance
 from limbeck.losses._correlation import correlation_distance
-from limbeck.losses._module import LossModule
-from limbeck.losses._spread import MIN_SPREAD, check_min_spread
+from limbeck.losses.modules import LossModule
+from limbeck.losses.spread import MIN_SPREAD, check_min_spread
 from limbeck.rows import check_pair, check_temperature
 
 Scale = Literal["code", "paper"]

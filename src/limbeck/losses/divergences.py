@@ -8,9 +8,9 @@ from torch.nn import functional as F
 
 from limbeck.errors import UserError
 from limbeck.losses._blocks import row_wise
-from limbeck.losses._module import LossModule
 from limbeck.losses._reach import row_errors, within_reach
 from limbeck.losses._target import divergence
+from limbeck.losses.modules import LossModule
 from limbeck.rows import check_pair, check_temperature, full, row_mean
 
 # Beyond this root mean squared distance of logits a row's error grows linearly [ours]; trained networks are nearer.

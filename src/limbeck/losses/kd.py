@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from limbeck.errors import UserError
 from limbeck.losses._blocks import row_wise
-from limbeck.losses._module import LossModule
+from limbeck.losses.modules import LossModule
 from limbeck.rows import check_pair, check_temperature, full, row_mean
 
 Reduction = Literal["batchmean", "mean"]

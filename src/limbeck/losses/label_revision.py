@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from limbeck.losses._module import LabeledLossModule
 from limbeck.losses._reach import row_errors, within_reach
+from limbeck.losses.modules import LabeledLossModule
 from limbeck.rows import check_labels, check_pair, full, row_mean
 from limbeck.targets.revise import revise_labels
 

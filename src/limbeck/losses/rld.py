@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.losses._blocks import row_wise
-from limbeck.losses._module import LabeledLossModule
 from limbeck.losses._target import binary_log_probabilities, check_others, divergence, split
+from limbeck.losses.modules import LabeledLossModule
 from limbeck.rows import check_labels, check_pair, check_temperature, full, row_mean
 
 

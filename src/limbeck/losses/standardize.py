@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from limbeck.losses._spread import MIN_SPREAD, check_min_spread
+from limbeck.losses.spread import MIN_SPREAD, check_min_spread
 from limbeck.rows import check_logits, full
 
 _EPS = 1e-7

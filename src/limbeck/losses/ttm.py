@@ -5,8 +5,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.losses._blocks import row_wise
-from limbeck.losses._module import LossModule
 from limbeck.losses._target import divergence
+from limbeck.losses.modules import LossModule
 from limbeck.rows import check_pair, check_temperature, full, row_mean
 
 

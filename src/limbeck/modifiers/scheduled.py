@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.errors import UserError
-from limbeck.losses._gather import gather_rows
+from limbeck.losses.gather import gather_rows
 from limbeck.modifiers.base import Modified, Modifier
 from limbeck.rows import check_temperature, full, ground_truth
 

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from limbeck.losses import MIN_SPREAD
-from limbeck.losses._spread import check_min_spread
+from limbeck.losses.spread import check_min_spread
 from limbeck.losses.standardize import standardize_logits
 from limbeck.modifiers.base import Modified, Modifier
 

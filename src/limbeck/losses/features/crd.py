@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limbeck.errors import UserError
-from limbeck.losses._gather import are_several, broadcast_first, gather_rows
 from limbeck.losses.features._shapes import Shapes, applied, channels, pooled, unit
 from limbeck.losses.features.base import FeatureLoss, RowInfo
+from limbeck.losses.gather import are_several, broadcast_first, gather_rows
 from limbeck.rows import row_mean
 
 _EPS = 1e-7
