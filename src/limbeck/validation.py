@@ -83,9 +83,10 @@ def _within(group: str, message: str, fields: list[str]) -> str:
     """Put a group's name before a check's own message, which may begin with one of the group's keys."""
     if not group:
         return message
-    message = message.removeprefix(f"{group.rpartition('.')[2]}.")
+    last = f"{group.rpartition('.')[2]}."
     key = message.partition(":")[0].partition(".")[0]
-    return f"{group}.{message}" if key in fields else f"{group}: {message}"
+    names_key = key in fields or message.startswith(last)
+    return f"{group}.{message.removeprefix(last)}" if names_key else f"{group}: {message}"
 
 
 def _line(model: type[BaseModel], error: ValidationError, where: str) -> UserError:

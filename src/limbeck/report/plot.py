@@ -1,10 +1,12 @@
 """The comparison of methods as a picture."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from textwrap import fill
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -13,7 +15,9 @@ from matplotlib.figure import Figure
 from limbeck.errors import UserError
 from limbeck.report.results import MethodResult, check_results, check_shares
 from limbeck.report.table import metric_spread
-from limbeck.tasks import Metric
+
+if TYPE_CHECKING:
+    from limbeck.tasks import Metric
 
 # Blue and vermilion of the palette of Okabe and Ito, which color-blind people can distinguish; the rest is gray.
 _SEED, _MEAN, _TEACHER, _INK, _FAINT = "#0072B2", "#003B5C", "#D55E00", "#333333", "#DDDDDD"
@@ -48,6 +52,7 @@ def save_comparison_plot(
 
     Example:
         >>> import tempfile
+        >>> from limbeck.tasks import Metric
         >>> accuracy = Metric("accuracy", "accuracy")
         >>> kd = MethodResult("kd", {"accuracy": (0.75, 0.77)}, None, (9.0, 9.0), 10, None)
         >>> with tempfile.TemporaryDirectory() as folder:

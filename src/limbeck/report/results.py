@@ -1,11 +1,16 @@
 """What a comparison found: the figures of each method and of each teacher."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from limbeck.errors import UserError
-from limbeck.tasks import Metric
+
+if TYPE_CHECKING:
+    from limbeck.tasks import Metric
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ def compared(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
     """Return those of a task's metrics that tables show: the primary one, which is the first, and what is compared.
 
     Example:
+        >>> from limbeck.tasks import Metric
         >>> [metric.name for metric in compared([Metric("a", "A"), Metric("b", "B", compared=False), Metric("c", "C")])]
         ['a', 'c']
     """
@@ -90,6 +96,7 @@ def check_results(results: Sequence[MethodResult], metrics: Sequence[Metric]) ->
     """Raise ``UserError`` if a figure of a metric that is a share lies outside ``[0, 1]``.
 
     Example:
+        >>> from limbeck.tasks import Metric
         >>> kd = MethodResult("kd", {"accuracy": (75.0,)}, None, (60.0,), None, None)
         >>> check_results([kd], [Metric("accuracy", "accuracy")])
         Traceback (most recent call last):

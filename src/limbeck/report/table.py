@@ -1,10 +1,13 @@
 """The comparison of methods as a table: for a page, for a spreadsheet, for the terminal."""
 
+from __future__ import annotations
+
 import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.table import Table
@@ -12,7 +15,9 @@ from rich.text import Text
 
 from limbeck.errors import UserError
 from limbeck.report.results import MethodResult, TeacherResult, check_results, compared
-from limbeck.tasks import Metric
+
+if TYPE_CHECKING:
+    from limbeck.tasks import Metric
 
 
 def comparison_rows(
@@ -42,6 +47,7 @@ def comparison_rows(
         UserError: If a metric that is a share has a value outside ``[0, 1]``.
 
     Example:
+        >>> from limbeck.tasks import Metric
         >>> error = Metric("error", "error rate", higher_is_better=False)
         >>> none = MethodResult("none", {"error": (0.30, 0.28)}, None, (9.0, 9.0), 10, None)
         >>> kd = MethodResult("kd", {"error": (0.27, 0.25)}, (0.8, 0.8), (9.0, 9.0), 10, None)
@@ -102,6 +108,7 @@ def to_csv(results: Sequence[MethodResult], metrics: Sequence[Metric], teachers:
         is empty; a teacher's figures stand under ``_mean``.
 
     Example:
+        >>> from limbeck.tasks import Metric
         >>> kd = MethodResult("kd", {"accuracy": (0.5,), "loss": (1.5,)}, None, (9.0,), 10, None)
         >>> metrics = Metric("accuracy", "accuracy"), Metric("loss", "NLL", share=False)
         >>> print(to_csv([kd], metrics).splitlines()[1])
@@ -172,6 +179,7 @@ def metric_spread(metric: Metric, values: Sequence[float]) -> str:
     """Write the mean and the spread of a metric's values: in percent if it is a share, else with three decimals.
 
     Example:
+        >>> from limbeck.tasks import Metric
         >>> metric_spread(Metric("loss", "NLL", share=False), [0.5]), metric_spread(Metric("ece", "ECE"), [0.05, 0.07])
         ('0.500', '6.0 ± 1.4')
     """
