@@ -12,7 +12,7 @@ LONGEST_FILE = 400
 FACADE = "limbeck"
 FLOORS = {
     **dict.fromkeys(("errors", "validation", "randomness"), 0),
-    # Helpers that know nothing of distillation.
+    # Helpers without any distillation in them.
     **dict.fromkeys(("files", "imports", "locking", "precision", "processes", "registry", "reporting"), 0),
     **dict.fromkeys(("rows", "losses", "targets", "modifiers", "selection"), 1),
     **dict.fromkeys(("models", "data", "teachers"), 2),

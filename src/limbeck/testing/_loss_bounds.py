@@ -92,9 +92,9 @@ def _bounded_for(case: LossCase, rows: int, classes: int, device: Device, dtype:
     for name, teacher in _TEACHERS.items():
         for logits in _flat_students(rows, classes):
             student, target, right = placed((logits, teacher(labels, classes), labels), device, dtype)
-            found = gradient_of(case(student, target, right), student).double().norm().item()
+            norm = gradient_of(case(student, target, right), student).double().norm().item()
             where = f"{rows} rows, {classes} classes, {dtype}, {name} teacher"
-            require(found <= limit, f"{where}: got a gradient of {found:.3g}, expected at most {limit:.3g}")
+            require(norm <= limit, f"{where}: got a gradient of {norm:.3g}, expected at most {limit:.3g}")
 
 
 def bounded(case: LossCase, device: Device, dtype: torch.dtype) -> None:

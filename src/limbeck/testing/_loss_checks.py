@@ -25,8 +25,8 @@ def value(case: LossCase, device: Device, dtype: torch.dtype) -> None:
             for kind, rtol, atol in ((torch.float64, 1e-6, 1e-9), (dtype, 1e-4, 1e-6)):
                 sides = placed(drawn_sides(*shape), device, kind)
                 where = f"{shape}, {kind}, weight {None if weight is None else weight.tolist()}"
-                found = case(*sides, weight).detach().double().cpu()
-                require_close(found, _expected(case, sides, weight), where, rtol, atol)
+                result = case(*sides, weight).detach().double().cpu()
+                require_close(result, _expected(case, sides, weight), where, rtol, atol)
 
 
 def twin(case: LossCase, device: Device, dtype: torch.dtype) -> None:
@@ -34,8 +34,8 @@ def twin(case: LossCase, device: Device, dtype: torch.dtype) -> None:
     sides = placed(drawn_sides(), device, dtype)
     weight = torch.arange(7, device=device) % 3 > 0
     module = case.twin(**case.settings) if case.twin else None
-    found = module(*sides, weight) if module else None
-    require(found is not None and torch.equal(found, case(*sides, weight)), f"twin: got {found}")
+    result = module(*sides, weight) if module else None
+    require(result is not None and torch.equal(result, case(*sides, weight)), f"twin: got {result}")
 
 
 def gradcheck(case: LossCase, device: Device, dtype: torch.dtype) -> None:
@@ -79,12 +79,12 @@ def no_rows(case: LossCase, device: Device, dtype: torch.dtype) -> None:
 def row_weights(case: LossCase, device: Device, dtype: torch.dtype) -> None:
     """Leaves out rows without weight, whether masked or of weight 0, and ignores the weights' scale."""
     student, teacher, labels = placed(drawn_sides(), device, torch.float64)
-    kept = torch.tensor([True, True, False, True, False, True, True], device=device)
-    expected = case(student[kept], teacher[kept], labels[kept])
-    for weight in (kept, kept.float(), 3 * kept.double()):
-        found = case(student, teacher, labels, weight)
-        require_close(found.detach(), expected.detach(), f"weight {weight.tolist()}", 1e-6, 1e-9)
-        left_out = gradient_of(found, student)[~kept]
+    selected = torch.tensor([True, True, False, True, False, True, True], device=device)
+    expected = case(student[selected], teacher[selected], labels[selected])
+    for weight in (selected, selected.float(), 3 * selected.double()):
+        result = case(student, teacher, labels, weight)
+        require_close(result.detach(), expected.detach(), f"weight {weight.tolist()}", 1e-6, 1e-9)
+        left_out = gradient_of(result, student)[~selected]
         require((left_out == 0).all(), f"weight {weight.tolist()}: got a gradient at rows without weight")
 
 
@@ -105,9 +105,9 @@ def compiled(case: LossCase, device: Device, dtype: torch.dtype) -> None:
         student, teacher, labels = drawn_sides()
         sides = placed((spread * student, teacher, labels), device, dtype)
         for weight in (None, torch.arange(7, device=device) % 3):
-            found, expected = (loss(*sides, weight) for loss in (compiled, case))
-            require_close(found.detach(), expected.detach(), f"student times {spread}", 1e-5, 1e-5)
-            gradients = [gradient_of(loss, sides[0]) for loss in (found, expected)]
+            result, expected = (loss(*sides, weight) for loss in (compiled, case))
+            require_close(result.detach(), expected.detach(), f"student times {spread}", 1e-5, 1e-5)
+            gradients = [gradient_of(loss, sides[0]) for loss in (result, expected)]
             atol = 1e-5 * (1 + gradients[1].abs().max().item())
             rtol = max(1e-4, torch.finfo(dtype).eps)
             require_close(gradients[0], gradients[1], f"gradient of the student times {spread}", rtol, atol)

@@ -30,7 +30,7 @@ def _share(rank: int, world: int, case: LossCase, period: int) -> tuple[Tensor, 
 
 
 def _sent(case: LossCase) -> LossCase:
-    """Return the case without what other processes need not know, if it can be pickled."""
+    """Return the case without its reference and twin, if it can be pickled."""
     sent = replace(case, reference=_no_reference, twin=None)
     try:
         pickle.dumps(sent)
@@ -43,7 +43,7 @@ def check_loss_across_processes(case: LossCase, processes: Processes) -> None:
     """Check that the mean over processes equals one process that has all rows: value and gradient.
 
     Args:
-        case: A loss that promises it.
+        case: The loss, with its settings for several processes in ``across_processes``.
         processes: Running processes; one group serves any number of cases.
 
     Raises:
@@ -57,11 +57,16 @@ def check_loss_across_processes(case: LossCase, processes: Processes) -> None:
         ...     check_loss_across_processes(case, processes)
     """
     sent, period = _sent(case), _ROWS // processes.world
-    value, slope = _share(0, 1, case, period)
-    found = processes.run(_share, sent, period)
-    where = f"{processes.world} processes"
-    require_close(torch.stack([mine for mine, _ in found]).mean(), value, where, 1e-9, 1e-12)
-    require_close(torch.cat([mine for _, mine in found]), slope, f"gradient of {where}", 1e-9, 1e-12)
+    shares = processes.run(_share, sent, period)
+    pairs = zip(("loss", "gradient"), _joined(shares), _share(0, 1, case, period), strict=True)
+    for name, result, expected in pairs:
+        require_close(result, expected, f"{name} of {processes.world} processes", 1e-9, 1e-12)
+
+
+def _joined(shares: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Return the mean loss, and the gradient of all rows."""
+    losses, gradients = zip(*shares, strict=True)
+    return torch.stack(losses).mean(), torch.cat(gradients)
 
 
 def two_processes(case: LossCase, device: Device, dtype: torch.dtype) -> None:

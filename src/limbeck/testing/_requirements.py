@@ -1,4 +1,4 @@
-"""What the checks share: logits to compute with, and requirements that name what was found."""
+"""What the checks share: logits to compute with, and requirements that name what was result."""
 
 import torch
 from torch import Tensor
@@ -14,13 +14,13 @@ def require(condition: bool | Tensor, message: str) -> None:
         raise AssertionError(message)
 
 
-def require_close(found: Tensor, expected: Tensor, where: str, rtol: float, atol: float) -> None:
-    """Raise ``AssertionError`` unless two tensors are as close as the tolerances say; NaN is never close."""
-    difference = (found.double() - expected.double()).abs()
-    message = f"{where}: got {found.tolist()}, expected {expected.tolist()}" if found.ndim == 0 else where
+def require_close(result: Tensor, expected: Tensor, where: str, rtol: float, atol: float) -> None:
+    """Raise ``AssertionError`` unless two tensors are close within the tolerances; NaN is never close."""
+    difference = (result.double() - expected.double()).abs()
+    message = f"{where}: got {result.tolist()}, expected {expected.tolist()}" if result.ndim == 0 else where
     furthest = difference.max().item() if difference.numel() else 0.0
     # Two infinities of one sign are equal.
-    close = (found == expected) | (difference <= atol + rtol * expected.double().abs())
+    close = (result == expected) | (difference <= atol + rtol * expected.double().abs())
     require(close.all(), f"{message}: {furthest:.2g} apart")
 
 

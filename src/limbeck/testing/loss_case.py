@@ -1,4 +1,4 @@
-"""What the checks of losses need to know of one of them."""
+"""The description of a loss that the checks need."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -53,7 +53,7 @@ class LossCase:
         bounded: Whether the gradient of a student whose logits hardly vary, such as one with a zero-initialized head,
             is at most 50 times that of cross-entropy. False for a published formula that is kept as it is.
         across_processes: Settings with which the mean over processes that hold equal shares of the rows equals one
-            process with all rows; None for a loss that cannot promise that.
+            process with all rows; None for a loss with which it does not.
 
     Example:
         >>> import numpy as np, torch
@@ -95,7 +95,7 @@ class LossCase:
         if self.registered:
             student, teacher = full(student), full(teacher.detach())
         if not isinstance(self.loss, nn.Module):
-            given = {"labels": labels, "weight": weight} if self.takes("labels") else {"weight": weight}
-            return self.loss(student, teacher, **given, **settings)
+            optional = {"labels": labels, "weight": weight} if self.takes("labels") else {"weight": weight}
+            return self.loss(student, teacher, **optional, **settings)
         result: Tensor = self.loss(student, teacher, labels, weight, **settings)
         return result

@@ -106,8 +106,8 @@ def check_loss(
             raise unknown_name("check", name, _CHECKS)
     case = LossCase(loss, reference, **claims)
     checks = {name: check for name, check in loss_checks(case).items() if name not in skip}
-    found = {name: _failure(partial(check, case, device, dtype)) for name, check in checks.items()}
-    failures = {name: error for name, error in found.items() if error is not None}
+    results = {name: _failure(partial(check, case, device, dtype)) for name, check in checks.items()}
+    failures = {name: error for name, error in results.items() if error is not None}
     if failures:
         lines = [f"{name}: {_described(error)}" for name, error in failures.items()]
         title = f"{case.name} fails {len(failures)} of {len(checks)} checks:"

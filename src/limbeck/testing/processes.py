@@ -12,13 +12,13 @@ from typing import Any, Self
 import torch
 from torch import distributed as dist
 
-# A process whose partner failed waits no longer than this for it.
-_PATIENCE = timedelta(minutes=3)
+# How long a process waits for one that failed.
+_TIMEOUT = timedelta(minutes=3)
 
 
 def _join(rank: int, world: int, meeting: str) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world, timeout=_PATIENCE)
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world, timeout=_TIMEOUT)
 
 
 class Processes:
@@ -44,7 +44,7 @@ class Processes:
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="limbeck-")
         meeting = str(Path(self._folder.name) / "meeting")
-        # A pool of one each, so that every call reaches every process.
+        # One pool a process, so that every call reaches every process.
         self._pools = [
             ProcessPoolExecutor(1, get_context("spawn"), initializer=_join, initargs=(rank, self.world, meeting))
             for rank in range(self.world)
