@@ -34,7 +34,7 @@ def names_in(mark):
 
 @pytest.hookimpl(trylast=True)
 def pytest_generate_tests(metafunc):
-    """Run every test that takes a device or a dtype, and does not name its own, once for each that was asked for."""
+    """Run every test that takes a device or a dtype, and does not name its own, once for each that the options name."""
     given = {name for mark in metafunc.definition.iter_markers("parametrize") for name in names_in(mark)}
     for name, every in (("device", available_devices()), ("dtype", list(DTYPES))):
         if name in metafunc.fixturenames and name not in given:

@@ -1,4 +1,4 @@
-"""The public names and their arguments are those of ``public_names.txt``: a change of either is a choice, no accident.
+"""The public names and their arguments are those of ``public_names.txt``: no change of either goes unnoticed.
 
 ``python tests/test_public_names.py`` rewrites the file.
 """
@@ -51,7 +51,7 @@ def described(name, value):
     if isinstance(value, types.ModuleType):
         return [f"{name}: package"]
     if isinstance(value, type):
-        # What an exception takes is Python's business.
+        # The arguments of exceptions are Python's.
         head = f"class {name}" + ("" if issubclass(value, BaseException) else arguments(value))
         return [head, *(f"{name}.{key}{member(given)}" for key, given in members(value).items())]
     return [f"{name}{arguments(value)}" if callable(value) else name]

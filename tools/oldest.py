@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-# "torch>=2.6,<3" and "limbeck[test]"; a name and its extras, then what is asked of the version.
+# "torch>=2.6,<3" and "limbeck[test]"; a name and its extras, then the bounds of the version.
 REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(\[.*\])?(?P<bounds>[^;]*)")
 
 
