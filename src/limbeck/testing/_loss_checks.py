@@ -100,7 +100,8 @@ def compiled(case: LossCase, device: Device, dtype: torch.dtype) -> None:
     """Compiles as one graph, with the same value and gradient."""
     torch.compiler.reset()
     compiled = torch.compile(case, fullgraph=True, backend="aot_eager")
-    for spread in (0.0, 0.5):
+    # At logits without spread an unbounded gradient is all rounding.
+    for spread in (0.0, 0.5) if case.bounded else (0.5,):
         student, teacher, labels = drawn_sides()
         sides = placed((spread * student, teacher, labels), device, dtype)
         for weight in (None, torch.arange(7, device=device) % 3):
