@@ -254,7 +254,7 @@ def test_a_loss_that_is_no_number_fails_the_run(tiny, tmp_path):
         ({"training.device": "cuda:7"}, "training.device: got 'cuda:7', input should be"),
         ({"data.normalize": {"mean": [0, 0, 0], "std": [1, 1, 1]}}, "data.normalize: got 3 means"),
         ({"seed": -1}, "seed: got -1"),
-        ({"task": "clasification"}, "task: got 'clasification'"),
+        ({"task": "clasification"}, "task: unknown task 'clasification'; did you mean 'classification'?"),
     ],
 )
 def test_mistakes_are_one_line_and_nothing_is_written(tiny, tmp_path, change, message):

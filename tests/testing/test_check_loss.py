@@ -126,7 +126,7 @@ def test_a_twin_that_differs_is_found():
 def test_a_loss_that_depends_on_the_number_of_processes_is_found():
     with Processes(2) as processes:
         check_loss_across_processes(LossCase(brier, in_numpy), processes)
-        with pytest.raises(AssertionError, match=r"loss of 2 processes: got .*, expected"):
+        with pytest.raises(AssertionError, match=r"2 processes: got .*, expected"):
             check_loss_across_processes(LossCase(summed, in_numpy), processes)
         with pytest.raises(UserError, match="inner: cannot be pickled, expected a loss at the top level of a module"):
             check_loss_across_processes(LossCase(lambda *sides: 0, in_numpy, name="inner"), processes)

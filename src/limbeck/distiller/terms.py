@@ -1,25 +1,41 @@
 """The losses against the teacher: targets, selection, modifiers and losses on the rows of every head."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from torch import Tensor, nn
 
 from limbeck.distiller.checks import check_finite_logits
+from limbeck.distiller.extras import ExtraModules
+from limbeck.distiller.features import FeaturePairs
 from limbeck.distiller.selection import batch_weight
 from limbeck.distiller.supervised import SupervisedRows
 from limbeck.distiller.teacher_logits import corrected
 from limbeck.errors import UserError
 from limbeck.losses import AdversarialLoss
 from limbeck.losses.modules import LossModule
-from limbeck.methods import Term
+from limbeck.methods import Method, Term
 from limbeck.methods.method import free_name
 from limbeck.modifiers import Modified, Modifier
 from limbeck.rows import GroundTruth, Rows, check_logits, ground_truth
-from limbeck.tasks import MAIN
+from limbeck.tasks import MAIN, Task
+from limbeck.teachers import Teacher
 
-if TYPE_CHECKING:
-    from limbeck.distiller.core import Distiller
+
+class HoldsParts(Protocol):
+    """What is read of a distiller here."""
+
+    method: Method
+    task: Task
+    teacher: Teacher | None
+    feature_pairs: FeaturePairs | None
+    losses: ExtraModules
+    modifiers: ExtraModules
+    selected: Tensor | None
+    seed: int
+    epochs: int | None
+    check_finite: bool
+    training: bool
 
 
 class Context(NamedTuple):
@@ -92,7 +108,7 @@ def part_name(name: str, head: str) -> str:
 
 
 def teacher_parts(
-    distiller: "Distiller",
+    distiller: HoldsParts,
     heads: Mapping[str, Rows],
     teacher: Mapping[str, Tensor],
     context: Context,
@@ -117,7 +133,7 @@ def teacher_parts(
 
 
 def _head_parts(
-    distiller: "Distiller",
+    distiller: HoldsParts,
     head: str,
     rows: Rows,
     teacher_logits: Tensor,
@@ -147,7 +163,7 @@ def _head_parts(
 
 
 def _supervised(
-    distiller: "Distiller", rows: Rows, teacher_logits: Tensor, truth: GroundTruth, context: Context
+    distiller: HoldsParts, rows: Rows, teacher_logits: Tensor, truth: GroundTruth, context: Context
 ) -> SupervisedRows:
     selection = distiller.method.selection
     selected = batch_weight(
@@ -158,7 +174,7 @@ def _supervised(
 
 
 def _modified(
-    distiller: "Distiller", logits: Tensor, target_logits: Tensor, truth: GroundTruth, epoch: int, *, moving: bool
+    distiller: HoldsParts, logits: Tensor, target_logits: Tensor, truth: GroundTruth, epoch: int, *, moving: bool
 ) -> Modified:
     rows, epochs = Modified(logits, target_logits), distiller.epochs
     for modifier in distiller.modifiers:
@@ -176,7 +192,7 @@ def _modified(
 
 
 def _compared_features(
-    distiller: "Distiller",
+    distiller: HoldsParts,
     term: Term,
     loss: nn.Module,
     features: Features,

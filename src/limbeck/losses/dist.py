@@ -58,6 +58,7 @@ def dist_parts(
         Huang et al.: Knowledge Distillation from A Stronger Teacher, NeurIPS 2022, arXiv 2205.10536, section 4.
 
     Example:
+        >>> import torch
         >>> student = torch.tensor([[2., 1., 0., -1.], [.5, 0., 1.5, -.5], [0., 3., 1., 2.]])
         >>> teacher = torch.tensor([[3., .5, .2, -2.], [1., -1., 0., 2.], [0., 1., 4., 2.]])
         >>> inter, intra = dist_parts(student, teacher, min_spread=0)
@@ -129,6 +130,7 @@ def dist_loss(
         Huang et al.: Knowledge Distillation from A Stronger Teacher, NeurIPS 2022, arXiv 2205.10536, equation 10.
 
     Example:
+        >>> import torch
         >>> student = torch.tensor([[2., 1., 0., -1.], [.5, 0., 1.5, -.5], [0., 3., 1., 2.]])
         >>> teacher = torch.tensor([[3., .5, .2, -2.], [1., -1., 0., 2.], [0., 1., 4., 2.]])
         >>> dist_loss(student, teacher, temperature=4.0, min_spread=0)
@@ -147,6 +149,7 @@ class DISTLoss(LossModule):
     """The module twin of :func:`dist_loss`.
 
     Example:
+        >>> import torch
         >>> DISTLoss()(4 * torch.eye(3), 4 * torch.eye(3)).abs() < 1e-5
         tensor(True)
     """
