@@ -12,8 +12,9 @@ demo: $(VENV)/.installed
 	rm -rf runs/demo
 	$(BIN)/limbeck compare quickstart --out runs/demo
 
+# One process a core, one thread each: two that spin on the same cores crawl.
 test: $(VENV)/.installed-dev lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # TESTS="tests/losses tests/targets" runs a part.
 test-oldest: $(OLDEST)/.installed
