@@ -54,8 +54,8 @@ def check_student(context: Context, student: nn.Module) -> None:
     recipe, data, role = context.recipe, context.data, f"student {context.recipe.student.name}"
     # A forward pass changes the copy alone.
     trial = copy.deepcopy(student)
-    check_network(trial, data, role=role)
-    check_trains(trial, data, role=role)
+    check_network(trial, data, context.task, role=role)
+    check_trains(trial, data, context.task, role=role)
     check_storable(student, role)
     Loaders(data, recipe.data, recipe.training, make_fabric(recipe.training), recipe.seed).train()
     build_optimizer(student.parameters(), recipe.training.optimizer)

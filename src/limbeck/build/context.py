@@ -110,7 +110,7 @@ class Context:
         return self.shared.take(("network", key, self.teacher_key), lambda: self._teacher_network(key))
 
     def _teacher_network(self, key: str) -> Network:
-        return build_teacher_network(self.teacher_settings[key], self.data, key)
+        return build_teacher_network(self.teacher_settings[key], self.data, self.task, key)
 
     def _origin(self, key: str) -> Origin:
         return self.shared.once(

@@ -15,6 +15,7 @@ from limbeck.errors import UserError
 from limbeck.randomness.seeding import seed_everything
 from limbeck.recipes.network_settings import NetworkSettings, NetworkTeacherSettings
 from limbeck.recipes.schema import Recipe
+from limbeck.tasks import Task
 from limbeck.teachers import InputAdapter
 from limbeck.training import TrainingSettings, uses_channels_last
 
@@ -101,12 +102,13 @@ def build_student(recipe: Recipe, data: Data) -> Network:
     return student
 
 
-def build_teacher_network(settings: NetworkTeacherSettings, data: Data, key: str) -> Network:
+def build_teacher_network(settings: NetworkTeacherSettings, data: Data, task: Task, key: str) -> Network:
     """Make a teacher's network before any training of it, and check that it fits the data.
 
     Args:
         settings: The network's settings.
         data: The run's data.
+        task: The run's task.
         key: The recipe's key of the network, for messages.
 
     Raises:
@@ -116,7 +118,8 @@ def build_teacher_network(settings: NetworkTeacherSettings, data: Data, key: str
     has_weights = settings.weights is not None or any(settings.options.get(name) for name in ("pretrained", "weights"))
     if settings.training is None and not has_weights and not str(settings.name).startswith("python:"):
         raise UserError(f"{key} {settings.name}: has no weights, expected {key}.weights or {key}.training")
-    check_network(teacher.module, data, role=f"{key} {settings.name}", adapter=input_adapter(settings, data))
+    adapter = input_adapter(settings, data)
+    check_network(teacher.module, data, task, role=f"{key} {settings.name}", adapter=adapter)
     return teacher
 
 

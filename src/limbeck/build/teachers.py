@@ -106,7 +106,8 @@ def _live(context: Context, key: str, settings: NetworkTeacherSettings, reportin
         about, later = f"{about}: {done.about}", f"{about}: {done._replace(before=True).about}"
     adapter = input_adapter(settings, context.data)
     precision = answer_precision(context.recipe, settings, key)
-    teacher = LiveTeacher(network, adapter=adapter, train_mode=settings.train_mode, precision=precision)
+    mode, call = settings.train_mode, context.task.call
+    teacher = LiveTeacher(network, adapter=adapter, train_mode=mode, precision=precision, call=call)
     return BuiltTeacher(teacher, about, (*notes, later))
 
 
