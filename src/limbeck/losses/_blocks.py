@@ -63,7 +63,7 @@ def is_plain(student: Tensor, *others: object) -> bool:
         >>> is_plain(torch.zeros(1, requires_grad=True)), is_plain(torch.zeros(1), torch.zeros(1, requires_grad=True))
         (False, True)
     """
-    # What autograd.Function itself asks before it refuses.
+    # The condition on which autograd.Function itself refuses.
     if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
         return True
     if any(isinstance(other, Tensor) and other.requires_grad for other in others):
@@ -102,7 +102,7 @@ def _differentiable(ctx: Any, student: Tensor, grad: Tensor) -> Tensor:
 
 
 def with_gradient(student: Tensor, compute: Compute, formula: Formula, *, gather: bool = False) -> Tensor:
-    """Return values whose gradient is computed beside them, before autograd asks for it.
+    """Return values whose gradient is computed beside them, before autograd needs it.
 
     Args:
         student: (N, C) logits, the only thing that is differentiated in.

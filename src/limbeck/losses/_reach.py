@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-# Logits further below the row's largest have no probability to speak of: e^-90, or e^-22 at temperature 4.
+# Logits further below the row's largest have a negligible probability: e^-90, or e^-22 at temperature 4.
 _REACH = 90.0
 
 

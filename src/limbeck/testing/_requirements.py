@@ -15,7 +15,7 @@ def require(condition: bool | Tensor, message: str) -> None:
 
 
 def require_close(found: Tensor, expected: Tensor, where: str, rtol: float, atol: float) -> None:
-    """Raise ``AssertionError`` unless two tensors are as close as the tolerances say; NaN is never close."""
+    """Raise ``AssertionError`` unless two tensors are within the tolerances; NaN is never close."""
     difference = (found.double() - expected.double()).abs()
     message = f"{where}: got {found.tolist()}, expected {expected.tolist()}" if found.ndim == 0 else where
     furthest = difference.max().item() if difference.numel() else 0.0
