@@ -212,7 +212,7 @@ def ground_truth(labels: Tensor | None, logits: Tensor) -> GroundTruth:
     """
     if labels is None:
         labels = logits.new_full((len(logits),), ABSENT, dtype=torch.long)
-    if labels.is_floating_point() and labels.shape == logits.shape:
+    if _are_probabilities(labels, logits):
         return GroundTruth(labels, None, labels.argmax(dim=1))
     if _all_labeled(labels):
         checked = check_labels(labels, logits)
@@ -222,7 +222,14 @@ def ground_truth(labels: Tensor | None, logits: Tensor) -> GroundTruth:
     return GroundTruth(labels.long(), ~absent, classes)
 
 
-def _all_labeled(labels: Tensor) -> bool:
+def _are_probabilities(labels: object, logits: Tensor) -> bool:
+    return isinstance(labels, Tensor) and labels.is_floating_point() and labels.shape == logits.shape
+
+
+def _all_labeled(labels: object) -> bool:
+    if not isinstance(labels, Tensor):
+        # For the check that refuses it.
+        return True
     # On other devices and in a compiled graph this is not known.
     visible = labels.device.type == "cpu" and not torch.compiler.is_compiling()
     return visible and not bool((labels == ABSENT).any())

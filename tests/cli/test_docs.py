@@ -48,3 +48,10 @@ def test_the_loop_of_the_page_runs_as_typed(tmp_path):
     teacher, student = done.stdout.splitlines()
     assert "'dist'" in student
     assert float(teacher.split(": ")[1].rstrip("}")) < 0.5
+
+
+def test_every_file_of_the_page_on_architecture_exists():
+    named = set(re.findall(r"[a-z_]+(?:/[a-z_]+)+\.py", (ROOT / "docs" / "architecture.md").read_text()))
+    assert len(named) > 10
+    missing = [name for name in named if not any((base / name).is_file() for base in (ROOT / "src" / "limbeck", ROOT))]
+    assert not missing

@@ -117,7 +117,14 @@ def test_without_labels_the_student_alone_is_run_in_eval_mode(batch):
 
 @pytest.mark.parametrize(
     "labels",
-    [torch.tensor([0.5] * 12), torch.zeros(12, 3), torch.full((12,), 4), torch.full((12,), -1), torch.zeros(11).long()],
+    [
+        torch.tensor([0.5] * 12),
+        torch.zeros(12, 3),
+        torch.full((12,), 4),
+        torch.full((12,), -1),
+        torch.zeros(11).long(),
+        [0] * 12,
+    ],
 )
 def test_labels_of_another_shape_or_range_are_refused(labels, batch):
     with pytest.raises(UserError, match="labels: got"):

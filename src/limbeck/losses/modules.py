@@ -13,6 +13,9 @@ class LossModule(nn.Module):
         loss: Called as ``loss(student_logits, teacher_logits, weight=..., **settings)``.
         settings: What the function is given on each call; ``module.settings`` holds them.
 
+    Attributes:
+        needs_labels: Whether the function takes the labels as its third argument.
+
     Example:
         >>> import torch
         >>> from limbeck.losses import kd_loss
@@ -22,6 +25,8 @@ class LossModule(nn.Module):
         >>> module(torch.zeros(4, 3), torch.zeros(4, 3))
         tensor(0.)
     """
+
+    needs_labels = False
 
     def __init__(self, loss: Callable[..., Tensor], **settings: Any) -> None:
         super().__init__()
@@ -36,13 +41,14 @@ class LossModule(nn.Module):
         temperature: Tensor | float = 1.0,
         divided_by: Tensor | float = 1.0,
     ) -> Tensor:
-        """Compute the loss; ``labels`` are accepted like in every loss module, and not needed here.
+        """Compute the loss; ``labels`` are accepted by every loss module, needed or not.
 
         A ``temperature`` that stands in front of the loss multiplies the loss's own, if it has one. Logits that were
         ``divided_by`` one already vary less by that, and so does the least spread of a loss that has one.
         """
         settings = self._settings_at(temperature, divided_by)
-        return self._loss(student_logits, teacher_logits, weight=weight, **settings)
+        needed = (labels,) if self.needs_labels else ()
+        return self._loss(student_logits, teacher_logits, *needed, weight=weight, **settings)
 
     def _settings_at(self, temperature: Tensor | float, divided_by: Tensor | float) -> dict[str, Any]:
         settings = dict(self.settings)
@@ -71,16 +77,3 @@ class LabeledLossModule(LossModule):
     """
 
     needs_labels = True
-
-    def forward(
-        self,
-        student_logits: Tensor,
-        teacher_logits: Tensor,
-        labels: Tensor | None = None,
-        weight: Tensor | None = None,
-        temperature: Tensor | float = 1.0,
-        divided_by: Tensor | float = 1.0,
-    ) -> Tensor:
-        """Compute the loss; ``labels`` are needed here, and the temperatures are as in :class:`LossModule`."""
-        settings = self._settings_at(temperature, divided_by)
-        return self._loss(student_logits, teacher_logits, labels, weight=weight, **settings)
