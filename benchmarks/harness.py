@@ -33,7 +33,10 @@ from limbeck.training import (
     resolve_precision,
     uses_channels_last,
 )
+from rehearsal import rehearsing, replay_steps_eagerly
 
+if rehearsing():
+    replay_steps_eagerly()
 Loop = Callable[[int], object]
 Clock = Callable[[], float]
 Device = Literal["auto", "cpu", "cuda"]
@@ -64,6 +67,11 @@ def in_turns(loops: Mapping[str, Loop], rounds: int, clock: Clock = time.perf_co
         for name in names[shift:] + names[:shift]:
             taken[name].append(seconds_of(loops[name], epoch, clock))
     return taken
+
+
+def records(device: Device) -> bool:
+    """Return whether a training's steps are recorded there: on a GPU, and on a CPU that stands for one."""
+    return device == "cuda" or rehearsing()
 
 
 def ratios(taken: Mapping[str, Sequence[float]], one: str, other: str) -> list[float]:
@@ -184,9 +192,13 @@ class Bench:
 
     def cached(self, teacher: nn.Module, folder: Path, epochs: int) -> CachedTeacher:
         """Return a teacher whose logits of the first epochs are all stored."""
-        live, store = LiveTeacher(self.placed(teacher)), self.store(folder)
-        self.fill(live, store, epochs)
-        return CachedTeacher(lambda: live, store, precision=self.precision_name)
+        live = LiveTeacher(self.placed(teacher))
+        self.fill(live, self.store(folder), epochs)
+        return self.reading(live, folder)
+
+    def reading(self, live: LiveTeacher, folder: Path) -> CachedTeacher:
+        """Return a teacher that reads what is stored in a folder already."""
+        return CachedTeacher(lambda: live, self.store(folder), precision=self.precision_name)
 
 
 def network(name: str, *, classes: int = 100, channels: int = 3, width: float = 1.0) -> nn.Module:

@@ -1,6 +1,7 @@
 """Time and memory of our losses, forward and backward, as ratios to plain eager formulas and to a peer's losses.
 
     python benchmarks/losses.py                 # with one thread, then with two; --threads 1 for one of them
+    python benchmarks/losses.py --device cuda
 
 Time: both sides take turns, so that a machine whose speed drifts treats both alike; medians over the rounds. On a
 machine that others use too, ``--clock cpu`` counts the processor's time, which means something with one thread. Before
@@ -8,6 +9,8 @@ that a large tensor is freed, after which the C library's allocator keeps freed 
 Memory: torch.profiler reports every allocation and release of a tensor on CPU, kernels' temporaries included; the peak
 is the highest running sum of one forward and backward, without the logits. "whole" is the same loss on all rows at
 once instead of block by block. Where torchdistill is not installed, its rows are left out and the title names them.
+On a GPU a measured time is that of several calls and the wait for the last, and the peak is the allocator's; "as a
+graph" compares replays of a recorded forward and backward, where no call of the host counts.
 """
 
 import argparse
@@ -16,7 +19,9 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -36,10 +41,21 @@ SHAPES: tuple[Shape, ...] = ((64, 100), (256, 1000), (128, 21841), (65536, 19))
 # The ranks of CMKD take the square of the classes.
 CMKD_SHAPES: tuple[Shape, ...] = ((64, 100), (256, 100), (64, 1000), (65536, 19))
 LARGE: tuple[Shape, ...] = ((128, 21841), (4096, 8192))
-TEMPERATURE, SECONDS, LEAST_ROUNDS = 4.0, 3.0, 9
+TEMPERATURE, LEAST_ROUNDS = 4.0, 9
+# Of one measured time on a GPU, whose clock is the host's.
+CALLS = 10
 Loss = Callable[[Tensor, Tensor], Tensor]
 Clock = Callable[[], float]
 CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+@dataclass(frozen=True)
+class Way:
+    """How it is measured: the clock, about how many seconds for each comparison, and where."""
+
+    clock: Clock = time.perf_counter
+    seconds: float = 3.0
+    device: str = "cpu"
 
 
 def ours_dist(student: Tensor, teacher: Tensor) -> Tensor:
@@ -90,11 +106,12 @@ def whole(loss: Loss) -> Loss:
     """Return a loss of rows that is never cut into blocks."""
 
     def on_all_rows(student: Tensor, teacher: Tensor) -> Tensor:
-        least, _blocks._CPU_ROW_WISE = _blocks._CPU_ROW_WISE, sys.maxsize
+        least = _blocks._CPU_ROW_WISE, _blocks._GPU_ROW_WISE
+        _blocks._CPU_ROW_WISE = _blocks._GPU_ROW_WISE = sys.maxsize
         try:
             return loss(student, teacher)
         finally:
-            _blocks._CPU_ROW_WISE = least
+            _blocks._CPU_ROW_WISE, _blocks._GPU_ROW_WISE = least
 
     return on_all_rows
 
@@ -123,13 +140,46 @@ def pairs() -> Iterator[tuple[str, Loss, str, Loss, tuple[Shape, ...]]]:
         yield "kd_loss", ours_kd, "torchdistill KDLoss", kd, SHAPES
 
 
-def _step(loss: Loss, student: Tensor, teacher: Tensor, clock: Clock = time.perf_counter) -> tuple[float, Tensor]:
-    start = clock()
+def _step(loss: Loss, student: Tensor, teacher: Tensor) -> Tensor:
     (gradient,) = torch.autograd.grad(loss(student, teacher), student)
-    return clock() - start, gradient
+    return gradient
+
+
+def _seconds(call: Callable[[], object], clock: Clock, *, on_gpu: bool) -> float:
+    calls = CALLS if on_gpu else 1
+    if on_gpu:
+        torch.cuda.synchronize()
+    start = clock()
+    for _ in range(calls):
+        call()
+    if on_gpu:
+        torch.cuda.synchronize()
+    return (clock() - start) / calls
+
+
+def _recorded(call: Callable[[], object]) -> Callable[[], object]:
+    """Return the replay of a call that is recorded as a CUDA graph."""
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            call()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        kept = call()
+
+    def replay() -> object:
+        graph.replay()
+        # What was recorded writes to the memory of this result.
+        return kept
+
+    return replay
 
 
 def _peak_bytes(loss: Loss, student: Tensor, teacher: Tensor) -> int:
+    if student.is_cuda:
+        return _peak_bytes_on_gpu(loss, student, teacher)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         _step(loss, student, teacher)
     with tempfile.TemporaryDirectory() as folder:
@@ -143,47 +193,97 @@ def _peak_bytes(loss: Loss, student: Tensor, teacher: Tensor) -> int:
     return peak
 
 
-def _row(shape: Shape, name: str, ours: Loss, other_name: str, other: Loss, clock: Clock) -> dict[str, Any]:
+def _peak_bytes_on_gpu(loss: Loss, student: Tensor, teacher: Tensor) -> int:
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    _step(loss, student, teacher)
+    return int(torch.cuda.max_memory_allocated()) - before
+
+
+def _logits(shape: Shape, device: str) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    student, teacher = (3 * torch.randn(shape, generator=generator) for _ in range(2))
-    both = [(loss, student.requires_grad_(), teacher) for loss in (ours, other)]
-    our_gradient, other_gradient = (_step(*one)[1] for one in both)
+    student, teacher = ((3 * torch.randn(shape, generator=generator)).to(device) for _ in range(2))
+    return student.requires_grad_(), teacher
+
+
+def _times(steps: Sequence[Callable[[], object]], way: Way) -> list[tuple[float, float]]:
+    """Return the times of both, turn by turn."""
+    on_gpu = way.device == "cuda"
+    spent = sum(_seconds(step, time.perf_counter, on_gpu=on_gpu) for step in steps)
+    rounds = max(LEAST_ROUNDS, min(2000, int(way.seconds / spent / (CALLS if on_gpu else 1))))
+    ours, other = (partial(_seconds, step, way.clock, on_gpu=on_gpu) for step in steps)
+    return [(ours(), other()) for _ in range(rounds)]
+
+
+def _medians(times: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    ours, other = (statistics.median(column) for column in zip(*times, strict=True))
+    return ours, other
+
+
+def _row(shape: Shape, name: str, ours: Loss, other_name: str, other: Loss, way: Way) -> dict[str, Any]:
+    student, teacher = _logits(shape, way.device)
+    both = [(loss, student, teacher) for loss in (ours, other)]
+    our_gradient, other_gradient = (_step(*one) for one in both)
     # The peer bounds each norm instead of their product, which shows where columns are small.
     if not (our_gradient - other_gradient).norm() < 0.05 * other_gradient.norm():
         raise SystemExit(f"{name} and {other_name} differ at {shape}: not the same loss")
-    spent = sum(_step(*one)[0] for one in both)
-    rounds = max(LEAST_ROUNDS, min(2000, int(SECONDS / spent)))
-    times = [[_step(*one, clock)[0] for one in both] for _ in range(rounds)]
+    steps = [partial(_step, *one) for one in both]
+    times = _times(steps, way)
     ratios = sorted(ours / other for ours, other in times)
-    ours_time, other_time = (statistics.median(column) for column in zip(*times, strict=True))
-    ours_peak, other_peak = (_peak_bytes(*one) / (4 * student.numel()) for one in both)
-    return {
+    our_time, other_time = _medians(times)
+    our_peak, other_peak = (_peak_bytes(*one) / (4 * student.numel()) for one in both)
+    row = {
         "ours": name,
         "against": other_name,
         "logits": f"{shape[0]} x {shape[1]}",
         "threads": torch.get_num_threads(),
-        "time, ours / other": round(ours_time / other_time, 3),
-        "middle half of rounds": f"{ratios[rounds // 4]:.3f} to {ratios[3 * rounds // 4]:.3f}",
-        "memory, ours / other": round(ours_peak / other_peak, 3),
-        "peaks (logit tensors)": f"{ours_peak:.2f}, {other_peak:.2f}",
+        "time, ours / other": round(our_time / other_time, 3),
+        "middle half of rounds": f"{ratios[len(ratios) // 4]:.3f} to {ratios[3 * len(ratios) // 4]:.3f}",
+        "memory, ours / other": round(our_peak / other_peak, 3),
+        "peaks (logit tensors)": f"{our_peak:.2f}, {other_peak:.2f}",
     }
+    if way.device == "cuda":
+        row |= {"ours (us)": round(1e6 * our_time, 1), "as a graph, ours / other": _graph_ratio(steps, way)}
+    return row
+
+
+def _graph_ratio(steps: Sequence[Callable[[], object]], way: Way) -> float | str:
+    try:
+        replays = [_recorded(step) for step in steps]
+    except RuntimeError as error:
+        return f"not recorded: {str(error).splitlines()[0]}"
+    ours, other = _medians(_times(replays, way))
+    return round(ours / other, 3)
+
+
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, nargs="+", help="by default 1, then 2; on a GPU 1")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--seconds", type=float, default=3.0, help="about, for each comparison")
+    parser.add_argument("--largest", type=int, help="leave out logits of more numbers")
+    parser.add_argument("--name", help="of the result, by default losses-DEVICE")
+    args = parser.parse_args(words)
+    args.threads = args.threads or ([1] if args.device == "cuda" else [1, 2])
+    return args
 
 
 def main() -> None:
     """Measure every pair at every shape, with each number of threads, and keep the result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--clock", choices=CLOCKS, default="wall")
-    args, rows = parser.parse_args(), []
+    args, rows = arguments(), []
+    way = Way(CLOCKS[args.clock], args.seconds, args.device)
     # Freed at once: see the module's note on time.
     torch.ones(7 * 2**20)
     for threads in args.threads:
         torch.set_num_threads(threads)
         for name, ours, other_name, other, shapes in pairs():
-            rows += [_row(shape, name, ours, other_name, other, CLOCKS[args.clock]) for shape in shapes]
+            fitting = [shape for shape in shapes if args.largest is None or shape[0] * shape[1] <= args.largest]
+            rows += [_row(shape, name, ours, other_name, other, way) for shape in fitting]
     note = "" if find_spec("torchdistill") else "; torchdistill: not installed"
     title = f"Losses, forward and backward in float32 at temperature {TEMPERATURE:g}, {args.clock} time{note}"
-    record("losses-cpu", title, rows)
+    record(args.name or f"losses-{args.device}", title, rows)
 
 
 if __name__ == "__main__":

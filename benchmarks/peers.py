@@ -1,11 +1,11 @@
 """The same distillation by limbeck, by torchdistill as its users run it, and by a plain PyTorch loop.
 
     OMP_NUM_THREADS=1 python benchmarks/peers.py                 # needs LIMBECK_SHARED, or --root FOLDER with CIFAR-100
-    python benchmarks/peers.py --device cuda --workers 8
+    python benchmarks/peers.py --device cuda --workers 8 --random
 
-CIFAR-100 with crop and flip, batches of 64, SGD with momentum. All start from the same networks, take the same number
-of steps, and take turns, so that a machine whose speed drifts treats all alike; ratios are within a round. The
-teachers' weights are random: that decides what is learnt, not how long it takes.
+CIFAR-100 (--random: pixels at random) with crop and flip, batches of 64, SGD with momentum. All start from the same
+networks, take the same number of steps, and take turns, so that a machine whose speed drifts treats all alike; ratios
+are within a round. The teachers' weights are random: that decides what is learnt, not how long it takes.
 """
 
 import argparse
@@ -27,7 +27,20 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import transforms
 
 import limbeck
-from harness import Bench, Loop, Seconds, cifar100_root, in_turns, middle, network, ratios, settled, span
+from harness import (
+    Bench,
+    Loop,
+    Seconds,
+    cifar100_root,
+    in_turns,
+    middle,
+    network,
+    random_images,
+    ratios,
+    records,
+    settled,
+    span,
+)
 from limbeck.data import Data, ImageSet
 from record import record
 
@@ -222,7 +235,7 @@ def sampling_rows(images: PilImages, bench: Bench, args: argparse.Namespace) -> 
 def measured(data: Data, args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """Measure every pair and method."""
     assert isinstance(data.train, ImageSet)
-    ways = {**OURS, **(COMPILED if args.compiled else {}), **(GRAPH if args.device == "cuda" else {})}
+    ways = {**OURS, **(COMPILED if args.compiled else {}), **(GRAPH if records(args.device) else {})}
     benches = {way: Bench(data.train, batch_size=args.batch_size, device=args.device, **s) for way, s in ways.items()}
     images, rows = PilImages(data), list[dict[str, Any]]()
     for names in args.pairs:
@@ -250,21 +263,34 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--compiled", action="store_true", help="our cached step with a compiled student too")
     parser.add_argument("--pairs", type=lambda word: [PAIRS[int(n)] for n in word.split(",")], default=PAIRS)
     parser.add_argument("--methods", type=lambda word: word.split(","), default=list(METHODS))
+    parser.add_argument("--random", action="store_true", help="random pixels, which need no data")
     parser.add_argument("--root", type=Path, help="the folder of CIFAR-100")
     parser.add_argument("--name", help="of the result, by default peers-DEVICE")
     return parser.parse_args(words)
 
 
+def images_of(args: argparse.Namespace) -> Data:
+    """Return as many images as a round takes, and their normalization."""
+    count = args.steps * args.batch_size
+    if args.random:
+        split = random_images(count, (3, 32, 32), 100)
+        names = tuple(str(label) for label in range(100))
+        return Data("random", names, split, None, split, (0.5,) * 3, (0.25,) * 3)
+    with cifar100_root(args.root) as root:
+        data = limbeck.data.load("cifar100", root=root)
+        return replace(data, train=data.train.select(torch.arange(count)))
+
+
 def main() -> None:
     """Measure and keep the result."""
     args = arguments()
-    with cifar100_root(args.root) as root, tempfile.TemporaryDirectory() as folder:
-        data = limbeck.data.load("cifar100", root=root)
-        data = replace(data, train=data.train.select(torch.arange(args.steps * args.batch_size)))
+    data = images_of(args)
+    with tempfile.TemporaryDirectory() as folder:
         rows = measured(data, args, Path(folder))
     title = f"The same distillation, {args.steps} steps a round, {args.rounds} rounds, batches of {args.batch_size}"
     peer = f"torchdistill {version('torchdistill')}." if find_spec("torchdistill") else "torchdistill is not installed."
-    record(args.name or f"peers-{args.device}", title, rows, notes=[peer, *NOTES])
+    pixels = ["Random pixels, which cost what real ones do."] if args.random else []
+    record(args.name or f"peers-{args.device}", title, rows, notes=[peer, *pixels, *NOTES])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Keep what a benchmark measured, with what made it: commit, machine, versions and command."""
 
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -12,11 +13,12 @@ from typing import Any
 
 import torch
 
-RESULTS = Path(__file__).parent / "results"
+# LIMBECK_RESULTS: where a rehearsal, or a machine that only lends its GPU, keeps them.
+RESULTS = Path(os.environ.get("LIMBECK_RESULTS") or Path(__file__).parent / "results")
 
 
 def _git(*words: str) -> str:
-    done = subprocess.run(["git", *words], capture_output=True, text=True, check=False, cwd=RESULTS.parent)
+    done = subprocess.run(["git", *words], capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
     return done.stdout.strip()
 
 
@@ -27,13 +29,19 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def commit() -> str:
+    """Return the commit that is measured; LIMBECK_COMMIT names it where the files travelled without their history."""
+    named = os.environ.get("LIMBECK_COMMIT")
+    changed = " with changes" if _git("status", "--porcelain", "--", "../src") else ""
+    return named or _git("rev-parse", "--short", "HEAD") + changed
+
+
 def origin() -> dict[str, Any]:
     """Return the commit, machine, versions and command that numbers come from."""
-    changed = " with changes" if _git("status", "--porcelain", "--", "../src") else ""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "date": date.today().isoformat(),
-        "commit": _git("rev-parse", "--short", "HEAD") + changed,
+        "commit": commit(),
         "command": " ".join([Path(sys.executable).name, *sys.argv]),
         "processor": _processor(),
         "threads": torch.get_num_threads(),
@@ -59,7 +67,7 @@ def record(
 ) -> None:
     """Write the rows to ``results/NAME.json`` and ``results/NAME.md``, and print them unless ``show`` is off."""
     made = origin()
-    RESULTS.mkdir(exist_ok=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
     content = {"title": title, "made": made, "rows": rows, "notes": list(notes)}
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
     text = markdown(title, rows, made, notes)
