@@ -9,7 +9,7 @@ import argparse
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
 
@@ -58,11 +58,11 @@ def machine() -> Iterator[dict[str, Any]]:
         yield {"what": "cuDNN", "is": torch.backends.cudnn.version()}  # type: ignore[no-untyped-call]
 
 
-def arguments() -> argparse.Namespace:
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="What a machine has.")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 def main() -> int:

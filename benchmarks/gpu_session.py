@@ -1,5 +1,6 @@
 """A session with a GPU: pieces are unpacked, stages run until the minutes are over, results go back after each."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,14 @@ GRACE, START = 15, 10
 # The exit status of a command whose time was over: the same one resumes.
 STOPPED = 75
 TARS = ("cifar100-train-1.tar", "cifar100-train-2.tar", "cifar100-test.tar")
+
+
+def code_digest() -> str:
+    """Return a digest of the code that is measured and of what measures it."""
+    digest = hashlib.sha256()
+    for path in sorted([*(TREE / "src").rglob("*.py"), *(TREE / "benchmarks").glob("*.py")]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 class Session:
@@ -40,6 +50,7 @@ class Session:
         for name in ("results", "logs", "site", "shared/data"):
             (work / name).mkdir(parents=True, exist_ok=True)
         self.state: dict[str, Any] = self._read("state.json")
+        self.code = code_digest()
 
     def _read(self, name: str) -> dict[str, Any]:
         path = self.work / name
@@ -52,9 +63,10 @@ class Session:
         return (self.end - time.monotonic() - GRACE) / 60
 
     @property
-    def has_data(self) -> bool:
-        """Whether all of CIFAR-100 is there."""
-        return all((self.work / "shared/data" / name).is_file() for name in TARS)
+    def shared(self) -> Path | None:
+        """The folder whose data/ has all of CIFAR-100: that of the pieces, or the one of LIMBECK_SHARED."""
+        folders = [self.work / "shared", Path(os.environ.get("LIMBECK_SHARED") or self.work)]
+        return next((one for one in folders if all((one / "data" / name).is_file() for name in TARS)), None)
 
     def unpack(self, pieces: Sequence[Path]) -> None:
         """Take what pieces hold: packages, data, and the commit that they were packed at."""
@@ -68,8 +80,9 @@ class Session:
             wheels = sorted((piece / "wheels").glob("*.whl"))
             if wheels and not (self.work / "installed").is_file():
                 self._install(wheels)
-        data = "all" if self.has_data else "not all"
-        print(f"{len(pieces)} pieces below {pieces[0].parent if pieces else 'nowhere'}; {data} of CIFAR-100 is there")
+        print(f"{len(pieces)} pieces; {'not all' if self.shared is None else 'all'} of CIFAR-100 is there")
+        if not (self.work / "installed").is_file() and find_spec("pydantic") is None:
+            raise SystemExit("limbeck's packages are not there: expected the first piece of `gpu.py pack` below .gpu/")
 
     def _install(self, wheels: Sequence[Path]) -> None:
         options = ["--quiet", "--no-index", "--no-deps", "--no-compile", "--no-cache-dir", "--upgrade"]
@@ -97,7 +110,8 @@ class Session:
             "PYTHONUNBUFFERED": "1",
         }
         added |= {"LIMBECK_REHEARSAL": "1"} if self.rehearse else {}
-        return {**os.environ, **added, **({"LIMBECK_SHARED": str(self.work / "shared")} if self.has_data else {})}
+        added |= {} if self.shared is None else {"LIMBECK_SHARED": str(self.shared)}
+        return {**os.environ, **added}
 
     def run(self, stages: Sequence[Stage]) -> int:
         """Do the stages that are left, as far as the minutes go; return 0 if none failed."""
@@ -105,12 +119,9 @@ class Session:
         for number, stage in enumerate(stages, start=1):
             print(f"[{number}/{len(stages)}] {stage.name}: {self._line(stage)}", flush=True)
             self._send_back()
-        failed = [stage.name for stage in stages if self.state.get(stage.name, {}).get("state") == "failed"]
-        left = [
-            stage.name
-            for stage in stages
-            if self.state.get(stage.name, {}).get("state") not in ("finished", "recorded")
-        ]
+        states = {stage.name: self.state[stage.name]["state"] for stage in stages}
+        failed = [name for name, state in states.items() if state == "failed"]
+        left = [name for name, state in states.items() if state in ("waiting", "unfinished")]
         print(f"left: {', '.join(left) or 'nothing'}; failed: {', '.join(failed) or 'none'}", flush=True)
         return int(bool(failed))
 
@@ -122,13 +133,13 @@ class Session:
 
     def _line(self, stage: Stage) -> str:
         """Do a stage, keep its state, and return that in words."""
-        known = self.state.setdefault(stage.name, {"state": "waiting", "done": [], "seconds": 0.0})
+        known = self.state.setdefault(stage.name, {"state": "waiting", "done": [], "failed": {}, "seconds": 0.0})
         if known["state"] == "finished":
             return "finished before"
         if not (self.again or self.rehearse) and named(stage.results, RECORDED):
             known["state"] = "recorded"
             return "its results are recorded in benchmarks/results already"
-        if stage.data and not self.has_data:
+        if stage.data and self.shared is None:
             return "waits for the other piece of CIFAR-100"
         if self.minutes < stage.least:
             return f"waits: {max(0.0, self.minutes):.1f} minutes are left, it needs {stage.least:g}"
@@ -136,18 +147,23 @@ class Session:
 
     def _do(self, stage: Stage, known: dict[str, Any]) -> str:
         start, end = time.monotonic(), min(self.end - GRACE, time.monotonic() + 60 * stage.minutes)
-        known["state"] = "finished"
-        for place, words in enumerate(stage.rehearsal if self.rehearse else stage.commands):
-            if place in known["done"]:
-                continue
-            if (status := self._command(stage, words, end)) == 0:
-                known["done"].append(place)
-            else:
-                # What failed is no reason to leave out the commands behind it; where the time is over, they wait.
-                known["state"] = "unfinished" if status == STOPPED else "failed"
+        commands = stage.rehearsal if self.rehearse else stage.commands
+        # What failed is no reason to leave out the commands behind it; where the time is over, they wait.
+        for place, words in enumerate(commands):
+            if place not in known["done"] and known["failed"].get(str(place)) != self.code:
+                self._keep(known, str(place), self._command(stage, words, end))
+        waits = len(commands) - len(known["done"]) - len(known["failed"])
+        known["state"] = "unfinished" if waits else "failed" if known["failed"] else "finished"
         known["seconds"] = round(known["seconds"] + time.monotonic() - start, 1)
-        (self.work / "state.json").write_text(json.dumps(self.state, indent=2) + "\n")
         return f"{known['state']}, {known['seconds']:.0f} s in all; {self.work / 'logs' / stage.name}.txt"
+
+    def _keep(self, known: dict[str, Any], place: str, status: int) -> None:
+        known["failed"].pop(place, None)
+        if status == 0:
+            known["done"].append(int(place))
+        elif status != STOPPED:
+            # It fails again until the code is another one.
+            known["failed"][place] = self.code
 
     def _command(self, stage: Stage, words: Sequence[str], end: float) -> int:
         """Run a command until the time is over, and return its exit status."""

@@ -66,14 +66,14 @@ def counts(report: ElementTree.Element) -> dict[str, Any]:
     }
 
 
-def arguments() -> argparse.Namespace:
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="The tests on a GPU.")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=4)
     parser.add_argument("--parts", choices=tuple(PARTS), default="all")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 def main() -> int:

@@ -166,6 +166,10 @@ def finish(row, accuracy):
     row.folder.path.mkdir(parents=True)
     figures = {"epoch": 30, "test.ece": 0.1, "test.loss": 1.0, "training.seconds": 60.0}
     row.folder.write_summary({**figures, "test.accuracy": accuracy})
+    epochs = [
+        {"seconds": 2.0, "samples_per_second": 100.0, "test.accuracy": value} for value in (accuracy + 0.01, accuracy)
+    ]
+    row.folder.write_metrics(epochs)
 
 
 def test_the_accuracy_table_fills_row_by_row(script, tmp_path):
@@ -176,20 +180,22 @@ def test_the_accuracy_table_fills_row_by_row(script, tmp_path):
     finish(next(row for row in rows if (row.pair, row.method, row.seed) == (rows[1].pair, "kd", 1)), 0.72)
     (line,) = accuracy.table(rows, args)
     assert (line["pair"], line["method"], line["seeds"]) == ("resnet56 -> resnet20", "kd", 2)
-    assert line["ours, last epoch (%)"] == "71.00 +- 1.41"
+    assert line["last epoch (%)"] == "71.00 +- 1.41"
+    assert line["best epoch on test (%)"] == "72.00 +- 1.41"
+    assert line["views x epochs"] == "1 x 30"
     assert line["published (%)"] == "70.66 (not comparable)"
 
 
 def test_the_papers_budget_has_the_papers_settings(script, tmp_path):
     accuracy, args = script("accuracy"), accuracy_arguments(script, tmp_path, "--budget", "paper")
     rows = {(row.pair, row.method, row.seed): row.recipe for row in accuracy.plan(Path("data"), args)}
-    assert len(rows) == 9 * 9 * 3
+    assert len(rows) == 9 * 11 * 3
     first = rows["resnet56 -> resnet20", "dist", 0]
     assert (first.training.epochs, first.training.optimizer.lr, first.training.drop_last) == (240, 0.05, True)
     assert first.training == first.teacher.training
     assert first.method.model_extra == {"beta": 2, "gamma": 2, "temperature": 4}
-    assert rows["resnet56 -> resnet20", "dkd", 2].method.model_extra == {"beta": 2, "warmup": 20}
-    assert rows["resnet32x4 -> resnet8x4", "dkd", 0].method.model_extra == {"beta": 8, "warmup": 20}
+    assert rows["resnet56 -> resnet20", "dkd", 2].method.model_extra == {"alpha": 1, "beta": 2, "warmup": 20}
+    assert rows["resnet32x4 -> resnet8x4", "dkd", 0].method.model_extra == {"alpha": 1, "beta": 8, "warmup": 20}
     control = rows["resnet56 -> resnet20", "lr_ds@random", 0].method
     assert (control.name, control.model_extra) == ("lr_ds", {"scorer": "random"})
     gentle = rows["resnet32x4 -> shufflenetv2", "kd", 0]
@@ -204,8 +210,8 @@ def test_published_numbers_stand_beside_the_same_teacher_only(script, tmp_path):
     assert accuracy.beside(pair, "kd", args) == {"published (%)": "", "source": ""}
     assert accuracy.beside(pair, "none", args)["published (%)"].startswith("69.06")
     assert accuracy.beside(pair, "lr", args)["source"] == ""
-    assert accuracy.table_line(pair, "kd", [70.0], args)["pair"] == "MicroNet -> resnet20"
-    assert accuracy.recipe_of(pair, "kd", 0, Path("data"), args).training.epochs == 2
+    assert accuracy.shown(pair, args) == "MicroNet -> resnet20"
+    assert script("accuracy_plan").recipe_of(pair, "kd", 0, Path("data"), args).training.epochs == 2
 
 
 def test_the_rows_of_a_study_differ_in_one_setting(script, tmp_path):
