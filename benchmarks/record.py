@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,8 @@ RESULTS = Path(os.environ.get("LIMBECK_RESULTS") or Path(__file__).parent / "res
 
 
 def _git(*words: str) -> str:
+    if shutil.which("git") is None:
+        return ""
     done = subprocess.run(["git", *words], capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
     return done.stdout.strip()
 
@@ -31,9 +34,10 @@ def _processor() -> str:
 
 def commit() -> str:
     """Return the commit that is measured; LIMBECK_COMMIT names it where the files travelled without their history."""
-    named = os.environ.get("LIMBECK_COMMIT")
+    if named := os.environ.get("LIMBECK_COMMIT"):
+        return named
     changed = " with changes" if _git("status", "--porcelain", "--", "../src") else ""
-    return named or _git("rev-parse", "--short", "HEAD") + changed
+    return (_git("rev-parse", "--short", "HEAD") or "unknown") + changed
 
 
 def origin() -> dict[str, Any]:
