@@ -14,8 +14,8 @@ A row is a finished run folder below --out: the same command resumes where it wa
 after every row. With --ledger FILE finished rows are lines of a file too, which outlasts the folders: what is there is
 not trained again. --minutes stops in time; what was training then is resumed from its checkpoint. Words such as
 ``training.epochs=100`` override the recipe; then give another --out and --name. With --cache views, which ``cpu`` and
-``paper`` have, the logits of all views are stored below --out: up to 1.65 GB for each teacher, and for each student of
-dr_kd. --cache off does without.
+``paper`` have, the logits of all views are stored below --store: up to 1.65 GB for each teacher, and for each student
+of dr_kd. --cache off does without.
 """
 
 import argparse
@@ -236,12 +236,16 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, help="stop in time")
     parser.add_argument("--ledger", type=Path, help="a file of finished rows")
     parser.add_argument("--out", type=Path, help="the folder of the runs, by default runs/accuracy-BUDGET-TEACHER")
+    parser.add_argument(
+        "--store", type=Path, help="the folder of teachers, logits and images, by default that of --out"
+    )
     parser.add_argument("--name", help="of the result, by default accuracy-BUDGET-TEACHER")
     parser.add_argument("--root", type=Path, help="the folder of CIFAR-100")
     parser.add_argument("overrides", nargs="*", help="key=value of the recipe")
     args = parser.parse_args(words)
     args.name = args.name or f"accuracy-{args.budget}-{args.teacher}"
     args.out = args.out or Path("runs") / args.name
+    args.store = args.store or args.out
     return args
 
 
@@ -277,7 +281,7 @@ def main() -> int:
     if args.teacher == "micronet":
         find_micronet()
     try:
-        with cifar100_root(args.root, keep=args.out / "data") as root:
+        with cifar100_root(args.root, keep=args.store / "data") as root:
             rows = plan(cut(root, args), args)
             failed = run_all(rows, args, deadline)
     except KeyboardInterrupt:

@@ -160,7 +160,7 @@ def recipe_of(pair: str, method: str, seed: int, root: Path, args: argparse.Name
         "student": {"name": student, "options": {"width": WIDTHS[student]} if student in WIDTHS else {}},
         "method": {"name": without_label(method), **settings_of(pair, method, budget)},
         "training": training_of(budget, student, paper=budget.comparable),
-        "output": {"cache": str(args.out / "cache")},
+        "output": {"cache": str(args.store / "cache")},
         "seed": seed,
     }
     overrides = {"data.train_limit": budget.train_limit, **parse_overrides(args.overrides)}

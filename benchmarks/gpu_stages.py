@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 Words = tuple[str, ...]
+GRAPH = "training.cuda_graph=true"
 # Methods in the order of value; our own composition is the last.
 METHODS = "none,kd,dist,lskd+dkd,dkd,lr,lr+dist,lw_kd,lr_ds,dr_kd"
 SEEDS = 3
@@ -23,7 +24,6 @@ class Stage:
 
     Attributes:
         name: Of its log and its state.
-        title: What it is.
         minutes: The longest that it may take.
         least: Minutes that have to be left for it to begin.
         commands: What runs on the GPU, each the words behind ``python``.
@@ -33,7 +33,6 @@ class Stage:
     """
 
     name: str
-    title: str
     minutes: float
     least: float
     commands: tuple[Words, ...]
@@ -46,29 +45,31 @@ def _script(name: str, words: str) -> Words:
     return (f"benchmarks/{name}.py", *words.split())
 
 
-def _measured(
-    name: str, title: str, minutes: float, least: float, words: str, rehearsal: str, results: str = ""
-) -> Stage:
+def _measured(name: str, minutes: float, least: float, words: str, rehearsal: str, results: str = "") -> Stage:
     commands = (_script(name, f"--device cuda {words}"),)
     stems = tuple(f"{stem}-cuda" for stem in (results or name).split())
-    return Stage(name, title, minutes, least, commands, (_script(name, rehearsal),), stems)
+    return Stage(name, minutes, least, commands, (_script(name, rehearsal),), stems)
 
 
-def _accuracy(name: str, teacher: str, pair: str, words: str) -> Words:
-    graph = "training.cuda_graph=true teacher.training.cuda_graph=true" if teacher == "trained" else GRAPH
-    common = f"--budget paper --teacher {teacher} --pairs {pair} --seeds {SEEDS} --name {name}"
-    return _script("accuracy", f"{common} --ledger {{results}}/{name}.jsonl --out {{work}}/{name} {words} {graph}")
+def _accuracy(group: tuple[str, str], words: str, name: str = "") -> Words:
+    teacher, pair = group
+    table = table_name(*group)
+    rows = f"--teacher {teacher} --pairs {pair} --methods {METHODS} --seeds {SEEDS}"
+    graph = f"{GRAPH} teacher.{GRAPH}" if teacher == "trained" else GRAPH
+    return _script(
+        "accuracy", f"--budget paper {rows} --name {name or table} {_kept(table)} {words} --minutes {{minutes}} {graph}"
+    )
 
 
-GRAPH = "training.cuda_graph=true"
-_SMOKE = "--budget smoke --cache views --out {work}/rehearsed-{teacher} --ledger {results}/rehearsed-{teacher}.jsonl"
+def _kept(name: str) -> str:
+    return f"--ledger {{results}}/{name}.jsonl --out {{work}}/{name} --store {{work}}/store"
 
 
 def _rehearsed(name: str, teacher: str, methods: str, words: str = "") -> Words:
-    kept = _SMOKE.replace("{teacher}", teacher)
     pair = "resnet8x4:resnet8" if teacher == "trained" else "resnet56:resnet20"
-    chosen = f"--teacher {teacher} --pairs {pair} --methods {methods} --name {name} {words}"
-    return _script("accuracy", f"{kept} {chosen} {GRAPH} data.train_limit=256")
+    what = f"--budget smoke --cache views --teacher {teacher} --pairs {pair} --methods {methods} --name {name}"
+    kept = _kept(f"rehearsed-{teacher}")
+    return _script("accuracy", f"{what} {kept} {words} --minutes {{minutes}} {GRAPH} data.train_limit=256")
 
 
 def table_name(teacher: str, pair: str) -> str:
@@ -85,15 +86,12 @@ def _rows() -> Iterator[Words]:
     """Yield the table's commands: the first seed of every pair, then the next."""
     for seed in range(SEEDS):
         for teacher, pair in GROUPS:
-            words = f"--methods {METHODS} --train-seeds {seed} --jobs auto --minutes {{minutes}}"
-            yield _accuracy(table_name(teacher, pair), teacher, pair, words)
+            yield _accuracy((teacher, pair), f"--train-seeds {seed} --jobs auto")
 
 
-_FIGURE = table_name(*GROUPS[0])
 STAGES: Sequence[Stage] = (
     Stage(
         "check",
-        "what is there: packages, GPU, memory, data",
         1,
         0.2,
         (_script("gpu_check", "--device cuda"),),
@@ -102,17 +100,15 @@ STAGES: Sequence[Stage] = (
     ),
     Stage(
         "tests",
-        "the tests that need a GPU, then the fast ones on it",
         3.5,
         2,
         (_script("gpu_tests", "--device cuda --minutes 3.3 --jobs 8"),),
         (_script("gpu_tests", "--device cpu --minutes 3 --jobs 1 --parts rehearsal"),),
         ("tests-cuda",),
     ),
-    _measured("step", "training steps", 2, 1, "--steps 300 --rounds 5", "--steps 5 --rounds 1", "step step-cached"),
+    _measured("step", 2, 1, "--steps 300 --rounds 5", "--steps 5 --rounds 1", "step step-cached"),
     _measured(
         "peers",
-        "the same distillation by others",
         2,
         1,
         "--random --steps 60 --rounds 3 --workers 8",
@@ -120,7 +116,6 @@ STAGES: Sequence[Stage] = (
     ),
     _measured(
         "sharing",
-        "several trainings at once",
         2,
         1,
         "--processes 1,2,4,8 --seconds 5 --steps 300",
@@ -128,14 +123,12 @@ STAGES: Sequence[Stage] = (
     ),
     _measured(
         "throughput",
-        "images a second at ImageNet's size",
         1.5,
         0.7,
         "--batch-size 256 --steps 20 --rounds 3",
         "--batch-size 4 --steps 5 --rounds 1 --size 64 --classes 10",
     ),
     _measured(
-        "losses",
         "losses",
         2,
         1,
@@ -144,28 +137,20 @@ STAGES: Sequence[Stage] = (
     ),
     Stage(
         "figure",
-        "240 epochs of resnet8x4 with a filled cache, alone",
         8,
         3,
-        (
-            _accuracy(
-                _FIGURE,
-                *GROUPS[0],
-                f"--methods {METHODS} --train-methods dist --train-seeds 0 --jobs 1 --minutes {{minutes}}",
-            ),
-        ),
-        (_rehearsed("rehearsed-figure", "micronet", "none,dist", "--train-methods dist --minutes {minutes}"),),
+        (_accuracy(GROUPS[0], "--train-methods dist --train-seeds 0 --jobs 1", name="figure-cuda"),),
+        (_rehearsed("rehearsed-figure", "micronet", "none,dist", "--train-methods dist"),),
         data=True,
     ),
     Stage(
         "rows",
-        "the accuracy table, row by row",
         9,
         1,
         tuple(_rows()),
         (
-            _rehearsed("rehearsed-micronet", "micronet", METHODS, "--jobs auto --minutes {minutes}"),
-            _rehearsed("rehearsed-trained", "trained", "none,dist", "--minutes {minutes}"),
+            _rehearsed("rehearsed-micronet", "micronet", METHODS, "--jobs auto"),
+            _rehearsed("rehearsed-trained", "trained", "none,dist"),
         ),
         data=True,
     ),

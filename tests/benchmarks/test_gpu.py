@@ -46,7 +46,7 @@ def session(script, tmp_path, monkeypatch):
 def stage(script, *sources, name="one", rehearsal=(), **more):
     """A stage whose commands are Python sources."""
     words = tuple(("-c", source, "{results}", "{minutes}") for source in sources)
-    values = {"title": name, "minutes": 1, "least": 0, "commands": words, "rehearsal": rehearsal, **more}
+    values = {"minutes": 1, "least": 0, "commands": words, "rehearsal": rehearsal, **more}
     return script("gpu_stages").Stage(name, **values)
 
 
