@@ -20,8 +20,8 @@ TREE = Path(__file__).parents[1]
 RECORDED = TREE / "benchmarks" / "results"
 # Seconds that a stopped stage has to end by itself, and that a command needs before it looks at its clock.
 GRACE, START = 15, 10
-# The exit status of a command whose time was over: the same one resumes.
-STOPPED = 75
+# The exit status of a command whose time was over, which the same one resumes; and of one that took too long.
+STOPPED, TOO_LONG = 75, 124
 TARS = ("cifar100-train-1.tar", "cifar100-train-2.tar", "cifar100-test.tar")
 
 
@@ -170,6 +170,8 @@ class Session:
         left = end - time.monotonic()
         if left <= 0:
             return STOPPED
+        # What the session's end stops is repeated; what its own limit stops would be stopped again.
+        when_stopped = STOPPED if end >= self.end - GRACE else TOO_LONG
         # A command that stops by itself needs time to begin, and to write what it has.
         minutes = max(0.0, left - START) / 60
         places = {"work": self.work, "results": self.work / "results", "minutes": f"{minutes:.2f}"}
@@ -180,7 +182,7 @@ class Session:
             with subprocess.Popen(
                 command, cwd=TREE, env=self.environment(), stdout=log, stderr=log, start_new_session=True
             ) as process:
-                return _ended(process, left)
+                return _ended(process, left, when_stopped)
 
     def _send_back(self) -> None:
         (self.work / "state.json").write_text(json.dumps(self.state, indent=2) + "\n")
@@ -192,8 +194,8 @@ class Session:
                 archive.add(self.work / name, arcname=name)
 
 
-def _ended(process: "subprocess.Popen[bytes]", seconds: float) -> int:
-    """Wait for a process, and stop all that it started when the time is over; return its exit status."""
+def _ended(process: "subprocess.Popen[bytes]", seconds: float, when_stopped: int) -> int:
+    """Wait for a process, and stop all that it started when the time is over; return its exit status, or this one."""
     try:
         return process.wait(seconds + GRACE / 3)
     except subprocess.TimeoutExpired:
@@ -204,4 +206,4 @@ def _ended(process: "subprocess.Popen[bytes]", seconds: float) -> int:
             process.wait(GRACE / 3)
         except (subprocess.TimeoutExpired, ProcessLookupError):
             continue
-    return STOPPED
+    return when_stopped

@@ -106,7 +106,7 @@ STAGES: Sequence[Stage] = (
         (_script("gpu_tests", "--device cpu --minutes 3 --jobs 1 --parts rehearsal"),),
         ("tests-cuda",),
     ),
-    _measured("step", 2, 1, "--steps 300 --rounds 5", "--steps 5 --rounds 1", "step step-cached"),
+    _measured("step", 2, 1, "--steps 300 --rounds 5", "--steps 4 --rounds 1 --pairs 0", "step step-cached"),
     _measured(
         "peers",
         2,

@@ -130,11 +130,13 @@ def cached_rows(bench: Bench, pair: tuple[str, str], steps: int, rounds: int) ->
             }
 
 
-def all_cached_rows(device: Device, steps: int, rounds: int) -> Iterator[dict[str, Any]]:
+def all_cached_rows(
+    device: Device, pairs: Sequence[tuple[str, str]], steps: int, rounds: int
+) -> Iterator[dict[str, Any]]:
     """Compare for every pair, and with recorded steps where they can be."""
     plain = Bench(random_images(BATCH * steps, (3, 32, 32), 100), device=device, precision="bf16")
     benches = [plain, replace(plain, cuda_graph=True)] if records(device) else [plain]
-    for pair in PAIRS:
+    for pair in pairs:
         for bench in benches:
             yield from cached_rows(bench, pair, steps, rounds)
 
@@ -145,6 +147,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--only", choices=("hand", "cached"))
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--pairs", type=lambda word: [PAIRS[int(n)] for n in word.split(",")], default=PAIRS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--prefix", default="step", help="of the results' names")
     return parser.parse_args(words)
@@ -157,7 +160,7 @@ def main() -> None:
         title = f"A training step: our loop against the same step by hand (batch {BATCH}, bf16)"
         record(f"{args.prefix}-{args.device}", title, hand_rows(args.device, args.steps, args.rounds))
     if args.only != "hand":
-        rows = list(all_cached_rows(args.device, args.steps, args.rounds))
+        rows = list(all_cached_rows(args.device, args.pairs, args.steps, args.rounds))
         record(f"{args.prefix}-cached-{args.device}", f"A cached training step (batch {BATCH}, bf16)", rows, NOTES)
 
 

@@ -131,6 +131,12 @@ def test_what_is_too_long_is_stopped_and_waits(script, session, tmp_path, capsys
     assert "begun" in (tmp_path / "work/logs/slow.txt").read_text()
 
 
+def test_what_takes_longer_than_its_limit_has_failed(script, session, capsys):
+    slow = "import time; time.sleep(60)"
+    assert session().run([stage(script, slow, name="slow", minutes=0.01)]) == 1
+    assert "failed: slow" in capsys.readouterr().out
+
+
 def test_a_command_that_stops_by_itself_is_resumed(script, session, tmp_path):
     stops = second_time(script("gpu_session").STOPPED)
     first = session()

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 from torch import nn
+from torch._inductor import config as inductor_config
 
 from limbeck import Distiller
 from limbeck.cache import CachedTeacher, CacheSpec, LogitStore, RowFormat
@@ -224,11 +225,11 @@ def test_more_networks_than_a_function_may_be_compiled_for(monkeypatch):
 
 def test_a_student_that_cannot_be_compiled_is_trained_plainly(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("/no/such/compiler",))
     logged: list[str] = []
     student = network(7)
     before = copy.deepcopy(student.state_dict())
-    engine(logged, student=student, compile=True)
+    with inductor_config.patch({"cpp.cxx": ("/no/such/compiler",)}):
+        engine(logged, student=student, compile=True)
     assert len(logged) == 1
     assert logged[0].startswith("training.compile: the student is not compiled: ")
     assert "/no/such/compiler" in logged[0]

@@ -33,13 +33,12 @@ def choose(scores: Tensor, ratio: float, *, labels: Tensor | None = None) -> Ten
         >>> choose(torch.tensor([0.1, 0.9, 0.5, 0.9]), 0.5, labels=torch.tensor([0, 1, 0, 1]))
         tensor([False,  True,  True, False])
     """
-    share = _share(ratio)
+    above, below = _share(ratio)
     _check(scores, labels)
     if labels is None:
-        return _first(_by_score(scores), _kept(len(scores), share))
+        return _first(_by_score(scores), _kept(len(scores), above, below))
     rank, count = _rank_within_class(scores, labels)
-    doubled = 2 * share.numerator * count + share.denominator
-    return rank < (doubled // (2 * share.denominator)).clamp(min=1)
+    return torch.lt(rank, ((2 * above * count + below) // (2 * below)).clamp(min=1))
 
 
 def choose_stratified(scores: Tensor, ratio: float, labels: Tensor) -> Tensor:
@@ -67,13 +66,13 @@ def choose_stratified(scores: Tensor, ratio: float, labels: Tensor) -> Tensor:
         >>> choose_stratified(torch.tensor([0.9, 0.8, 0.2, 0.1]), 0.5, torch.tensor([0, 1, 2, 3]))
         tensor([ True,  True, False, False])
     """
-    share = _share(ratio)
+    above, below = _share(ratio)
     _check(scores, labels)
     rank, count = _rank_within_class(scores, labels)
     order = _by_score(scores)
     # One division of small whole numbers is correctly rounded, so equal places compare equal.
     place = ((2 * rank + 1) / (2 * count))[order]
-    return _first(order[place.argsort(stable=True)], _kept(len(scores), share))
+    return _first(order[place.argsort(stable=True)], _kept(len(scores), above, below))
 
 
 def _check(scores: Tensor, labels: Tensor | None) -> None:
@@ -83,15 +82,17 @@ def _check(scores: Tensor, labels: Tensor | None) -> None:
         whole_numbers(labels, "labels", len(scores))
 
 
-def _share(ratio: float) -> Fraction:
+# A compiler cannot follow fractions.
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _share(ratio: float) -> tuple[int, int]:
     if not 0 < ratio <= 1:
         raise UserError(f"ratio: got {ratio}, expected a number above 0 and at most 1")
     # As the decimal fraction that was written: 0.145 of 100 rows is 14.5, which the binary number falls short of.
-    return Fraction(str(float(ratio))).limit_denominator(10**6)
+    return Fraction(str(float(ratio))).limit_denominator(10**6).as_integer_ratio()
 
 
-def _kept(rows: int, share: Fraction) -> int:
-    return min(rows, max(1, int(share * rows + Fraction(1, 2))))
+def _kept(rows: int, above: int, below: int) -> int:
+    return min(rows, max(1, (2 * above * rows + below) // (2 * below)))
 
 
 def _by_score(scores: Tensor) -> Tensor:
