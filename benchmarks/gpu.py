@@ -46,7 +46,8 @@ def collect(args: argparse.Namespace) -> int:
     for archive in args.archives:
         with tarfile.open(archive) as opened:
             opened.extractall(args.work / "collected", filter="data")
-        for path in sorted((args.work / "collected" / "results").iterdir()):
+        # A rehearsal's results carry a CPU's name, as those measured on one do.
+        for path in sorted((args.work / "collected" / "results").glob("*-cuda*")):
             shutil.copy(path, TREE / "benchmarks" / "results" / path.name)
             print(f"benchmarks/results/{path.name}")
     return 0

@@ -109,16 +109,16 @@ STAGES: Sequence[Stage] = (
     _measured("step", 2, 1, "--steps 300 --rounds 5", "--steps 4 --rounds 1 --pairs 0", "step step-cached"),
     _measured(
         "peers",
-        2,
-        1,
-        "--random --steps 60 --rounds 3 --workers 8",
+        2.5,
+        1.5,
+        "--random --steps 200 --rounds 3 --workers 8 --methods dist",
         "--random --steps 4 --rounds 1 --batch-size 16 --pairs 0 --methods kd",
     ),
     _measured(
         "sharing",
+        3,
         2,
-        1,
-        "--processes 1,2,4,8 --seconds 5 --steps 300",
+        "--processes 1,4,8 --seconds 4 --steps 300",
         "--processes 1,2 --seconds 2 --steps 5 --epochs 2 --pairs 1",
     ),
     _measured(

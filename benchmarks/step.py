@@ -107,19 +107,21 @@ def hand_case(
         }
 
 
-def cached_loops(bench: Bench, pair: tuple[str, str], method: str, cached: Teacher) -> dict[str, Loop]:
+def cached_loops(bench: Bench, student: nn.Module, teacher: nn.Module, method: str, cached: Teacher) -> dict[str, Loop]:
     """Return our loop with the teacher live, with it cached, and without one."""
-    live, student = settled(network(pair[0]), bench.split.shape), network(pair[1])
-    sources = {"live": (live, method), "cached": (cached, method), "labels alone": (None, "none")}
+    sources = {"live": (copy.deepcopy(teacher), method), "cached": (cached, method), "labels alone": (None, "none")}
     return {name: bench.loop(copy.deepcopy(student), source, how) for name, (source, how) in sources.items()}
 
 
-def cached_rows(bench: Bench, pair: tuple[str, str], steps: int, rounds: int) -> Iterator[dict[str, Any]]:
+def cached_rows(
+    bench: Bench, pair: tuple[str, str], teacher: nn.Module, steps: int, rounds: int
+) -> Iterator[dict[str, Any]]:
     """Compare a cached step with a live one and one without a teacher."""
+    student = network(pair[1])
     with tempfile.TemporaryDirectory() as folder:
-        cached = bench.cached(settled(network(pair[0]), bench.split.shape), Path(folder), rounds + 1)
+        cached = bench.cached(copy.deepcopy(teacher), Path(folder), rounds + 1)
         for method in ("kd", "dist"):
-            taken = in_turns(cached_loops(bench, pair, method, cached), rounds)
+            taken = in_turns(cached_loops(bench, student, teacher, method, cached), rounds)
             above, faster = ratios(taken, "cached", "labels alone"), ratios(taken, "live", "cached")
             yield {
                 "step": f"{method}, {' -> '.join(pair)}, 3x32x32{', recorded' if bench.cuda_graph else ''}",
@@ -137,8 +139,9 @@ def all_cached_rows(
     plain = Bench(random_images(BATCH * steps, (3, 32, 32), 100), device=device, precision="bf16")
     benches = [plain, replace(plain, cuda_graph=True)] if records(device) else [plain]
     for pair in pairs:
+        teacher = settled(network(pair[0]), plain.split.shape)
         for bench in benches:
-            yield from cached_rows(bench, pair, steps, rounds)
+            yield from cached_rows(bench, pair, teacher, steps, rounds)
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:

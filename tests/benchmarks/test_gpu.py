@@ -343,6 +343,7 @@ def test_results_that_came_back_lie_where_they_are_committed(script, tmp_path, m
     gpu = script("gpu")
     (tmp_path / "work/results").mkdir(parents=True)
     (tmp_path / "work/results/step-cuda.md").write_text("# Steps\n")
+    (tmp_path / "work/results/step-cpu.md").write_text("# Rehearsed\n")
     with tarfile.open(tmp_path / "back.tar.gz", "w:gz") as archive:
         archive.add(tmp_path / "work/results", arcname="results")
     (tmp_path / "tree/benchmarks/results").mkdir(parents=True)
@@ -350,3 +351,4 @@ def test_results_that_came_back_lie_where_they_are_committed(script, tmp_path, m
     words = ["--work", str(tmp_path / "else"), "collect", str(tmp_path / "back.tar.gz")]
     assert gpu.arguments(words).do(gpu.arguments(words)) == 0
     assert (tmp_path / "tree/benchmarks/results/step-cuda.md").read_text() == "# Steps\n"
+    assert not (tmp_path / "tree/benchmarks/results/step-cpu.md").exists()
