@@ -232,7 +232,8 @@ def test_code_that_was_compiled_for_an_equal_network_without_hooks_is_an_error()
     network = resnet().eval()
     extractor = FeatureExtractor(network, LAYERS)
     compiled_in_place(network)
-    with pytest.raises(UserError, match=r"'layer1': is not run by .* or torch.compiler.reset\(\) before its first run"):
+    # Which layer is named depends on what a version of torch compiles anew.
+    with pytest.raises(UserError, match=r"is not run by .* or torch.compiler.reset\(\) before its first run"):
         extractor(images())
     torch.compiler.reset()
     check(extractor, resnet().eval())
