@@ -142,8 +142,12 @@ def _splits(data: Data, *, test: bool) -> dict[str, Samples]:
     return splits
 
 
-def training_slice(split: Samples) -> Samples:
-    """Choose at most 2,000 images of a split, the same ones in every process.
+def training_slice(split: Samples, most: int = TRAINING_IMAGES) -> Samples:
+    """Choose at most ``most`` images of a split, the same ones in every process.
+
+    Args:
+        split: The split.
+        most: How many images at most.
 
     Example:
         >>> from limbeck.data import ImageSet
@@ -151,9 +155,9 @@ def training_slice(split: Samples) -> Samples:
         >>> len(training_slice(split)), len(training_slice(split.select(torch.arange(9))))
         (2000, 9)
     """
-    if len(split) <= TRAINING_IMAGES:
+    if len(split) <= most:
         return split
-    return split.select(_shuffled(len(split))[:TRAINING_IMAGES].sort().values)
+    return split.select(_shuffled(len(split))[:most].sort().values)
 
 
 def _shuffled(count: int) -> Tensor:

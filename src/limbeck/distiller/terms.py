@@ -11,6 +11,7 @@ from limbeck.distiller.features import FeaturePairs
 from limbeck.distiller.selection import batch_weight
 from limbeck.distiller.supervised import SupervisedRows
 from limbeck.distiller.teacher_logits import corrected
+from limbeck.distiller.teacher_scale import TeacherScale
 from limbeck.errors import UserError
 from limbeck.losses import AdversarialLoss
 from limbeck.losses.modules import LossModule
@@ -32,6 +33,7 @@ class HoldsParts(Protocol):
     losses: ExtraModules
     modifiers: ExtraModules
     selected: Tensor | None
+    teacher_scale: TeacherScale
     seed: int
     epochs: int | None
     check_finite: bool
@@ -141,7 +143,7 @@ def _head_parts(
     features: Features | None,
 ) -> dict[str, Tensor]:
     truth = ground_truth(rows.labels, rows.logits)
-    target_logits = corrected(distiller.method.targets, teacher_logits, truth)
+    target_logits = corrected(distiller.method.targets, distiller.teacher_scale(teacher_logits), truth)
     supervised = _supervised(distiller, rows, teacher_logits, truth, context)
     modified = _modified(distiller, rows.logits, target_logits, truth, context.epoch, moving=head == MAIN)
     by_labels = distiller.teacher is not None and distiller.teacher.needs_labels

@@ -14,10 +14,10 @@ def create(name: str, **settings: Any) -> Method:
     """Compose a method from registered names.
 
     ``"lr+dist"`` revises the teacher as LR does and matches it as DIST does. Targets, modifiers, selection and extra
-    losses of all names add up, in the order written. A loss that a name carries only as its default (``lr``, ``lr_ds``,
-    ``dr_kd``, ``tf_kd_*``, ``lw_kd``, ``none``) gives way to a loss named on purpose (``kd``, ``dist``, ...); several
-    losses named on purpose are added, with the largest of their cross-entropy weights; of several defaults, the last
-    one is used.
+    losses of all names add up, in the order written; ``tame`` stands in front of all targets wherever it is written. A
+    loss that a name carries only as its default (``lr``, ``lr_ds``, ``dr_kd``, ``tf_kd_*``, ``lw_kd``, ``none``) gives
+    way to a loss named on purpose (``kd``, ``dist``, ...); several losses named on purpose are added, with the largest
+    of their cross-entropy weights; of several defaults, the last one is used.
 
     Args:
         name: One name or several joined by ``+``.
@@ -76,8 +76,9 @@ def _combine(name: str, tokens: Sequence[str], settings: Sequence[Settings], par
     selections = [part.selection for part in parts if part.selection]
     if len(selections) > 1:
         raise UserError(f"method {name!r}: selects samples twice, expected one of select and lr_ds")
+    taming = next((part.taming for part in parts if part.taming), None)
     terms = matching.terms + tuple(term for part in parts for term in part.extras)
-    if not terms and (targets or selections):
+    if not terms and (targets or selections or taming):
         raise UserError(f"method {name!r}: has no loss against the teacher, add one such as +kd or +dist")
     return Method(
         name=name,
@@ -89,6 +90,7 @@ def _combine(name: str, tokens: Sequence[str], settings: Sequence[Settings], par
         targets=targets,
         modifiers=tuple(modifier for part in parts for modifier in part.modifiers),
         selection=selections[0] if selections else None,
+        taming=taming,
     )
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from limbeck.errors import UserError
 from limbeck.modifiers import Modifier
 from limbeck.selection import Selection
+from limbeck.targets import Taming
 
 TeacherKind = Literal["live", "self", "lightweight", "virtual"]
 Target = Callable[[Tensor, Tensor], Tensor]
@@ -102,6 +103,7 @@ class Parts:
         selection: Which rows the teacher supervises; None where this part leaves it open.
         teacher: The teacher it needs: ``"any"``, a certain kind, or None.
         label_smoothing: Smoothing of the true labels in the cross-entropy, in [0, 1).
+        taming: How the teacher is tamed in front of all targets; None where this part leaves it open.
 
     Example:
         >>> Parts(teacher="any").targets
@@ -115,6 +117,7 @@ class Parts:
     selection: Selection | None = None
     teacher: TeacherKind | Literal["any"] | None = None
     label_smoothing: float = 0.0
+    taming: Taming | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,7 @@ class Method:
         targets: Corrections of the teacher's logits, applied in order.
         modifiers: Make what maps both sides' logits in front of the terms, applied in order.
         selection: Which rows the teacher supervises; None for all.
+        taming: How the teacher is tamed in front of all targets; None if it is not.
 
     Example:
         >>> import limbeck
@@ -152,6 +156,7 @@ class Method:
     targets: tuple[Target, ...] = ()
     modifiers: tuple[Callable[[], Modifier], ...] = ()
     selection: Selection | None = None
+    taming: Taming | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "terms", _distinct(self.terms))
@@ -167,7 +172,7 @@ class Method:
         Raises:
             UserError: If a target cannot be used.
         """
-        for target in self.targets:
+        for target in (self.taming, *self.targets):
             if callable(check := getattr(target, "check", None)):
                 check(num_classes)
 

@@ -1,0 +1,146 @@
+"""Taming: a teacher that is too sure of itself is divided by one temperature, before anything else corrects it."""
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from limbeck.errors import UserError
+from limbeck.rows import check_logits, check_temperature, full
+from limbeck.validation import Settings
+
+# How far the temperature may lie above the smallest one, as a share of it.
+_TOLERANCE = 1e-6
+
+
+class Taming(Settings):
+    """How a teacher is tamed; the settings of the component ``tame``.
+
+    Args:
+        max_confidence: What the teacher's mean largest probability on its training rows is lowered to, at T = 1.
+        tau: The temperature itself, if it is known; None measures it.
+
+    Raises:
+        UserError: If a number is outside its range.
+
+    Example:
+        >>> Taming(tau=2.5).needs_measuring, Taming().max_confidence
+        (False, 0.6)
+    """
+
+    max_confidence: Annotated[
+        float, Field(gt=0, le=1, description="the teacher's mean largest probability on training rows is lowered to it")
+    ] = 0.6
+    tau: Annotated[
+        float | None, Field(gt=0, description="the temperature itself, if it is known; otherwise it is measured")
+    ] = None
+
+    @property
+    def needs_measuring(self) -> bool:
+        """Whether the temperature follows from the teacher's logits."""
+        return self.tau is None
+
+    def check(self, num_classes: int | None = None) -> None:
+        """Raise ``UserError`` if no temperature lowers a teacher of that many classes so far."""
+        if self.needs_measuring and num_classes is not None:
+            _check_reachable(self.max_confidence, num_classes)
+
+
+def tame_logits(teacher_logits: Tensor, tau: Tensor | float) -> Tensor:
+    """Divide a teacher's logits by its temperature.
+
+    Args:
+        teacher_logits: (N, C) float logits; not written to.
+        tau: The temperature, above 0, such as from :func:`taming_temperature`; a number or a tensor of one.
+
+    Returns:
+        (N, C) logits in fp32 (float64 if that came in).
+
+    Raises:
+        UserError: If the logits are no (N, C) floats, or tau is a number that is not above 0.
+
+    References:
+        Ours. A single temperature is what calibrates networks best: Guo et al.: On Calibration of Modern Neural
+        Networks, ICML 2017; here it is chosen by the teacher's confidence on the rows that it teaches.
+
+    Example:
+        >>> tame_logits(torch.tensor([[4., 0., -2.]]), 2.0)
+        tensor([[ 2.,  0., -1.]])
+    """
+    check_logits(teacher_logits, "teacher_logits")
+    check_temperature(tau, "tau")
+    return full(teacher_logits) / tau
+
+
+def taming_temperature(teacher_logits: Tensor, max_confidence: float = 0.6) -> float:
+    """Find the smallest temperature of at least 1 that makes the mean largest probability at most ``max_confidence``.
+
+    The mean falls as the temperature rises, so that bisection finds it, in float64.
+
+    Args:
+        teacher_logits: (N, C) float logits of the rows that the teacher supervises, of any task; N at least 1.
+        max_confidence: What the mean over the rows of the largest probability at T = 1 may be, above 1 / C and at
+            most 1.
+
+    Returns:
+        The temperature, at most one part in a million above the exact one; 1 for a teacher that is no surer.
+
+    Raises:
+        UserError: If the logits are no (N, C) floats, there are none, one is nan or infinite, or no temperature lowers
+            the mean so far.
+
+    References:
+        Ours; see :func:`tame_logits`.
+
+    Example:
+        >>> logits = torch.tensor([[4., 0., 0.], [2., 0., 0.]])
+        >>> tau = taming_temperature(logits)
+        >>> round(tau, 4), round(float(tame_logits(logits, tau).softmax(1).amax(1).mean()), 4)
+        (2.6966, 0.6)
+        >>> taming_temperature(torch.zeros(1, 3))
+        1.0
+    """
+    check_logits(teacher_logits, "teacher_logits")
+    _check_reachable(max_confidence, teacher_logits.shape[1])
+    if not len(teacher_logits) or not bool(teacher_logits.isfinite().all()):
+        got = "nan or inf among them" if len(teacher_logits) else "no rows"
+        raise UserError(f"teacher_logits: got {got}, expected finite logits of at least one row")
+    # Not every accelerator has float64.
+    logits = teacher_logits.detach().to("cpu", torch.float64)
+    below_top = logits - logits.amax(dim=1, keepdim=True)
+    return _smallest(below_top, max_confidence)
+
+
+def mean_confidence(teacher_logits: Tensor, tau: float = 1.0) -> float:
+    """Return the mean over the rows of the largest probability at a temperature.
+
+    Example:
+        >>> mean_confidence(torch.zeros(2, 4))
+        0.25
+    """
+    logits = teacher_logits.detach().to("cpu", torch.float64)
+    return _mean_confidence(logits - logits.amax(dim=1, keepdim=True), tau)
+
+
+def _check_reachable(max_confidence: float, classes: int) -> None:
+    if not 1 / classes < max_confidence <= 1:
+        least = f"above {1 / classes:.4g} (1 / {classes} classes)"
+        raise UserError(f"max_confidence: got {max_confidence}, expected a number {least} and at most 1")
+
+
+def _mean_confidence(below_top: Tensor, tau: float) -> float:
+    return float((1 / (below_top / tau).exp().sum(dim=1)).mean())
+
+
+def _smallest(below_top: Tensor, max_confidence: float) -> float:
+    low = high = 1.0
+    while _mean_confidence(below_top, high) > max_confidence:
+        low, high = high, 2 * high
+    while high - low > _TOLERANCE * high:
+        middle = (low + high) / 2
+        if _mean_confidence(below_top, middle) > max_confidence:
+            low = middle
+        else:
+            high = middle
+    return high
