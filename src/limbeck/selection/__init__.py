@@ -9,6 +9,13 @@ Example:
 
 from limbeck.selection.choose import choose, choose_stratified
 from limbeck.selection.influence import head_influence
+from limbeck.selection.reliability import (
+    calibrated_probabilities,
+    halves,
+    nll_temperature,
+    responsibilities,
+    teacher_share,
+)
 from limbeck.selection.scores import agreement_scores, confidence_scores, el2n_scores, random_scores
 from limbeck.selection.settings import ROW_SCORERS, SCORERS, Selection
 from limbeck.selection.shuffle import shuffled
@@ -18,11 +25,16 @@ __all__ = [
     "SCORERS",
     "Selection",
     "agreement_scores",
+    "calibrated_probabilities",
     "choose",
     "choose_stratified",
     "confidence_scores",
     "el2n_scores",
+    "halves",
     "head_influence",
+    "nll_temperature",
     "random_scores",
+    "responsibilities",
     "shuffled",
+    "teacher_share",
 ]

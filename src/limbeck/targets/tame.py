@@ -1,4 +1,4 @@
-"""Taming: a teacher that is too sure of itself is divided by one temperature, before anything else corrects it."""
+"""Taming: an overconfident teacher is divided by one temperature, before anything else corrects it."""
 
 from typing import Annotated
 
