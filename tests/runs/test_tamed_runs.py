@@ -86,3 +86,17 @@ def test_a_comparison_has_it_too(tiny, tmp_path):
     (folder,) = [path for path in (tmp_path / "all").rglob("*") if path.name == "metrics.csv" and "tame" in str(path)]
     with folder.open() as file:
         assert len(list(csv.DictReader(file))) == 2
+
+
+def test_a_part_of_a_large_training_set_has_its_own_positions(tiny, tmp_path, measured, monkeypatch):
+    recipe = tamed(tiny, "tame+kd")
+    limbeck.run(
+        {**recipe, "teacher": {**recipe["teacher"], "cache": "views", "cache_dtype": "float32"}}, out=tmp_path / "all"
+    )
+    monkeypatch.setattr("limbeck.build.teacher_scale.MEASURED_SAMPLES", 25)
+    for name, cache in (("live", {}), ("cached", {"cache": "views", "cache_dtype": "float32"})):
+        limbeck.run({**recipe, "teacher": {**recipe["teacher"], **cache}}, out=tmp_path / name)
+        assert "on 25 training images)" in log(tmp_path / name)
+    whole, live, cached = measured
+    assert live == cached
+    assert live != whole

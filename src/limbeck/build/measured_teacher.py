@@ -142,12 +142,8 @@ def _splits(data: Data, *, test: bool) -> dict[str, Samples]:
     return splits
 
 
-def training_slice(split: Samples, most: int = TRAINING_IMAGES) -> Samples:
-    """Choose at most ``most`` images of a split, the same ones in every process.
-
-    Args:
-        split: The split.
-        most: How many images at most.
+def training_slice(split: Samples) -> Samples:
+    """Choose at most 2,000 images of a split, the same ones in every process.
 
     Example:
         >>> from limbeck.data import ImageSet
@@ -155,9 +151,17 @@ def training_slice(split: Samples, most: int = TRAINING_IMAGES) -> Samples:
         >>> len(training_slice(split)), len(training_slice(split.select(torch.arange(9))))
         (2000, 9)
     """
-    if len(split) <= most:
-        return split
-    return split.select(_shuffled(len(split))[:most].sort().values)
+    return split if len(split) <= TRAINING_IMAGES else split.select(training_positions(len(split), TRAINING_IMAGES))
+
+
+def training_positions(count: int, most: int) -> Tensor:
+    """Choose at most ``most`` of ``count`` samples by their positions, the same ones in every process.
+
+    Example:
+        >>> training_positions(3, 9), len(training_positions(3000, 9))
+        (tensor([0, 1, 2]), 9)
+    """
+    return _shuffled(count)[:most].sort().values
 
 
 def _shuffled(count: int) -> Tensor:

@@ -1,44 +1,84 @@
-"""Measure what a run's method has to know of its teacher before the first epoch: the temperature of ``tame``."""
+"""Measure what a run's method has to know of its teacher before the first epoch: for ``tame``, and for ``weigh``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
+from torch import Tensor, nn
+
+from limbeck.build.context import Context
 from limbeck.build.data import Loaders
-from limbeck.build.measured_teacher import training_slice
+from limbeck.build.measured_teacher import training_positions
+from limbeck.build.networks import placed
+from limbeck.build.proxies import first_half, trained_proxies
+from limbeck.build.reporting import Reporting
+from limbeck.data.batch import Batch
 from limbeck.distiller import Distiller
 from limbeck.randomness.seeding import generators_kept
 from limbeck.reporting import Log
 
-# More samples change the mean confidence by less than what it is rounded to in a log.
+# More samples change the figures by less than what they are rounded to in a log.
 MEASURED_SAMPLES = 10_000
 
 
-def measuring_callback(distiller: Distiller, loaders: Loaders, log: Log) -> Callable[[int], None]:
+def measuring_callback(
+    context: Context, distiller: Distiller, loaders: Loaders, reporting: Reporting
+) -> Callable[[int], None]:
     """Return what an engine calls before each epoch: before the first one it measures the teacher.
 
-    The samples are the same 10,000 at most for every seed. A resumed training has the numbers in its checkpoint.
+    The samples are the same 10,000 at most for every seed; all of them where each has its own weight. A resumed
+    training has the numbers in its checkpoint.
 
     Args:
+        context: The run.
         distiller: Its method has numbers that follow from the teacher; receives them.
         loaders: The run's data.
-        log: Called with a line about what was measured.
+        reporting: Where a line about what was measured, and the progress of the proxies' training, go.
 
     Returns:
         A function of the epoch.
     """
-    split = training_slice(loaders.data.train, MEASURED_SAMPLES)
 
     def before_epoch(epoch: int) -> None:
         if epoch:
             return
-        views = loaders.unaugmented(split, batch_size=loaders.training.batch_size)
-        with generators_kept(), loaders.fabric.autocast():
-            figures = distiller.measure_teacher(views.epoch(0))
-        log(_line(figures, f"{len(split):,} training {loaders.data.unit}"))
+        places = _measured_places(distiller, len(loaders.data.train))
+        with generators_kept():
+            options = _proxies(context, distiller, loaders, reporting)
+            with loaders.fabric.autocast():
+                figures = distiller.measure_teacher(_batches(loaders, places), **options)
+        _log(figures, f"on {len(places):,} training {loaders.data.unit}", reporting.log)
 
     return before_epoch
 
 
-def _line(figures: dict[str, float], measured: str) -> str:
-    confidence = 100 * figures["tame.confidence"]
-    divided = f"the teacher's logits are divided by {figures['tame.temperature']:.4g}"
-    return f"tame: {divided} (mean confidence {confidence:.2f} % on {measured})"
+def _measured_places(distiller: Distiller, samples: int) -> Tensor:
+    weighing = distiller.method.weighing
+    by_row = weighing is not None and weighing.by_row
+    return training_positions(samples, samples if by_row else MEASURED_SAMPLES)
+
+
+def _batches(loaders: Loaders, places: Tensor) -> Iterator[Batch]:
+    """Yield the samples at some positions of the training set, with these positions."""
+    views = loaders.unaugmented(loaders.data.train.select(places), batch_size=loaders.training.batch_size)
+    for batch in views.epoch(0):
+        assert batch.indices is not None
+        yield batch._replace(indices=places.to(batch.indices.device)[batch.indices])
+
+
+def _proxies(context: Context, distiller: Distiller, loaders: Loaders, reporting: Reporting) -> dict[str, Any]:
+    teacher = distiller.teacher
+    if not distiller.teacher_scale.needs_proxies or teacher is None or teacher.needs_labels:
+        return {}
+    proxies: list[nn.Module] = [
+        placed(proxy, loaders.training, loaders.fabric.device) for proxy in trained_proxies(context, reporting)
+    ]
+    return {"proxies": proxies, "half": first_half(context.recipe, context.data)}
+
+
+def _log(figures: dict[str, float], where: str, log: Log) -> None:
+    if "tame.confidence" in figures:
+        divided = f"the teacher's logits are divided by {figures['tame.temperature']:.4g}"
+        log(f"tame: {divided} (mean confidence {100 * figures['tame.confidence']:.2f} % {where})")
+    if "weigh.share" in figures:
+        explained = f"the teacher explains {100 * figures['weigh.share']:.2f} % of the labels better than a student"
+        log(f"weigh: {explained} without it ({where}); its losses count {figures['weigh.weight']:.4g} times")

@@ -13,10 +13,11 @@ from limbeck.distiller.checks import check_finite_logits, class_count
 from limbeck.distiller.extras import ExtraModules
 from limbeck.distiller.features import FeaturePairs
 from limbeck.distiller.given_teacher import given_teacher
+from limbeck.distiller.measuring import Proxies
 from limbeck.distiller.output import Output
 from limbeck.distiller.selection import selected_samples
 from limbeck.distiller.teacher_logits import corrected, label_logits, main_rows
-from limbeck.distiller.teacher_scale import TeacherScale, measured_rows
+from limbeck.distiller.teacher_scale import TeacherScale
 from limbeck.distiller.terms import Context, Features, as_heads, part_name, teacher_parts
 from limbeck.errors import UserError
 from limbeck.losses import AdversarialLoss
@@ -326,19 +327,29 @@ class Distiller(nn.Module):
         truth = ground_truth(rows.labels, rows.logits)
         return rows.logits, corrected(self.method.targets, self.teacher_scale(rows.logits), truth)
 
-    def measure_teacher(self, batches: Iterable[Batch | tuple[Any, ...]]) -> dict[str, float]:
-        """Measure what the method has to know of its teacher before training: the temperature of ``tame``.
+    def measure_teacher(
+        self,
+        batches: Iterable[Batch | tuple[Any, ...]],
+        *,
+        proxies: tuple[nn.Module, nn.Module] | None = None,
+        half: Tensor | None = None,
+    ) -> dict[str, float]:
+        """Measure what the method has to know of its teacher before training: for ``tame``, for ``weigh``.
 
         Args:
             batches: Training samples without augmentation, each once: (inputs, labels, positions in the set). Some
-                thousands at random are enough; their logits are in memory together, of a map about 64 positions each.
+                thousands at random are enough, but for ``weigh.by_row``; their logits are in memory together, of a map
+                about 64 positions each.
+            proxies: For ``weigh``: two students that were trained with labels alone for as long as the student will be,
+                the first on the samples of ``half``, the second on the others.
+            half: (samples,) bool by position, such as from :func:`limbeck.selection.halves`.
 
         Returns:
             The figures by name, such as ``tame.temperature``; :meth:`forward` uses them from now on.
 
         Raises:
-            UserError: If the method has nothing to measure, or there are no samples.
-            RunError: If a logit of the teacher is nan or infinite.
+            UserError: If the method has nothing to measure, or samples, positions or proxies are missing.
+            RunError: If a logit is nan or infinite.
 
         Example:
             >>> distiller = Distiller(nn.Linear(8, 2), nn.Linear(8, 2), method="tame+kd")
@@ -349,7 +360,8 @@ class Distiller(nn.Module):
         """
         if self.teacher is None:
             raise UserError(f"method {self.method.name!r}: has no teacher")
-        return self.teacher_scale.measure(measured_rows(self.task, self.student, self.teacher, batches))
+        given = None if proxies is None or half is None else Proxies(*proxies, half)
+        return self.teacher_scale.measure(self.task, self.student, self.teacher, batches, given, seed=self.seed)
 
     def select(self, batches: Iterable[Batch | tuple[Any, ...]], *, proxy: nn.Module | None = None) -> Tensor:
         """Decide, over the whole training set, which samples the teacher supervises from now on.

@@ -1,31 +1,27 @@
 """The numbers that scale a teacher: measured over the training set before the first epoch, and kept in checkpoints."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from limbeck.data.batch import Batch
-from limbeck.distiller.checks import check_finite_logits
 from limbeck.distiller.extras import KeptWide
-from limbeck.distiller.modes import evaluating
-from limbeck.distiller.teacher_logits import label_logits
+from limbeck.distiller.measuring import Proxies, TeacherRows, teacher_rows
 from limbeck.errors import UserError
 from limbeck.methods import Method
-from limbeck.randomness.hashing import random_bits
-from limbeck.rows import Rows
+from limbeck.rows import ABSENT
+from limbeck.selection import calibrated_probabilities, row_weights, shuffled, teacher_share
 from limbeck.targets import mean_confidence, tame_logits, taming_temperature
-from limbeck.tasks import MAIN, Task
-from limbeck.teachers import LabelTeacher, Teacher
+from limbeck.tasks import Task
+from limbeck.teachers import Teacher
 
-# Of a sample of many rows, such as a map, about so many are measured.
-ROWS_OF_A_SAMPLE = 64
-_ROWS_STREAM = 402
+_SAVED = ("temperature", "share", "row_weight")
 
 
 class TeacherScale(KeptWide):
-    """A method's numbers that are measured on its teacher: the temperature of ``tame``.
+    """A method's numbers that are measured on its teacher: the temperature of ``tame``, the weight of ``weigh``.
 
     Args:
         method: The method.
@@ -33,15 +29,19 @@ class TeacherScale(KeptWide):
 
     Attributes:
         temperature: What the teacher's logits are divided by; None until it is measured, and for methods without one.
+        share: The share of labels that the teacher explains better than a student without it; None as before.
+        row_weight: (samples,) how much the teacher counts for each training sample; None unless ``by_row``.
 
     Example:
         >>> import limbeck
-        >>> scale = TeacherScale(limbeck.methods.create("tame+kd", tau=2.0), nn.Linear(2, 2))
-        >>> scale(torch.tensor([[4.0, 0.0]]))
-        tensor([[2., 0.]])
+        >>> scale = TeacherScale(limbeck.methods.create("tame+weigh+kd", tau=2.0, weight=0.5), nn.Linear(2, 2))
+        >>> scale(torch.tensor([[4.0, 0.0]])), scale.weight
+        (tensor([[2., 0.]]), 0.5)
     """
 
     temperature: Tensor | None
+    share: Tensor | None
+    row_weight: Tensor | None
     _place: Tensor
 
     def __init__(self, method: Method, student: nn.Module) -> None:
@@ -51,21 +51,33 @@ class TeacherScale(KeptWide):
         wide = torch.float64 if weights.dtype == torch.float64 else torch.float32
         self.register_buffer("_place", torch.empty(0, device=weights.device, dtype=wide), persistent=False)
         tau = None if method.taming is None else method.taming.tau
-        self.register_buffer("temperature", None if tau is None else self._number(tau))
+        self.register_buffer("temperature", None if tau is None else self._here(torch.tensor(tau)))
+        self.register_buffer("share", None)
+        self.register_buffer("row_weight", None)
 
-    def _number(self, value: float) -> Tensor:
-        return torch.tensor(value, device=self._place.device, dtype=self._place.dtype)
+    def _here(self, values: Tensor) -> Tensor:
+        return values.to(self._place)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         # What was measured when the state was saved takes the place of what is here.
-        saved = state_dict.get(f"{prefix}temperature")
-        self.temperature = None if saved is None else self._number(0.0)
+        for name in _SAVED:
+            saved = state_dict.get(f"{prefix}{name}")
+            setattr(self, name, None if saved is None else self._here(torch.empty_like(saved)))
         super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    @property
+    def _tames(self) -> bool:
+        return self.method.taming is not None and self.method.taming.needs_measuring
+
+    @property
+    def needs_proxies(self) -> bool:
+        """Whether the weight follows from the teacher's reliability."""
+        return self.method.weighing is not None and self.method.weighing.needs_measuring
 
     @property
     def needs_measuring(self) -> bool:
         """Whether the method has numbers that follow from the teacher."""
-        return self.method.taming is not None and self.method.taming.needs_measuring
+        return self._tames or self.needs_proxies
 
     def forward(self, teacher_logits: Tensor) -> Tensor:
         """Return the teacher's logits, divided by its temperature where the method tames it.
@@ -78,73 +90,132 @@ class TeacherScale(KeptWide):
         """
         if self.method.taming is None:
             return teacher_logits
-        if self.temperature is None:
-            expected = "call distiller.measure_teacher(batches) before training"
-            raise UserError(f"method {self.method.name!r}: the teacher's temperature is not measured, {expected}")
-        return tame_logits(teacher_logits, self.temperature)
+        return tame_logits(teacher_logits, self._measured(self.temperature, "temperature"))
 
-    def measure(self, rows: Iterable[Rows]) -> dict[str, float]:
-        """Measure the numbers on the teacher's rows.
+    @property
+    def weight(self) -> Tensor | float:
+        """What the losses against the teacher are multiplied by; the mean of the rows' weights if these have their own.
+
+        Raises:
+            UserError: If it was not measured.
+        """
+        weighing = self.method.weighing
+        if weighing is None:
+            return 1.0
+        if not isinstance(weighing.weight, str):
+            return weighing.weight
+        return self._measured(self.share, "weight") ** 2
+
+    def weights_of(self, indices: Tensor | None) -> Tensor | None:
+        """Return how much the teacher counts for samples of the training set; None if it counts alike for all.
 
         Args:
-            rows: The teacher's rows, batch by batch; see :func:`measured_rows`.
+            indices: (N,) positions in the training set.
+
+        Raises:
+            UserError: If the weights were not measured, or positions are missing.
+        """
+        weighing = self.method.weighing
+        if weighing is None or not (weighing.by_row and weighing.needs_measuring):
+            return None
+        weights = self._measured(self.row_weight, "weight")
+        if indices is None:
+            raise UserError("indices: got None, expected each sample's position, for the weights of weigh.by_row")
+        return weights[indices]
+
+    def _measured(self, number: Tensor | None, what: str) -> Tensor:
+        if number is None:
+            expected = "call distiller.measure_teacher(batches) before training"
+            raise UserError(f"method {self.method.name!r}: the teacher's {what} is not measured, {expected}")
+        return number
+
+    def measure(
+        self,
+        task: Task,
+        student: nn.Module,
+        teacher: Teacher,
+        batches: Iterable[Batch | tuple[Any, ...]],
+        proxies: Proxies | None = None,
+        *,
+        seed: int = 0,
+    ) -> dict[str, float]:
+        """Measure the numbers on a teacher's rows.
+
+        Args:
+            task: Turns outputs into rows.
+            student: Run for the labels of rows alone, by teachers whose logits are made from labels.
+            teacher: The teacher.
+            batches: Training samples without augmentation: (inputs, targets, positions in the training set).
+            proxies: Needed if :attr:`needs_proxies`, but for a teacher that depends on the labels.
+            seed: Of the order of ``shuffled`` weights.
 
         Returns:
             The figures by name: ``tame.confidence``, the teacher's mean largest probability, and those of
             :meth:`figures`.
 
         Raises:
-            UserError: If the method has nothing to measure, or there are no rows.
+            UserError: If the method has nothing to measure, or samples, labels, positions or proxies are missing.
+            RunError: If a logit is nan or infinite.
         """
-        taming = self.method.taming
-        if taming is None or not self.needs_measuring:
-            raise UserError(f"method {self.method.name!r}: has nothing to measure on a teacher, expected tame in it")
-        logits = [part.logits.cpu() for part in rows]
-        if not sum(map(len, logits)):
-            raise UserError("batches: got no rows, expected the training set")
-        every = torch.cat(logits)
-        self.temperature = self._number(taming_temperature(every, taming.max_confidence))
-        return {"tame.confidence": mean_confidence(every), **self.figures()}
+        if not self.needs_measuring:
+            got = "has nothing to measure on a teacher"
+            raise UserError(f"method {self.method.name!r}: {got}, expected tame or weigh in it")
+        if self.needs_proxies and proxies is None and not teacher.needs_labels:
+            expected = "pass proxies=, two students trained with labels alone on half of the samples each, and half="
+            raise UserError(f"method {self.method.name!r}: weighs its teacher, {expected}")
+        rows = teacher_rows(task, student, teacher, batches, proxies if self.needs_proxies else None)
+        confidence = self._tame(rows.logits) if self._tames else {}
+        if self.needs_proxies:
+            self._weigh(rows, of_labels=teacher.needs_labels, seed=seed)
+        return {**confidence, **self.figures()}
+
+    def _tame(self, logits: Tensor) -> dict[str, float]:
+        assert self.method.taming is not None
+        tau = taming_temperature(logits, self.method.taming.max_confidence)
+        self.temperature = self._here(torch.tensor(tau, dtype=torch.float64))
+        return {"tame.confidence": mean_confidence(logits)}
+
+    def _weigh(self, rows: TeacherRows, *, of_labels: bool, seed: int) -> None:
+        weighing = self.method.weighing
+        assert weighing is not None
+        teacher, student, indices = _explained(rows, of_labels=of_labels)
+        share = 1.0 if of_labels else teacher_share(teacher, student)
+        self.share = self._here(torch.tensor(share, dtype=torch.float64))
+        if weighing.by_row:
+            weights = torch.ones_like(teacher) if of_labels else row_weights(teacher, student)
+            by_sample = _means(weights, indices, otherwise=share**2)
+            places = torch.arange(len(by_sample))
+            self.row_weight = self._here(shuffled(by_sample, places, seed=seed) if weighing.shuffled else by_sample)
 
     def figures(self) -> dict[str, float]:
-        """Return the measured numbers by name, such as ``tame.temperature``."""
-        return {} if self.temperature is None else {"tame.temperature": self.temperature.item()}
+        """Return the numbers by name, such as ``tame.temperature`` and ``weigh.share``."""
+        figures = {} if self.temperature is None else {"tame.temperature": self.temperature.item()}
+        if self.share is not None:
+            figures["weigh.share"] = self.share.item()
+        if self.method.weighing is not None and not (self.needs_proxies and self.share is None):
+            figures["weigh.weight"] = float(self.weight)
+        return figures
 
 
-@torch.no_grad()
-def measured_rows(
-    task: Task, student: nn.Module, teacher: Teacher, batches: Iterable[Batch | tuple[Any, ...]]
-) -> Iterator[Rows]:
-    """Run a teacher over unaugmented samples and yield its rows of the main head, about 64 of each sample.
-
-    Args:
-        task: Turns outputs into rows.
-        student: Run for the labels of rows alone, by teachers whose logits are made from labels.
-        teacher: The teacher.
-        batches: (inputs, targets, positions in the training set).
-
-    Raises:
-        RunError: If a logit of the teacher is nan or infinite.
-    """
-    with evaluating(student):
-        for batch in map(Batch.of, batches):
-            rows = _teacher_rows(task, student, teacher, batch)
-            check_finite_logits(rows.logits, "the teacher's logits")
-            yield _some_of_each_sample(rows)
+def _explained(rows: TeacherRows, *, of_labels: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the probability of each label under teacher and proxies, and the positions of the rows' samples."""
+    labeled = rows.classes != ABSENT
+    if not labeled.any():
+        raise UserError("batches: got no labels, expected the training set with its labels")
+    classes, indices = rows.classes[labeled], rows.indices[labeled] if len(rows.indices) else rows.indices
+    if of_labels:
+        return torch.ones(len(classes), dtype=torch.float64), torch.ones(len(classes), dtype=torch.float64), indices
+    half = rows.half[labeled]
+    teacher, student = (
+        calibrated_probabilities(logits[labeled], classes, half) for logits in (rows.logits, rows.proxy_logits)
+    )
+    return teacher, student, indices
 
 
-def _teacher_rows(task: Task, student: nn.Module, teacher: Teacher, batch: Batch) -> Rows:
-    if not isinstance(teacher, LabelTeacher):
-        return task.rows(teacher.unaugmented(batch), batch.targets)[MAIN]
-    rows = {MAIN: task.rows(task.call(student, batch.inputs), batch.targets)[MAIN]}
-    return rows[MAIN]._replace(logits=label_logits(teacher, rows, batch.indices, 0)[MAIN])
-
-
-def _some_of_each_sample(rows: Rows) -> Rows:
-    if rows.sample is None or not len(rows.sample):
-        return rows
-    places = torch.arange(len(rows.sample), device=rows.sample.device)
-    drawn = random_bits(places, seed=0, epoch=0, stream=_ROWS_STREAM).double() / 2**63
-    kept = drawn * rows.sample.bincount()[rows.sample] < ROWS_OF_A_SAMPLE
-    labels = None if rows.labels is None else rows.labels[kept]
-    return Rows(rows.logits[kept], labels, None, rows.sample[kept])
+def _means(values: Tensor, indices: Tensor, *, otherwise: float) -> Tensor:
+    """Return (largest position + 1,) the mean value at each position, and ``otherwise`` where there is none."""
+    if not len(indices):
+        raise UserError("batches: got no positions in the training set, expected (inputs, targets, positions)")
+    sums = values.new_zeros(2, int(indices.max()) + 1)
+    sums.index_add_(1, indices, torch.stack([values, torch.ones_like(values)]))
+    return torch.where(sums[1] > 0, sums[0] / sums[1].clamp_min(1), otherwise)

@@ -17,7 +17,8 @@ def create(name: str, **settings: Any) -> Method:
     losses of all names add up, in the order written; ``tame`` stands in front of all targets wherever it is written. A
     loss that a name carries only as its default (``lr``, ``lr_ds``, ``dr_kd``, ``tf_kd_*``, ``lw_kd``, ``none``) gives
     way to a loss named on purpose (``kd``, ``dist``, ...); several losses named on purpose are added, with the largest
-    of their cross-entropy weights; of several defaults, the last one is used.
+    of their cross-entropy weights; of several defaults, the last one is used. With ``weigh`` that weight is 1, and the
+    teacher's losses have their full weight times the teacher's.
 
     Args:
         name: One name or several joined by ``+``.
@@ -77,20 +78,22 @@ def _combine(name: str, tokens: Sequence[str], settings: Sequence[Settings], par
     if len(selections) > 1:
         raise UserError(f"method {name!r}: selects samples twice, expected one of select and lr_ds")
     taming = next((part.taming for part in parts if part.taming), None)
+    weighing = next((part.weighing for part in parts if part.weighing), None)
     terms = matching.terms + tuple(term for part in parts for term in part.extras)
-    if not terms and (targets or selections or taming):
+    if not terms and (targets or selections or taming or weighing):
         raise UserError(f"method {name!r}: has no loss against the teacher, add one such as +kd or +dist")
     return Method(
         name=name,
         settings={token: chosen.model_dump() for token, chosen in zip(tokens, settings, strict=True)},
         teacher=_teacher(name, tokens, parts),
-        ce_weight=matching.ce_weight,
+        ce_weight=1.0 if weighing else matching.ce_weight,
         label_smoothing=max(part.label_smoothing for part in parts),
-        terms=terms,
+        terms=tuple(term.beside_labels() for term in terms) if weighing else terms,
         targets=targets,
         modifiers=tuple(modifier for part in parts for modifier in part.modifiers),
         selection=selections[0] if selections else None,
         taming=taming,
+        weighing=weighing,
     )
 
 

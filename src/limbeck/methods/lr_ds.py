@@ -1,4 +1,4 @@
-"""Label revision (LR) and data selection (DS): correct a wrong teacher, and decide which samples it supervises."""
+"""Label revision (LR) and data selection (DS): correct a wrong teacher, and decide what it supervises, and how much."""
 
 from dataclasses import replace
 from functools import partial
@@ -9,9 +9,9 @@ from pydantic import Field
 from limbeck.errors import UserError
 from limbeck.losses import KDLoss, LabelRevisionLoss
 from limbeck.methods.card import builtin
-from limbeck.methods.fields import Eta, LabelWeight, Temperature, Weight
+from limbeck.methods.fields import FULL_WEIGHT, Eta, LabelWeight, Temperature, Weight
 from limbeck.methods.method import Matching, Parts, Term
-from limbeck.selection import Selection
+from limbeck.selection import Selection, Weighing
 from limbeck.targets import revise_logits
 from limbeck.validation import Settings
 
@@ -53,13 +53,18 @@ def _port(settings: LRSettings) -> Parts:
 def _lr(settings: LRSettings) -> Parts:
     if settings.loss == "port":
         return _port(settings)
-    term = Term("kd", settings.kd_weight, partial(KDLoss, temperature=settings.temperature))
+    loss, full_weight = partial(KDLoss, temperature=settings.temperature), FULL_WEIGHT * settings.kd_weight
+    term = Term("kd", settings.kd_weight, loss, full_weight=full_weight)
     matching = Matching(settings.ce_weight, (term,), replaceable=True)
     return Parts(matching=matching, targets=_revise(settings).targets, teacher="any")
 
 
 def _select(settings: Selection) -> Parts:
     return Parts(selection=settings, teacher="any")
+
+
+def _weigh(settings: Weighing) -> Parts:
+    return Parts(weighing=settings, teacher="any")
 
 
 def _lr_ds(settings: LRDSSettings) -> Parts:
@@ -73,4 +78,5 @@ ENTRIES = (
     builtin("lr_ds", LRDSSettings, _lr_ds),
     builtin("revise", ReviseSettings, _revise, component=True),
     builtin("select", Selection, _select, component=True),
+    builtin("weigh", Weighing, _weigh, component=True),
 )

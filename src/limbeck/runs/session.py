@@ -190,9 +190,10 @@ class Session:
 
     def _before_epoch(self, distiller: Distiller) -> Callable[[int], None]:
         callbacks: list[Callable[[int], None]] = []
+        reporting = Reporting(self.log, self.reporting.progress)
         # A selection may score the teacher's logits as they are after this.
         if distiller.teacher_scale.needs_measuring:
-            callbacks.append(measuring_callback(distiller, self.loaders, self.log))
+            callbacks.append(measuring_callback(self.context, distiller, self.loaders, reporting))
         if distiller.method.selection is not None:
             checkpoint = self.folder.proxy_checkpoint
             callbacks.append(selection_callback(self.recipe, distiller, self.loaders, self.log, checkpoint))

@@ -19,11 +19,13 @@ from limbeck.selection.reliability import (
 from limbeck.selection.scores import agreement_scores, confidence_scores, el2n_scores, random_scores
 from limbeck.selection.settings import ROW_SCORERS, SCORERS, Selection
 from limbeck.selection.shuffle import shuffled
+from limbeck.selection.weighing import Weighing, row_weights
 
 __all__ = [
     "ROW_SCORERS",
     "SCORERS",
     "Selection",
+    "Weighing",
     "agreement_scores",
     "calibrated_probabilities",
     "choose",
@@ -35,6 +37,7 @@ __all__ = [
     "nll_temperature",
     "random_scores",
     "responsibilities",
+    "row_weights",
     "shuffled",
     "teacher_share",
 ]

@@ -1,6 +1,6 @@
 """Taming: an overconfident teacher is divided by one temperature, before anything else corrects it."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from limbeck.errors import UserError
 from limbeck.rows import check_logits, check_temperature, full
-from limbeck.validation import Settings
+from limbeck.validation import Settings, one_line_errors
 
 # How far the temperature may lie above the smallest one, as a share of it.
 _TOLERANCE = 1e-6
@@ -35,6 +35,10 @@ class Taming(Settings):
     tau: Annotated[
         float | None, Field(gt=0, description="the temperature itself, if it is known; otherwise it is measured")
     ] = None
+
+    def __init__(self, **settings: Any) -> None:
+        with one_line_errors(type(self)):
+            super().__init__(**settings)
 
     @property
     def needs_measuring(self) -> bool:
