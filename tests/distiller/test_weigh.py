@@ -260,3 +260,15 @@ def test_a_compiled_distiller_has_the_same_loss(data, half, by_row):
     distiller, _ = measured(data, half, "tame+weigh+kd", by_row=by_row)
     eager = distiller(*data)
     torch.testing.assert_close(torch.compile(distiller, backend="aot_eager")(*data).loss, eager.loss)
+
+
+@pytest.mark.parametrize("settings", [{}, {"by_row": True}, {"by_row": True, "shuffled": True}])
+def test_lr_ds_has_it_as_its_other_form(data, half, settings):
+    composed, figures = measured(data, half, "tame+weigh+revise+kd", **settings)
+    other, same = measured(data, half, "lr_ds", form="weight", **settings)
+    assert same == figures
+    torch.testing.assert_close(other(*data).loss, composed(*data).loss)
+    with pytest.raises(UserError, match="has no selection to make"):
+        other.select([data])
+    assert limbeck.methods.create("lr_ds").selection.scorer == "influence"
+    assert limbeck.methods.create("lr_ds").weighing is None

@@ -136,3 +136,23 @@ def test_the_draws_of_a_training_do_not_depend_on_the_proxies(tiny, tmp_path):
     assert not trainings(tmp_path / "again")
     assert_same_run(first.folder, again.folder)
     assert torch.equal(*(next(run.student.parameters()) for run in (first, again)))
+
+
+def test_the_seeds_of_a_comparison_measure_once(tiny, tmp_path, monkeypatch):
+    counts, real = [], limbeck.Distiller.measure_teacher
+
+    def measure_teacher(self, batches, **more):
+        counts.append(self.method.name)
+        return real(self, batches, **more)
+
+    monkeypatch.setattr(limbeck.Distiller, "measure_teacher", measure_teacher)
+    recipe = weighed(tiny)
+    compared = {"methods": ["weigh+kd", "weigh+dist", "lr_ds@weight"], "seeds": 2}
+    compared["settings"] = {"lr_ds@weight": {"form": "weight", "max_confidence": 0.105}}
+    limbeck.compare({**recipe, "method": "kd", "compare": compared}, out=tmp_path / "all", jobs=1)
+    assert counts == ["weigh+kd", "lr_ds"]
+    logs = [path.read_text() for path in (tmp_path / "all").rglob("log.txt")]
+    assert sum("weigh: the teacher explains" in text for text in logs) == 6
+    monkeypatch.setattr(limbeck.Distiller, "measure_teacher", real)
+    alone = limbeck.run({**recipe, "method": "weigh+dist", "seed": 1}, out=tmp_path / "alone")
+    assert_same_run(tmp_path / "all" / "weigh+dist" / "seed-1", alone.folder)

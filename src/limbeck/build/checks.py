@@ -76,8 +76,7 @@ def check_method(context: Context, student: nn.Module) -> None:
     _check_features(context, student)
     check_cache(context.recipe, context.data)
     context.method.check(len(context.data.classes))
-    if context.method.weighing is not None and context.method.weighing.needs_measuring:
-        check_proxies(context.recipe, context.data)
+    check_proxies(context.recipe, context.data)
     selection = context.method.selection
     if selection is not None and selection.needs_training_set:
         models.head(student, len(context.data.classes))

@@ -20,15 +20,27 @@ from limbeck.selection import halves
 _STREAM = 5
 
 
+def has_proxies(recipe: Recipe) -> bool:
+    """Return whether a run's method weighs its teacher by proxies: not one whose logits depend on the labels.
+
+    Example:
+        >>> from limbeck.recipes.loading import load_recipe
+        >>> [has_proxies(load_recipe("quickstart", {"method": name})) for name in ("weigh+kd", "weigh+lw_kd", "kd")]
+        [True, False, False]
+    """
+    weighing = recipe.method.composed.weighing
+    return weighing is not None and weighing.needs_measuring and recipe.source() in ("live", "self")
+
+
 def check_proxies(recipe: Recipe, data: Data) -> None:
-    """Raise ``UserError`` if half of the training set is less than a batch.
+    """Raise ``UserError`` if a run has proxies, and half of the training set is less than a batch.
 
     Args:
-        recipe: The recipe of a run whose method has proxies.
+        recipe: The run's recipe.
         data: Its data.
     """
     smallest, size = len(data.train) // 2, recipe.training.batch_size
-    if size > smallest:
+    if has_proxies(recipe) and size > smallest:
         got = f"training.batch_size: got {size} with weigh"
         raise UserError(f"{got}, expected at most {smallest} {data.unit}, half of the training set")
 

@@ -1,7 +1,7 @@
 """Measure what a run's method has to know of its teacher before the first epoch: for ``tame``, and for ``weigh``."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -9,7 +9,7 @@ from limbeck.build.context import Context
 from limbeck.build.data import Loaders
 from limbeck.build.measured_teacher import training_positions
 from limbeck.build.networks import placed
-from limbeck.build.proxies import first_half, trained_proxies
+from limbeck.build.proxies import first_half, has_proxies, trained_proxies
 from limbeck.build.reporting import Reporting
 from limbeck.data.batch import Batch
 from limbeck.distiller import Distiller
@@ -25,8 +25,8 @@ def measuring_callback(
 ) -> Callable[[int], None]:
     """Return what an engine calls before each epoch: before the first one it measures the teacher.
 
-    The samples are the same 10,000 at most for every seed; all of them where each has its own weight. A resumed
-    training has the numbers in its checkpoint.
+    The samples are the same 10,000 at most for every seed; all of them where each has its own weight. Runs of one
+    process that differ in their seed alone measure once, and a resumed training has the numbers in its checkpoint.
 
     Args:
         context: The run.
@@ -41,14 +41,35 @@ def measuring_callback(
     def before_epoch(epoch: int) -> None:
         if epoch:
             return
-        places = _measured_places(distiller, len(loaders.data.train))
-        with generators_kept():
-            options = _proxies(context, distiller, loaders, reporting)
-            with loaders.fabric.autocast():
-                figures = distiller.measure_teacher(_batches(loaders, places), **options)
-        _log(figures, f"on {len(places):,} training {loaders.data.unit}", reporting.log)
+        done = context.shared.once(_key(context), lambda: _measured(context, distiller, loaders, reporting))
+        distiller.teacher_scale.load_state_dict(done.state)
+        _log(done.figures, f"on {done.samples:,} training {loaders.data.unit}", reporting.log)
 
     return before_epoch
+
+
+class _Done(NamedTuple):
+    """What was measured: the state of a teacher's scale, its figures, and on how many samples."""
+
+    state: dict[str, Any]
+    figures: dict[str, float]
+    samples: int
+
+
+def _key(context: Context) -> Hashable:
+    method, recipe = context.method, context.recipe
+    # A lightweight teacher is made for each seed, and shuffled weights are permuted by it.
+    by_seed = context.source == "lightweight" or (method.weighing is not None and method.weighing.shuffled)
+    return "scale", context.teacher_key, method.taming, method.weighing, recipe.seed if by_seed else None
+
+
+def _measured(context: Context, distiller: Distiller, loaders: Loaders, reporting: Reporting) -> _Done:
+    places = _measured_places(distiller, len(loaders.data.train))
+    with generators_kept():
+        options = _proxies(context, loaders, reporting)
+        with loaders.fabric.autocast():
+            figures = distiller.measure_teacher(_batches(loaders, places), **options)
+    return _Done(distiller.teacher_scale.state_dict(), figures, len(places))
 
 
 def _measured_places(distiller: Distiller, samples: int) -> Tensor:
@@ -65,9 +86,8 @@ def _batches(loaders: Loaders, places: Tensor) -> Iterator[Batch]:
         yield batch._replace(indices=places.to(batch.indices.device)[batch.indices])
 
 
-def _proxies(context: Context, distiller: Distiller, loaders: Loaders, reporting: Reporting) -> dict[str, Any]:
-    teacher = distiller.teacher
-    if not distiller.teacher_scale.needs_proxies or teacher is None or teacher.needs_labels:
+def _proxies(context: Context, loaders: Loaders, reporting: Reporting) -> dict[str, Any]:
+    if not has_proxies(context.recipe):
         return {}
     proxies: list[nn.Module] = [
         placed(proxy, loaders.training, loaders.fabric.device) for proxy in trained_proxies(context, reporting)

@@ -12,7 +12,7 @@ from limbeck.methods.card import builtin
 from limbeck.methods.fields import FULL_WEIGHT, Eta, LabelWeight, Temperature, Weight
 from limbeck.methods.method import Matching, Parts, Term
 from limbeck.selection import Selection, Weighing
-from limbeck.targets import revise_logits
+from limbeck.targets import Taming, revise_logits
 from limbeck.validation import Settings
 
 
@@ -37,6 +37,15 @@ class LRSettings(ReviseSettings):
 
 class LRDSSettings(LRSettings, Selection):
     """Settings of ``lr_ds``."""
+
+    form: Annotated[
+        Literal["selection", "weight"],
+        Field(description="'selection': the settings above; 'weight': tame and weigh in place of a selection"),
+    ] = "selection"
+    max_confidence: Annotated[
+        float, Field(gt=0, le=1, description="form: weight, that of tame; 1 leaves the teacher as it is")
+    ] = 0.6
+    by_row: Annotated[bool, Field(description="form: weight, that of weigh")] = False
 
 
 def _revise(settings: ReviseSettings) -> Parts:
@@ -70,7 +79,10 @@ def _weigh(settings: Weighing) -> Parts:
 def _lr_ds(settings: LRDSSettings) -> Parts:
     if settings.loss == "port":
         raise UserError("loss: got 'port', expected 'kd' with a selection (unselected samples would have no loss)")
-    return replace(_lr(settings), selection=settings)
+    if settings.form == "selection":
+        return replace(_lr(settings), selection=settings)
+    weighing = Weighing(by_row=settings.by_row, shuffled=settings.shuffled)
+    return replace(_lr(settings), taming=Taming(max_confidence=settings.max_confidence), weighing=weighing)
 
 
 ENTRIES = (
