@@ -103,6 +103,15 @@ def test_a_known_temperature_needs_no_measuring(data):
     torch.testing.assert_close(out.parts["kd"], 0.9 * kd_loss(out.logits, linear(2, 20)(data[0]) / 5))
 
 
+def test_a_teacher_of_small_logits_is_sharpened_where_that_is_wanted(data):
+    small = linear(2, 0.01)
+    assert tamed(teacher=small).measure_teacher(split(data))["tame.temperature"] == 1
+    distiller = tamed(teacher=small, sharpen=True)
+    assert distiller.measure_teacher(split(data))["tame.temperature"] < 1
+    _, targets = distiller.teacher_targets(*data)
+    assert mean_confidence(targets) == pytest.approx(0.6, abs=1e-4)
+
+
 def test_the_state_holds_it(data):
     distiller = tamed()
     assert not any("teacher_scale" in name for name in distiller.state_dict())

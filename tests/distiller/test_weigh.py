@@ -225,6 +225,23 @@ def test_training_without_measuring_or_positions_is_one_clear_line(data, half):
         limbeck.methods.create("weigh+revise")
 
 
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("weigh+kd", {"alpha": 0.5}, "kd.alpha: got 0.5 with weigh, expected weigh.weight alone"),
+        ("weigh+dr_kd", {"dr_kd": {"alpha": 0.5}}, "dr_kd.alpha: got 0.5 with weigh"),
+        ("tame+weigh+dist", {"ce_weight": 0.5}, "dist.ce_weight: got 0.5 with weigh"),
+    ],
+)
+def test_weights_that_it_sets_aside_are_refused(name, settings, message):
+    with pytest.raises(UserError, match=message):
+        limbeck.methods.create(name, **settings)
+    # A recipe that holds the defaults is the same, and weights within a teacher's loss stay.
+    assert limbeck.methods.create("weigh+kd", alpha=0.9).terms[0].weight == 3
+    assert limbeck.methods.create("weigh+lr", kd_weight=0.5).terms[0].weight == 1.5
+    assert limbeck.methods.create("weigh+dkd", alpha=2.0, beta=4.0).terms[0].weight == 1
+
+
 def test_maps_have_weights_by_sample():
     def distiller_of(**settings):
         method = limbeck.methods.create("tame+weigh+dist", **settings)

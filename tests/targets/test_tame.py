@@ -42,6 +42,22 @@ def test_it_is_the_smallest():
     assert mean_confidence(logits, 0.9999 * tau) > 0.6
 
 
+@pytest.mark.parametrize("scale", [1e-6, 0.05, 1.0, 3.0])
+def test_a_teacher_of_small_logits_is_sharpened_where_that_is_wanted(scale):
+    logits = logits_of(scale=scale).double()
+    tau = taming_temperature(logits, 0.6, sharpen=True)
+    found = brentq(lambda log: confidence(logits.numpy(), np.exp(log)) - 0.6, np.log(1e-9), np.log(1e3), xtol=1e-12)
+    assert tau == pytest.approx(np.exp(found), rel=1e-5)
+    assert mean_confidence(logits, tau) == pytest.approx(0.6, abs=1e-5)
+    surer = logits_of(scale=30)
+    assert taming_temperature(surer, sharpen=True) == taming_temperature(surer)
+
+
+def test_what_cannot_be_sharpened_stays():
+    assert taming_temperature(torch.zeros(3, 4), sharpen=True) == 1.0
+    assert taming_temperature(torch.tensor([[2.0, 2.0, 1.0]]), sharpen=True) == 1.0
+
+
 def test_the_mean_confidence_is_that_of_a_softmax(device, dtype):
     logits = logits_of(30).to(device, dtype)
     assert mean_confidence(logits, 2.0) == pytest.approx(confidence(logits.cpu().double().numpy(), 2.0), abs=1e-12)

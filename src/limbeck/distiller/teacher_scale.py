@@ -170,8 +170,9 @@ class TeacherScale(KeptWide):
         return {**confidence, **self.figures()}
 
     def _tame(self, logits: Tensor) -> dict[str, float]:
-        assert self.method.taming is not None
-        tau = taming_temperature(logits, self.method.taming.max_confidence)
+        taming = self.method.taming
+        assert taming is not None
+        tau = taming_temperature(logits, taming.max_confidence, sharpen=taming.sharpen)
         self.temperature = self._here(torch.tensor(tau, dtype=torch.float64))
         return {"tame.confidence": mean_confidence(logits)}
 

@@ -48,6 +48,7 @@ def create(name: str, **settings: Any) -> Method:
     _check_keys(entries, settings)
     chosen = [validated(e.settings, _settings_of(e, entries, settings), e.name) for e in entries]
     parts = [e.build(s) for e, s in zip(entries, chosen, strict=True)]
+    _check_weights(entries, chosen, parts)
     return _combine("+".join(tokens), tokens, chosen, parts)
 
 
@@ -57,6 +58,19 @@ def _check_keys(entries: Sequence[Entry], settings: Mapping[str, Any]) -> None:
     for key, value in settings.items():
         if key not in valid and not (key in names and isinstance(value, Mapping)):
             raise UserError(f"method {'+'.join(e.name for e in entries)}: {unknown_name('setting', key, valid)}")
+
+
+def _check_weights(entries: Sequence[Entry], chosen: Sequence[Settings], parts: Sequence[Parts]) -> None:
+    """Refuse weights that ``weigh`` sets aside; defaults may stand there, as in the recipe of a run."""
+    if not any(part.weighing for part in parts):
+        return
+    for target, settings, part in zip(entries, chosen, parts, strict=True):
+        mixed = part.matching is not None and any(term.full_weight is not None for term in part.matching.terms)
+        for key in ("ce_weight", "alpha") if mixed else ("ce_weight",):
+            value, field = getattr(settings, key, None), target.settings.model_fields.get(key)
+            if field is not None and value != field.default:
+                expected = "expected weigh.weight alone: beside weigh the labels have the weight 1"
+                raise UserError(f"{target.name}.{key}: got {value} with weigh, {expected}")
 
 
 def _settings_of(target: Entry, entries: Sequence[Entry], settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from limbeck.validation import Settings, one_line_errors
 
 # How far the temperature may lie above the smallest one, as a share of it.
 _TOLERANCE = 1e-6
+# Rows that no temperature down to this one makes surer have equal largest logits.
+_LOWEST = 2.0**-60
 
 
 class Taming(Settings):
@@ -20,6 +22,8 @@ class Taming(Settings):
     Args:
         max_confidence: What the teacher's mean largest probability on its training rows is lowered to, at T = 1.
         tau: The temperature itself, if it is known; None measures it.
+        sharpen: Whether a teacher below ``max_confidence`` is raised to it, by a temperature below 1: one of small
+            logits is nearly uniform at T = 4.
 
     Raises:
         UserError: If a number is outside its range.
@@ -35,6 +39,9 @@ class Taming(Settings):
     tau: Annotated[
         float | None, Field(gt=0, description="the temperature itself, if it is known; otherwise it is measured")
     ] = None
+    sharpen: Annotated[
+        bool, Field(description="raise a teacher below max_confidence to it as well, by a temperature below 1")
+    ] = False
 
     def __init__(self, **settings: Any) -> None:
         with one_line_errors(type(self)):
@@ -77,7 +84,7 @@ def tame_logits(teacher_logits: Tensor, tau: Tensor | float) -> Tensor:
     return full(teacher_logits) / tau
 
 
-def taming_temperature(teacher_logits: Tensor, max_confidence: float = 0.6) -> float:
+def taming_temperature(teacher_logits: Tensor, max_confidence: float = 0.6, *, sharpen: bool = False) -> float:
     """Find the smallest temperature of at least 1 that makes the mean largest probability at most ``max_confidence``.
 
     The mean falls as the temperature rises, so that bisection finds it, in float64.
@@ -86,9 +93,11 @@ def taming_temperature(teacher_logits: Tensor, max_confidence: float = 0.6) -> f
         teacher_logits: (N, C) float logits of the rows that the teacher supervises, of any task; N at least 1.
         max_confidence: What the mean over the rows of the largest probability at T = 1 may be, above 1 / C and at
             most 1.
+        sharpen: Whether the temperature may be below 1, so that the mean is ``max_confidence`` for a teacher below it.
 
     Returns:
-        The temperature, at most one part in a million above the exact one; 1 for a teacher that is no surer.
+        The temperature, at most one part in a million above the exact one; 1 for a teacher that is no surer, and for
+        one that no temperature makes surer.
 
     Raises:
         UserError: If the logits are no (N, C) floats, there are none, one is nan or infinite, or no temperature lowers
@@ -113,7 +122,7 @@ def taming_temperature(teacher_logits: Tensor, max_confidence: float = 0.6) -> f
     # Not every accelerator has float64.
     logits = teacher_logits.detach().to("cpu", torch.float64)
     below_top = logits - logits.amax(dim=1, keepdim=True)
-    return _smallest(below_top, max_confidence)
+    return _smallest(below_top, max_confidence, sharpen=sharpen)
 
 
 def mean_confidence(teacher_logits: Tensor, tau: float = 1.0) -> float:
@@ -137,10 +146,14 @@ def _mean_confidence(below_top: Tensor, tau: float) -> float:
     return float((1 / (below_top / tau).exp().sum(dim=1)).mean())
 
 
-def _smallest(below_top: Tensor, max_confidence: float) -> float:
+def _smallest(below_top: Tensor, max_confidence: float, *, sharpen: bool) -> float:
     low = high = 1.0
     while _mean_confidence(below_top, high) > max_confidence:
         low, high = high, 2 * high
+    while sharpen and _mean_confidence(below_top, low) <= max_confidence:
+        if low < _LOWEST:
+            return 1.0
+        low, high = low / 2, low
     while high - low > _TOLERANCE * high:
         middle = (low + high) / 2
         if _mean_confidence(below_top, middle) > max_confidence:
