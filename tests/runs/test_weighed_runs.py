@@ -112,6 +112,7 @@ def test_teachers_of_every_kind(tiny, tmp_path, method):
     of_labels = method in ("weigh+lw_kd", "weigh+tf_kd_reg")
     assert bool(trainings(tmp_path / "run")) is not of_labels
     assert (done.summary["weigh.weight"] == 1) is of_labels
+    assert ("weigh: the teacher's logits depend on the labels" in log(tmp_path / "run")) is of_labels
 
 
 def test_a_number_needs_no_proxies(tiny, tmp_path):
@@ -152,7 +153,7 @@ def test_the_seeds_of_a_comparison_measure_once(tiny, tmp_path, monkeypatch):
     limbeck.compare({**recipe, "method": "kd", "compare": compared}, out=tmp_path / "all", jobs=1)
     assert counts == ["weigh+kd", "lr_ds"]
     logs = [path.read_text() for path in (tmp_path / "all").rglob("log.txt")]
-    assert sum("weigh: the teacher explains" in text for text in logs) == 6
+    assert sum("of their full weight" in text for text in logs) == 6
     monkeypatch.setattr(limbeck.Distiller, "measure_teacher", real)
     alone = limbeck.run({**recipe, "method": "weigh+dist", "seed": 1}, out=tmp_path / "alone")
     assert_same_run(tmp_path / "all" / "weigh+dist" / "seed-1", alone.folder)

@@ -43,7 +43,8 @@ def measuring_callback(
             return
         done = context.shared.once(_key(context), lambda: _measured(context, distiller, loaders, reporting))
         distiller.teacher_scale.load_state_dict(done.state)
-        _log(done.figures, f"on {done.samples:,} training {loaders.data.unit}", reporting.log)
+        where, of_labels = f"on {done.samples:,} training {loaders.data.unit}", not has_proxies(context.recipe)
+        _log(done.figures, where, reporting.log, of_labels=of_labels)
 
     return before_epoch
 
@@ -95,10 +96,14 @@ def _proxies(context: Context, loaders: Loaders, reporting: Reporting) -> dict[s
     return {"proxies": proxies, "half": first_half(context.recipe, context.data)}
 
 
-def _log(figures: dict[str, float], where: str, log: Log) -> None:
+def _log(figures: dict[str, float], where: str, log: Log, *, of_labels: bool) -> None:
     if "tame.confidence" in figures:
-        divided = f"the teacher's logits are divided by {figures['tame.temperature']:.4g}"
+        tau = figures["tame.temperature"]
+        divided = f"the teacher's logits are divided by {tau:.4g}" if tau != 1 else "the teacher stays as it is"
         log(f"tame: {divided} (mean confidence {100 * figures['tame.confidence']:.2f} % {where})")
-    if "weigh.share" in figures:
+    if of_labels and "weigh.share" in figures:
+        log("weigh: the teacher's logits depend on the labels, so that its losses have their full weight")
+    elif "weigh.share" in figures:
         explained = f"the teacher explains {100 * figures['weigh.share']:.2f} % of the labels better than a student"
-        log(f"weigh: {explained} without it ({where}); its losses count {figures['weigh.weight']:.4g} times")
+        counted = f"its losses have {figures['weigh.weight']:.4g} of their full weight"
+        log(f"weigh: {explained} without it ({where}); {counted}")

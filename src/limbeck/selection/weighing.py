@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
+from limbeck.errors import UserError, shortened
 from limbeck.selection.reliability import responsibilities, teacher_share
 from limbeck.validation import Settings, one_line_errors
 
@@ -39,6 +40,14 @@ class Weighing(Settings):
     def __init__(self, **settings: Any) -> None:
         with one_line_errors(type(self)):
             super().__init__(**settings)
+
+    @field_validator("weight", mode="before")
+    @classmethod
+    def _word_or_number(cls, weight: Any) -> Any:
+        is_number = isinstance(weight, int | float) and not isinstance(weight, bool) and weight >= 0
+        if weight != "auto" and not is_number:
+            raise UserError(f"weight: got {shortened(weight)}, expected 'auto' or a number of at least 0")
+        return weight
 
     @property
     def needs_measuring(self) -> bool:
