@@ -13,7 +13,7 @@ from dense_task import CLASSES, SAMPLES, FieldBatches, FieldNet, Fields
 from limbeck.errors import UserError
 from limbeck.losses import dist_loss, dkd_loss, kd_loss
 from limbeck.selection import calibrated_probabilities, halves, responsibilities, teacher_share
-from limbeck.targets import rectify_logits, revise_logits
+from limbeck.targets import rectify_logits, revise_logits, taming_temperature
 from limbeck.teachers import LightweightBank, LightweightTeacher, Teacher
 
 N = 120
@@ -194,7 +194,7 @@ def test_a_teacher_that_depends_on_the_labels_has_its_full_weight(data):
 @pytest.mark.parametrize(
     ("settings", "arguments", "message"),
     [
-        ({}, {}, r"method 'weigh\+kd': weighs its teacher, pass proxies="),
+        ({}, {}, r"method 'weigh\+kd': measures its teacher beside students without it, pass proxies="),
         ({}, {"proxies": PROXIES}, "pass proxies=, .* and half="),
         ({"weight": 2.0}, {}, "has nothing to measure on a teacher, expected tame or weigh in it"),
         ({}, {"proxies": PROXIES, "half": torch.ones(5).bool()}, "half: got 5 samples, and a position of 119"),
@@ -277,6 +277,39 @@ def test_a_compiled_distiller_has_the_same_loss(data, half, by_row):
     distiller, _ = measured(data, half, "tame+weigh+kd", by_row=by_row)
     eager = distiller(*data)
     torch.testing.assert_close(torch.compile(distiller, backend="aot_eager")(*data).loss, eager.loss)
+
+
+def outside(data, half):
+    proxies = [proxy(data[0]).detach() for proxy in PROXIES]
+    return torch.where(half[:, None], proxies[1], proxies[0])
+
+
+def test_a_teacher_is_tamed_to_the_accuracy_of_the_proxies_where_that_is_wanted(data, half):
+    teacher, accuracy = linear(2, 30), (outside(data, half).argmax(1) == data[1]).double().mean().item()
+    for name in ("tame+kd", "tame+weigh+kd"):
+        distiller = weighed(name, teacher, max_confidence="auto")
+        figures = distiller.measure_teacher([data], proxies=PROXIES, half=half)
+        assert figures["tame.max_confidence"] == pytest.approx(accuracy)
+        assert figures["tame.temperature"] == pytest.approx(taming_temperature(teacher(data[0]), accuracy), rel=1e-5)
+        assert ("weigh.share" in figures) is ("weigh" in name)
+    with pytest.raises(UserError, match=r"method 'tame\+kd': measures its teacher beside students without it, pass"):
+        weighed("tame+kd", max_confidence="auto").measure_teacher([data])
+
+
+def test_proxies_at_chance_leave_a_teacher_above_it(data, half):
+    labels = (outside(data, half).argmax(1) + 1) % 4
+    figures = weighed("tame+kd", max_confidence="auto").measure_teacher(
+        [(data[0], labels, data[2])], proxies=PROXIES, half=half
+    )
+    assert figures["tame.max_confidence"] == pytest.approx(0.25 + 0.05 * 0.75)
+
+
+def test_teachers_of_labels_are_tamed_by_proxies_too(data, half):
+    bank = LightweightTeacher(LightweightBank(30 * torch.eye(4)[:, None] + torch.randn(4, 5, 4), accuracy=1.0))
+    method = limbeck.methods.create("tame+weigh+lw_kd", max_confidence="auto")
+    figures = limbeck.Distiller(linear(1), bank, method).measure_teacher([data], proxies=PROXIES, half=half)
+    assert figures["tame.temperature"] > 1
+    assert figures["weigh.share"] == 1
 
 
 @pytest.mark.parametrize("settings", [{}, {"by_row": True}, {"by_row": True, "shuffled": True}])

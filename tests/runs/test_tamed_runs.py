@@ -38,7 +38,7 @@ def test_a_run_measures_its_teacher_once(tiny, tmp_path, measured, method):
     assert tau > 1
     assert done.summary["tame.temperature"] == pytest.approx(tau)
     assert log(tmp_path / "run").count("tame: the teacher's logits are divided by") == 1
-    assert "on 60 training images)" in log(tmp_path / "run")
+    assert "on 60 training images, expected at most 10.50 %)" in log(tmp_path / "run")
 
 
 def test_seeds_share_the_temperature_and_plain_methods_have_none(tiny, tmp_path, measured):
@@ -96,7 +96,7 @@ def test_a_part_of_a_large_training_set_has_its_own_positions(tiny, tmp_path, me
     monkeypatch.setattr("limbeck.build.teacher_scale.MEASURED_SAMPLES", 25)
     for name, cache in (("live", {}), ("cached", {"cache": "views", "cache_dtype": "float32"})):
         limbeck.run({**recipe, "teacher": {**recipe["teacher"], **cache}}, out=tmp_path / name)
-        assert "on 25 training images)" in log(tmp_path / name)
+        assert "on 25 training images, expected" in log(tmp_path / name)
     whole, live, cached = measured
     assert live == cached
     assert live != whole

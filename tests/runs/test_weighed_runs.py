@@ -115,6 +115,20 @@ def test_teachers_of_every_kind(tiny, tmp_path, method):
     assert ("weigh: the teacher's logits depend on the labels" in log(tmp_path / "run")) is of_labels
 
 
+@pytest.mark.parametrize("method", ["tame+kd", "tame+lw_kd", "tame+weigh+dist", "lr_ds"])
+def test_proxies_tame_a_teacher_to_their_accuracy(tiny, tmp_path, method):
+    form = {"form": "weight"} if method == "lr_ds" else {}
+    recipe = weighed(tiny, method, max_confidence="auto", **form)
+    recipe["teacher"] |= {"lightweight": {"per_class": 20, "epochs": 2}} if "lw_kd" in method else {}
+    whole = limbeck.run(recipe, out=tmp_path / "whole")
+    assert len(trainings(tmp_path / "whole")) == 2
+    assert whole.summary["tame.temperature"] >= 1
+    assert "expected at most" in log(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        limbeck.run(recipe, out=tmp_path / "run", reporting=stopping(1, of=2))
+    assert_same_run(limbeck.run(recipe, out=tmp_path / "run", resume=True).folder, whole.folder)
+
+
 def test_a_number_needs_no_proxies(tiny, tmp_path):
     done = limbeck.run(weighed(tiny, weight=0.5), out=tmp_path / "run")
     assert not trainings(tmp_path / "run")
@@ -124,7 +138,7 @@ def test_a_number_needs_no_proxies(tiny, tmp_path):
 
 def test_a_half_smaller_than_a_batch_is_refused_before_anything_runs(tiny, tmp_path):
     recipe = {**weighed(tiny), "training": {**tiny["training"], "batch_size": 40}}
-    with pytest.raises(UserError, match="training.batch_size: got 40 with weigh, expected at most 30 images"):
+    with pytest.raises(UserError, match="training.batch_size: got 40 with weigh or tame, expected at most 30 images"):
         limbeck.run(recipe, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

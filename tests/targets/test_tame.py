@@ -110,7 +110,9 @@ def test_no_rows_are_tamed_to_none():
         (lambda: taming_temperature(torch.zeros(2, 4), 1.5), "max_confidence: got 1.5"),
         (lambda: tame_logits(torch.zeros(2, 2), 0.0), "tau: got 0"),
         (lambda: tame_logits(torch.zeros(2, 2, dtype=torch.long), 1.0), "teacher_logits"),
-        (lambda: Taming(max_confidence=0.0), "max_confidence"),
+        (lambda: Taming(max_confidence=0.0), "max_confidence: got 0.0, expected 'auto' or a number above 0"),
+        (lambda: Taming(max_confidence="most"), "max_confidence: got 'most', expected 'auto' or"),
+        (lambda: Taming(max_confidence=True), "max_confidence: got True, input should be a number"),
         (lambda: Taming().check(2) or Taming(max_confidence=0.5).check(2), "max_confidence: got 0.5"),
     ],
 )

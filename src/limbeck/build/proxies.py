@@ -1,4 +1,4 @@
-"""The proxies of ``weigh``: two students trained with labels alone, each on half of the training set, and kept."""
+"""The proxies of ``weigh`` and ``tame``: two students trained with labels alone, on half of the training set each."""
 
 from dataclasses import replace
 
@@ -21,15 +21,18 @@ _STREAM = 5
 
 
 def has_proxies(recipe: Recipe) -> bool:
-    """Return whether a run's method weighs its teacher by proxies: not one whose logits depend on the labels.
+    """Return whether a run's method measures its teacher beside proxies.
+
+    One whose logits depend on the labels is weighed without.
 
     Example:
         >>> from limbeck.recipes.loading import load_recipe
         >>> [has_proxies(load_recipe("quickstart", {"method": name})) for name in ("weigh+kd", "weigh+lw_kd", "kd")]
         [True, False, False]
     """
-    weighing = recipe.method.composed.weighing
-    return weighing is not None and weighing.needs_measuring and recipe.source() in ("live", "self")
+    taming, weighing = recipe.method.composed.taming, recipe.method.composed.weighing
+    weighs = weighing is not None and weighing.needs_measuring and recipe.source() in ("live", "self")
+    return weighs or (taming is not None and taming.needs_proxies)
 
 
 def check_proxies(recipe: Recipe, data: Data) -> None:
@@ -41,7 +44,7 @@ def check_proxies(recipe: Recipe, data: Data) -> None:
     """
     smallest, size = len(data.train) // 2, recipe.training.batch_size
     if has_proxies(recipe) and size > smallest:
-        got = f"training.batch_size: got {size} with weigh"
+        got = f"training.batch_size: got {size} with weigh or tame"
         raise UserError(f"{got}, expected at most {smallest} {data.unit}, half of the training set")
 
 

@@ -43,7 +43,7 @@ def measuring_callback(
             return
         done = context.shared.once(_key(context), lambda: _measured(context, distiller, loaders, reporting))
         distiller.teacher_scale.load_state_dict(done.state)
-        where, of_labels = f"on {done.samples:,} training {loaders.data.unit}", not has_proxies(context.recipe)
+        where, of_labels = f"on {done.samples:,} training {loaders.data.unit}", context.source not in ("live", "self")
         _log(done.figures, where, reporting.log, of_labels=of_labels)
 
     return before_epoch
@@ -100,7 +100,8 @@ def _log(figures: dict[str, float], where: str, log: Log, *, of_labels: bool) ->
     if "tame.confidence" in figures:
         tau = figures["tame.temperature"]
         divided = f"the teacher's logits are divided by {tau:.4g}" if tau != 1 else "the teacher stays as it is"
-        log(f"tame: {divided} (mean confidence {100 * figures['tame.confidence']:.2f} % {where})")
+        figure, most = (100 * figures[f"tame.{key}"] for key in ("confidence", "max_confidence"))
+        log(f"tame: {divided} (mean confidence {figure:.2f} % {where}, expected at most {most:.2f} %)")
     if of_labels and "weigh.share" in figures:
         log("weigh: the teacher's logits depend on the labels, so that its losses have their full weight")
     elif "weigh.share" in figures:

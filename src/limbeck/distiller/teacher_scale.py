@@ -70,14 +70,18 @@ class TeacherScale(KeptWide):
         return self.method.taming is not None and self.method.taming.needs_measuring
 
     @property
-    def needs_proxies(self) -> bool:
-        """Whether the weight follows from the teacher's reliability."""
+    def _weighs(self) -> bool:
         return self.method.weighing is not None and self.method.weighing.needs_measuring
 
     @property
     def needs_measuring(self) -> bool:
         """Whether the method has numbers that follow from the teacher."""
-        return self._tames or self.needs_proxies
+        return self._tames or self._weighs
+
+    def needs_proxies(self, teacher: Teacher) -> bool:
+        """Whether these numbers follow from students that were trained with labels alone, too."""
+        by_accuracy = self.method.taming is not None and self.method.taming.needs_proxies
+        return by_accuracy or (self._weighs and not teacher.needs_labels)
 
     def forward(self, teacher_logits: Tensor) -> Tensor:
         """Return the teacher's logits, divided by its temperature where the method tames it.
@@ -146,12 +150,12 @@ class TeacherScale(KeptWide):
             student: Run for the labels of rows alone, by teachers whose logits are made from labels.
             teacher: The teacher.
             batches: Training samples without augmentation: (inputs, targets, positions in the training set).
-            proxies: Needed if :attr:`needs_proxies`, but for a teacher that depends on the labels.
+            proxies: Needed if :meth:`needs_proxies`.
             seed: Of the order of ``shuffled`` weights.
 
         Returns:
-            The figures by name: ``tame.confidence``, the teacher's mean largest probability, and those of
-            :meth:`figures`.
+            The figures by name: ``tame.confidence``, the teacher's mean largest probability, ``tame.max_confidence``,
+            what it is lowered to, and those of :meth:`figures`.
 
         Raises:
             UserError: If the method has nothing to measure, or samples, labels, positions or proxies are missing.
@@ -160,21 +164,24 @@ class TeacherScale(KeptWide):
         if not self.needs_measuring:
             got = "has nothing to measure on a teacher"
             raise UserError(f"method {self.method.name!r}: {got}, expected tame or weigh in it")
-        if self.needs_proxies and proxies is None and not teacher.needs_labels:
+        needs_proxies = self.needs_proxies(teacher)
+        if needs_proxies and proxies is None:
             expected = "pass proxies=, two students trained with labels alone on half of the samples each, and half="
-            raise UserError(f"method {self.method.name!r}: weighs its teacher, {expected}")
-        rows = teacher_rows(task, student, teacher, batches, proxies if self.needs_proxies else None)
-        confidence = self._tame(rows.logits) if self._tames else {}
-        if self.needs_proxies:
+            raise UserError(f"method {self.method.name!r}: measures its teacher beside students without it, {expected}")
+        rows = teacher_rows(task, student, teacher, batches, proxies if needs_proxies else None)
+        confidence = self._tame(rows) if self._tames else {}
+        if self._weighs:
             self._weigh(rows, of_labels=teacher.needs_labels, seed=seed)
         return {**confidence, **self.figures()}
 
-    def _tame(self, logits: Tensor) -> dict[str, float]:
+    def _tame(self, rows: TeacherRows) -> dict[str, float]:
         taming = self.method.taming
         assert taming is not None
-        tau = taming_temperature(logits, taming.max_confidence, sharpen=taming.sharpen)
+        accuracy = _accuracy(rows) if taming.needs_proxies else None
+        most = taming.confidence(accuracy, rows.logits.shape[1])
+        tau = taming_temperature(rows.logits, most, sharpen=taming.sharpen)
         self.temperature = self._here(torch.tensor(tau, dtype=torch.float64))
-        return {"tame.confidence": mean_confidence(logits)}
+        return {"tame.confidence": mean_confidence(rows.logits), "tame.max_confidence": most}
 
     def _weigh(self, rows: TeacherRows, *, of_labels: bool, seed: int) -> None:
         weighing = self.method.weighing
@@ -193,9 +200,17 @@ class TeacherScale(KeptWide):
         figures = {} if self.temperature is None else {"tame.temperature": self.temperature.item()}
         if self.share is not None:
             figures["weigh.share"] = self.share.item()
-        if self.method.weighing is not None and not (self.needs_proxies and self.share is None):
+        if self.method.weighing is not None and not (self._weighs and self.share is None):
             figures["weigh.weight"] = float(self.weight)
         return figures
+
+
+def _accuracy(rows: TeacherRows) -> float:
+    """Return the accuracy of the proxies on the samples that they were not trained on."""
+    labeled = rows.classes != ABSENT
+    if not labeled.any():
+        raise UserError("batches: got no labels, expected the training set with its labels")
+    return float((rows.proxy_logits[labeled].argmax(dim=1) == rows.classes[labeled]).double().mean())
 
 
 def _explained(rows: TeacherRows, *, of_labels: bool) -> tuple[Tensor, Tensor, Tensor]:

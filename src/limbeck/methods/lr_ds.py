@@ -12,7 +12,7 @@ from limbeck.methods.card import builtin
 from limbeck.methods.fields import FULL_WEIGHT, Eta, LabelWeight, Temperature, Weight
 from limbeck.methods.method import Matching, Parts, Term
 from limbeck.selection import Selection, Weighing
-from limbeck.targets import Taming, revise_logits
+from limbeck.targets import MaxConfidence, Taming, revise_logits
 from limbeck.validation import Settings
 
 
@@ -43,7 +43,7 @@ class LRDSSettings(LRSettings, Selection):
         Field(description="'selection': the settings above; 'weight': tame and weigh in place of a selection"),
     ] = "selection"
     max_confidence: Annotated[
-        float, Field(gt=0, le=1, description="form: weight, that of tame; 1 leaves the teacher as it is")
+        MaxConfidence, Field(description="form: weight, that of tame; 1 leaves the teacher as it is")
     ] = 0.6
     by_row: Annotated[bool, Field(description="form: weight, that of weigh")] = False
 

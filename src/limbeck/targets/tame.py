@@ -1,12 +1,12 @@
 """Taming: an overconfident teacher is divided by one temperature, before anything else corrects it."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from torch import Tensor
 
-from limbeck.errors import UserError
+from limbeck.errors import UserError, shortened
 from limbeck.rows import check_logits, check_temperature, full
 from limbeck.validation import Settings, one_line_errors
 
@@ -14,13 +14,27 @@ from limbeck.validation import Settings, one_line_errors
 _TOLERANCE = 1e-6
 # Rows that no temperature down to this one makes surer have equal largest logits.
 _LOWEST = 2.0**-60
+# How far from chance to certainty a teacher's confidence is at least, where students are no better than chance.
+_ABOVE_CHANCE = 0.05
+
+
+def _auto_or_share(value: Any) -> Any:
+    is_share = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
+    if value != "auto" and not is_share:
+        raise UserError(f"max_confidence: got {shortened(value)}, expected 'auto' or a number above 0 and at most 1")
+    return value
+
+
+MaxConfidence = Annotated[Literal["auto"] | float, BeforeValidator(_auto_or_share)]
 
 
 class Taming(Settings):
     """How a teacher is tamed; the settings of the component ``tame``.
 
     Args:
-        max_confidence: What the teacher's mean largest probability on its training rows is lowered to, at T = 1.
+        max_confidence: What the teacher's mean largest probability on its training rows is lowered to, at T = 1;
+            ``"auto"`` for the accuracy of students that were trained without those rows, as a student that learns the
+            teacher's confidence is calibrated if that is its accuracy.
         tau: The temperature itself, if it is known; None measures it.
         sharpen: Whether a teacher below ``max_confidence`` is raised to it, by a temperature below 1: one of small
             logits is nearly uniform at T = 4.
@@ -34,7 +48,8 @@ class Taming(Settings):
     """
 
     max_confidence: Annotated[
-        float, Field(gt=0, le=1, description="the teacher's mean largest probability on training rows is lowered to it")
+        MaxConfidence,
+        Field(description="the teacher's mean confidence is lowered to it; 'auto': to the accuracy of two proxies"),
     ] = 0.6
     tau: Annotated[
         float | None, Field(gt=0, description="the temperature itself, if it is known; otherwise it is measured")
@@ -52,9 +67,26 @@ class Taming(Settings):
         """Whether the temperature follows from the teacher's logits."""
         return self.tau is None
 
+    @property
+    def needs_proxies(self) -> bool:
+        """Whether that takes students that were trained with labels alone."""
+        return self.needs_measuring and self.max_confidence == "auto"
+
+    def confidence(self, student_accuracy: float | None, num_classes: int) -> float:
+        """Return what a teacher's mean confidence may be.
+
+        Args:
+            student_accuracy: For ``"auto"``: that of students on rows that they were not trained on.
+            num_classes: Number of classes C; ``"auto"`` stays above 1 / C.
+        """
+        if self.max_confidence != "auto":
+            return self.max_confidence
+        assert student_accuracy is not None
+        return max(student_accuracy, 1 / num_classes + _ABOVE_CHANCE * (1 - 1 / num_classes))
+
     def check(self, num_classes: int | None = None) -> None:
         """Raise ``UserError`` if no temperature lowers a teacher of that many classes so far."""
-        if self.needs_measuring and num_classes is not None:
+        if self.needs_measuring and num_classes is not None and self.max_confidence != "auto":
             _check_reachable(self.max_confidence, num_classes)
 
 
