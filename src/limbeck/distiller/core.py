@@ -340,8 +340,8 @@ class Distiller(nn.Module):
             batches: Training samples without augmentation, each once: (inputs, labels, positions in the set). Some
                 thousands at random are enough, but for ``weigh.by_row``; their logits are in memory together, of a map
                 about 64 positions each.
-            proxies: For ``weigh``: two students that were trained with labels alone for as long as the student will be,
-                the first on the samples of ``half``, the second on the others.
+            proxies: For ``weigh``, and for ``tame`` with ``max_confidence="auto"``: two students that were trained with
+                labels alone for as long as the student will be, the first on the samples of ``half``, then the others.
             half: (samples,) bool by position, such as from :func:`limbeck.selection.halves`.
 
         Returns:

@@ -157,8 +157,8 @@ def _head_parts(
             value = _compared_features(distiller, term, loss, features, rows, truth, weight, context)
         else:
             continue
-        factor = factor * supervised.share(weight) * supervised.factor
-        parts[term.name] = term.weight_at(context.epoch) * factor * value
+        value = term.weight_at(context.epoch) * supervised.share(weight) * factor * value
+        parts[term.name] = supervised.factor * value
         if isinstance(loss, AdversarialLoss):
             auxiliary = loss.auxiliary_loss(modified.student, modified.teacher, truth.classes, weight)
             parts[free_name("discriminator", parts)] = auxiliary
