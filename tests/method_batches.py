@@ -69,6 +69,8 @@ def distiller_for(name, **settings):
         example=torch.zeros(2, 1, SIZE, SIZE),
         num_samples=SAMPLES,
     )
+    if made.teacher_scale.needs_measuring:
+        made.measure_teacher([whole_set()])
     if method.selection is not None and method.selection.needs_training_set:
         made.select([whole_set()])
     return made

@@ -12,7 +12,16 @@ NAMES = ("none", "label_smoothing", "kd", "dist", "dr_kd", "lr", "lr_ds", "lw_kd
 
 def test_every_promised_name_is_there():
     assert set(NAMES) <= set(methods.names())
-    assert set(methods.components()) == {"rectify", "revise", "select", "adversarial", "semantic", "top_k"}
+    assert set(methods.components()) == {
+        "rectify",
+        "revise",
+        "select",
+        "adversarial",
+        "semantic",
+        "top_k",
+        "tame",
+        "weigh",
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)

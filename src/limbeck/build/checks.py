@@ -11,6 +11,7 @@ from limbeck.build.data import Loaders
 from limbeck.build.features import feature_arguments
 from limbeck.build.network_checks import check_network, check_trains
 from limbeck.build.networks import input_adapter
+from limbeck.build.proxies import check_proxies
 from limbeck.build.teacher_settings import precision_by_network
 from limbeck.distiller.features import FeaturePairs
 from limbeck.errors import UserError
@@ -75,6 +76,7 @@ def check_method(context: Context, student: nn.Module) -> None:
     _check_features(context, student)
     check_cache(context.recipe, context.data)
     context.method.check(len(context.data.classes))
+    check_proxies(context.recipe, context.data)
     selection = context.method.selection
     if selection is not None and selection.needs_training_set:
         models.head(student, len(context.data.classes))

@@ -151,9 +151,17 @@ def training_slice(split: Samples) -> Samples:
         >>> len(training_slice(split)), len(training_slice(split.select(torch.arange(9))))
         (2000, 9)
     """
-    if len(split) <= TRAINING_IMAGES:
-        return split
-    return split.select(_shuffled(len(split))[:TRAINING_IMAGES].sort().values)
+    return split if len(split) <= TRAINING_IMAGES else split.select(training_positions(len(split), TRAINING_IMAGES))
+
+
+def training_positions(count: int, most: int) -> Tensor:
+    """Choose at most ``most`` of ``count`` samples by their positions, the same ones in every process.
+
+    Example:
+        >>> training_positions(3, 9), len(training_positions(3000, 9))
+        (tensor([0, 1, 2]), 9)
+    """
+    return _shuffled(count)[:most].sort().values
 
 
 def _shuffled(count: int) -> Tensor:

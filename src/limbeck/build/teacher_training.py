@@ -83,7 +83,13 @@ def _folder(recipe: Recipe, settings: NetworkTeacherSettings, network: nn.Module
 
 
 def trained(
-    recipe: Recipe, settings: NetworkTeacherSettings, network: nn.Module, data: Data, reporting: Reporting
+    recipe: Recipe,
+    settings: NetworkTeacherSettings,
+    network: nn.Module,
+    data: Data,
+    reporting: Reporting,
+    *,
+    role: str = "teacher",
 ) -> Trained:
     """Train a teacher's network, unless the same training has been done before.
 
@@ -93,6 +99,7 @@ def trained(
         network: The network, which may be trained in place; its weights are in the folder afterwards.
         data: The run's data.
         reporting: Where lines and progress go.
+        role: What it is trained as, for lines of the log.
 
     Raises:
         UserError: If the settings do not fit the data, or the kept teacher is damaged.
@@ -101,7 +108,7 @@ def trained(
     data = _training_data(recipe, settings, data)
     folder = _folder(recipe, settings, network, data)
     before = folder.is_dir()
-    made_once(folder, lambda path: _train(path, recipe, settings, network, data, reporting), reporting.log)
+    made_once(folder, lambda path: _train(path, recipe, settings, network, data, reporting, role), reporting.log)
     return Trained(folder, len(data.train), _read_summary(folder)["seconds"], before)
 
 
@@ -135,11 +142,17 @@ def _material(
 
 
 def _train(
-    folder: Path, recipe: Recipe, settings: NetworkTeacherSettings, network: nn.Module, data: Data, reporting: Reporting
+    folder: Path,
+    recipe: Recipe,
+    settings: NetworkTeacherSettings,
+    network: nn.Module,
+    data: Data,
+    reporting: Reporting,
+    role: str,
 ) -> None:
     assert settings.training is not None
     epochs, checkpoint = settings.training.epochs, folder / "checkpoints"
-    reporting.log(f"training {settings.name} as teacher, {epochs} epochs on {len(data.train)} images")
+    reporting.log(f"training {settings.name} as {role}, {epochs} epochs on {len(data.train)} {data.unit}")
     resume = usable_checkpoint(checkpoint, reporting.log)
     training = decide(settings.training, network, data.shape)
     fabric = make_fabric(training)
@@ -155,7 +168,7 @@ def _train(
         splits=loaders.measured(),
         checkpoint=checkpoint,
         progress=reporting.progress,
-        log=lambda line: reporting.log(f"teacher: {line}"),
+        log=lambda line: reporting.log(f"{role}: {line}"),
     )
     rows = engine.fit(resume=resume)
     save_network(folder / "teacher.safetensors", engine.network, describe(settings, data))

@@ -1,5 +1,6 @@
 """``Distiller``: a student, a teacher and a method as one module."""
 
-from limbeck.distiller.core import Distiller, Output
+from limbeck.distiller.core import Distiller
+from limbeck.distiller.output import Output
 
 __all__ = ["Distiller", "Output"]

@@ -2,18 +2,22 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from limbeck import methods, tasks
 from limbeck.data.batch import Batch
-from limbeck.distiller.checks import check_apart, check_finite_logits, class_count
+from limbeck.distiller.checks import check_finite_logits, class_count
 from limbeck.distiller.extras import ExtraModules
 from limbeck.distiller.features import FeaturePairs
+from limbeck.distiller.given_teacher import given_teacher
+from limbeck.distiller.measuring import Proxies
+from limbeck.distiller.output import Output
 from limbeck.distiller.selection import selected_samples
 from limbeck.distiller.teacher_logits import corrected, label_logits, main_rows
+from limbeck.distiller.teacher_scale import TeacherScale
 from limbeck.distiller.terms import Context, Features, as_heads, part_name, teacher_parts
 from limbeck.errors import UserError
 from limbeck.losses import AdversarialLoss
@@ -21,35 +25,9 @@ from limbeck.methods import Method, Term
 from limbeck.modifiers import Modifier
 from limbeck.rows import Rows, ground_truth
 from limbeck.tasks import MAIN, Task
-from limbeck.teachers import LabelTeacher, LiveTeacher, Teacher, VirtualTeacher
+from limbeck.teachers import LabelTeacher, Teacher
 
 Heads = Tensor | Rows | Mapping[str, Tensor | Rows]
-_NEEDED = {
-    "any": "pass teacher=, a trained network",
-    "live": "pass teacher=, a trained network",
-    "self": "pass teacher=, a trained copy of the student",
-    "lightweight": "pass teacher=LightweightTeacher(train_lightweight(num_classes)) from limbeck.teachers",
-}
-
-
-class Output(NamedTuple):
-    """What one forward of a :class:`Distiller` returns.
-
-    Attributes:
-        loss: The scalar to differentiate: the sum of ``parts``.
-        parts: Every weighted part by name, ``"ce"`` for the ground truth; those of another head than the main one end
-            in its name, such as ``"kd.aux"``.
-        rows: The student's rows by head.
-    """
-
-    loss: Tensor
-    parts: dict[str, Tensor]
-    rows: Mapping[str, Rows]
-
-    @property
-    def logits(self) -> Tensor:
-        """(R, C) the student's logits, of the main head."""
-        return self.rows[MAIN].logits
 
 
 class Distiller(nn.Module):
@@ -57,9 +35,10 @@ class Distiller(nn.Module):
 
     The teacher is frozen, in eval mode, and no part of this module's parameters, buffers or ``state_dict``; it follows
     the module to another device, and must share nothing with the student. ``distiller.student`` stays the plain module
-    that came in. ``state_dict`` holds the student, what the method trains beside it, and the selection made by
-    :meth:`select`. What is trained beside the student (a discriminator, adapters, a temperature) is made where the
-    student is, in float64 if it is and in fp32 otherwise, and is never lowered to half precision.
+    that came in. ``state_dict`` holds the student, what the method trains beside it, the selection made by
+    :meth:`select`, and what :meth:`measure_teacher` measured. What is trained beside the student (a discriminator,
+    adapters, a temperature) is made where the student is, in float64 if it is and in fp32 otherwise, and is never
+    lowered to half precision.
 
     Args:
         student: The network to train.
@@ -122,7 +101,7 @@ class Distiller(nn.Module):
         self.task = tasks.create(task, num_classes)
         self.student, self.seed, self.epochs, self.check_finite = student, seed, epochs, check_finite
         # Around nn.Module's bookkeeping: a registered teacher would enter state_dict, parameters() and DDP.
-        self.__dict__["teacher"] = self._teacher(teacher, num_classes)
+        self.__dict__["teacher"] = given_teacher(self.method, teacher, self.task, student, num_classes)
         pairs = None
         if any(term.features for term in self.method.terms):
             arguments = {"student_layers": student_layers, "teacher_layers": teacher_layers, "example": example}
@@ -130,6 +109,7 @@ class Distiller(nn.Module):
         self.__dict__["feature_pairs"] = pairs
         self.losses = ExtraModules(student, (self._loss(term, num_classes) for term in self.method.terms))
         self.modifiers = ExtraModules(student, (build() for build in self.method.modifiers))
+        self.teacher_scale = TeacherScale(self.method, student)
         self.register_buffer("selected", None)
 
     @property
@@ -141,17 +121,6 @@ class Distiller(nn.Module):
     def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
         # DistributedDataParallel looks for this name. It would copy a memory as large as the training set at each step.
         return [f"{path}.{name}" for path, part in self.named_modules() for name in getattr(part, "kept_equal", ())]
-
-    def _teacher(self, teacher: nn.Module | None, num_classes: int | None) -> Teacher | None:
-        needed = self.method.teacher
-        if needed is None:
-            return None
-        if teacher is None and needed == "virtual":
-            return VirtualTeacher(class_count(num_classes, self.task, self.student))
-        if teacher is None:
-            raise UserError(f"method {self.method.name!r}: needs a teacher, {_NEEDED[needed]}")
-        check_apart(self.student, teacher)
-        return teacher if isinstance(teacher, Teacher) else LiveTeacher(teacher, call=self.task.call)
 
     def _loss(self, term: Term, num_classes: int | None) -> nn.Module:
         if self.feature_pairs is not None and term.features:
@@ -356,7 +325,43 @@ class Distiller(nn.Module):
         assert self.teacher is not None
         rows = main_rows(self.task, output, self.teacher, batch)
         truth = ground_truth(rows.labels, rows.logits)
-        return rows.logits, corrected(self.method.targets, rows.logits, truth)
+        return rows.logits, corrected(self.method.targets, self.teacher_scale(rows.logits), truth)
+
+    def measure_teacher(
+        self,
+        batches: Iterable[Batch | tuple[Any, ...]],
+        *,
+        proxies: tuple[nn.Module, nn.Module] | None = None,
+        half: Tensor | None = None,
+    ) -> dict[str, float]:
+        """Measure what the method has to know of its teacher before training: for ``tame``, for ``weigh``.
+
+        Args:
+            batches: Training samples without augmentation, each once: (inputs, labels, positions in the set). Some
+                thousands at random are enough, but for ``weigh.by_row``; their logits are in memory together, of a map
+                about 64 positions each.
+            proxies: For ``weigh``, and for ``tame`` with ``max_confidence="auto"``: two students that were trained with
+                labels alone for as long as the student will be, the first on the samples of ``half``, then the others.
+            half: (samples,) bool by position, such as from :func:`limbeck.selection.halves`.
+
+        Returns:
+            The figures by name, such as ``tame.temperature``; :meth:`forward` uses them from now on.
+
+        Raises:
+            UserError: If the method has nothing to measure, or samples, positions or proxies are missing.
+            RunError: If a logit is nan or infinite.
+
+        Example:
+            >>> distiller = Distiller(nn.Linear(8, 2), nn.Linear(8, 2), method="tame+kd")
+            >>> data = torch.randn(40, 8), torch.randint(2, (40,))
+            >>> distiller.measure_teacher([data])["tame.temperature"] >= 1
+            True
+            >>> out = distiller(*data)
+        """
+        if self.teacher is None:
+            raise UserError(f"method {self.method.name!r}: has no teacher")
+        given = None if proxies is None or half is None else Proxies(*proxies, half)
+        return self.teacher_scale.measure(self.task, self.student, self.teacher, batches, given, seed=self.seed)
 
     def select(self, batches: Iterable[Batch | tuple[Any, ...]], *, proxy: nn.Module | None = None) -> Tensor:
         """Decide, over the whole training set, which samples the teacher supervises from now on.

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.data.batch import Batch
+from limbeck.distiller.modes import evaluating
 from limbeck.errors import UserError
 from limbeck.models import head
-from limbeck.models.tracing import modes_kept
 from limbeck.randomness.hashing import derived_seed
 from limbeck.rows import GroundTruth, Rows, ground_truth
 from limbeck.selection import Selection, choose, head_influence, random_scores, shuffled
@@ -69,15 +69,6 @@ def _recorded_input(layer: nn.Module) -> Iterator[list[Tensor]]:
         hook.remove()
 
 
-@contextmanager
-def _evaluating(student: nn.Module) -> Iterator[None]:
-    # A compiled network may run without the hook that records its features.
-    compiled = getattr(student, "_compiled_call_impl", None) is not None
-    with modes_kept(student), torch.compiler.set_stance("force_eager") if compiled else nullcontext():
-        student.eval()
-        yield
-
-
 @torch.no_grad()
 def collect(
     student: nn.Module, teacher_targets: TeacherTargets, batches: Iterable[Batch], task: Task, *, with_features: bool
@@ -94,7 +85,7 @@ def collect(
     Raises:
         UserError: If there are no samples, or features are to be recorded of a student without a last linear layer.
     """
-    with _evaluating(student):
+    with evaluating(student):
         collected = [_batch_logits(student, teacher_targets, batch, task, with_features) for batch in batches]
     if not collected:
         raise UserError("selection: got no samples, expected the training set")
@@ -188,7 +179,7 @@ def selected_samples(
 
 @torch.no_grad()
 def _has_several_rows(task: Task, student: nn.Module, batch: Batch) -> bool:
-    with _evaluating(student):
+    with evaluating(student):
         return task.rows(task.call(student, batch.inputs), batch.targets)[MAIN].sample is not None
 
 
@@ -202,7 +193,7 @@ def _sample_scores(
     seed: int,
 ) -> tuple[Tensor, Tensor]:
     scores, indices = [], []
-    with _evaluating(student):
+    with evaluating(student):
         for batch in batches:
             rows = task.rows(task.call(student, batch.inputs), batch.targets)[MAIN]
             assert batch.indices is not None

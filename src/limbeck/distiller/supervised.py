@@ -15,9 +15,10 @@ class SupervisedRows:
     Attributes:
         rows: The student's rows.
         truth: Their labels.
-        selected: (R,) bool, which of them the teacher supervises; None for all.
+        selected: (R,) which of them the teacher supervises, bool, or how much it counts for each; None for all alike.
         by_all: Whether losses of the selected rows are divided by all rows, not by the selected ones.
         total: What sums over rows are divided by, instead of their number.
+        factor: What every loss against the teacher is multiplied by.
 
     Example:
         >>> from limbeck.rows import ground_truth
@@ -33,6 +34,7 @@ class SupervisedRows:
     selected: Tensor | None = None
     by_all: bool = False
     total: Tensor | float | None = None
+    factor: Tensor | float = 1.0
 
     @property
     def _dtype(self) -> torch.dtype:

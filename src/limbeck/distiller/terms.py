@@ -11,6 +11,7 @@ from limbeck.distiller.features import FeaturePairs
 from limbeck.distiller.selection import batch_weight
 from limbeck.distiller.supervised import SupervisedRows
 from limbeck.distiller.teacher_logits import corrected
+from limbeck.distiller.teacher_scale import TeacherScale
 from limbeck.errors import UserError
 from limbeck.losses import AdversarialLoss
 from limbeck.losses.modules import LossModule
@@ -32,6 +33,7 @@ class HoldsParts(Protocol):
     losses: ExtraModules
     modifiers: ExtraModules
     selected: Tensor | None
+    teacher_scale: TeacherScale
     seed: int
     epochs: int | None
     check_finite: bool
@@ -141,7 +143,7 @@ def _head_parts(
     features: Features | None,
 ) -> dict[str, Tensor]:
     truth = ground_truth(rows.labels, rows.logits)
-    target_logits = corrected(distiller.method.targets, teacher_logits, truth)
+    target_logits = corrected(distiller.method.targets, distiller.teacher_scale(teacher_logits), truth)
     supervised = _supervised(distiller, rows, teacher_logits, truth, context)
     modified = _modified(distiller, rows.logits, target_logits, truth, context.epoch, moving=head == MAIN)
     by_labels = distiller.teacher is not None and distiller.teacher.needs_labels
@@ -155,7 +157,8 @@ def _head_parts(
             value = _compared_features(distiller, term, loss, features, rows, truth, weight, context)
         else:
             continue
-        parts[term.name] = term.weight_at(context.epoch) * supervised.share(weight) * factor * value
+        value = term.weight_at(context.epoch) * supervised.share(weight) * factor * value
+        parts[term.name] = supervised.factor * value
         if isinstance(loss, AdversarialLoss):
             auxiliary = loss.auxiliary_loss(modified.student, modified.teacher, truth.classes, weight)
             parts[free_name("discriminator", parts)] = auxiliary
@@ -170,7 +173,11 @@ def _supervised(
         selection, distiller.selected, rows, teacher_logits, truth, context.indices, distiller.seed, context.epoch
     )
     by_all = selection is not None and selection.divide_by == "all"
-    return SupervisedRows(rows, truth, selected, by_all, context.total)
+    taught = distiller.teacher_scale.weights_of(context.indices)
+    if taught is None:
+        return SupervisedRows(rows, truth, selected, by_all, context.total, distiller.teacher_scale.weight)
+    taught = taught if rows.sample is None else taught[rows.sample]
+    return SupervisedRows(rows, truth, taught if selected is None else selected * taught, True, context.total)
 
 
 def _modified(
@@ -205,11 +212,17 @@ def _compared_features(
     assert pairs is not None
     if rows.sample is not None:
         # Features belong to a sample, not to a row.
-        selected, indices = distiller.selected, context.indices
-        weight = None if selected is None or indices is None else selected[indices]
+        weight = _weight_of_samples(distiller, context.indices)
     student_features, teacher_features = pairs.of(term, features.student), pairs.of(term, features.teacher)
     value: Tensor = loss(student_features, teacher_features, labels, weight, context.indices)
     return value
+
+
+def _weight_of_samples(distiller: HoldsParts, indices: Tensor | None) -> Tensor | None:
+    taught = distiller.teacher_scale.weights_of(indices)
+    if distiller.selected is None or indices is None:
+        return taught
+    return distiller.selected[indices] if taught is None else distiller.selected[indices] * taught
 
 
 def _compared(

@@ -14,10 +14,11 @@ def create(name: str, **settings: Any) -> Method:
     """Compose a method from registered names.
 
     ``"lr+dist"`` revises the teacher as LR does and matches it as DIST does. Targets, modifiers, selection and extra
-    losses of all names add up, in the order written. A loss that a name carries only as its default (``lr``, ``lr_ds``,
-    ``dr_kd``, ``tf_kd_*``, ``lw_kd``, ``none``) gives way to a loss named on purpose (``kd``, ``dist``, ...); several
-    losses named on purpose are added, with the largest of their cross-entropy weights; of several defaults, the last
-    one is used.
+    losses of all names add up, in the order written; ``tame`` stands in front of all targets wherever it is written. A
+    loss that a name carries only as its default (``lr``, ``lr_ds``, ``dr_kd``, ``tf_kd_*``, ``lw_kd``, ``none``) gives
+    way to a loss named on purpose (``kd``, ``dist``, ...); several losses named on purpose are added, with the largest
+    of their cross-entropy weights; of several defaults, the last one is used. With ``weigh`` that weight is 1, and the
+    teacher's losses have their full weight times the teacher's.
 
     Args:
         name: One name or several joined by ``+``.
@@ -47,6 +48,7 @@ def create(name: str, **settings: Any) -> Method:
     _check_keys(entries, settings)
     chosen = [validated(e.settings, _settings_of(e, entries, settings), e.name) for e in entries]
     parts = [e.build(s) for e, s in zip(entries, chosen, strict=True)]
+    _check_weights(entries, chosen, parts)
     return _combine("+".join(tokens), tokens, chosen, parts)
 
 
@@ -56,6 +58,19 @@ def _check_keys(entries: Sequence[Entry], settings: Mapping[str, Any]) -> None:
     for key, value in settings.items():
         if key not in valid and not (key in names and isinstance(value, Mapping)):
             raise UserError(f"method {'+'.join(e.name for e in entries)}: {unknown_name('setting', key, valid)}")
+
+
+def _check_weights(entries: Sequence[Entry], chosen: Sequence[Settings], parts: Sequence[Parts]) -> None:
+    """Refuse weights that ``weigh`` sets aside; defaults may stand there, as in the recipe of a run."""
+    if not any(part.weighing for part in parts):
+        return
+    for target, settings, part in zip(entries, chosen, parts, strict=True):
+        mixed = part.matching is not None and any(term.full_weight is not None for term in part.matching.terms)
+        for key in ("ce_weight", "alpha") if mixed else ("ce_weight",):
+            value, field = getattr(settings, key, None), target.settings.model_fields.get(key)
+            if field is not None and value != field.default:
+                expected = "expected weigh.weight alone: beside weigh the labels have the weight 1"
+                raise UserError(f"{target.name}.{key}: got {value} with weigh, {expected}")
 
 
 def _settings_of(target: Entry, entries: Sequence[Entry], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,19 +91,23 @@ def _combine(name: str, tokens: Sequence[str], settings: Sequence[Settings], par
     selections = [part.selection for part in parts if part.selection]
     if len(selections) > 1:
         raise UserError(f"method {name!r}: selects samples twice, expected one of select and lr_ds")
+    taming = next((part.taming for part in parts if part.taming), None)
+    weighing = next((part.weighing for part in parts if part.weighing), None)
     terms = matching.terms + tuple(term for part in parts for term in part.extras)
-    if not terms and (targets or selections):
+    if not terms and (targets or selections or taming or weighing):
         raise UserError(f"method {name!r}: has no loss against the teacher, add one such as +kd or +dist")
     return Method(
         name=name,
         settings={token: chosen.model_dump() for token, chosen in zip(tokens, settings, strict=True)},
         teacher=_teacher(name, tokens, parts),
-        ce_weight=matching.ce_weight,
+        ce_weight=1.0 if weighing else matching.ce_weight,
         label_smoothing=max(part.label_smoothing for part in parts),
-        terms=terms,
+        terms=tuple(term.beside_labels() for term in terms) if weighing else terms,
         targets=targets,
         modifiers=tuple(modifier for part in parts for modifier in part.modifiers),
         selection=selections[0] if selections else None,
+        taming=taming,
+        weighing=weighing,
     )
 
 

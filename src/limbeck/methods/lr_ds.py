@@ -1,4 +1,4 @@
-"""Label revision (LR) and data selection (DS): correct a wrong teacher, and decide which samples it supervises."""
+"""Label revision (LR) and data selection (DS): correct a wrong teacher, and decide what it supervises, and how much."""
 
 from dataclasses import replace
 from functools import partial
@@ -9,10 +9,10 @@ from pydantic import Field
 from limbeck.errors import UserError
 from limbeck.losses import KDLoss, LabelRevisionLoss
 from limbeck.methods.card import builtin
-from limbeck.methods.fields import Eta, LabelWeight, Temperature, Weight
+from limbeck.methods.fields import FULL_WEIGHT, Eta, LabelWeight, Temperature, Weight
 from limbeck.methods.method import Matching, Parts, Term
-from limbeck.selection import Selection
-from limbeck.targets import revise_logits
+from limbeck.selection import Selection, Weighing
+from limbeck.targets import MaxConfidence, Taming, revise_logits
 from limbeck.validation import Settings
 
 
@@ -38,6 +38,15 @@ class LRSettings(ReviseSettings):
 class LRDSSettings(LRSettings, Selection):
     """Settings of ``lr_ds``."""
 
+    form: Annotated[
+        Literal["selection", "weight"],
+        Field(description="'selection': the settings above; 'weight': tame and weigh in place of a selection"),
+    ] = "selection"
+    max_confidence: Annotated[
+        MaxConfidence, Field(description="form: weight, that of tame; 1 leaves the teacher as it is")
+    ] = 0.6
+    by_row: Annotated[bool, Field(description="form: weight, that of weigh")] = False
+
 
 def _revise(settings: ReviseSettings) -> Parts:
     return Parts(targets=(partial(revise_logits, eta=settings.eta),), teacher="any")
@@ -53,7 +62,8 @@ def _port(settings: LRSettings) -> Parts:
 def _lr(settings: LRSettings) -> Parts:
     if settings.loss == "port":
         return _port(settings)
-    term = Term("kd", settings.kd_weight, partial(KDLoss, temperature=settings.temperature))
+    loss, full_weight = partial(KDLoss, temperature=settings.temperature), FULL_WEIGHT * settings.kd_weight
+    term = Term("kd", settings.kd_weight, loss, full_weight=full_weight)
     matching = Matching(settings.ce_weight, (term,), replaceable=True)
     return Parts(matching=matching, targets=_revise(settings).targets, teacher="any")
 
@@ -62,10 +72,17 @@ def _select(settings: Selection) -> Parts:
     return Parts(selection=settings, teacher="any")
 
 
+def _weigh(settings: Weighing) -> Parts:
+    return Parts(weighing=settings, teacher="any")
+
+
 def _lr_ds(settings: LRDSSettings) -> Parts:
     if settings.loss == "port":
         raise UserError("loss: got 'port', expected 'kd' with a selection (unselected samples would have no loss)")
-    return replace(_lr(settings), selection=settings)
+    if settings.form == "selection":
+        return replace(_lr(settings), selection=settings)
+    weighing = Weighing(by_row=settings.by_row, shuffled=settings.shuffled)
+    return replace(_lr(settings), taming=Taming(max_confidence=settings.max_confidence), weighing=weighing)
 
 
 ENTRIES = (
@@ -73,4 +90,5 @@ ENTRIES = (
     builtin("lr_ds", LRDSSettings, _lr_ds),
     builtin("revise", ReviseSettings, _revise, component=True),
     builtin("select", Selection, _select, component=True),
+    builtin("weigh", Weighing, _weigh, component=True),
 )

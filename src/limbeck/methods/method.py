@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from limbeck.errors import UserError
 from limbeck.modifiers import Modifier
-from limbeck.selection import Selection
+from limbeck.selection import Selection, Weighing
+from limbeck.targets import Taming
 
 TeacherKind = Literal["live", "self", "lightweight", "virtual"]
 Target = Callable[[Tensor, Tensor], Tensor]
@@ -36,6 +37,8 @@ class Term:
             logits, where it undoes the division; false for losses without that factor. Features have no temperature.
         takes_temperature: Whether the loss is given that temperature instead, as a fifth argument, and logits that it
             has not divided yet: for losses that soften only a part of what they compare. It is not multiplied then.
+        full_weight: The weight beside labels of weight 1 where the component ``weigh`` gives a teacher its full weight;
+            None for ``weight``.
 
     Raises:
         UserError: If the name is reserved, or empty.
@@ -57,6 +60,7 @@ class Term:
     warmup: int = 0
     scales_with_temperature: bool = True
     takes_temperature: bool = False
+    full_weight: float | None = None
 
     def __post_init__(self) -> None:
         if not self.name or self.name in RESERVED or self.name.startswith("discriminator"):
@@ -65,6 +69,10 @@ class Term:
     def weight_at(self, epoch: int) -> float:
         """Return the weight in an epoch, from 0."""
         return self.weight * min(1.0, (epoch + 1) / self.warmup) if self.warmup else self.weight
+
+    def beside_labels(self) -> "Term":
+        """Return the term with its full weight, as it stands beside labels of weight 1."""
+        return self if self.full_weight is None else replace(self, weight=self.full_weight)
 
     def build(self, num_classes: int) -> nn.Module:
         """Make the loss module for a task of ``num_classes`` classes."""
@@ -102,6 +110,8 @@ class Parts:
         selection: Which rows the teacher supervises; None where this part leaves it open.
         teacher: The teacher it needs: ``"any"``, a certain kind, or None.
         label_smoothing: Smoothing of the true labels in the cross-entropy, in [0, 1).
+        taming: How the teacher is tamed in front of all targets; None where this part leaves it open.
+        weighing: How much the teacher counts beside labels of weight 1; None where this part leaves it open.
 
     Example:
         >>> Parts(teacher="any").targets
@@ -115,6 +125,8 @@ class Parts:
     selection: Selection | None = None
     teacher: TeacherKind | Literal["any"] | None = None
     label_smoothing: float = 0.0
+    taming: Taming | None = None
+    weighing: Weighing | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +143,8 @@ class Method:
         targets: Corrections of the teacher's logits, applied in order.
         modifiers: Make what maps both sides' logits in front of the terms, applied in order.
         selection: Which rows the teacher supervises; None for all.
+        taming: How the teacher is tamed in front of all targets; None if it is not.
+        weighing: How much the teacher counts beside the weights of the terms; None for those alone.
 
     Example:
         >>> import limbeck
@@ -152,6 +166,8 @@ class Method:
     targets: tuple[Target, ...] = ()
     modifiers: tuple[Callable[[], Modifier], ...] = ()
     selection: Selection | None = None
+    taming: Taming | None = None
+    weighing: Weighing | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "terms", _distinct(self.terms))
@@ -167,7 +183,7 @@ class Method:
         Raises:
             UserError: If a target cannot be used.
         """
-        for target in self.targets:
+        for target in (self.taming, *self.targets):
             if callable(check := getattr(target, "check", None)):
                 check(num_classes)
 

@@ -11,7 +11,7 @@ from limbeck.errors import UserError
 from limbeck.losses import MIN_SPREAD, KDLoss
 from limbeck.losses.both_sides import BothSidesKDLoss
 from limbeck.methods.card import builtin
-from limbeck.methods.fields import Alpha, LabelWeight, MinSpread, Temperature, Weight
+from limbeck.methods.fields import FULL_WEIGHT, Alpha, LabelWeight, MinSpread, Temperature, Weight
 from limbeck.methods.method import Matching, Parts, Term
 from limbeck.modifiers import LearnedTemperature, Modifier, ScheduledTemperature, StandardizeLogits
 from limbeck.validation import Settings
@@ -57,24 +57,28 @@ class CTKDSettings(Settings):
     ] = 10 / 240
 
 
-def _parts(ce_weight: float, weight: float, loss: Callable[..., nn.Module], modifier: Callable[[], Modifier]) -> Parts:
-    matching = Matching(ce_weight, (Term("kd", weight, loss),), replaceable=True)
-    return Parts(matching=matching, modifiers=(modifier,), teacher="any")
+def _parts(ce_weight: float, term: Term, modifier: Callable[[], Modifier]) -> Parts:
+    return Parts(matching=Matching(ce_weight, (term,), replaceable=True), modifiers=(modifier,), teacher="any")
+
+
+def _mixed(alpha: float, loss: Callable[..., nn.Module], modifier: Callable[[], Modifier]) -> Parts:
+    return _parts(1 - alpha, Term("kd", alpha, loss, full_weight=FULL_WEIGHT), modifier)
 
 
 def _lskd(settings: LSKDSettings) -> Parts:
     modifier = partial(StandardizeLogits, min_spread=settings.min_spread)
-    return _parts(settings.ce_weight, settings.kd_weight, partial(KDLoss, temperature=settings.temperature), modifier)
+    term = Term("kd", settings.kd_weight, partial(KDLoss, temperature=settings.temperature))
+    return _parts(settings.ce_weight, term, modifier)
 
 
 def _dts(settings: DTSSettings) -> Parts:
     modifier = partial(ScheduledTemperature, **settings.model_dump(exclude={"alpha"}))
-    return _parts(1 - settings.alpha, settings.alpha, partial(KDLoss, temperature=1.0), modifier)
+    return _mixed(settings.alpha, partial(KDLoss, temperature=1.0), modifier)
 
 
 def _ctkd(settings: CTKDSettings) -> Parts:
     modifier = partial(LearnedTemperature, **settings.model_dump(exclude={"alpha"}))
-    return _parts(1 - settings.alpha, settings.alpha, BothSidesKDLoss, modifier)
+    return _mixed(settings.alpha, BothSidesKDLoss, modifier)
 
 
 ENTRIES = (

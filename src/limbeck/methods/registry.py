@@ -41,7 +41,7 @@ def components() -> tuple[str, ...]:
 
     Example:
         >>> components()
-        ('rectify', 'revise', 'select', 'adversarial', 'semantic', 'top_k')
+        ('rectify', 'revise', 'select', 'weigh', 'adversarial', 'semantic', 'top_k', 'tame')
     """
     return tuple(name for name, entry in REGISTRY.items().items() if entry.component)
 

@@ -1,4 +1,4 @@
-"""Semantic label smoothing and truncation of the teacher, as components of a composition."""
+"""Taming, semantic label smoothing and truncation of the teacher, as components of a composition."""
 
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from torch import Tensor
 from limbeck.errors import UserError
 from limbeck.methods.card import builtin
 from limbeck.methods.method import Parts
-from limbeck.targets import truncate_logits
+from limbeck.targets import Taming, truncate_logits
 from limbeck.targets.prior import SemanticFileTarget
 from limbeck.validation import Settings
 
@@ -33,6 +33,10 @@ class TopKSettings(Settings):
     ] = "spread"
 
 
+def _tame(settings: Taming) -> Parts:
+    return Parts(taming=settings, teacher="any")
+
+
 def _semantic(settings: SemanticSettings) -> Parts:
     if settings.prior is None:
         raise UserError("semantic.prior: missing, expected a .npy, .csv or .safetensors file of a matrix")
@@ -51,4 +55,5 @@ def _truncated(logits: Tensor, labels: Tensor, *, settings: TopKSettings) -> Ten
 ENTRIES = (
     builtin("semantic", SemanticSettings, _semantic, component=True),
     builtin("top_k", TopKSettings, _top_k, component=True),
+    builtin("tame", Taming, _tame, component=True),
 )

@@ -12,6 +12,7 @@ from limbeck import methods
 from limbeck.build.checks import check_method, check_student
 from limbeck.build.context import Context
 from limbeck.build.measured_teacher import MeasuredTeacher, measure_teacher
+from limbeck.build.proxies import has_proxies, trained_proxies
 from limbeck.build.reporting import Reporting
 from limbeck.build.shared import Shared
 from limbeck.build.task import task_of
@@ -151,6 +152,10 @@ def _complete(
         source: measure_teacher(context.recipe, data, teachers[source].teacher, reporting.log, test=True)
         for source, context in contexts.items()
     }
+    # Runs at the same time would wait for those that the first of them trains.
+    weighing = next((plan for plan in plans if has_proxies(plan.recipe)), None)
+    if weighing is not None:
+        trained_proxies(Context(weighing.recipe, shared), reporting)
     failed = run_all(plans, jobs, teachers, shared, reporting, tick)
     return _collect(recipe, folder, plans, teachers, measured, data, failed)
 

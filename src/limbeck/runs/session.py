@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from limbeck.build.measured_teacher import MeasuredTeacher, measure_teacher
 from limbeck.build.networks import Network, describe, parameter_count, placed
 from limbeck.build.reporting import Reporting
 from limbeck.build.selection import selection_callback
+from limbeck.build.teacher_scale import measuring_callback
 from limbeck.build.teacher_settings import teacher_precisions
 from limbeck.build.teachers import build_teacher
 from limbeck.distiller import Distiller
@@ -174,11 +175,6 @@ class Session:
 
     def _engine(self) -> Engine:
         distiller = self._distiller()
-        before_epoch = None
-        if distiller.method.selection is not None:
-            before_epoch = selection_callback(
-                self.recipe, distiller, self.loaders, self.log, self.folder.proxy_checkpoint
-            )
         return Engine(
             distiller,
             self.views,
@@ -187,10 +183,26 @@ class Session:
             splits=self.loaders.measured(),
             checkpoint=self.folder.checkpoint,
             progress=_Logged(self.folder, self.reporting.progress, Wording(self.task.metrics, self.data.unit)),
-            before_epoch=before_epoch,
+            before_epoch=self._before_epoch(distiller),
             after_epoch=self.folder.write_metrics,
             log=self.log,
         )
+
+    def _before_epoch(self, distiller: Distiller) -> Callable[[int], None]:
+        callbacks: list[Callable[[int], None]] = []
+        reporting = Reporting(self.log, self.reporting.progress)
+        # A selection may score the teacher's logits as they are after this.
+        if distiller.teacher_scale.needs_measuring:
+            callbacks.append(measuring_callback(self.context, distiller, self.loaders, reporting))
+        if distiller.method.selection is not None:
+            checkpoint = self.folder.proxy_checkpoint
+            callbacks.append(selection_callback(self.recipe, distiller, self.loaders, self.log, checkpoint))
+
+        def before_epoch(epoch: int) -> None:
+            for callback in callbacks:
+                callback(epoch)
+
+        return before_epoch
 
 
 class _Logged:

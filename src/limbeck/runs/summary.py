@@ -35,6 +35,7 @@ def summarize(
     summary["student.parameters"] = parameter_count(engine.distiller.student)
     summary["teacher"] = recipe.source() or "none"
     summary |= teacher.summary() if teacher else {}
+    summary |= engine.distiller.teacher_scale.figures()
     summary |= {"training.extended_from": epochs} if (epochs := folder.extended_from()) else {}
     summary["seconds"] = seconds
     summary["training.seconds"] = sum(row["seconds"] for row in engine.record)

@@ -9,20 +9,35 @@ Example:
 
 from limbeck.selection.choose import choose, choose_stratified
 from limbeck.selection.influence import head_influence
+from limbeck.selection.reliability import (
+    calibrated_probabilities,
+    halves,
+    nll_temperature,
+    responsibilities,
+    teacher_share,
+)
 from limbeck.selection.scores import agreement_scores, confidence_scores, el2n_scores, random_scores
 from limbeck.selection.settings import ROW_SCORERS, SCORERS, Selection
 from limbeck.selection.shuffle import shuffled
+from limbeck.selection.weighing import Weighing, row_weights
 
 __all__ = [
     "ROW_SCORERS",
     "SCORERS",
     "Selection",
+    "Weighing",
     "agreement_scores",
+    "calibrated_probabilities",
     "choose",
     "choose_stratified",
     "confidence_scores",
     "el2n_scores",
+    "halves",
     "head_influence",
+    "nll_temperature",
     "random_scores",
+    "responsibilities",
+    "row_weights",
     "shuffled",
+    "teacher_share",
 ]

@@ -1,0 +1,100 @@
+"""The proxies of ``weigh`` and ``tame``: two students trained with labels alone, on half of the training set each."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from limbeck import models
+from limbeck.build.context import Context
+from limbeck.build.networks import create_network
+from limbeck.build.reporting import Reporting
+from limbeck.build.teacher_training import trained
+from limbeck.data import Data
+from limbeck.errors import RunError, UserError
+from limbeck.randomness.hashing import derived_seed
+from limbeck.recipes.network_settings import NetworkTeacherSettings
+from limbeck.recipes.schema import Recipe
+from limbeck.selection import halves
+
+_STREAM = 5
+
+
+def has_proxies(recipe: Recipe) -> bool:
+    """Return whether a run's method measures its teacher beside proxies.
+
+    One whose logits depend on the labels is weighed without.
+
+    Example:
+        >>> from limbeck.recipes.loading import load_recipe
+        >>> [has_proxies(load_recipe("quickstart", {"method": name})) for name in ("weigh+kd", "weigh+lw_kd", "kd")]
+        [True, False, False]
+    """
+    taming, weighing = recipe.method.composed.taming, recipe.method.composed.weighing
+    weighs = weighing is not None and weighing.needs_measuring and recipe.source() in ("live", "self")
+    return weighs or (taming is not None and taming.needs_proxies)
+
+
+def check_proxies(recipe: Recipe, data: Data) -> None:
+    """Raise ``UserError`` if a run has proxies, and half of the training set is less than a batch.
+
+    Args:
+        recipe: The run's recipe.
+        data: Its data.
+    """
+    smallest, size = len(data.train) // 2, recipe.training.batch_size
+    if has_proxies(recipe) and size > smallest:
+        got = f"training.batch_size: got {size} with weigh or tame"
+        raise UserError(f"{got}, expected at most {smallest} {data.unit}, half of the training set")
+
+
+def first_half(recipe: Recipe, data: Data) -> Tensor:
+    """Return which samples the first proxy is trained on, (samples,) bool; it follows from ``teacher.seed``."""
+    labels = data.train.labels.cpu()
+    return halves(labels, torch.arange(len(labels)), seed=recipe.teacher.seed)
+
+
+def trained_proxies(context: Context, reporting: Reporting) -> tuple[nn.Module, nn.Module]:
+    """Train the two proxies of a run, unless that has been done before, and return them on the CPU.
+
+    They are the student's network, trained as the student is, for as long, with the labels alone. They are kept beside
+    trained teachers, by their settings, code and data, so that methods and seeds share them; one whose training was
+    stopped is resumed.
+
+    Args:
+        context: The run.
+        reporting: Where lines and progress go.
+
+    Raises:
+        UserError: If the settings do not fit the data, or a kept proxy is damaged.
+        RunError: If a training fails.
+    """
+    first = first_half(context.recipe, context.data)
+    return _proxy(context, first, "proxy 1", reporting), _proxy(context, ~first, "proxy 2", reporting)
+
+
+def _proxy(context: Context, half: Tensor, role: str, reporting: Reporting) -> nn.Module:
+    recipe, data = context.recipe, context.data
+    settings = _settings(recipe, role)
+    network = create_network(settings, data, role=role, seed=settings.seed).module
+    own_half = replace(data, train=data.train.select(half.nonzero()[:, 0]))
+    try:
+        done = trained(recipe, settings, network, own_half, reporting, role=role)
+    except RunError as error:
+        raise RunError(f"{role}: {error}") from error
+    models.load_weights(network, done.folder / "teacher.safetensors", name=role)
+    reporting.log(f"{role} {settings.name}: {done.about}")
+    return network.eval()
+
+
+def _settings(recipe: Recipe, role: str) -> NetworkTeacherSettings:
+    student = recipe.student
+    return NetworkTeacherSettings(
+        name=student.name,
+        options=student.options,
+        weights=student.weights,
+        weights_entry=student.weights_entry,
+        freeze=student.freeze,
+        training=recipe.training,
+        seed=derived_seed(recipe.teacher.seed, _STREAM, int(role[-1])) % 2**32,
+    )
