@@ -9,12 +9,11 @@
 split. Choices, such as the weight of KD, are made on a validation split that neither teacher nor student learns from.
 
 A run is a line in --out/lines.jsonl, known by a digest of all that it depends on: the same command resumes where it was
-stopped, and claims share the runs that are the same. The tables are written after every tenth run.
+stopped, and claims share the runs that are the same. The tables in --out/tables
+are written after every tenth run.
 """
 
 import argparse
-import importlib
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -24,9 +23,9 @@ from typing import Any
 import limbeck
 from claims_budgets import BUDGETS
 from claims_lines import Lines
+from claims_page import publish, save
 from claims_plan import Budget, Row, digest, plan
 from claims_sets import register
-from claims_tables import write
 from harness import shared_data
 from limbeck.build.context import Context
 from limbeck.build.measured_teacher import measure_teacher
@@ -85,16 +84,17 @@ def resolved(row: Row, lines: Lines, out: Path) -> dict[str, Any]:
 
 def run_row(row: Row, lines: Lines, out: Path) -> None:
     """Train a student, and keep its line."""
-    recipe = resolved(row, lines, out)
     about = {"claim": row.claim, "regime": row.regime.name, "method": row.method.label, "seed": row.seed}
+    named = f"{time.strftime('%H:%M')} {', '.join(map(str, about.values()))}"
     try:
-        summary = train(recipe, out / "students" / row.key, out)
+        line = lines.add(row.key, about, train(resolved(row, lines, out), out / "students" / row.key, out))
+        print(f"{named}: {line['accuracy']:.2%}, {line['seconds']:.0f} s", flush=True)
     except limbeck.errors.RunError as error:
         # A training that diverges is a result too.
         lines.add(row.key, {**about, "failed": str(error)}, {})
-        return
-    line = lines.add(row.key, about, summary)
-    print(f"{time.strftime('%H:%M')} {', '.join(map(str, about.values()))}: {line['accuracy']:.2%}", flush=True)
+    except limbeck.errors.UserError as error:
+        # The next command tries it again.
+        print(f"{named}: {error}", flush=True)
 
 
 def minutes_left(rows: Sequence[Row], lines: Lines) -> float:
@@ -124,6 +124,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, help="how many, by default the budget's")
     parser.add_argument("--out", type=Path, help="the folder of the runs, by default runs/claims-BUDGET")
     parser.add_argument("--list", action="store_true", help="only print what is done and what is left")
+    parser.add_argument("--publish", action="store_true", help="only write results, plots and docs/claims.md")
     args = parser.parse_args(words)
     args.out = args.out or Path("runs") / f"claims-{args.budget}"
     return args
@@ -138,13 +139,15 @@ def main(words: Sequence[str] | None = None) -> None:
     if args.list:
         overview(rows, lines, args.only)
         return
-    for number, row in enumerate(row for row in rows if row.key not in lines):
-        if row.key in lines:
-            continue
+    if args.publish:
+        publish(args.budget, budget, lines)
+        return
+    for number, row in enumerate({row.key: row for row in rows if row.key not in lines}.values()):
         run_row(row, lines, args.out)
         if number % EVERY == EVERY - 1:
-            write(args.budget, budget, rows, lines)
-    write(args.budget, budget, rows, lines)
+            save(args.budget, budget, rows, lines, args.out / "tables")
+    for results in save(args.budget, budget, rows, lines, args.out / "tables"):
+        print((args.out / "tables" / f"claims-{args.budget}-{results.claim.letter}.md").read_text())
 
 
 if __name__ == "__main__":

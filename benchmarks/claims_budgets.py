@@ -1,5 +1,7 @@
 """The regimes and rows of every claim, by budget."""
 
+from dataclasses import replace
+
 from claims_plan import Budget, Claim, Method, Regime, Setting, Teacher
 from claims_sets import Images
 
@@ -34,7 +36,6 @@ B = Claim(
     letter="b",
     title="LR+DS with unreliable teachers",
     text="Revision and selection help where the teacher is wrong, and cost nothing where it is right.",
-    control="lr",
     regimes=(
         Regime("fashion, others", "fashion_few", "others"),
         Regime("fashion, 20 % wrong labels", "fashion_few", "wrong20"),
@@ -47,6 +48,19 @@ B = Claim(
         Regime("cifar100, seen", "cifar100_few", "micronet", expected=False, tier=3),
     ),
     methods=UNRELIABLE,
+    questions=(
+        ("lr", "none"),
+        ("lr", "kd, best weight"),
+        ("revise+kd(0.5)", "kd(0.5, T4)"),
+        ("lr_ds", "none"),
+        ("lr_ds", "lr"),
+        ("lr_ds", "lr_ds@random"),
+        ("lr_ds", "kd, best weight"),
+        ("lr_ds@oracle", "lr_ds@oracle, shuffled"),
+        ("tame+revise+kd(0.5)", "lr"),
+        ("tame+revise+kd(0.5)", "kd, best weight"),
+        ("tame+revise+kd(0.5)", "tame+kd, best weight"),
+    ),
     choices={
         "kd, best weight": [method.label for method in KD_ALPHAS],
         "tame+kd, best weight": ["tame+kd(0.9)", "tame+kd(0.5)"],
@@ -57,7 +71,6 @@ C = Claim(
     letter="c",
     title="DR-KD and Tf-KD beside a second training",
     text="A student gains from a first training of itself, and more where that is rectified.",
-    control="born_again",
     regimes=(
         Regime("fashion, data-limited", "fashion_few"),
         Regime("fashion, not data-limited", "fashion_many", expected=False),
@@ -73,12 +86,19 @@ C = Claim(
         Method("dr_kd", "dr_kd"),
         Method("dr_kd(0.5, T4)", "dr_kd", MILD),
     ),
+    questions=(
+        ("dr_kd", "none"),
+        ("dr_kd", "tf_kd_self"),
+        ("dr_kd", "label_smoothing"),
+        ("dr_kd(0.5, T4)", "none"),
+        ("dr_kd(0.5, T4)", "born_again"),
+        ("dr_kd(0.5, T4)", "none, twice as long"),
+    ),
 )
 D = Claim(
     letter="d",
     title="LW-KD beside smoothed labels",
     text="A tiny teacher whose targets vary by instance is worth more than the same target for a whole class.",
-    control="lw_kd, class means",
     regimes=(
         Regime("fashion, data-limited", "fashion_few"),
         Regime("fashion, not data-limited", "fashion_many", expected=False),
@@ -92,6 +112,13 @@ D = Claim(
         Method("lw_kd, class means", "lw_kd", teacher={"lightweight": {"class_mean": True}}),
         Method("lw_kd, not adversarial", "lw_kd", {"adversarial_weight": 0}, tier=1),
     ),
+    questions=(
+        ("lw_kd", "none"),
+        ("lw_kd", "label_smoothing"),
+        ("lw_kd", "lw_kd, class means"),
+        ("lw_kd", "tf_kd_reg"),
+        ("lw_kd", "lw_kd, not adversarial"),
+    ),
 )
 KD_GRID = (kd(0.9), kd(0.5), kd(0.9, 8), kd(0.9, 2))
 SIZES = ("size1", "size2", "size3", "size4")
@@ -99,20 +126,19 @@ A = Claim(
     letter="a",
     title="DIST as the teacher grows",
     text="DIST gains over KD at its best weight and temperature, the more the stronger the teacher.",
-    control="kd, best",
     regimes=tuple(
         Regime(f"fashion, {epochs} epochs, {size}", f"fashion_{epochs}", size, expected=size in SIZES[2:])
         for epochs in (10, 40)
         for size in SIZES
     ),
     methods=(NONE, *KD_GRID, Method("dist", "dist"), Method("dist(T1)", "dist", {"temperature": 1}, tier=1)),
+    questions=(("dist", "none"), ("dist", "kd, best"), ("dist", "kd(0.9, T4)"), ("dist", "dist(T1)")),
     choices={"kd, best": [method.label for method in KD_GRID]},
 )
 E = Claim(
     letter="e",
     title="Targets in front of losses",
     text="A composition is worth more than either of its parts.",
-    control="dist",
     regimes=(
         Regime("fashion, perfect on its images", "fashion_few", "perfect"),
         Regime("fashion, 40 % wrong labels", "fashion_few", "wrong40"),
@@ -131,6 +157,15 @@ E = Claim(
         Method("dr_kd", "dr_kd"),
         Method("dist, self", "dist", teacher={"source": "self"}),
         Method("dr_kd+dist", "dr_kd+dist"),
+    ),
+    questions=(
+        ("lr+dist", "dist"),
+        ("lr+dist", "lr"),
+        ("revise+dkd", "dkd"),
+        ("lskd+dist", "dist"),
+        ("lskd+dist", "lskd+kd"),
+        ("dr_kd+dist", "dist, self"),
+        ("dr_kd+dist", "dr_kd"),
     ),
 )
 FEW, MANY = Images("fashion", 1000), Images("fashion", 10_000)
@@ -181,4 +216,25 @@ CPU = Budget(
     },
     seeds=5,
 )
-BUDGETS = {"smoke": CPU, "cpu": CPU}
+
+
+def reduced(claim: Claim) -> Claim:
+    """Return a claim in its first regime."""
+    return replace(claim, regimes=claim.regimes[:1])
+
+
+TINY = Images("sample", 250)
+SMOKE = Budget(
+    label="every row once on 250 images: tries the script, means nothing about accuracy",
+    claims=tuple(map(reduced, CPU.claims)),
+    settings={name: Setting(TINY, 1) for name in ("fashion_few", "fashion_10")},
+    teachers={
+        "others": Teacher(replace(TINY, others=True), "resnet8", HALF, 1, "trained on other images"),
+        "size1": Teacher(TINY, "resnet8", HALF, 1, "trained on the student's images"),
+        "perfect": Teacher(replace(TINY, permuted=True), "resnet8", HALF, 1, "labels of three classes in a circle"),
+    },
+    seeds=1,
+    test_limit=100,
+    lightweight={"per_class": 20, "epochs": 1},
+)
+BUDGETS = {"smoke": SMOKE, "cpu": CPU}

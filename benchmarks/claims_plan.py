@@ -8,6 +8,7 @@ from typing import Any
 
 from claims_sets import Images
 from limbeck import methods
+from limbeck.errors import UserError
 
 SGD = {"name": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
 # After which seeds the next claim's turn comes.
@@ -105,24 +106,34 @@ class Claim:
         letter: What ``--only`` names it by.
         title: Of its table.
         text: What is claimed.
-        control: The method beside ``none`` that the others are compared with; the name of a choice may stand here.
         regimes: Where.
         methods: Which rows.
+        questions: Pairs of rows, the first of which the claim has ahead of the second.
         choices: Rows that are the best of others on the validation split, by their labels.
     """
 
     letter: str
     title: str
     text: str
-    control: str
     regimes: tuple[Regime, ...]
     methods: tuple[Method, ...]
+    questions: tuple[tuple[str, str], ...]
     choices: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Claims with what they are tried on."""
+    """Claims with what they are tried on.
+
+    Attributes:
+        label: What it is.
+        claims: The claims, the most valuable first.
+        settings: The students by name.
+        teachers: The teachers by name.
+        seeds: How many.
+        test_limit: How many test images; None for all.
+        lightweight: Settings of LW-KD's teacher.
+    """
 
     label: str
     claims: tuple[Claim, ...]
@@ -130,6 +141,7 @@ class Budget:
     teachers: Mapping[str, Teacher]
     seeds: int
     test_limit: int | None = None
+    lightweight: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -165,7 +177,11 @@ def digest(values: object) -> str:
 
 def available(method: Method) -> bool:
     """Return whether the library has all parts of a method."""
-    return set(method.name.split("+")) <= set(methods.names())
+    try:
+        methods.create(method.name)
+    except UserError:
+        return False
+    return True
 
 
 def data_of(images: Images, crop: int, test_limit: int | None) -> dict[str, Any]:
@@ -202,7 +218,8 @@ def row_of(budget: Budget, claim: Claim, regime: Regime, method: Method, seed: i
         # A first training for each seed, so that the spread holds that of the teacher too.
         recipe["teacher"] |= {"source": "self", "seed": 100 + seed}
     if source == "lightweight":
-        recipe["teacher"] = {"source": "lightweight", **method.teacher}
+        lightweight = {**budget.lightweight, **method.teacher.get("lightweight", {})}
+        recipe["teacher"] = {"source": "lightweight", **({"lightweight": lightweight} if lightweight else {})}
     teacher = teacher_recipe(budget, regime.teacher) if source == "live" and regime.teacher else None
     return Row(claim.letter, regime, method, seed, recipe, teacher)
 

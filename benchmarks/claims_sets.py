@@ -21,7 +21,7 @@ from limbeck.data.split import hold_out, limit
 from limbeck.errors import UserError
 
 # How many images the pool and the validation split have; what is left are the others.
-CUTS = {"sample": (4000, 1000), "fashion": (20_000, 5000), "cifar100": (20_000, 5000)}
+CUTS = {"sample": (2000, 200), "fashion": (20_000, 5000), "cifar100": (20_000, 5000)}
 SOURCES = (*CUTS, "cifar100_unseen")
 
 
@@ -89,8 +89,8 @@ def parts(source: str, root: Path | None) -> tuple[ImageSet, ImageSet, ImageSet,
         return pool, validation, data.train, test
     order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))
     pool_size, held_out = CUTS[source]
-    sizes = [pool_size, held_out, len(order) - pool_size - held_out]
-    pool, validation, others = (data.train.select(part) for part in order.split(sizes))
+    cuts = (pool_size, pool_size + held_out)
+    pool, validation, others = (data.train.select(part) for part in order.tensor_split(cuts))
     return pool, validation, others, data.test
 
 
@@ -115,7 +115,7 @@ def register(images: Images, root: Path | None) -> str:
     # Two seeds or methods share their images.
     loader: Callable[[], Data] = cache(partial(load, images, root))
     if images.name not in limbeck.data.names():
-        limbeck.data.register(images.name, lambda: loader())
+        limbeck.data.register(images.name, loader)
     return images.name
 
 
@@ -130,7 +130,7 @@ class Permuted(nn.Module):
         logits: Tensor = self.network(inputs)
         count = 3 * self.circles
         # Column c of the result is what the network gives the class before c in its circle.
-        moved = logits[:, :count].unflatten(1, (self.circles, 3)).roll(1, dims=2).flatten(1)
+        moved = logits[:, :count].reshape(-1, self.circles, 3).roll(1, dims=2).flatten(1)
         return torch.cat([moved, logits[:, count:]], dim=1)
 
 
