@@ -97,12 +97,17 @@ def run_row(row: Row, lines: Lines, out: Path) -> None:
         print(f"{named}: {error}", flush=True)
 
 
+def left(rows: Sequence[Row], lines: Lines) -> list[Row]:
+    """List what is to run, each run once, under the first claim that needs it."""
+    first = {row.key: row for row in reversed(rows)}
+    return [row for row in rows if row is first[row.key] and row.key not in lines]
+
+
 def minutes_left(rows: Sequence[Row], lines: Lines) -> float:
     """Estimate the core minutes of the runs that are left, from those of the same length and images."""
     taken = lines.seconds_by(rows)
     mean = sum(taken.values()) / len(taken) if taken else 30.0
-    left = {row.key: row for row in rows if row.key not in lines}
-    return sum(taken.get(lines.kind(row), mean) for row in left.values()) / 60
+    return sum(taken.get(lines.kind(row), mean) for row in left(rows, lines)) / 60
 
 
 def overview(rows: Sequence[Row], lines: Lines, letters: Sequence[str]) -> None:
@@ -110,8 +115,8 @@ def overview(rows: Sequence[Row], lines: Lines, letters: Sequence[str]) -> None:
     for letter in letters:
         of_claim = [row for row in rows if row.claim == letter]
         keys = {row.key for row in of_claim}
-        done, left = sum(key in lines for key in keys), minutes_left(of_claim, lines)
-        print(f"({letter}) {done} of {len(keys)} runs, about {left:.0f} core minutes left")
+        done, minutes = sum(key in lines for key in keys), minutes_left(of_claim, lines)
+        print(f"({letter}) {done} of {len(keys)} runs, about {minutes:.0f} core minutes left")
     keys = {row.key for row in rows}
     print(f"all: {sum(key in lines for key in keys)} of {len(keys)}, about {minutes_left(rows, lines):.0f} left")
 
@@ -142,7 +147,7 @@ def main(words: Sequence[str] | None = None) -> None:
     if args.publish:
         publish(args.budget, budget, lines)
         return
-    for number, row in enumerate({row.key: row for row in rows if row.key not in lines}.values()):
+    for number, row in enumerate(left(rows, lines)):
         run_row(row, lines, args.out)
         if number % EVERY == EVERY - 1:
             save(args.budget, budget, rows, lines, args.out / "tables")

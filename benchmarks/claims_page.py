@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from claims_lines import Lines
 from claims_plan import Budget, Row, plan
-from claims_tables import Results, collect, cost, main_table, order_of, pair_table, teachers, verdicts
+from claims_tables import Results, collect, cost, main_table, order_of, pair_table, regimes_of, teachers, verdicts
 from record import RESULTS, record
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -50,7 +50,7 @@ def save(name: str, budget: Budget, rows: Sequence[Row], lines: Lines, folder: P
     """
     letters = {row.claim for row in rows}
     found = [collect(claim, rows, lines) for claim in budget.claims if claim.letter in letters]
-    found = [results for results in found if any(results.found.values())]
+    found = [results for results in found if results.found]
     for results in found:
         title, letter = results.claim.title, results.claim.letter
         about = notes(budget, results)
@@ -102,8 +102,9 @@ def section(name: str, budget: Budget, results: Results) -> list[str]:
     """Write the section of a claim."""
     claim = results.claim
     lines = [f"## ({claim.letter}) {claim.title}", "", f"**Claim.** {claim.text}", "", "**Found.**", ""]
-    lines += [f"- {line}" for line in verdicts(results)]
-    lines += ["", *table(pair_table(results)), "", f"![{claim.title}](images/claims-{claim.letter}.png)", ""]
+    lines += [f"- {line}" for line in verdicts(results)] or ["- Nothing yet: no difference has two seeds."]
+    pairs = pair_table(results)
+    lines += ["", *(table(pairs) if pairs else ()), "", f"![{claim.title}](images/claims-{claim.letter}.png)", ""]
     lines += [*table(main_table(results)), ""]
     described = [f"- {line}" for line in teachers(budget, results)]
     lines += [*described, ""] if described else []
@@ -112,7 +113,9 @@ def section(name: str, budget: Budget, results: Results) -> list[str]:
 
 def plot(results: Results, file: Path) -> None:
     """Draw the difference of each method to ``none``, a panel for each regime that has one."""
-    regimes = [one.name for one in results.claim.regimes if "none" in results.found[one.name]]
+    regimes = [one.name for one in regimes_of(results) if "none" in results.found[one.name]]
+    if not regimes:
+        return
     labels = [label for label in reversed(order_of(results.claim)) if label != "none"]
     labels = [label for label in labels if any(label in results.found[regime] for regime in regimes)]
     columns = min(3, len(regimes))

@@ -101,7 +101,13 @@ def collect(claim: Claim, rows: Sequence[Row], lines: Lines) -> Results:
             if name is not None:
                 chosen[regime, choice] = name
                 methods[choice] = methods[name]
-    return Results(claim, found, chosen)
+    # A regime in which nothing but the common baseline has run says nothing yet.
+    return Results(claim, {regime: methods for regime, methods in found.items() if methods.keys() - {"none"}}, chosen)
+
+
+def regimes_of(results: Results) -> list[Regime]:
+    """List the regimes that have results."""
+    return [regime for regime in results.claim.regimes if regime.name in results.found]
 
 
 def mean_of(lines: Sequence[Line], key: str, factor: float, digits: int) -> str:
@@ -138,29 +144,38 @@ def main_table(results: Results) -> list[dict[str, Any]]:
     """Make the table of a claim: a line for each regime and method that has a finished run."""
     return [
         method_line(results, regime, label)
-        for regime in results.claim.regimes
+        for regime in regimes_of(results)
         for label in order_of(results.claim)
         if label in results.found[regime.name]
     ]
 
 
 def pair_table(results: Results) -> list[dict[str, Any]]:
-    """Make the table of differences: a line for each regime, a column for each question of the claim."""
-    table = []
-    for regime in results.claim.regimes:
-        found = {pair: results.difference(regime.name, *pair) for pair in results.claim.questions}
-        if any(found.values()):
-            cells = {" - ".join(pair): one.text if one else "" for pair, one in found.items()}
-            expected = "yes" if regime.expected else "no"
-            table.append({"regime": regime.name, "must hold": expected, **cells})
-    return table
+    """Make the table of differences: a line for each regime, a column for each question that has an answer."""
+    regimes = regimes_of(results)
+    found = {
+        (regime, pair): pair_difference
+        for regime in regimes
+        for pair in results.claim.questions
+        if (pair_difference := results.difference(regime.name, *pair)) is not None
+    }
+    pairs = [pair for pair in results.claim.questions if any((regime, pair) in found for regime in regimes)]
+    return [
+        {"regime": regime.name, "must hold": "yes" if regime.expected else "no"}
+        | {" - ".join(pair): found[regime, pair].text if (regime, pair) in found else "" for pair in pairs}
+        for regime in regimes
+        if pairs
+    ]
 
 
 def verdicts(results: Results) -> Iterator[str]:
-    """Count for each question in how many regimes the interval lies above zero, below, or around it."""
+    """Count for each question in how many regimes the interval lies above zero, below, or around it.
+
+    A regime with one seed has no interval, and does not count.
+    """
     for one, other in results.claim.questions:
-        found = [results.difference(regime.name, one, other) for regime in results.claim.regimes]
-        signs = [one.sign for one in found if one is not None]
+        found = [results.difference(regime.name, one, other) for regime in regimes_of(results)]
+        signs = [pair.sign for pair in found if pair is not None and pair.half is not None]
         if signs:
             ahead, behind = signs.count(1), signs.count(-1)
             open_ones = len(signs) - ahead - behind
@@ -170,7 +185,7 @@ def verdicts(results: Results) -> Iterator[str]:
 
 def teachers(budget: Budget, results: Results) -> Iterator[str]:
     """Describe the teacher of each regime, as measured."""
-    for regime in results.claim.regimes:
+    for regime in regimes_of(results):
         measured = [
             line
             for by_seed in results.found[regime.name].values()
