@@ -84,8 +84,9 @@ def resolved(row: Row, lines: Lines, out: Path) -> dict[str, Any]:
 
 def run_row(row: Row, lines: Lines, out: Path) -> None:
     """Train a student, and keep its line."""
-    about = {"claim": row.claim, "regime": row.regime.name, "method": row.method.label, "seed": row.seed}
-    named = f"{time.strftime('%H:%M')} {', '.join(map(str, about.values()))}"
+    place = {"claim": row.claim, "regime": row.regime.name, "method": row.method.label, "seed": row.seed}
+    about = {**place, "settings": row.method.composed().settings}
+    named = f"{time.strftime('%H:%M')} {', '.join(map(str, place.values()))}"
     try:
         line = lines.add(row.key, about, train(resolved(row, lines, out), out / "students" / row.key, out))
         print(f"{named}: {line['accuracy']:.2%}, {line['seconds']:.0f} s", flush=True)
@@ -100,7 +101,7 @@ def run_row(row: Row, lines: Lines, out: Path) -> None:
 def left(rows: Sequence[Row], lines: Lines) -> list[Row]:
     """List what is to run, each run once, under the first claim that needs it."""
     first = {row.key: row for row in reversed(rows)}
-    return [row for row in rows if row is first[row.key] and row.key not in lines]
+    return [row for row in rows if row is first[row.key] and not lines.done(row)]
 
 
 def minutes_left(rows: Sequence[Row], lines: Lines) -> float:
@@ -113,12 +114,14 @@ def minutes_left(rows: Sequence[Row], lines: Lines) -> float:
 def overview(rows: Sequence[Row], lines: Lines, letters: Sequence[str]) -> None:
     """Print how much of each claim is done."""
     for letter in letters:
-        of_claim = [row for row in rows if row.claim == letter]
-        keys = {row.key for row in of_claim}
-        done, minutes = sum(key in lines for key in keys), minutes_left(of_claim, lines)
-        print(f"({letter}) {done} of {len(keys)} runs, about {minutes:.0f} core minutes left")
-    keys = {row.key for row in rows}
-    print(f"all: {sum(key in lines for key in keys)} of {len(keys)}, about {minutes_left(rows, lines):.0f} left")
+        print(f"({letter}) {counted([row for row in rows if row.claim == letter], lines)}")
+    print(f"all: {counted(rows, lines)}")
+
+
+def counted(rows: Sequence[Row], lines: Lines) -> str:
+    """Write how many of some runs are done, and how long the others will take."""
+    count, waiting = len({row.key for row in rows}), len(left(rows, lines))
+    return f"{count - waiting} of {count} runs, about {minutes_left(rows, lines):.0f} core minutes left"
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:

@@ -57,6 +57,17 @@ class Lines:
         self.by_key[key] = line
         return line
 
+    def done(self, row: Row) -> bool:
+        """Return whether a run is there, made with the defaults that the library's methods have now."""
+        made = self.by_key[row.key].get("settings", {}) if row.key in self else None
+        if made is None:
+            return False
+        present = row.method.composed().settings
+        # A setting that the library did not have then does not count.
+        return all(
+            present.get(part, {}).get(key) == value for part, values in made.items() for key, value in values.items()
+        )
+
     @staticmethod
     def kind(row: Row) -> str:
         """Return what the time of a run depends on."""
@@ -67,6 +78,6 @@ class Lines:
         """Return the mean seconds of the finished runs by their kind."""
         taken: dict[str, list[float]] = {}
         for row in rows:
-            if row.key in self and "seconds" in self[row.key]:
+            if self.done(row) and "seconds" in self[row.key]:
                 taken.setdefault(self.kind(row), []).append(self[row.key]["seconds"])
         return {kind: statistics.fmean(values) for kind, values in taken.items()}

@@ -71,11 +71,14 @@ class Method:
     longer: int = 1
     tier: int = 0
 
+    def composed(self) -> methods.Method:
+        """Compose it; the ratio that a teacher decides is left at the default."""
+        return methods.create(self.name, **{key: value for key, value in self.settings.items() if value != "right"})
+
     @property
     def source(self) -> str | None:
         """The kind of teacher that it needs, as :meth:`limbeck.recipes.schema.Recipe.source` has it."""
-        settings = {key: value for key, value in self.settings.items() if value != "right"}
-        needed = methods.create(self.name, **settings).teacher
+        needed = self.composed().teacher
         return str(self.teacher.get("source", "live")) if needed == "any" else needed
 
 

@@ -92,7 +92,7 @@ def collect(claim: Claim, rows: Sequence[Row], lines: Lines) -> Results:
     """Gather the finished runs of a claim, and make its choices."""
     found: dict[str, dict[str, dict[int, Line]]] = {regime.name: {} for regime in claim.regimes}
     for row in rows:
-        if row.claim == claim.letter and row.key in lines:
+        if row.claim == claim.letter and lines.done(row):
             found[row.regime.name].setdefault(row.method.label, {})[row.seed] = lines[row.key]
     chosen = {}
     for regime, methods in found.items():

@@ -182,6 +182,18 @@ def test_a_line_that_was_cut_off_is_computed_again(script, tmp_path):
     assert [json.loads(line)["key"] for line in path.read_text().splitlines()] == ["one", "two"]
 
 
+def test_a_run_with_former_defaults_is_made_again(script, tmp_path):
+    plan, budget = script("claims_plan"), script("claims_budgets").CPU
+    row = next(row for row in plan.plan(budget, "b") if row.method.label == "lr")
+    lines = lines_of(script, tmp_path / "lines.jsonl", {})
+    assert not lines.done(row)
+    for eta, expected in ((0.8, True), (0.7, False)):
+        lines.add(row.key, {"settings": {"lr": {"eta": eta}}}, {"test.accuracy": 0.7, "seconds": 1.0})
+        assert lines.done(row) == expected
+        assert (len(script("claims").left([row], lines)) == 0) == expected
+    assert json.loads(json.dumps(row.method.composed().settings)) == row.method.composed().settings
+
+
 def test_the_script_runs_every_row_once(script, tmp_path, monkeypatch, capsys):
     claims, page, record = script("claims"), script("claims_page"), script("record")
     words = ["--out", str(tmp_path)]
@@ -190,7 +202,7 @@ def test_the_script_runs_every_row_once(script, tmp_path, monkeypatch, capsys):
     assert printed.count("# (") == 5
     assert not (FOLDER / "results" / "claims-smoke-b.md").exists()
     claims.main([*words, "--list"])
-    assert re.search(r"all: (\d+) of \1,", capsys.readouterr().out)
+    assert re.search(r"all: (\d+) of \1 runs,", capsys.readouterr().out)
     claims.main(words)
     assert (tmp_path / "lines.jsonl").read_text() == lines
     monkeypatch.setattr(page, "RESULTS", tmp_path / "results")
