@@ -5,7 +5,8 @@
     python benchmarks/claims.py --budget cpu --only b,d --list     # how many runs, how many are done, minutes left
 
 (a) DIST as the teacher grows; (b) LR+DS with unreliable teachers; (c) DR-KD and Tf-KD beside a second training;
-(d) LW-KD beside smoothed labels; (e) targets in front of losses. Every figure is that of the last epoch on the test
+(d) LW-KD beside smoothed labels; (e) targets in front of losses; (f) LR+DS with other students, learning rates and
+lengths. Every figure is that of the last epoch on the test
 split. Choices, such as the weight of KD, are made on a validation split that neither teacher nor student learns from.
 
 A run is a line in --out/lines.jsonl, known by a digest of all that it depends on: the same command resumes where it was
@@ -30,6 +31,7 @@ from harness import shared_data
 from limbeck.build.context import Context
 from limbeck.build.measured_teacher import measure_teacher
 from limbeck.build.teachers import build_teacher
+from limbeck.errors import RunError, UserError
 from limbeck.runs import Reporting, load_recipe
 from record import origin
 
@@ -90,10 +92,10 @@ def run_row(row: Row, lines: Lines, out: Path) -> None:
     try:
         line = lines.add(row.key, about, train(resolved(row, lines, out), out / "students" / row.key, out))
         print(f"{named}: {line['accuracy']:.2%}, {line['seconds']:.0f} s", flush=True)
-    except limbeck.errors.RunError as error:
+    except RunError as error:
         # A training that diverges is a result too.
         lines.add(row.key, {**about, "failed": str(error)}, {})
-    except limbeck.errors.UserError as error:
+    except UserError as error:
         # The next command tries it again.
         print(f"{named}: {error}", flush=True)
 
@@ -128,12 +130,16 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Whether the claims hold on real data.")
     parser.add_argument("--budget", choices=tuple(BUDGETS), default="smoke")
-    parser.add_argument("--only", type=lambda word: tuple(word.split(",")), default=("b", "c", "d", "a", "e"))
+    parser.add_argument("--only", type=lambda word: word.split(","), help="letters of claims, by default all")
     parser.add_argument("--seeds", type=int, help="how many, by default the budget's")
     parser.add_argument("--out", type=Path, help="the folder of the runs, by default runs/claims-BUDGET")
     parser.add_argument("--list", action="store_true", help="only print what is done and what is left")
     parser.add_argument("--publish", action="store_true", help="only write results, plots and docs/claims.md")
     args = parser.parse_args(words)
+    letters = [claim.letter for claim in BUDGETS[args.budget].claims]
+    args.only = args.only or letters
+    if not set(args.only) <= set(letters):
+        raise UserError(f"--only: got {','.join(args.only)}, expected some of {','.join(letters)}")
     args.out = args.out or Path("runs") / f"claims-{args.budget}"
     return args
 

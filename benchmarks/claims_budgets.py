@@ -66,6 +66,28 @@ B = Claim(
         "tame+kd, best weight": ["tame+kd(0.9)", "tame+kd(0.5)"],
     },
 )
+F = Claim(
+    letter="f",
+    title="LR+DS with other students, learning rates and lengths",
+    text="What holds for one student, rate and length holds for others.",
+    regimes=tuple(
+        Regime(f"fashion, {name}, {about}", setting, name, tier=4)
+        for setting, about in (
+            ("fashion_small", "small student"),
+            ("fashion_gentle", "a fifth of the rate"),
+            ("fashion_10", "10 epochs"),
+            ("fashion_120", "120 epochs"),
+        )
+        for name in ("others", "wrong40", "permuted")
+    ),
+    methods=tuple(
+        replace(method, tier=0)
+        for method in UNRELIABLE
+        if not method.label.startswith(("label_smoothing", "lr_ds@oracle"))
+    ),
+    questions=tuple(pair for pair in B.questions if not pair[0].startswith("lr_ds@oracle")),
+    choices=B.choices,
+)
 MILD = {"alpha": 0.5, "temperature": 4}
 C = Claim(
     letter="c",
@@ -187,10 +209,13 @@ def sized(network: str, width: float, about: str) -> Teacher:
 MICRONET = "python:claims_sets:micronet"
 CPU = Budget(
     label="Fashion-MNIST and CIFAR-100, a few thousand images, one thread",
-    claims=(B, C, D, A, E),
+    claims=(B, C, D, A, E, F),
     settings={
         "fashion_few": Setting(FEW, 40),
         "fashion_many": Setting(MANY, 6, width=0.5),
+        "fashion_small": Setting(FEW, 40, width=0.5),
+        "fashion_gentle": Setting(FEW, 40, lr=0.02),
+        "fashion_120": Setting(FEW, 120),
         "fashion_10": Setting(FEW, 10),
         "fashion_40": Setting(FEW, 40),
         "cifar100_few": Setting(Images("cifar100", 2500), 30, crop=4),
@@ -227,7 +252,7 @@ TINY = Images("sample", 250)
 SMOKE = Budget(
     label="every row once on 250 images: tries the script, means nothing about accuracy",
     claims=tuple(map(reduced, CPU.claims)),
-    settings={name: Setting(TINY, 1) for name in ("fashion_few", "fashion_10")},
+    settings={name: Setting(TINY, 1) for name in ("fashion_few", "fashion_10", "fashion_small")},
     teachers={
         "others": Teacher(replace(TINY, others=True), "resnet8", HALF, 1, "trained on other images"),
         "size1": Teacher(TINY, "resnet8", HALF, 1, "trained on the student's images"),

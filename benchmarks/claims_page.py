@@ -80,13 +80,14 @@ def settings(budget: Budget) -> list[str]:
             "training images": f"{setting.images.count:,}",
             "from": setting.images.source,
             "epochs": setting.epochs,
+            "learning rate": setting.lr,
         }
         for name, setting in budget.settings.items()
     ]
     return [
         *table(rows),
         "",
-        "Batches of 64, SGD .1 with momentum .9 and weight decay 5e-4, one-cycle, crop and flip.",
+        "Batches of 64, SGD with momentum .9 and weight decay 5e-4, one-cycle, crop and flip.",
         "",
     ]
 

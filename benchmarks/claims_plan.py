@@ -15,9 +15,9 @@ SGD = {"name": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
 WAVE = 3
 
 
-def training(epochs: int) -> dict[str, Any]:
+def training(epochs: int, lr: float = 0.1) -> dict[str, Any]:
     """Return the recipe's ``training``; what counts is the last epoch, and nothing else is measured."""
-    common = {"batch_size": 64, "optimizer": SGD, "schedule": "one_cycle"}
+    common = {"batch_size": 64, "optimizer": {**SGD, "lr": lr}, "schedule": "one_cycle"}
     return {**common, "epochs": epochs, "evaluate_every": epochs, "checkpoint_every": epochs}
 
 
@@ -30,6 +30,7 @@ class Setting:
     network: str = "resnet8"
     width: float = 1.0
     crop: int = 2
+    lr: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,7 @@ def row_of(budget: Budget, claim: Claim, regime: Regime, method: Method, seed: i
         "data": data_of(setting.images, setting.crop, budget.test_limit),
         "student": {"name": setting.network, "options": options},
         "method": {"name": method.name, **method.settings},
-        "training": training(setting.epochs * method.longer),
+        "training": training(setting.epochs * method.longer, setting.lr),
         "seed": seed,
     }
     if source in ("live", "self"):
