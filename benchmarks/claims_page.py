@@ -22,9 +22,10 @@ What the four systems claim, each where the claim must hold and where it need no
 
 - Accuracy is that of the last epoch on the official test split, in percent, with the standard deviation over seeds.
 - A difference is taken seed by seed, in points of accuracy: runs of the same seed begin with the same student and see
-  the same views in the same order. Brackets hold its 95 % t interval over seeds. All seeds share training images, test
-  images and, but for self-teachers, the teacher, so that the interval says nothing about other data. With three seeds
-  it is wide, and of many intervals one in twenty misses by chance: they are not corrected for their number.
+  the same views in the same order. Brackets hold its 95 % t interval over seeds; with fewer than three seeds there is
+  none, and with three it is wide. All seeds share training images, test images and, but for self-teachers, the teacher,
+  so that the interval says nothing about other data. Of many intervals one in twenty misses by chance: they are not
+  corrected for their number.
 - "Ahead" or "behind" means that the interval lies on one side of zero.
 - What is chosen (the weight or temperature of kd) is chosen by the mean over the seeds on a validation split of 5,000
   images (500 for `cifar100, unseen`), which no network learns from, never on the test images.
@@ -103,7 +104,7 @@ def section(name: str, budget: Budget, results: Results) -> list[str]:
     """Write the section of a claim."""
     claim = results.claim
     lines = [f"## ({claim.letter}) {claim.title}", "", f"**Claim.** {claim.text}", "", "**Found.**", ""]
-    lines += [f"- {line}" for line in verdicts(results)] or ["- Nothing yet: no difference has two seeds."]
+    lines += [f"- {line}" for line in verdicts(results)] or ["- Nothing yet: no difference has three seeds."]
     pairs = pair_table(results)
     lines += ["", *(table(pairs) if pairs else ()), "", f"![{claim.title}](images/claims-{claim.letter}.png)", ""]
     lines += [*table(main_table(results)), ""]
@@ -122,7 +123,7 @@ def plot(results: Results, file: Path) -> None:
     columns = min(3, len(regimes))
     lines = -(-len(regimes) // columns)
     figure = Figure(figsize=(1.8 + 2.9 * columns, (0.9 + 0.24 * len(labels)) * lines), layout="constrained")
-    panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flatten()
+    panels = figure.subplots(lines, columns, sharey=True, squeeze=False).flatten()
     for axes, regime in zip(panels, regimes, strict=False):
         panel(axes, results, regime, labels)
     for axes in panels[len(regimes) :]:

@@ -43,6 +43,7 @@ class Teacher:
         options: Of the network.
         epochs: How long it is trained.
         about: What it is, in words.
+        augmented: Whether it sees shifted and mirrored images.
     """
 
     images: Images | None
@@ -50,6 +51,7 @@ class Teacher:
     options: Mapping[str, Any]
     epochs: int
     about: str
+    augmented: bool = True
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,8 @@ def teacher_recipe(budget: Budget, name: str) -> dict[str, Any]:
         return {"student": network}
     crop = 4 if teacher.images.source.startswith("cifar") else 2
     data = data_of(teacher.images, crop, budget.test_limit)
+    if not teacher.augmented:
+        data.pop("augment")
     return {"data": data, "student": network, "method": "none", "training": training(teacher.epochs)}
 
 

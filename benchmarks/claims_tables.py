@@ -22,7 +22,7 @@ class Difference:
 
     Attributes:
         mean: Over the seeds that both have.
-        half: Half the width of the 95 % t interval; None with fewer than two seeds.
+        half: Half the width of the 95 % t interval; None with fewer than three seeds, of which it would say nothing.
     """
 
     mean: float
@@ -73,8 +73,8 @@ def difference(one: BySeed, other: BySeed) -> Difference | None:
 
 
 def half_width(values: Sequence[float]) -> float | None:
-    """Return half the width of the 95 % t interval of a mean; None for fewer than two values."""
-    if len(values) < 2:
+    """Return half the width of the 95 % t interval of a mean; None for fewer than three values."""
+    if len(values) < 3:
         return None
     return float(student_t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
 
@@ -171,7 +171,7 @@ def pair_table(results: Results) -> list[dict[str, Any]]:
 def verdicts(results: Results) -> Iterator[str]:
     """Count for each question in how many regimes the interval lies above zero, below, or around it.
 
-    A regime with one seed has no interval, and does not count.
+    A regime with fewer than three seeds has no interval, and does not count.
     """
     for one, other in results.claim.questions:
         found = [results.difference(regime.name, one, other) for regime in regimes_of(results)]

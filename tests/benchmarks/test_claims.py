@@ -129,8 +129,8 @@ def test_differences_and_their_interval_are_those_of_scipy(script):
     assert found.mean + found.half == pytest.approx(100 * high)
     assert found.text == f"{found.mean:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
     assert tables.difference(one, {}) is None
-    alone = tables.difference({0: one[0]}, other)
-    assert (alone.half, alone.sign) == (None, 0)
+    two = tables.difference({0: one[0], 1: one[1]}, other)
+    assert (two.half, two.sign, two.text) == (None, 0, f"{two.mean:+.2f}")
     assert [tables.Difference(mean, 1.0).sign for mean in (1.5, -1.5, 0.5)] == [1, -1, 0]
 
 
@@ -154,7 +154,7 @@ def test_tables_hold_what_is_finished(script, tmp_path):
     rows = [row for row in plan.plan(budget, "c") if row.regime == budget.claims[1].regimes[0]]
     keys = {(row.method.label, row.seed): row.key for row in rows}
     figures = {keys["none", seed]: (0.80 + 0.01 * seed, 0.8) for seed in range(3)}
-    figures |= {keys["dr_kd", seed]: (0.78 + 0.01 * seed, 0.8) for seed in range(2)}
+    figures |= {keys["dr_kd", seed]: (0.78 + 0.01 * seed, 0.8) for seed in range(3)}
     lines = lines_of(script, tmp_path / "lines.jsonl", figures)
     lines.add(keys["tf_kd_self", 0], {"failed": "nan"}, {})
     results = tables.collect(budget.claims[1], rows, lines)
@@ -168,7 +168,7 @@ def test_tables_hold_what_is_finished(script, tmp_path):
     assert list(tables.verdicts(results)) == [
         "dr_kd against none: ahead in 0, behind in 1, undecided in 0 of 1 regime."
     ]
-    assert tables.cost(results).startswith("6 runs, 2 core minutes")
+    assert tables.cost(results).startswith("7 runs, 3 core minutes")
 
 
 def test_a_line_that_was_cut_off_is_computed_again(script, tmp_path):
