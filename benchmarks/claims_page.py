@@ -51,7 +51,8 @@ def save(name: str, budget: Budget, rows: Sequence[Row], lines: Lines, folder: P
     """
     letters = {row.claim for row in rows}
     found = [collect(claim, rows, lines) for claim in budget.claims if claim.letter in letters]
-    found = [results for results in found if results.found]
+    # Runs that a claim shares with others answer none of its questions yet.
+    found = [results for results in found if pair_table(results)]
     for results in found:
         title, letter = results.claim.title, results.claim.letter
         about = notes(budget, results)
