@@ -67,14 +67,29 @@ def markdown(title: str, rows: Sequence[Mapping[str, Any]], made: Mapping[str, A
 
 
 def record(
-    name: str, title: str, rows: Sequence[Mapping[str, Any]], notes: Sequence[str] = (), *, show: bool = True
+    name: str,
+    title: str,
+    rows: Sequence[Mapping[str, Any]],
+    notes: Sequence[str] = (),
+    *,
+    show: bool = True,
+    folder: Path | None = None,
 ) -> None:
-    """Write the rows to ``results/NAME.json`` and ``results/NAME.md``, and print them unless ``show`` is off."""
-    made = origin()
-    RESULTS.mkdir(parents=True, exist_ok=True)
+    """Write the rows to ``NAME.json`` and ``NAME.md``, and print them unless ``show`` is off.
+
+    Args:
+        name: Of the files.
+        title: Of the table.
+        rows: Its rows.
+        notes: Lines below it.
+        show: Whether to print it.
+        folder: Where, by default ``benchmarks/results``.
+    """
+    made, folder = origin(), folder or RESULTS
+    folder.mkdir(parents=True, exist_ok=True)
     content = {"title": title, "made": made, "rows": rows, "notes": list(notes)}
-    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
+    (folder / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
     text = markdown(title, rows, made, notes)
-    (RESULTS / f"{name}.md").write_text(text)
+    (folder / f"{name}.md").write_text(text)
     if show:
         print(text)

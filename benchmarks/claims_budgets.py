@@ -1,0 +1,274 @@
+"""The regimes and rows of every claim, by budget."""
+
+from dataclasses import replace
+
+from claims_plan import Budget, Claim, Method, Regime, Setting, Teacher
+from claims_sets import Images
+
+NONE, SMOOTHED = Method("none", "none"), Method("label_smoothing", "label_smoothing")
+
+
+def kd(alpha: float, temperature: float = 4, tier: int = 0) -> Method:
+    """Return KD with a weight and a temperature."""
+    settings = {"alpha": alpha, "temperature": temperature}
+    return Method(f"kd({alpha:g}, T{temperature:g})", "kd", settings, tier=tier)
+
+
+KD_ALPHAS = (kd(0.9), kd(0.5), kd(0.2))
+ORACLE = {"scorer": "agreement", "per_class": False, "ratio": "right"}
+UNRELIABLE = (
+    NONE,
+    *KD_ALPHAS,
+    Method("lr", "lr"),
+    Method("lr_ds", "lr_ds"),
+    Method("lr_ds@random", "lr_ds", {"scorer": "random"}),
+    # Beside kd(0.5) it differs in the revision alone; lr is twice its loss.
+    Method("revise+kd(0.5)", "revise+kd", {"alpha": 0.5}, tier=2),
+    Method("lr_ds@oracle", "lr_ds", ORACLE, tier=2),
+    Method("lr_ds@oracle, shuffled", "lr_ds", {**ORACLE, "shuffled": True}, tier=2),
+    Method("label_smoothing", "label_smoothing", tier=2),
+    Method("tame+kd(0.9)", "tame+kd", {"alpha": 0.9}, tier=1),
+    Method("tame+kd(0.5)", "tame+kd", {"alpha": 0.5}, tier=1),
+    Method("tame+revise+kd(0.5)", "tame+revise+kd", {"alpha": 0.5}, tier=1),
+    Method("tame+lr", "tame+lr", tier=1),
+    Method("tame+weigh+kd", "tame+weigh+kd", tier=1),
+    Method("tame+weigh+lr", "tame+weigh+lr", tier=1),
+    Method("tame+weigh+lr, by row", "tame+weigh+lr", {"by_row": True}, tier=2),
+    Method("tame+weigh+lr, by row, shuffled", "tame+weigh+lr", {"by_row": True, "shuffled": True}, tier=2),
+)
+B = Claim(
+    letter="b",
+    title="LR+DS with unreliable teachers",
+    text="Revision and selection help where the teacher is wrong, and cost nothing where it is right.",
+    regimes=(
+        Regime("fashion, others", "fashion_few", "others"),
+        Regime("fashion, 20 % wrong labels", "fashion_few", "wrong20"),
+        Regime("fashion, 40 % wrong labels", "fashion_few", "wrong40"),
+        Regime("fashion, 60 % wrong labels", "fashion_few", "wrong60"),
+        Regime("fashion, three classes permuted", "fashion_few", "permuted"),
+        Regime("fashion, right labels", "fashion_few", "right", expected=False),
+        Regime("fashion, perfect on its images", "fashion_few", "perfect", expected=False, tier=1),
+        Regime("cifar100, unseen", "cifar100_unseen", "micronet", tier=3),
+        Regime("cifar100, 30 classes permuted", "cifar100_unseen", "micronet_permuted", tier=3),
+        Regime("cifar100, seen", "cifar100_few", "micronet", expected=False, tier=3),
+    ),
+    methods=UNRELIABLE,
+    questions=(
+        ("lr", "none"),
+        ("lr", "kd, best weight"),
+        ("revise+kd(0.5)", "kd(0.5, T4)"),
+        ("lr_ds", "none"),
+        ("lr_ds", "lr"),
+        ("lr_ds", "lr_ds@random"),
+        ("lr_ds", "kd, best weight"),
+        ("lr_ds@oracle", "lr_ds@oracle, shuffled"),
+        ("tame+lr", "lr"),
+        ("tame+weigh+lr", "none"),
+        ("tame+weigh+lr", "lr"),
+        ("tame+weigh+lr", "kd, best weight"),
+        ("tame+weigh+lr", "tame+kd, best weight"),
+        ("tame+weigh+lr, by row", "tame+weigh+lr, by row, shuffled"),
+    ),
+    choices={
+        "kd, best weight": [method.label for method in KD_ALPHAS],
+        "tame+kd, best weight": ["tame+kd(0.9)", "tame+kd(0.5)"],
+    },
+)
+F = Claim(
+    letter="f",
+    title="LR+DS with other students, learning rates and lengths",
+    text="What holds for one student, rate and length holds for others.",
+    regimes=tuple(
+        Regime(f"fashion, {name}, {about}", setting, name, tier=4)
+        for setting, about in (
+            ("fashion_small", "small student"),
+            ("fashion_gentle", "a fifth of the rate"),
+            ("fashion_10", "10 epochs"),
+            ("fashion_120", "120 epochs"),
+        )
+        for name in ("others", "wrong40", "permuted")
+    ),
+    methods=tuple(
+        replace(method, tier=0)
+        for method in UNRELIABLE
+        if not method.label.startswith(("label_smoothing", "lr_ds@oracle"))
+    ),
+    questions=tuple(pair for pair in B.questions if not pair[0].startswith("lr_ds@oracle")),
+    choices=B.choices,
+)
+MILD = {"alpha": 0.5, "temperature": 4}
+C = Claim(
+    letter="c",
+    title="DR-KD and Tf-KD beside a second training",
+    text="A student gains from a first training of itself, and more where that is rectified.",
+    regimes=(
+        Regime("fashion, data-limited", "fashion_few"),
+        Regime("fashion, not data-limited", "fashion_many", expected=False),
+        Regime("cifar100, data-limited", "cifar100_few", tier=3),
+    ),
+    methods=(
+        NONE,
+        SMOOTHED,
+        # A first training costs as much as a second one: the control spends both on one student.
+        Method("none, twice as long", "none", longer=2),
+        Method("born_again", "kd", MILD, teacher={"source": "self"}),
+        Method("tf_kd_self", "tf_kd_self"),
+        Method("dr_kd", "dr_kd"),
+        Method("dr_kd(0.5, T4)", "dr_kd", MILD),
+    ),
+    questions=(
+        ("dr_kd", "none"),
+        ("dr_kd", "tf_kd_self"),
+        ("dr_kd", "label_smoothing"),
+        ("dr_kd(0.5, T4)", "none"),
+        ("dr_kd(0.5, T4)", "born_again"),
+        ("dr_kd(0.5, T4)", "none, twice as long"),
+    ),
+)
+D = Claim(
+    letter="d",
+    title="LW-KD beside smoothed labels",
+    text="A tiny teacher whose targets vary by instance is worth more than the same target for a whole class.",
+    regimes=(
+        Regime("fashion, data-limited", "fashion_few"),
+        Regime("fashion, not data-limited", "fashion_many", expected=False),
+        Regime("cifar100, data-limited", "cifar100_few", tier=1),
+    ),
+    methods=(
+        NONE,
+        SMOOTHED,
+        Method("tf_kd_reg", "tf_kd_reg"),
+        Method("lw_kd", "lw_kd"),
+        Method("lw_kd, class means", "lw_kd", teacher={"lightweight": {"class_mean": True}}),
+        Method("lw_kd, not adversarial", "lw_kd", {"adversarial_weight": 0}, tier=1),
+    ),
+    questions=(
+        ("lw_kd", "none"),
+        ("lw_kd", "label_smoothing"),
+        ("lw_kd", "lw_kd, class means"),
+        ("lw_kd", "tf_kd_reg"),
+        ("lw_kd", "lw_kd, not adversarial"),
+    ),
+)
+KD_GRID = (kd(0.9), kd(0.5), kd(0.9, 8), kd(0.9, 2))
+SIZES = ("size1", "size2", "size3", "size4")
+A = Claim(
+    letter="a",
+    title="DIST as the teacher grows",
+    text="DIST gains over KD at its best weight and temperature, the more the stronger the teacher.",
+    regimes=tuple(
+        Regime(f"fashion, {epochs} epochs, {size}", f"fashion_{epochs}", size, expected=size in SIZES[2:])
+        for epochs in (10, 40)
+        for size in SIZES
+    ),
+    methods=(NONE, *KD_GRID, Method("dist", "dist"), Method("dist(T1)", "dist", {"temperature": 1}, tier=1)),
+    questions=(("dist", "none"), ("dist", "kd, best"), ("dist", "kd(0.9, T4)"), ("dist", "dist(T1)")),
+    choices={"kd, best": [method.label for method in KD_GRID]},
+)
+E = Claim(
+    letter="e",
+    title="Targets in front of losses",
+    text="A composition is worth more than either of its parts.",
+    regimes=(
+        Regime("fashion, right labels", "fashion_few", "right"),
+        Regime("fashion, 40 % wrong labels", "fashion_few", "wrong40"),
+        Regime("fashion, others", "fashion_few", "others"),
+    ),
+    methods=(
+        NONE,
+        kd(0.9),
+        Method("lr", "lr"),
+        Method("dist", "dist"),
+        Method("lr+dist", "lr+dist"),
+        Method("dkd", "dkd"),
+        Method("revise+dkd", "revise+dkd"),
+        Method("lskd+kd", "lskd+kd"),
+        Method("lskd+dist", "lskd+dist"),
+        Method("dr_kd", "dr_kd"),
+        Method("dist, self", "dist", teacher={"source": "self"}),
+        Method("dr_kd+dist", "dr_kd+dist"),
+    ),
+    questions=(
+        ("lr+dist", "dist"),
+        ("lr+dist", "lr"),
+        ("revise+dkd", "dkd"),
+        ("lskd+dist", "dist"),
+        ("lskd+dist", "lskd+kd"),
+        ("dr_kd+dist", "dist, self"),
+        ("dr_kd+dist", "dr_kd"),
+    ),
+)
+FEW, MANY = Images("fashion", 1000), Images("fashion", 10_000)
+HALF = {"width": 0.5}
+
+
+def own(wrong: float = 0, *, permuted: bool = False, about: str) -> Teacher:
+    """Return a teacher of the student's images and as many more, with the labels as they are or wrong."""
+    images = Images("fashion", 2000, wrong=wrong, permuted=permuted)
+    return Teacher(images, "resnet8x4", HALF, 40, f"trained on 2,000 images, the student's among them, {about}")
+
+
+def sized(network: str, width: float, about: str) -> Teacher:
+    """Return a teacher of one size."""
+    options = {} if width == 1 else {"width": width}
+    return Teacher(MANY, network, options, 8, f"{about}, trained on 10,000 images, the student's among them")
+
+
+MICRONET = "python:claims_sets:micronet"
+CPU = Budget(
+    label="Fashion-MNIST and CIFAR-100, a few thousand images, one thread",
+    claims=(B, C, D, A, E, F),
+    settings={
+        "fashion_few": Setting(FEW, 40),
+        "fashion_many": Setting(MANY, 6, width=0.5),
+        "fashion_small": Setting(FEW, 40, width=0.5),
+        "fashion_gentle": Setting(FEW, 40, lr=0.02),
+        "fashion_120": Setting(FEW, 120),
+        "fashion_10": Setting(FEW, 10),
+        "fashion_40": Setting(FEW, 40),
+        "cifar100_few": Setting(Images("cifar100", 2500), 30, crop=4),
+        "cifar100_unseen": Setting(Images("cifar100_unseen", 2500), 30, crop=4),
+    },
+    teachers={
+        "others": Teacher(
+            Images("fashion", 20_000, others=True), "resnet8x4", HALF, 4, "trained on 20,000 images, none the student's"
+        ),
+        "wrong20": own(0.2, about="20 % wrong labels"),
+        "wrong40": own(0.4, about="40 % wrong labels"),
+        "wrong60": own(0.6, about="60 % wrong labels"),
+        "permuted": own(permuted=True, about="labels of three classes in a circle"),
+        "right": own(about="right labels"),
+        "perfect": replace(own(about="right labels, neither shifted nor mirrored"), augmented=False),
+        "size1": sized("resnet8", 1, "resnet8"),
+        "size2": sized("resnet14", 1, "resnet14"),
+        "size3": sized("resnet8x4", 0.5, "resnet8x4 at half its width"),
+        "size4": sized("resnet8x4", 1, "resnet8x4"),
+        "micronet": Teacher(None, MICRONET, {}, 0, "MicroNet, 80.85 % on the test images, not trained here"),
+        "micronet_permuted": Teacher(
+            None, MICRONET, {"circles": 10}, 0, "MicroNet with classes 0 to 29 exchanged in circles of three"
+        ),
+    },
+    seeds=5,
+)
+
+
+def reduced(claim: Claim) -> Claim:
+    """Return a claim in its first regime."""
+    return replace(claim, regimes=claim.regimes[:1])
+
+
+TINY = Images("sample", 250)
+SMOKE = Budget(
+    label="every row once on 250 images: tries the script, means nothing about accuracy",
+    claims=tuple(map(reduced, CPU.claims)),
+    settings={name: Setting(TINY, 1) for name in ("fashion_few", "fashion_10", "fashion_small")},
+    teachers={
+        "others": Teacher(replace(TINY, others=True), "resnet8", HALF, 1, "trained on other images"),
+        "size1": Teacher(TINY, "resnet8", HALF, 1, "trained on the student's images"),
+        "right": Teacher(replace(TINY, permuted=True), "resnet8", HALF, 1, "labels of three classes in a circle"),
+    },
+    seeds=1,
+    test_limit=100,
+    lightweight={"per_class": 20, "epochs": 1},
+)
+BUDGETS = {"smoke": SMOKE, "cpu": CPU}

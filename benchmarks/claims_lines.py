@@ -1,0 +1,83 @@
+"""The lines that the claims' runs leave in a file, each written once."""
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from claims_plan import Row
+
+# What a line keeps of a summary.
+KEPT = {
+    "accuracy": "test.accuracy",
+    "ece": "test.ece",
+    "nll": "test.loss",
+    "validation": "validation.accuracy",
+    "train": "train.accuracy",
+    "seconds": "seconds",
+    "teacher_right": "teacher.train.accuracy",
+    "teacher_validation": "teacher.validation.accuracy",
+    "teacher_ece": "teacher.validation.ece",
+}
+
+
+class Lines:
+    """Finished runs by key.
+
+    Args:
+        path: The file, which need not be there yet.
+        commit: What new lines are marked with.
+    """
+
+    def __init__(self, path: Path, commit: str) -> None:
+        self.path, self.commit = path, commit
+        text = path.read_text() if path.is_file() else ""
+        # A line that a killed process left unfinished is computed again.
+        whole = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        self.by_key: dict[str, dict[str, Any]] = {line["key"]: line for line in map(json.loads, whole)}
+        if text and not text.endswith("\n"):
+            path.write_text("".join(whole))
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.by_key
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        return self.by_key[key]
+
+    def add(self, key: str, about: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep a run."""
+        figures = {name: summary[key] for name, key in KEPT.items() if key in summary}
+        made = {"commit": self.commit, "finished": datetime.now().isoformat(timespec="seconds")}
+        line = {"key": key, **about, **figures, **made}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        self.by_key[key] = line
+        return line
+
+    def done(self, row: Row) -> bool:
+        """Return whether a run is there, made with the defaults that the library's methods have now."""
+        made = self.by_key[row.key].get("settings", {}) if row.key in self else None
+        if made is None:
+            return False
+        present = row.method.composed().settings
+        # A setting that the library did not have then does not count.
+        return all(
+            present.get(part, {}).get(key) == value for part, values in made.items() for key, value in values.items()
+        )
+
+    @staticmethod
+    def kind(row: Row) -> str:
+        """Return what the time of a run depends on."""
+        values = [row.recipe["data"]["name"], row.recipe["training"]["epochs"], row.recipe["student"]]
+        return json.dumps([*values, row.method.source])
+
+    def seconds_by(self, rows: Sequence[Row]) -> dict[str, float]:
+        """Return the mean seconds of the finished runs by their kind."""
+        taken: dict[str, list[float]] = {}
+        for row in rows:
+            if self.done(row) and "seconds" in self[row.key]:
+                taken.setdefault(self.kind(row), []).append(self[row.key]["seconds"])
+        return {kind: statistics.fmean(values) for kind, values in taken.items()}

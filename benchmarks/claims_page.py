@@ -1,0 +1,150 @@
+"""What is made of the claims' tables: results, plots and a page of documentation."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from claims_lines import Lines
+from claims_plan import Budget, Row, plan
+from claims_tables import Results, collect, cost, main_table, order_of, pair_table, regimes_of, teachers, verdicts
+from record import RESULTS, record
+
+DOCS = Path(__file__).parents[1] / "docs"
+BLUE, ORANGE, GRAY, INK = "#0072B2", "#D55E00", "#999999", "#333333"
+COMMAND = "OMP_NUM_THREADS=1 python benchmarks/claims.py --budget {budget} --only {letter}"
+OPENING = """# The claims on real data
+
+What the four systems claim, each where the claim must hold and where it need not. This page is written by
+`python benchmarks/claims.py --budget cpu --publish` from the runs that were finished then, whatever came out.
+
+- Accuracy is that of the last epoch on the official test split, in percent, with the standard deviation over seeds.
+- A difference is taken seed by seed, in points of accuracy: runs of the same seed begin with the same student and see
+  the same views in the same order. Brackets hold its 95 % t interval over seeds; with fewer than three seeds there is
+  none, and with three it is wide. All seeds share training images, test images and, but for self-teachers, the teacher,
+  so that the interval says nothing about other data. Of many intervals one in twenty misses by chance: they are not
+  corrected for their number.
+- "Ahead" or "behind" means that the interval lies on one side of zero.
+- What is chosen (the weight or temperature of kd) is chosen by the mean over the seeds on a validation split of 5,000
+  images (500 for `cifar100, unseen`), which no network learns from, never on the test images.
+- The settings of all methods are limbeck's defaults unless the row's name says otherwise; nothing was tuned here.
+- Trainings are short, and students and teachers small: what fits an hour of one core, not what the papers ran.
+"""
+
+
+def notes(budget: Budget, results: Results) -> list[str]:
+    """List what a claim's tables mean."""
+    return [results.claim.text, *verdicts(results), *teachers(budget, results), cost(results)]
+
+
+def save(name: str, budget: Budget, rows: Sequence[Row], lines: Lines, folder: Path) -> list[Results]:
+    """Write the tables of the claims that have finished runs, and return these.
+
+    Args:
+        name: The budget's name.
+        budget: The budget.
+        rows: Its runs.
+        lines: The finished ones.
+        folder: Where the tables go.
+    """
+    letters = {row.claim for row in rows}
+    found = [collect(claim, rows, lines) for claim in budget.claims if claim.letter in letters]
+    # Runs that a claim shares with others answer none of its questions yet.
+    found = [results for results in found if pair_table(results)]
+    for results in found:
+        title, letter = results.claim.title, results.claim.letter
+        about = notes(budget, results)
+        record(f"claims-{name}-{letter}", f"({letter}) {title}", main_table(results), about, show=False, folder=folder)
+        pairs = f"({letter}) {title}: differences"
+        record(f"claims-{name}-{letter}-pairs", pairs, pair_table(results), about, show=False, folder=folder)
+    return found
+
+
+def publish(name: str, budget: Budget, lines: Lines) -> None:
+    """Write the tables to ``benchmarks/results``, the plots to ``docs/images`` and the page ``docs/claims.md``."""
+    found = save(name, budget, plan(budget, [claim.letter for claim in budget.claims]), lines, RESULTS)
+    parts = [OPENING, *settings(budget)]
+    for results in sorted(found, key=lambda one: one.claim.letter):
+        file = DOCS / "images" / f"claims-{results.claim.letter}.png"
+        plot(results, file)
+        parts += section(name, budget, results)
+    (DOCS / "claims.md").write_text("\n".join(parts))
+
+
+def settings(budget: Budget) -> list[str]:
+    """Describe the students."""
+    rows = [
+        {
+            "student": name,
+            "network": setting.network + (f" at width {setting.width:g}" if setting.width != 1 else ""),
+            "training images": f"{setting.images.count:,}",
+            "from": setting.images.source,
+            "epochs": setting.epochs,
+            "learning rate": setting.lr,
+        }
+        for name, setting in budget.settings.items()
+    ]
+    return [
+        *table(rows),
+        "",
+        "Batches of 64, SGD with momentum .9 and weight decay 5e-4, one-cycle, crop and flip.",
+        "",
+    ]
+
+
+def table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Write rows as a table."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    head = ["| " + " | ".join(columns) + " |", "| " + " | ".join("---" for _ in columns) + " |"]
+    return head + ["| " + " | ".join(str(row.get(column, "")) for column in columns) + " |" for row in rows]
+
+
+def section(name: str, budget: Budget, results: Results) -> list[str]:
+    """Write the section of a claim."""
+    claim = results.claim
+    lines = [f"## ({claim.letter}) {claim.title}", "", f"**Claim.** {claim.text}", "", "**Found.**", ""]
+    lines += [f"- {line}" for line in verdicts(results)] or ["- Nothing yet: no difference has three seeds."]
+    pairs = pair_table(results)
+    lines += ["", *(table(pairs) if pairs else ()), "", f"![{claim.title}](images/claims-{claim.letter}.png)", ""]
+    lines += [*table(main_table(results)), ""]
+    described = [f"- {line}" for line in teachers(budget, results)]
+    lines += [*described, ""] if described else []
+    return [*lines, f"`{COMMAND.format(budget=name, letter=claim.letter)}`: {cost(results)}", ""]
+
+
+def plot(results: Results, file: Path) -> None:
+    """Draw the difference of each method to ``none``, a panel for each regime that has one."""
+    regimes = [one.name for one in regimes_of(results) if "none" in results.found[one.name]]
+    if not regimes:
+        return
+    labels = [label for label in reversed(order_of(results.claim)) if label != "none"]
+    labels = [label for label in labels if any(label in results.found[regime] for regime in regimes)]
+    columns = min(3, len(regimes))
+    lines = -(-len(regimes) // columns)
+    figure = Figure(figsize=(1.8 + 2.9 * columns, (0.9 + 0.24 * len(labels)) * lines), layout="constrained")
+    panels = figure.subplots(lines, columns, sharey=True, squeeze=False).flatten()
+    for axes, regime in zip(panels, regimes, strict=False):
+        panel(axes, results, regime, labels)
+    for axes in panels[len(regimes) :]:
+        axes.set_visible(False)
+    figure.supxlabel("points of accuracy over none, 95 % interval", fontsize=9, color=INK)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=110, metadata={"Software": None})
+
+
+def panel(axes: Axes, results: Results, regime: str, labels: Sequence[str]) -> None:
+    """Draw a regime: blue above zero, orange below, gray where the interval holds zero."""
+    axes.axvline(0, color=INK, linewidth=0.8)
+    for height, label in enumerate(labels):
+        found = results.difference(regime, label, "none")
+        if found is not None:
+            color = {1: BLUE, -1: ORANGE, 0: GRAY}[found.sign]
+            axes.errorbar(
+                [found.mean], [height], xerr=[found.half or 0.0], fmt="o", color=color, markersize=4, capsize=2
+            )
+    axes.set_title(regime, fontsize=9, color=INK)
+    axes.set_yticks(range(len(labels)), labels=list(labels), fontsize=8)
+    axes.tick_params(axis="x", labelsize=8)
+    axes.grid(axis="x", color="#DDDDDD", linewidth=0.6)

@@ -1,0 +1,140 @@
+"""The images of the claims: which of them a student and its teacher learn from, and with which labels.
+
+Every data set is cut by a fixed permutation into a pool, a validation split and other images; the official test split
+stays whole. Students learn from the first images of the pool, and teachers from more of the pool or from the others.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import limbeck
+from harness import cifar100_root, shared_data
+from limbeck.data import Data, ImageSet
+from limbeck.data.split import hold_out, limit
+from limbeck.errors import UserError
+
+# How many images the pool and the validation split have; what is left are the others.
+CUTS = {"sample": (2000, 200), "fashion": (20_000, 5000), "cifar100": (20_000, 5000)}
+SOURCES = (*CUTS, "cifar100_unseen")
+
+
+@dataclass(frozen=True)
+class Images:
+    """Training images with their labels.
+
+    Attributes:
+        source: One of ``SOURCES``; ``cifar100_unseen`` is cut from the official test split alone, so that a teacher of
+            the training split has seen none of it.
+        count: How many.
+        others: Whether they are from outside the pool.
+        wrong: The share of labels that are another class, drawn evenly.
+        permuted: Whether the labels of the first three classes are exchanged in a circle.
+    """
+
+    source: str
+    count: int
+    others: bool = False
+    wrong: float = 0.0
+    permuted: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name that recipes have for them."""
+        marks = ["others"] * self.others + [f"wrong{100 * self.wrong:.0f}"] * bool(self.wrong)
+        return "_".join(["claims", self.source, str(self.count), *marks, *["permuted"] * self.permuted])
+
+
+def in_a_circle(labels: Tensor) -> Tensor:
+    """Exchange classes 0, 1 and 2: 0 becomes 1, 1 becomes 2, 2 becomes 0."""
+    return torch.where(labels < 3, (labels + 1) % 3, labels)
+
+
+def with_wrong(labels: Tensor, share: float, classes: int) -> Tensor:
+    """Give a share of the labels another class, the same ones at every call."""
+    generator = torch.Generator().manual_seed(1)
+    chosen = torch.rand(len(labels), generator=generator).argsort()[: round(share * len(labels))]
+    moved = 1 + torch.randint(classes - 1, (len(chosen),), generator=generator)
+    return labels.index_put((chosen,), (labels[chosen] + moved) % classes)
+
+
+@cache
+def whole(source: str, root: Path | None) -> Data:
+    """Load the data set that images are cut from."""
+    if source == "sample":
+        return limbeck.data.load("fashion_mnist_sample")
+    if source == "fashion":
+        shared = shared_data()
+        if shared is None:
+            raise UserError("Fashion-MNIST: expected LIMBECK_SHARED, a folder with data/fashion-mnist")
+        return limbeck.data.load("fashion_mnist", root=shared / "fashion-mnist")
+    with cifar100_root(None, keep=root) as folder:
+        return limbeck.data.load("cifar100", root=folder)
+
+
+def parts(source: str, root: Path | None) -> tuple[ImageSet, ImageSet, ImageSet, ImageSet]:
+    """Cut a data set into the pool, a validation split, the others and the test split."""
+    data = whole("cifar100" if source == "cifar100_unseen" else source, root)
+    assert isinstance(data.train, ImageSet)
+    assert isinstance(data.test, ImageSet)
+    if source == "cifar100_unseen":
+        rest, pool = (data.test.select(part) for part in hold_out(data.test.labels, 0.5, seed=0))
+        test, validation = (rest.select(part) for part in hold_out(rest.labels, 0.2, seed=0))
+        return pool, validation, data.train, test
+    order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))
+    pool_size, held_out = CUTS[source]
+    cuts = (pool_size, pool_size + held_out)
+    pool, validation, others = (data.train.select(part) for part in order.tensor_split(cuts))
+    return pool, validation, others, data.test
+
+
+def load(images: Images, root: Path | None) -> Data:
+    """Return a data set with these training images; fewer of the same kind are among more of them."""
+    pool, validation, others, test = parts(images.source, root)
+    train = others if images.others else pool
+    train = train.select(limit(train.labels, images.count, seed=0, key="count"))
+    data = whole(images.source.removesuffix("_unseen"), root)
+    labels = with_wrong(train.labels, images.wrong, len(data.classes))
+    labels = in_a_circle(labels) if images.permuted else labels
+    return replace(data, train=ImageSet(train.images, labels), validation=validation, test=test)
+
+
+def register(images: Images, root: Path | None) -> str:
+    """Make images known to recipes, and return their name there.
+
+    Args:
+        images: The images.
+        root: The folder that CIFAR-100 is unpacked to.
+    """
+    # Two seeds or methods share their images.
+    loader: Callable[[], Data] = cache(partial(load, images, root))
+    if images.name not in limbeck.data.names():
+        limbeck.data.register(images.name, loader)
+    return images.name
+
+
+class Permuted(nn.Module):
+    """A teacher that is sure and wrong on classes 0 to ``3 * circles - 1``, which it exchanges in circles of three."""
+
+    def __init__(self, network: nn.Module, circles: int) -> None:
+        super().__init__()
+        self.network, self.circles = network, circles
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits: Tensor = self.network(inputs)
+        count = 3 * self.circles
+        # Column c of the result is what the network gives the class before c in its circle.
+        moved = logits[:, :count].reshape(-1, self.circles, 3).roll(1, dims=2).flatten(1)
+        return torch.cat([moved, logits[:, count:]], dim=1)
+
+
+def micronet(circles: int = 0, **_: Any) -> nn.Module:
+    """Load the CIFAR-100 teacher of the shared data, which nobody here trained."""
+    network: nn.Module = import_module("teacher").load()
+    return Permuted(network, circles) if circles else network
