@@ -257,9 +257,9 @@ def reduced(claim: Claim) -> Claim:
     return replace(claim, regimes=claim.regimes[:1])
 
 
-TINY = Images("sample", 250)
+TINY = Images("sample", 400)
 SMOKE = Budget(
-    label="every row once on 250 images: tries the script, means nothing about accuracy",
+    label="every row once on 400 images: tries the script, means nothing about accuracy",
     claims=tuple(map(reduced, CPU.claims)),
     settings={name: Setting(TINY, 1) for name in ("fashion_few", "fashion_10", "fashion_small")},
     teachers={
