@@ -10,8 +10,8 @@ lengths. Every figure is that of the last epoch on the test
 split. Choices, such as the weight of KD, are made on a validation split that neither teacher nor student learns from.
 
 A run is a line in --out/lines.jsonl, known by a digest of all that it depends on: the same command resumes where it was
-stopped, and claims share the runs that are the same. The tables in --out/tables
-are written after every tenth run.
+stopped, and claims share the runs that are the same. --publish puts the lines into benchmarks/results/ too, and what is
+there is not run again. The tables in --out/tables are written after every tenth run.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from limbeck.build.measured_teacher import measure_teacher
 from limbeck.build.teachers import build_teacher
 from limbeck.errors import RunError, UserError
 from limbeck.runs import Reporting, load_recipe
-from record import origin
+from record import RESULTS, commit
 
 EVERY = 10
 
@@ -60,7 +60,8 @@ def network_of(teacher: Mapping[str, Any], lines: Lines, out: Path) -> dict[str,
         return dict(teacher["student"])
     key = digest(teacher)
     folder = out / "teachers" / key
-    if key not in lines:
+    # Its line may be recorded where its weights are not at hand.
+    if not (folder / "student.safetensors").is_file():
         lines.add(key, {"teacher": teacher["data"]["name"]}, train(teacher, folder, out))
     return {**teacher["student"], "weights": str(folder / "student.safetensors")}
 
@@ -147,10 +148,15 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
+def lines_of(args: argparse.Namespace) -> Lines:
+    """Read what is finished: below --out, and what was published before."""
+    return Lines(args.out / "lines.jsonl", commit(), RESULTS / f"claims-{args.budget}.jsonl")
+
+
 def main(words: Sequence[str] | None = None) -> None:
     """Run what is left, and write the tables."""
     args = arguments(words)
-    budget, lines = BUDGETS[args.budget], Lines(args.out / "lines.jsonl", origin()["commit"])
+    budget, lines = BUDGETS[args.budget], lines_of(args)
     make_known(budget, args.out)
     rows = [row for row in plan(budget, args.only, args.seeds) if row.method.label.startswith(args.methods or "")]
     if args.list:

@@ -29,14 +29,16 @@ class Lines:
     Args:
         path: The file, which need not be there yet.
         commit: What new lines are marked with.
+        recorded: A file of lines that were published, whose runs are not made again.
     """
 
-    def __init__(self, path: Path, commit: str) -> None:
+    def __init__(self, path: Path, commit: str, recorded: Path | None = None) -> None:
         self.path, self.commit = path, commit
+        known = recorded.read_text().splitlines() if recorded is not None and recorded.is_file() else []
         text = path.read_text() if path.is_file() else ""
         # A line that a killed process left unfinished is computed again.
         whole = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
-        self.by_key: dict[str, dict[str, Any]] = {line["key"]: line for line in map(json.loads, whole)}
+        self.by_key: dict[str, dict[str, Any]] = {line["key"]: line for line in map(json.loads, [*known, *whole])}
         if text and not text.endswith("\n"):
             path.write_text("".join(whole))
 
@@ -56,6 +58,11 @@ class Lines:
             file.write(json.dumps(line) + "\n")
         self.by_key[key] = line
         return line
+
+    def publish(self, path: Path) -> None:
+        """Write all lines to a file that is committed, those that were recorded before too."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(line) + "\n" for line in self.by_key.values()))
 
     def done(self, row: Row) -> bool:
         """Return whether a run is there, made with the defaults that the library's methods have now."""

@@ -64,6 +64,7 @@ def save(name: str, budget: Budget, rows: Sequence[Row], lines: Lines, folder: P
 
 def publish(name: str, budget: Budget, lines: Lines) -> None:
     """Write the tables to ``benchmarks/results``, the plots to ``docs/images`` and the page ``docs/claims.md``."""
+    lines.publish(RESULTS / f"claims-{name}.jsonl")
     found = save(name, budget, plan(budget, [claim.letter for claim in budget.claims]), lines, RESULTS)
     parts = [OPENING, *settings(budget)]
     for results in sorted(found, key=lambda one: one.claim.letter):

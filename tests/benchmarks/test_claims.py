@@ -182,6 +182,19 @@ def test_a_line_that_was_cut_off_is_computed_again(script, tmp_path):
     assert [json.loads(line)["key"] for line in path.read_text().splitlines()] == ["one", "two"]
 
 
+def test_published_runs_are_not_made_again(script, tmp_path):
+    module = script("claims_lines")
+    first = module.Lines(tmp_path / "one.jsonl", "abc")
+    first.add("one", {}, {"test.accuracy": 0.5, "seconds": 2.0})
+    first.publish(tmp_path / "recorded.jsonl")
+    second = module.Lines(tmp_path / "two.jsonl", "abc", tmp_path / "recorded.jsonl")
+    assert "one" in second
+    second.add("two", {}, {"test.accuracy": 0.7, "seconds": 1.0})
+    assert [json.loads(line)["key"] for line in (tmp_path / "two.jsonl").read_text().splitlines()] == ["two"]
+    second.publish(tmp_path / "recorded.jsonl")
+    assert len((tmp_path / "recorded.jsonl").read_text().splitlines()) == 2
+
+
 def test_a_run_with_former_defaults_is_made_again(script, tmp_path):
     plan, budget = script("claims_plan"), script("claims_budgets").CPU
     row = next(row for row in plan.plan(budget, "b") if row.method.label == "lr")
