@@ -1,4 +1,4 @@
-"""Everything that a session with a GPU is for, in one command that can be stopped and repeated; see GPU.md.
+"""Everything that a borrowed GPU is for, in one command that can be stopped and repeated; see GPU.md.
 
     python benchmarks/gpu.py pack                                # here: what travels, in pieces of less than 64 MiB
     python3 benchmarks/gpu.py run --back OUT                     # there, with a piece below .gpu/; again with the next
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 # On the machine with the GPU only the standard library is there before the first piece is unpacked.
-from gpu_session import Session
+from gpu_runner import Runner
 from gpu_stages import STAGES
 
 TREE = Path(__file__).parents[1]
@@ -26,10 +26,10 @@ TREE = Path(__file__).parents[1]
 
 def run(args: argparse.Namespace) -> int:
     """Do the stages that are left, and return 0 if none of them failed."""
-    session = Session(args.work, rehearse=args.rehearse, minutes=args.minutes, back=args.back, again=args.again)
-    session.unpack(sorted(args.pieces.iterdir()) if args.pieces.is_dir() else [])
+    runner = Runner(args.work, rehearse=args.rehearse, minutes=args.minutes, back=args.back, again=args.again)
+    runner.unpack(sorted(args.pieces.iterdir()) if args.pieces.is_dir() else [])
     names = args.only or [stage.name for stage in STAGES]
-    return session.run([stage for stage in STAGES if stage.name in names])
+    return runner.run([stage for stage in STAGES if stage.name in names])
 
 
 def pack(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The stages of a session with a GPU: what each runs there, and what stands for it in a rehearsal."""
+"""The stages on a machine with a GPU: what each runs there, and what stands for it in a rehearsal."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

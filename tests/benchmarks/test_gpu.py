@@ -1,4 +1,4 @@
-"""The session with a GPU: pieces, stages that resume, and steps that are replayed on a CPU."""
+"""A machine with a GPU: pieces, stages that resume, and steps that are replayed on a CPU."""
 
 import importlib
 import json
@@ -28,9 +28,9 @@ def script(monkeypatch):
 
 
 @pytest.fixture
-def session(script, tmp_path, monkeypatch):
-    """Make a session in a folder of its own, where nothing is recorded."""
-    module = script("gpu_session")
+def runner(script, tmp_path, monkeypatch):
+    """Make a runner in a folder of its own, where nothing is recorded."""
+    module = script("gpu_runner")
     monkeypatch.setattr(module, "RECORDED", tmp_path / "recorded")
     (tmp_path / "recorded").mkdir()
     monkeypatch.setattr(module, "GRACE", 3)
@@ -38,7 +38,7 @@ def session(script, tmp_path, monkeypatch):
 
     def make(minutes=1.0, **more):
         options = {"rehearse": False, "back": tmp_path / "back", "again": False, **more}
-        return module.Session(tmp_path / "work", minutes=minutes, **options)
+        return module.Runner(tmp_path / "work", minutes=minutes, **options)
 
     return make
 
@@ -97,12 +97,12 @@ def test_the_table_on_a_gpu_has_the_papers_recipe(script):
     assert (dkd["temperature"], dkd["alpha"], dkd["beta"], dkd["warmup"]) == (2, 9, 72, 20)
 
 
-def test_a_session_goes_on_where_it_stopped(script, session, tmp_path, capsys):
+def test_a_runner_goes_on_where_it_stopped(script, runner, tmp_path, capsys):
     stages = [stage(script, WRITE, name="first"), stage(script, WRITE, FAIL, name="second")]
-    assert session().run(stages) == 1
+    assert runner().run(stages) == 1
     assert "left: nothing; failed: second" in capsys.readouterr().out
     assert (tmp_path / "work/results/out").read_text() == "xx"
-    assert session().run(stages) == 1
+    assert runner().run(stages) == 1
     assert "[1/2] first: finished before" in capsys.readouterr().out
     # What failed is not tried again by the same code.
     assert (tmp_path / "work/results/out").read_text() == "xx"
@@ -113,17 +113,17 @@ def test_a_session_goes_on_where_it_stopped(script, session, tmp_path, capsys):
     assert (state["first"]["state"], state["second"]["state"]) == ("finished", "failed")
 
 
-def test_a_failed_command_is_repeated_by_other_code(script, session, tmp_path, monkeypatch):
+def test_a_failed_command_is_repeated_by_other_code(script, runner, tmp_path, monkeypatch):
     stages = [stage(script, second_time(1))]
-    assert session().run(stages) == 1
-    monkeypatch.setattr(script("gpu_session"), "code_digest", lambda: "another")
-    assert session().run(stages) == 0
+    assert runner().run(stages) == 1
+    monkeypatch.setattr(script("gpu_runner"), "code_digest", lambda: "another")
+    assert runner().run(stages) == 0
 
 
-def test_what_is_too_long_is_stopped_and_waits(script, session, tmp_path, capsys):
+def test_what_is_too_long_is_stopped_and_waits(script, runner, tmp_path, capsys):
     slow = "import time; print('begun', flush=True); time.sleep(60)"
     stages = [stage(script, slow, name="slow"), stage(script, WRITE, name="next", least=0.5)]
-    assert session(minutes=0.08).run(stages) == 0
+    assert runner(minutes=0.08).run(stages) == 0
     out = capsys.readouterr().out
     assert "slow: unfinished" in out
     assert "next: waits" in out
@@ -131,44 +131,44 @@ def test_what_is_too_long_is_stopped_and_waits(script, session, tmp_path, capsys
     assert "begun" in (tmp_path / "work/logs/slow.txt").read_text()
 
 
-def test_what_takes_longer_than_its_limit_has_failed(script, session, capsys):
+def test_what_takes_longer_than_its_limit_has_failed(script, runner, capsys):
     slow = "import time; time.sleep(60)"
-    assert session().run([stage(script, slow, name="slow", minutes=0.01)]) == 1
+    assert runner().run([stage(script, slow, name="slow", minutes=0.01)]) == 1
     assert "failed: slow" in capsys.readouterr().out
 
 
-def test_a_command_that_stops_by_itself_is_resumed(script, session, tmp_path):
-    stops = second_time(script("gpu_session").STOPPED)
-    first = session()
+def test_a_command_that_stops_by_itself_is_resumed(script, runner, tmp_path):
+    stops = second_time(script("gpu_runner").STOPPED)
+    first = runner()
     first.run([stage(script, stops)])
     assert first.state["one"]["state"] == "unfinished"
-    second = session()
+    second = runner()
     second.run([stage(script, stops)])
     assert second.state["one"]["state"] == "finished"
-    assert script("accuracy").STOPPED == script("gpu_session").STOPPED
+    assert script("accuracy").STOPPED == script("gpu_runner").STOPPED
 
 
-def test_recorded_results_are_left_out_unless_wanted_again(script, session, tmp_path, capsys):
+def test_recorded_results_are_left_out_unless_wanted_again(script, runner, tmp_path, capsys):
     (tmp_path / "recorded/step-cuda.json").write_text("{}")
     (tmp_path / "recorded/rows-cuda.jsonl").write_text("line\n")
     stages = [stage(script, WRITE, results=("step-cuda",))]
-    session().run(stages)
+    runner().run(stages)
     assert "recorded in benchmarks/results" in capsys.readouterr().out
     assert not (tmp_path / "work/results/out").exists()
     assert (tmp_path / "work/results/rows-cuda.jsonl").read_text() == "line\n"
-    session(again=True).run(stages)
+    runner(again=True).run(stages)
     assert (tmp_path / "work/results/out").read_text() == "x"
 
 
-def test_without_packages_a_line_names_the_piece(script, session, monkeypatch):
-    monkeypatch.setattr(script("gpu_session"), "find_spec", lambda name: None)
+def test_without_packages_a_line_names_the_piece(script, runner, monkeypatch):
+    monkeypatch.setattr(script("gpu_runner"), "find_spec", lambda name: None)
     with pytest.raises(SystemExit, match="expected the first piece"):
-        session().unpack([])
+        runner().unpack([])
 
 
-def test_stages_wait_for_the_data_of_all_pieces(script, session, tmp_path, capsys, monkeypatch):
+def test_stages_wait_for_the_data_of_all_pieces(script, runner, tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("LIMBECK_SHARED", raising=False)
-    module = script("gpu_session")
+    module = script("gpu_runner")
     one, two = tmp_path / "pieces/1", tmp_path / "pieces/2"
     for folder, names in ((one, module.TARS[:1]), (two, module.TARS[1:])):
         (folder / "data").mkdir(parents=True)
@@ -177,12 +177,12 @@ def test_stages_wait_for_the_data_of_all_pieces(script, session, tmp_path, capsy
     (one / "about.json").write_text('{"commit": "abc1234"}')
     (one / "site/limbeck-0.dist-info").mkdir(parents=True)
     stages = [stage(script, WRITE, data=True)]
-    first = session()
+    first = runner()
     first.unpack([one])
     first.run(stages)
     assert "waits for the other piece" in capsys.readouterr().out
     assert first.shared is None
-    second = session()
+    second = runner()
     second.unpack([two])
     second.run(stages)
     assert second.environment()["LIMBECK_SHARED"] == str(tmp_path / "work/shared")
@@ -190,10 +190,10 @@ def test_stages_wait_for_the_data_of_all_pieces(script, session, tmp_path, capsy
     assert (tmp_path / "work/results/out").read_text() == "x"
 
 
-def test_a_rehearsal_runs_its_own_commands(script, session, tmp_path):
+def test_a_rehearsal_runs_its_own_commands(script, runner, tmp_path):
     print_it = "import os, sys, pathlib; pathlib.Path(sys.argv[1]).write_text(os.environ['LIMBECK_REHEARSAL'])"
     made = stage(script, FAIL, rehearsal=(("-c", print_it, "{work}/seen"),))
-    assert session(rehearse=True).run([made]) == 0
+    assert runner(rehearse=True).run([made]) == 0
     assert (tmp_path / "work/seen").read_text() == "1"
 
 

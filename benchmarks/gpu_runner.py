@@ -1,4 +1,4 @@
-"""A session with a GPU: pieces are unpacked, stages run until the minutes are over, results go back after each."""
+"""On a machine with a GPU: pieces are unpacked, stages run until the minutes are over, results go back after each."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ def code_digest() -> str:
     return digest.hexdigest()[:12]
 
 
-class Session:
+class Runner:
     """What is done and what is left, in a folder that outlasts a command.
 
     Args:
@@ -126,7 +126,7 @@ class Session:
         return int(bool(failed))
 
     def _take_ledgers(self) -> None:
-        # Rows of earlier sessions are in the working tree, and are not trained again.
+        # Rows of earlier times are in the working tree, and are not trained again.
         for path in () if self.rehearse else RECORDED.glob("*-cuda*.jsonl"):
             if not (self.work / "results" / path.name).is_file():
                 shutil.copy(path, self.work / "results" / path.name)
@@ -170,7 +170,7 @@ class Session:
         left = end - time.monotonic()
         if left <= 0:
             return STOPPED
-        # What the session's end stops is repeated; what its own limit stops would be stopped again.
+        # What the end of all minutes stops is repeated; what its own limit stops would be stopped again.
         when_stopped = STOPPED if end >= self.end - GRACE else TOO_LONG
         # A command that stops by itself needs time to begin, and to write what it has.
         minutes = max(0.0, left - START) / 60
