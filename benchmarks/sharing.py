@@ -60,14 +60,20 @@ class Work:
     def fill(self) -> None:
         """Store the teacher's logits."""
         bench = self.bench()
-        teacher = LiveTeacher(bench.placed(settled(network(self.pair[0]), bench.split.shape)))
-        bench.fill(teacher, bench.store(self.folder), self.epochs)
+        teacher = settled(network(self.pair[0]), bench.split.shape)
+        torch.save(teacher.state_dict(), self.folder / "teacher.pt")
+        bench.fill(LiveTeacher(bench.placed(teacher)), bench.store(self.folder), self.epochs)
+
+    def teacher(self, bench: Bench) -> LiveTeacher:
+        """Return the teacher whose logits are stored, beside which the first of them are checked."""
+        teacher = network(self.pair[0])
+        teacher.load_state_dict(torch.load(self.folder / "teacher.pt", weights_only=True))
+        return LiveTeacher(bench.placed(teacher))
 
     def train(self, barrier: Any) -> tuple[int, float]:
         """Train until the time is over; return the images and the seconds that they took."""
         bench = self.bench()
-        # Every row is stored, so that this teacher is never called.
-        cached = bench.reading(LiveTeacher(bench.placed(network(self.pair[0]))), self.folder)
+        cached = bench.reading(self.teacher(bench), self.folder)
         loop = bench.loop(network(self.pair[1]), cached, "dist")
         loop(0)
         barrier.wait()

@@ -4,6 +4,7 @@ import importlib
 import json
 import sys
 import tarfile
+import threading
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -281,6 +282,14 @@ def test_the_number_of_processes_is_the_one_that_did_most(script, tmp_path, monk
     (tmp_path / "sharing-cuda.json").write_text(json.dumps({"rows": rows}))
     assert sharing.best_jobs("cuda", "resnet20") == 4
     assert sharing.best_jobs("cuda", "resnet8x4") is None
+
+
+def test_a_process_trains_with_the_logits_that_another_stored(script, tmp_path):
+    work = script("sharing").Work(("resnet8", "resnet8"), "cpu", steps=2, epochs=1, seconds=0.01, folder=tmp_path)
+    work.fill()
+    images, seconds = work.train(threading.Barrier(1))
+    assert images == 2 * 64
+    assert seconds > 0
 
 
 def test_reports_of_tests_are_counted(script):
