@@ -80,9 +80,17 @@ class Runner:
             wheels = sorted((piece / "wheels").glob("*.whl"))
             if wheels and not (self.work / "installed").is_file():
                 self._install(wheels)
+        self._join(self.work / "shared/data")
         print(f"{len(pieces)} pieces; {'not all' if self.shared is None else 'all'} of CIFAR-100 is there")
         if not (self.work / "installed").is_file() and find_spec("pydantic") is None:
             raise SystemExit("limbeck's packages are not there: expected the first piece of `gpu.py pack` below .gpu/")
+
+    @staticmethod
+    def _join(folder: Path) -> None:
+        for head in folder.glob("*.head"):
+            tail = head.with_suffix(".tail")
+            if tail.is_file():
+                head.with_suffix("").write_bytes(head.read_bytes() + tail.read_bytes())
 
     def _install(self, wheels: Sequence[Path]) -> None:
         options = ["--quiet", "--no-index", "--no-deps", "--no-compile", "--no-cache-dir", "--upgrade"]

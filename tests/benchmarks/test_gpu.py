@@ -219,13 +219,27 @@ def shared_data(script, tmp_path, monkeypatch):
 def test_pieces_hold_all_data_and_what_limbeck_needs(shared_data, tmp_path):
     pieces = shared_data.pack(tmp_path / "out")
     names = {path.name for piece in pieces for path in (piece.folder / "data").iterdir()}
-    assert names == {name for group in shared_data.DATA for name in group}
+    whole = {name for group in shared_data.DATA for name in group} - {shared_data.CUT}
+    assert names == whole | {f"{shared_data.CUT}.head", f"{shared_data.CUT}.tail"}
     (metadata,) = (tmp_path / "out/1/site").glob("limbeck-*.dist-info/METADATA")
     assert f"Version: {limbeck.__version__}" in metadata.read_text()
     assert "Requires-Dist: torch>=" in metadata.read_text()
     assert json.loads((tmp_path / "out/1/about.json").read_text())["commit"]
-    assert pieces[1].size == 2000
+    assert pieces[1].size == 1000
     assert "MiB, with the working tree" in pieces[0].line
+
+
+def test_a_file_that_was_cut_is_joined_when_both_pieces_are_there(shared_data, runner, tmp_path, monkeypatch):
+    monkeypatch.setattr(shared_data, "CUT_AT", 400)
+    original = bytes(range(250)) * 4
+    (tmp_path / "shared/data" / shared_data.CUT).write_bytes(original)
+    first, second = shared_data.pack(tmp_path / "out")
+    joined = tmp_path / "work/shared/data" / shared_data.CUT
+    there = runner()
+    there.unpack([first.folder])
+    assert not joined.exists()
+    there.unpack([second.folder])
+    assert joined.read_bytes() == original
 
 
 def test_a_piece_that_is_too_large_is_refused(shared_data, tmp_path, monkeypatch):
