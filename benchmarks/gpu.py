@@ -26,7 +26,9 @@ TREE = Path(__file__).parents[1]
 
 def run(args: argparse.Namespace) -> int:
     """Do the stages that are left, and return 0 if none of them failed."""
-    runner = Runner(args.work, rehearse=args.rehearse, minutes=args.minutes, back=args.back, again=args.again)
+    # What was rehearsed is not done.
+    work = args.work / "rehearsal" if args.rehearse else args.work
+    runner = Runner(work, rehearse=args.rehearse, minutes=args.minutes, back=args.back, again=args.again)
     runner.unpack(sorted(args.pieces.iterdir()) if args.pieces.is_dir() else [])
     names = args.only or [stage.name for stage in STAGES]
     return runner.run([stage for stage in STAGES if stage.name in names])

@@ -10,7 +10,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Sequence
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,15 @@ def code_digest() -> str:
     for path in sorted([*(TREE / "src").rglob("*.py"), *(TREE / "benchmarks").glob("*.py")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
+
+
+def is_installed(name: str) -> bool:
+    """Return whether a package is there, with its metadata."""
+    try:
+        distribution(name)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 class Runner:
@@ -82,7 +91,7 @@ class Runner:
                 self._install(wheels)
         self._join(self.work / "shared/data")
         print(f"{len(pieces)} pieces; {'not all' if self.shared is None else 'all'} of CIFAR-100 is there")
-        if not (self.work / "installed").is_file() and find_spec("pydantic") is None:
+        if not (self.work / "installed").is_file() and not is_installed("pydantic"):
             raise SystemExit("limbeck's packages are not there: expected the first piece of `gpu.py pack` below .gpu/")
 
     @staticmethod
@@ -93,18 +102,11 @@ class Runner:
                 head.with_suffix("").write_bytes(head.read_bytes() + tail.read_bytes())
 
     def _install(self, wheels: Sequence[Path]) -> None:
-        options = ["--quiet", "--no-index", "--no-deps", "--no-compile", "--no-cache-dir", "--upgrade"]
-        words = [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            *options,
-            "--target",
-            str(self.work / "site"),
-            *map(str, wheels),
-        ]
-        subprocess.run(words, check=True)
+        lacking = [str(wheel) for wheel in wheels if not is_installed(wheel.name.partition("-")[0])]
+        if lacking:
+            options = ["--quiet", "--no-index", "--no-deps", "--no-compile", "--no-cache-dir"]
+            target = ["--target", str(self.work / "site")]
+            subprocess.run([sys.executable, "-m", "pip", "install", *options, *target, *lacking], check=True)
         (self.work / "installed").touch()
 
     def environment(self) -> dict[str, str]:

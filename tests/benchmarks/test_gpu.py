@@ -162,9 +162,34 @@ def test_recorded_results_are_left_out_unless_wanted_again(script, runner, tmp_p
 
 
 def test_without_packages_a_line_names_the_piece(script, runner, monkeypatch):
-    monkeypatch.setattr(script("gpu_runner"), "find_spec", lambda name: None)
+    monkeypatch.setattr(script("gpu_runner"), "is_installed", lambda name: False)
     with pytest.raises(SystemExit, match="expected the first piece"):
         runner().unpack([])
+
+
+def test_only_packages_that_are_not_there_are_installed(script, runner, tmp_path, monkeypatch):
+    commands = []
+    monkeypatch.setattr(script("gpu_runner").subprocess, "run", lambda words, **_: commands.append(words))
+    (tmp_path / "piece/wheels").mkdir(parents=True)
+    # Also of another Python's wheels, as in a rehearsal.
+    (tmp_path / "piece/wheels/pydantic_core-1.0-cp39-cp39-linux_x86_64.whl").touch()
+    runner().unpack([tmp_path / "piece"])
+    assert not commands
+    (tmp_path / "work/installed").unlink()
+    (tmp_path / "piece/wheels/no_such_package-1.0-py3-none-any.whl").touch()
+    runner().unpack([tmp_path / "piece"])
+    ((*_, last),) = commands
+    assert last.endswith("no_such_package-1.0-py3-none-any.whl")
+    assert not any("pydantic_core" in word for word in commands[0])
+
+
+def test_a_rehearsal_has_a_folder_of_its_own(script, tmp_path, monkeypatch, capsys):
+    gpu = script("gpu")
+    monkeypatch.setattr(gpu, "STAGES", [])
+    words = ["--work", str(tmp_path / "work"), "--pieces", str(tmp_path / "none"), "run", "--rehearse"]
+    assert gpu.arguments(words).do(gpu.arguments(words)) == 0
+    assert (tmp_path / "work/rehearsal/results").is_dir()
+    assert not (tmp_path / "work/results").exists()
 
 
 def test_stages_wait_for_the_data_of_all_pieces(script, runner, tmp_path, capsys, monkeypatch):
