@@ -15,6 +15,9 @@ def kd(alpha: float, temperature: float = 4, tier: int = 0) -> Method:
 
 
 KD_ALPHAS = (kd(0.9), kd(0.5), kd(0.2))
+# The teacher is as sure as students without it are right, out of their own training rows.
+CALIBRATED = {"max_confidence": "auto", "sharpen": True}
+BY_ROW = {"scale": 3, "by_row": True}
 ORACLE = {"scorer": "agreement", "per_class": False, "ratio": "right"}
 UNRELIABLE = (
     NONE,
@@ -27,14 +30,18 @@ UNRELIABLE = (
     Method("lr_ds@oracle", "lr_ds", ORACLE, tier=2),
     Method("lr_ds@oracle, shuffled", "lr_ds", {**ORACLE, "shuffled": True}, tier=2),
     Method("label_smoothing", "label_smoothing", tier=2),
-    Method("tame+kd(0.9)", "tame+kd", {"alpha": 0.9}, tier=1),
-    Method("tame+kd(0.5)", "tame+kd", {"alpha": 0.5}, tier=1),
-    Method("tame+revise+kd(0.5)", "tame+revise+kd", {"alpha": 0.5}, tier=1),
-    Method("tame+lr", "tame+lr", tier=1),
-    Method("tame+weigh+kd", "tame+weigh+kd", tier=1),
-    Method("tame+weigh+lr", "tame+weigh+lr", tier=1),
-    Method("tame+weigh+lr, by row", "tame+weigh+lr", {"by_row": True}, tier=2),
-    Method("tame+weigh+lr, by row, shuffled", "tame+weigh+lr", {"by_row": True, "shuffled": True}, tier=2),
+    Method("tame+kd(0.5)", "tame+kd", {"alpha": 0.5}, tier=2),
+    Method("tame+lr", "tame+lr", tier=2),
+    Method("calibrate+kd(0.5)", "tame+kd", {"alpha": 0.5, **CALIBRATED}, tier=1),
+    Method("calibrate+lr", "tame+lr", CALIBRATED, tier=1),
+    Method("weigh+kd", "weigh+kd", tier=1),
+    Method("weigh+lr", "weigh+lr", tier=1),
+    Method("calibrate+weigh+lr", "tame+weigh+lr", CALIBRATED, tier=1),
+    Method("tame+weigh+lr, 3", "tame+weigh+lr", {"scale": 3}, tier=3),
+    Method("tame+weigh+lr, 3, by row", "tame+weigh+lr", {"scale": 3, "by_row": True}, tier=3),
+    Method(
+        "tame+weigh+lr, 3, by row, shuffled", "tame+weigh+lr", {"scale": 3, "by_row": True, "shuffled": True}, tier=3
+    ),
 )
 B = Claim(
     letter="b",
@@ -62,16 +69,22 @@ B = Claim(
         ("lr_ds", "lr_ds@random"),
         ("lr_ds", "kd, best weight"),
         ("lr_ds@oracle", "lr_ds@oracle, shuffled"),
-        ("tame+lr", "lr"),
-        ("tame+weigh+lr", "none"),
-        ("tame+weigh+lr", "lr"),
-        ("tame+weigh+lr", "kd, best weight"),
-        ("tame+weigh+lr", "tame+kd, best weight"),
-        ("tame+weigh+lr, by row", "tame+weigh+lr, by row, shuffled"),
+        ("select+kd(0.5), right rows", "select+kd(0.5), right rows, shuffled"),
+        ("calibrate+lr", "lr"),
+        ("weigh+kd", "none"),
+        ("weigh+kd", "kd, best weight"),
+        ("weigh+lr", "none"),
+        ("weigh+lr", "lr"),
+        ("calibrate+weigh+lr", "none"),
+        ("calibrate+weigh+lr", "lr"),
+        ("calibrate+weigh+lr", "kd, best weight"),
+        ("calibrate+weigh+lr", "tame+kd, best weight"),
+        ("tame+weigh+lr, 3", "none"),
+        ("tame+weigh+lr, 3, by row", "tame+weigh+lr, 3, by row, shuffled"),
     ),
     choices={
         "kd, best weight": [method.label for method in KD_ALPHAS],
-        "tame+kd, best weight": ["tame+kd(0.9)", "tame+kd(0.5)"],
+        "tame+kd, best weight": ["tame+kd(0.5)", "calibrate+kd(0.5)"],
     },
 )
 F = Claim(
@@ -226,8 +239,8 @@ CPU = Budget(
         "fashion_120": Setting(FEW, 120),
         "fashion_10": Setting(FEW, 10),
         "fashion_40": Setting(FEW, 40),
-        "cifar100_few": Setting(Images("cifar100", 2500), 30, crop=4),
-        "cifar100_unseen": Setting(Images("cifar100_unseen", 2500), 30, crop=4),
+        "cifar100_few": Setting(Images("cifar100", 5000), 10, crop=4),
+        "cifar100_unseen": Setting(Images("cifar100_unseen", 5000), 10, crop=4),
     },
     teachers={
         "others": Teacher(

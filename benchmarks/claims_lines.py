@@ -20,6 +20,8 @@ KEPT = {
     "teacher_right": "teacher.train.accuracy",
     "teacher_validation": "teacher.validation.accuracy",
     "teacher_ece": "teacher.validation.ece",
+    "tau": "tame.temperature",
+    "lambda": "weigh.share",
 }
 
 

@@ -65,15 +65,15 @@ def explained(data, half):
 @pytest.mark.parametrize(
     ("name", "term", "expected"),
     [
-        ("weigh+kd", "kd", lambda s, t, y: 3 * kd_loss(s, t)),
-        ("weigh+lr", "kd", lambda s, t, y: 3 * kd_loss(s, revise_logits(t, y))),
-        ("weigh+dr_kd", "kd", lambda s, t, y: 3 * kd_loss(s, rectify_logits(t, y), temperature=6.0)),
+        ("weigh+kd", "kd", lambda s, t, y: kd_loss(s, t)),
+        ("weigh+lr", "kd", lambda s, t, y: kd_loss(s, revise_logits(t, y))),
+        ("weigh+dr_kd", "kd", lambda s, t, y: kd_loss(s, rectify_logits(t, y), temperature=6.0)),
         ("weigh+dist", "dist", lambda s, t, y: dist_loss(s, t, temperature=4.0, beta=2.0, gamma=2.0)),
         ("weigh+dkd", "dkd", dkd_loss),
-        ("weigh+kd+dist", "kd", lambda s, t, y: 3 * kd_loss(s, t)),
-        ("weigh+logit_mse", "logit_mse", lambda s, t, y: 3 * F.mse_loss(s, t)),
+        ("weigh+kd+dist", "kd", lambda s, t, y: kd_loss(s, t)),
+        ("weigh+logit_mse", "logit_mse", lambda s, t, y: F.mse_loss(s, t)),
         ("weigh+lskd", "kd", None),
-        ("weigh+tf_kd_self", "kd", lambda s, t, y: 3 * kd_loss(s, t, temperature=6.0)),
+        ("weigh+tf_kd_self", "kd", lambda s, t, y: kd_loss(s, t, temperature=6.0)),
         ("weigh+dts", "kd", None),
     ],
 )
@@ -97,10 +97,19 @@ def test_auto_is_the_square_of_the_share(data, half):
     assert 0.1 < share < 0.95
     assert figures == {"weigh.share": pytest.approx(share), "weigh.weight": pytest.approx(share**2)}
     out = distiller(*data)
-    torch.testing.assert_close(out.parts["kd"], 3 * share**2 * kd_loss(out.logits, linear(2, 3)(data[0])))
+    torch.testing.assert_close(out.parts["kd"], share**2 * kd_loss(out.logits, linear(2, 3)(data[0])))
     out.loss.backward()
     assert distiller.student.weight.grad.isfinite().all()
     assert all(proxy.weight.grad is None for proxy in PROXIES)
+
+
+def test_scale_is_the_weight_of_a_teacher_that_explains_all(data, half):
+    plain, figures = measured(data, half)
+    scaled, times = measured(data, half, scale=3.0)
+    assert times["weigh.weight"] == pytest.approx(3 * figures["weigh.weight"])
+    torch.testing.assert_close(scaled(*data).parts["kd"], 3 * plain(*data).parts["kd"])
+    rows, by_row = (measured(data, half, by_row=True, scale=factor)[0] for factor in (1.0, 3.0))
+    torch.testing.assert_close(by_row(*data).parts["kd"], 3 * rows(*data).parts["kd"])
 
 
 def test_taming_does_not_change_the_share(data, half):
@@ -125,7 +134,7 @@ def test_by_row_each_sample_counts_by_its_responsibility(data, half):
     out = distiller(*(part[chosen] for part in data))
     rows = kd_loss_by_row(out.logits, linear(2, 3)(data[0][chosen]).detach())
     expected = (weights[chosen].float() * rows).sum() / 40
-    torch.testing.assert_close(out.parts["kd"], 3 * expected)
+    torch.testing.assert_close(out.parts["kd"], expected)
 
 
 def kd_loss_by_row(student, teacher):
@@ -150,7 +159,7 @@ def test_with_a_selection_both_count(data, half):
         out = distiller(*data)
         rows = kd_loss_by_row(out.logits, linear(2, 3)(data[0]).detach())
         weights = distiller.teacher_scale.row_weight if "by_row" in settings else torch.full((N,), 0.5)
-        torch.testing.assert_close(out.parts["kd"], 3 * (mask * weights * rows).sum() / N)
+        torch.testing.assert_close(out.parts["kd"], (mask * weights * rows).sum() / N)
 
 
 def test_the_state_holds_it(data, half):
@@ -237,8 +246,8 @@ def test_weights_that_it_sets_aside_are_refused(name, settings, message):
     with pytest.raises(UserError, match=message):
         limbeck.methods.create(name, **settings)
     # A recipe that holds the defaults is the same, and weights within a teacher's loss stay.
-    assert limbeck.methods.create("weigh+kd", alpha=0.9).terms[0].weight == 3
-    assert limbeck.methods.create("weigh+lr", kd_weight=0.5).terms[0].weight == 1.5
+    assert limbeck.methods.create("weigh+kd", alpha=0.9).terms[0].weight == 1
+    assert limbeck.methods.create("weigh+lr", kd_weight=0.5).terms[0].weight == 0.5
     assert limbeck.methods.create("weigh+dkd", alpha=2.0, beta=4.0).terms[0].weight == 1
 
 

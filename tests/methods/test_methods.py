@@ -1,11 +1,17 @@
 """The registry and the grammar that joins methods."""
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 import torch
 
 from limbeck import methods
 from limbeck.errors import UserError
 from limbeck.losses import DISTLoss, KDLoss
+from limbeck.methods.one_loss import one_loss
+from limbeck.methods.registry import REGISTRY
+from limbeck.validation import Settings
 
 NAMES = ("none", "label_smoothing", "kd", "dist", "dr_kd", "lr", "lr_ds", "lw_kd", "tf_kd_self", "tf_kd_reg")
 
@@ -101,6 +107,24 @@ def test_a_setting_reaches_the_names_that_have_it():
     loss = method.terms[0].build(10)
     assert isinstance(loss, DISTLoss)
     assert loss.settings["temperature"] == 1.0
+
+
+@pytest.mark.parametrize("name", ["kd", "dist", "dkd", "lr", "dr_kd", "lw_kd", "lr+dist"])
+def test_weight_is_short_for_weigh_in_front(name):
+    short, long = methods.create(name, weight="auto"), methods.create(f"weigh+{name}")
+    assert (short.name, short.settings, short.weighing) == (long.name, long.settings, long.weighing)
+
+
+def test_a_weight_of_a_method_s_own_stays_its_own():
+    class Own(Settings):
+        weight: float = 2.0
+
+    parts = partial(one_loss, name="kd", loss=KDLoss, weight="weight")
+    methods.register(replace(methods.entry("kd"), name="gap", settings=Own, build=parts))
+    try:
+        assert methods.create("gap", weight=3.0).weighing is None
+    finally:
+        REGISTRY.unregister("gap")
 
 
 def test_scale_code_of_dr_kd_averages_over_classes_times_the_multiplier():

@@ -108,7 +108,7 @@ class TeacherScale(KeptWide):
             return 1.0
         if not isinstance(weighing.weight, str):
             return weighing.weight
-        return self._measured(self.share, "weight") ** 2
+        return weighing.scale * self._measured(self.share, "weight") ** 2
 
     def weights_of(self, indices: Tensor | None) -> Tensor | None:
         """Return how much the teacher counts for samples of the training set; None if it counts alike for all.
@@ -125,7 +125,7 @@ class TeacherScale(KeptWide):
         weights = self._measured(self.row_weight, "weight")
         if indices is None:
             raise UserError("indices: got None, expected each sample's position, for the weights of weigh.by_row")
-        return weights[indices]
+        return weighing.scale * weights[indices]
 
     def _measured(self, number: Tensor | None, what: str) -> Tensor:
         if number is None:

@@ -18,7 +18,7 @@ def create(name: str, **settings: Any) -> Method:
     loss that a name carries only as its default (``lr``, ``lr_ds``, ``dr_kd``, ``tf_kd_*``, ``lw_kd``, ``none``) gives
     way to a loss named on purpose (``kd``, ``dist``, ...); several losses named on purpose are added, with the largest
     of their cross-entropy weights; of several defaults, the last one is used. With ``weigh`` that weight is 1, and the
-    teacher's losses have their full weight times the teacher's.
+    teacher's losses have their full weight times the teacher's; ``weight="auto"`` is short for ``weigh`` in the name.
 
     Args:
         name: One name or several joined by ``+``.
@@ -38,8 +38,10 @@ def create(name: str, **settings: Any) -> Method:
         {'lr': {'eta': 0.7, 'temperature': 1.0, ...}, 'dist': {'temperature': 1.0, ...}}
         >>> [term.name for term in method.terms]
         ['dist']
+        >>> create("kd", weight="auto").name
+        'weigh+kd'
     """
-    tokens = [token.strip() for token in str(name).split("+")]
+    tokens = _with_weigh([token.strip() for token in str(name).split("+")], settings)
     if len(set(tokens)) != len(tokens):
         raise UserError(f"method {name!r}: a name stands twice, expected each once")
     entries = [entry(token) for token in tokens]
@@ -50,6 +52,13 @@ def create(name: str, **settings: Any) -> Method:
     parts = [e.build(s) for e, s in zip(entries, chosen, strict=True)]
     _check_weights(entries, chosen, parts)
     return _combine("+".join(tokens), tokens, chosen, parts)
+
+
+def _with_weigh(tokens: list[str], settings: Mapping[str, Any]) -> list[str]:
+    """Put ``weigh`` beside names of which none has the setting ``weight``, if that is given."""
+    if "weight" not in settings or any("weight" in entry(token).settings.model_fields for token in tokens):
+        return tokens
+    return ["weigh", *tokens]
 
 
 def _check_keys(entries: Sequence[Entry], settings: Mapping[str, Any]) -> None:

@@ -16,8 +16,6 @@ Scale = Literal["paper", "code"]
 MinSpread = Annotated[
     float, Field(ge=0, description="least spread of logits that a relation follows; 0 is the published formula")
 ]
-# The weight of T^2 KL beside labels of weight 1 for a fully reliable teacher, in place of alpha beside 1 - alpha.
-FULL_WEIGHT = 3.0
 
 
 class NoSettings(Settings):

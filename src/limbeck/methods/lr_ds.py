@@ -9,7 +9,7 @@ from pydantic import Field
 from limbeck.errors import UserError
 from limbeck.losses import KDLoss, LabelRevisionLoss
 from limbeck.methods.card import builtin
-from limbeck.methods.fields import FULL_WEIGHT, Eta, LabelWeight, Temperature, Weight
+from limbeck.methods.fields import Eta, LabelWeight, Temperature, Weight
 from limbeck.methods.method import Matching, Parts, Term
 from limbeck.selection import Selection, Weighing
 from limbeck.targets import MaxConfidence, Taming, revise_logits
@@ -62,8 +62,7 @@ def _port(settings: LRSettings) -> Parts:
 def _lr(settings: LRSettings) -> Parts:
     if settings.loss == "port":
         return _port(settings)
-    loss, full_weight = partial(KDLoss, temperature=settings.temperature), FULL_WEIGHT * settings.kd_weight
-    term = Term("kd", settings.kd_weight, loss, full_weight=full_weight)
+    term = Term("kd", settings.kd_weight, partial(KDLoss, temperature=settings.temperature))
     matching = Matching(settings.ce_weight, (term,), replaceable=True)
     return Parts(matching=matching, targets=_revise(settings).targets, teacher="any")
 

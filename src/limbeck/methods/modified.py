@@ -11,7 +11,7 @@ from limbeck.errors import UserError
 from limbeck.losses import MIN_SPREAD, KDLoss
 from limbeck.losses.both_sides import BothSidesKDLoss
 from limbeck.methods.card import builtin
-from limbeck.methods.fields import FULL_WEIGHT, Alpha, LabelWeight, MinSpread, Temperature, Weight
+from limbeck.methods.fields import Alpha, LabelWeight, MinSpread, Temperature, Weight
 from limbeck.methods.method import Matching, Parts, Term
 from limbeck.modifiers import LearnedTemperature, Modifier, ScheduledTemperature, StandardizeLogits
 from limbeck.validation import Settings
@@ -62,7 +62,7 @@ def _parts(ce_weight: float, term: Term, modifier: Callable[[], Modifier]) -> Pa
 
 
 def _mixed(alpha: float, loss: Callable[..., nn.Module], modifier: Callable[[], Modifier]) -> Parts:
-    return _parts(1 - alpha, Term("kd", alpha, loss, full_weight=FULL_WEIGHT), modifier)
+    return _parts(1 - alpha, Term("kd", alpha, loss, full_weight=1.0), modifier)
 
 
 def _lskd(settings: LSKDSettings) -> Parts:

@@ -6,7 +6,6 @@ from typing import Any
 
 from torch import nn
 
-from limbeck.methods.fields import FULL_WEIGHT
 from limbeck.methods.method import Layers, Matching, Parts, Term
 from limbeck.validation import Settings
 
@@ -50,7 +49,7 @@ def one_loss(
     ce_weight, warmup = arguments.pop("ce_weight", None), arguments.pop("warmup", 0)
     weight = weight or ("alpha" if ce_weight is None else None)
     factor = arguments.pop(weight) if weight else 1.0
-    full_weight = FULL_WEIGHT if ce_weight is None else None
+    full_weight = 1.0 if ce_weight is None else None
     terms = (Term(name, factor, partial(loss, **arguments), warmup=warmup, full_weight=full_weight, **term),)
     matching = Matching(1 - factor if ce_weight is None else ce_weight, terms, replaceable=replaceable)
     return Parts(matching=matching, teacher="any")

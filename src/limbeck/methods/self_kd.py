@@ -7,7 +7,7 @@ from pydantic import Field
 
 from limbeck.losses import KDLoss
 from limbeck.methods.card import builtin
-from limbeck.methods.fields import FULL_WEIGHT, Alpha, NoSettings, Scale, Temperature, Weight
+from limbeck.methods.fields import Alpha, NoSettings, Scale, Temperature, Weight
 from limbeck.methods.method import Matching, Parts, Term
 from limbeck.targets import rectify_logits
 from limbeck.validation import Settings
@@ -28,7 +28,7 @@ def _matching(settings: SelfKDSettings) -> Matching:
     by_code = settings.scale == "code"
     loss = partial(KDLoss, temperature=settings.temperature, reduction="mean" if by_code else "batchmean")
     factor = settings.multiplier if by_code else 1.0
-    term = Term("kd", settings.alpha * factor, loss, full_weight=FULL_WEIGHT * factor)
+    term = Term("kd", settings.alpha * factor, loss, full_weight=factor)
     return Matching(1 - settings.alpha, (term,), replaceable=True)
 
 

@@ -15,7 +15,9 @@ class Weighing(Settings):
 
     Args:
         weight: A factor of the losses against the teacher, or ``"auto"``: the square of the share of labels that the
-            teacher explains better than a student without it, see :func:`limbeck.selection.teacher_share`.
+            teacher explains better than a student without it, see :func:`limbeck.selection.teacher_share`, times
+            ``scale``.
+        scale: With ``"auto"``, the weight of a teacher that explains all labels better.
         by_row: With ``"auto"``, weigh each training sample by that share times the probability that the teacher
             explains its label, see :func:`row_weights`, instead of all alike.
         shuffled: The control of ``by_row``: the same weights on other samples.
@@ -32,6 +34,7 @@ class Weighing(Settings):
         Literal["auto"] | Annotated[float, Field(ge=0)],
         Field(description="factor of the losses against the teacher; 'auto': by its measured reliability"),
     ] = "auto"
+    scale: Annotated[float, Field(ge=0, description="weight: auto, that of a fully reliable teacher")] = 1.0
     by_row: Annotated[bool, Field(description="weight: auto, weigh each sample by the reliability on its label")] = (
         False
     )
