@@ -17,6 +17,7 @@ METHODS = ("none", "kd", "dist", "dkd", "lskd+dkd", "lr", "lr_ds", "lr_ds@random
 # The settings of the papers for CIFAR-100 where they are not limbeck's defaults.
 SETTINGS: dict[str, dict[str, Any]] = {
     "dist": {"beta": 2, "gamma": 2, "temperature": 4},
+    "dr_kd": {"alpha": 0.95, "temperature": 6},
     "lr_ds@random": {"scorer": "random"},
 }
 # DKD's beta by pair, from its released configurations; 8 elsewhere.

@@ -135,6 +135,11 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--methods", type=lambda word: tuple(word.split(",")), help="with which the methods' names begin"
     )
+    parser.add_argument(
+        "--regimes",
+        type=lambda word: tuple(word.split(",")),
+        help="names of teachers, or with which those of students begin",
+    )
     parser.add_argument("--seeds", type=int, help="how many, by default the budget's")
     parser.add_argument("--out", type=Path, help="the folder of the runs, by default runs/claims-BUDGET")
     parser.add_argument("--list", action="store_true", help="only print what is done and what is left")
@@ -153,12 +158,18 @@ def lines_of(args: argparse.Namespace) -> Lines:
     return Lines(args.out / "lines.jsonl", commit(), RESULTS / f"claims-{args.budget}.jsonl")
 
 
+def wanted(row: Row, args: argparse.Namespace) -> bool:
+    """Return whether a run is among those that ``--methods`` and ``--regimes`` name."""
+    by_regime = row.regime.setting.startswith(args.regimes or "") or str(row.regime.teacher) in (args.regimes or ())
+    return by_regime and row.method.label.startswith(args.methods or "")
+
+
 def main(words: Sequence[str] | None = None) -> None:
     """Run what is left, and write the tables."""
     args = arguments(words)
     budget, lines = BUDGETS[args.budget], lines_of(args)
     make_known(budget, args.out)
-    rows = [row for row in plan(budget, args.only, args.seeds) if row.method.label.startswith(args.methods or "")]
+    rows = [row for row in plan(budget, args.only, args.seeds) if wanted(row, args)]
     if args.list:
         overview(rows, lines, args.only)
         return

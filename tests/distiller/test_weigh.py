@@ -67,13 +67,13 @@ def explained(data, half):
     [
         ("weigh+kd", "kd", lambda s, t, y: kd_loss(s, t)),
         ("weigh+lr", "kd", lambda s, t, y: kd_loss(s, revise_logits(t, y))),
-        ("weigh+dr_kd", "kd", lambda s, t, y: kd_loss(s, rectify_logits(t, y), temperature=6.0)),
+        ("weigh+dr_kd", "kd", lambda s, t, y: kd_loss(s, rectify_logits(t, y))),
         ("weigh+dist", "dist", lambda s, t, y: dist_loss(s, t, temperature=4.0, beta=2.0, gamma=2.0)),
         ("weigh+dkd", "dkd", dkd_loss),
         ("weigh+kd+dist", "kd", lambda s, t, y: kd_loss(s, t)),
         ("weigh+logit_mse", "logit_mse", lambda s, t, y: F.mse_loss(s, t)),
         ("weigh+lskd", "kd", None),
-        ("weigh+tf_kd_self", "kd", lambda s, t, y: kd_loss(s, t, temperature=6.0)),
+        ("weigh+tf_kd_self", "kd", lambda s, t, y: kd_loss(s, t)),
         ("weigh+dts", "kd", None),
     ],
 )
@@ -238,7 +238,7 @@ def test_training_without_measuring_or_positions_is_one_clear_line(data, half):
     ("name", "settings", "message"),
     [
         ("weigh+kd", {"alpha": 0.5}, "kd.alpha: got 0.5 with weigh, expected weigh.weight alone"),
-        ("weigh+dr_kd", {"dr_kd": {"alpha": 0.5}}, "dr_kd.alpha: got 0.5 with weigh"),
+        ("weigh+dr_kd", {"dr_kd": {"alpha": 0.6}}, "dr_kd.alpha: got 0.6 with weigh"),
         ("tame+weigh+dist", {"ce_weight": 0.5}, "dist.ce_weight: got 0.5 with weigh"),
     ],
 )

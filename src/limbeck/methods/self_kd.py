@@ -16,8 +16,8 @@ from limbeck.validation import Settings
 class SelfKDSettings(Settings):
     """Settings of ``tf_kd_self`` and ``dr_kd``."""
 
-    temperature: Temperature = 6.0
-    alpha: Alpha = 0.95
+    temperature: Temperature = 4.0
+    alpha: Alpha = 0.5
     scale: Annotated[
         Scale, Field(description="'paper' sums the KL over classes, 'code' averages it and applies multiplier")
     ] = "paper"
