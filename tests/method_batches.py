@@ -8,6 +8,8 @@ from limbeck.methods import create
 from limbeck.teachers import LightweightBank, LightweightTeacher
 
 CLASSES, SAMPLES, SIZE = 4, 40, 8
+# Which samples the first of two proxies was trained on.
+HALF = torch.arange(SAMPLES) % 2 == 0
 # What some methods need beside their name, and shorter memories than the published ones.
 SETTINGS = {"crd": {"negatives": 8, "dim": 6}, "reviewkd": {"warmup": 3}, "dkd": {"warmup": 3}, "rld": {"warmup": 3}}
 
@@ -70,7 +72,7 @@ def distiller_for(name, **settings):
         num_samples=SAMPLES,
     )
     if made.teacher_scale.needs_measuring:
-        made.measure_teacher([whole_set()])
+        made.measure_teacher([whole_set()], proxies=(linear_network(3), linear_network(4)), half=HALF)
     if method.selection is not None and method.selection.needs_training_set:
         made.select([whole_set()])
     return made

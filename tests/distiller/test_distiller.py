@@ -206,7 +206,7 @@ def test_selection_over_the_training_set_decides_which_samples_are_supervised(ba
 
 def test_a_selection_is_saved_and_read_again(batch):
     indices = torch.arange(32)
-    chosen, fresh = (limbeck.Distiller(net(seed=seed).eval(), net(seed=1), method="lr_ds") for seed in (0, 2))
+    chosen, fresh = (limbeck.Distiller(net(seed=seed).eval(), net(seed=1), method="select+lr") for seed in (0, 2))
     chosen.select([(*batch, indices)])
     saved = chosen.state_dict()
     fresh.load_state_dict(saved)
@@ -346,7 +346,7 @@ def test_mistakes_in_a_batch(student, teacher, labels, message):
 
 
 def test_influence_needs_the_training_set_first(batch):
-    distiller = limbeck.Distiller(net(), net(seed=1), method="lr_ds")
+    distiller = limbeck.Distiller(net(), net(seed=1), method="select+lr")
     with pytest.raises(UserError, match="call distiller.select"):
         distiller(*batch)
     distiller.select([(*batch, torch.arange(32))])

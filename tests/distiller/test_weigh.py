@@ -12,7 +12,7 @@ import limbeck
 from dense_task import CLASSES, SAMPLES, FieldBatches, FieldNet, Fields
 from limbeck.errors import UserError
 from limbeck.losses import dist_loss, dkd_loss, kd_loss
-from limbeck.selection import calibrated_probabilities, halves, responsibilities, teacher_share
+from limbeck.selection import calibrated_probabilities, halves, informed_probabilities, responsibilities, teacher_share
 from limbeck.targets import rectify_logits, revise_logits, taming_temperature
 from limbeck.teachers import LightweightBank, LightweightTeacher, Teacher
 
@@ -113,7 +113,7 @@ def test_scale_is_the_weight_of_a_teacher_that_explains_all(data, half):
 
 
 def test_taming_does_not_change_the_share(data, half):
-    _, figures = measured(data, half, "tame+weigh+revise+kd", max_confidence=0.4)
+    _, figures = measured(data, half, "tame+weigh+kd", max_confidence=0.4)
     _, alone = measured(data, half)
     assert figures["weigh.share"] == pytest.approx(alone["weigh.share"], rel=1e-6)
     assert figures["tame.temperature"] > 1
@@ -322,12 +322,43 @@ def test_teachers_of_labels_are_tamed_by_proxies_too(data, half):
 
 
 @pytest.mark.parametrize("settings", [{}, {"by_row": True}, {"by_row": True, "shuffled": True}])
-def test_lr_ds_has_it_as_its_other_form(data, half, settings):
-    composed, figures = measured(data, half, "tame+weigh+revise+kd", **settings)
-    other, same = measured(data, half, "lr_ds", form="weight", **settings)
+def test_without_a_scorer_lr_ds_weighs_a_tamed_teacher(data, half, settings):
+    composed, figures = measured(data, half, "tame+weigh+revise+kd", max_confidence="auto", **settings)
+    other, same = measured(data, half, "lr_ds", **settings)
     assert same == figures
     torch.testing.assert_close(other(*data).loss, composed(*data).loss)
     with pytest.raises(UserError, match="has no selection to make"):
         other.select([data])
-    assert limbeck.methods.create("lr_ds").selection.scorer == "influence"
-    assert limbeck.methods.create("lr_ds").weighing is None
+    selecting = limbeck.methods.create("lr_ds", scorer="influence")
+    assert (selecting.selection.scorer, selecting.weighing, selecting.taming) == ("influence", None, None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"ratio": 0.5}, "lr_ds.ratio: got 0.5 without a scorer, expected scorer beside it, one of influence, "),
+        ({"divide_by": "selected"}, "lr_ds.divide_by: got 'selected' without a scorer"),
+        ({"scorer": "random", "by_row": True}, "lr_ds.by_row: got True with scorer 'random', expected it without a"),
+        ({"scorer": "random", "max_confidence": 0.6}, "lr_ds.max_confidence: got 0.6 with scorer 'random'"),
+    ],
+)
+def test_settings_of_lr_ds_without_effect_are_refused(settings, message):
+    with pytest.raises(UserError, match=message):
+        limbeck.methods.create("lr_ds", **settings)
+
+
+@pytest.mark.parametrize("name", ["weigh+lr", "weigh+revise+dkd", "weigh+dr_kd", "weigh+kd+rectify"])
+def test_a_corrected_teacher_is_judged_by_what_it_tells_of_the_labels(data, half, name):
+    labels = linear(2)(data[0]).argmax(1)
+    exchanged = linear(2, 9)
+    with torch.no_grad():
+        exchanged.weight.copy_(exchanged.weight.roll(1, dims=0))
+        exchanged.bias.copy_(exchanged.bias.roll(1, dims=0))
+    figures, proxies = {}, (linear(2, 0.1), linear(2, 0.1))
+    for method in ("weigh+kd", name):
+        distiller = weighed(method, teacher=exchanged)
+        figures[method] = distiller.measure_teacher([(data[0], labels, data[2])], proxies=proxies, half=half)
+    assert figures[name]["weigh.share"] == pytest.approx(
+        teacher_share(*(informed_probabilities(z, labels, half) for z in (exchanged(data[0]), proxies[0](data[0]))))
+    )
+    assert figures[name]["weigh.share"] > figures["weigh+kd"]["weigh.share"] + 0.3

@@ -69,7 +69,7 @@ def test_a_loss_named_on_purpose_replaces_a_default_one():
     assert len(method.targets) == 1
     assert terms("dr_kd+dist") == [("dist", 1.0)]
     assert terms("lr_ds+dist") == [("dist", 1.0)]
-    assert methods.create("lr_ds+dist").selection.ratio == 0.8
+    assert methods.create("lr_ds+dist", scorer="influence").selection.ratio == 0.8
 
 
 def test_extra_losses_stay():
@@ -147,8 +147,8 @@ def test_scale_code_of_dr_kd_averages_over_classes_times_the_multiplier():
         ("dr_kd+lw_kd", {}, "method 'dr_kd+lw_kd': expected one kind of teacher"),
         ("revise", {}, "method 'revise': has no loss against the teacher"),
         ("select+label_smoothing", {}, "method 'select+label_smoothing': has no loss against the teacher"),
-        ("lr_ds+select+kd", {}, "selects samples twice"),
-        ("lr_ds", {"scorer": "inflence"}, "unknown scorer 'inflence'; did you mean 'influence' or 'confidence'?"),
+        ("lr_ds+select+kd", {"scorer": "random"}, "selects samples twice"),
+        ("lr_ds", {"scorer": "inflence"}, "unknown scorer 'inflence'; did you mean 'influence' or 'confidence'"),
         ("", {}, "unknown method ''"),
     ],
 )

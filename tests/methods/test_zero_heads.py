@@ -29,9 +29,13 @@ def batches(inputs, labels, epoch):
 
 def distiller_of(name, student, teacher, data):
     distiller = Distiller(student, copy.deepcopy(teacher), name, num_classes=10, epochs=EPOCHS)
+    inputs, labels = data
+    places = torch.arange(len(labels))
     if distiller.method.selection is not None:
-        inputs, labels = data
-        distiller.select([(inputs, labels, torch.arange(len(labels)))], proxy=teacher)
+        distiller.select([(inputs, labels, places)], proxy=teacher)
+    if distiller.teacher_scale.needs_measuring:
+        # Stands in for students of half of the samples each.
+        distiller.measure_teacher([(inputs, labels, places)], proxies=(teacher, teacher), half=places % 2 == 0)
     return distiller
 
 

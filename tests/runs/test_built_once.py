@@ -36,7 +36,7 @@ def built(monkeypatch):
 
 @pytest.mark.parametrize("cache", ["off", "views"])
 def test_a_comparison_builds_each_thing_once(tiny, tmp_path, built, cache):
-    settings = {"kd@hot": {"temperature": 8}, "lr_ds": {"proxy_epochs": 3}}
+    settings = {"kd@hot": {"temperature": 8}, "lr_ds": {"scorer": "influence", "proxy_epochs": 3}}
     compared = {"methods": METHODS, "seeds": 2, "settings": settings}
     recipe = {**tiny, "teacher": {**tiny["teacher"], "cache": cache}, "compare": compared}
     found = limbeck.compare(recipe, out=tmp_path / "c", jobs=1)

@@ -271,7 +271,7 @@ def test_a_run_stopped_in_its_first_epoch_takes_any_recipe(tiny, tmp_path):
 
 
 def with_proxy(tiny):
-    settings = {"name": "lr_ds", "proxy_epochs": 3}
+    settings = {"name": "select+lr", "proxy_epochs": 3}
     return {**tiny, "method": settings, "teacher": {**tiny["teacher"], "seed": 1}}
 
 
@@ -315,7 +315,7 @@ def test_a_proxy_of_another_recipe_or_data_is_not_resumed(tiny, tmp_path, proxy_
 @pytest.mark.parametrize(
     ("method", "more"),
     [
-        ({"name": "lr_ds", "refresh_every": 2}, {}),
+        ({"name": "lr_ds", "scorer": "influence", "refresh_every": 2}, {}),
         ("crd", {"ema": 0.9}),
         ("ctkd+kd", {}),
         ("dts+kd", {}),

@@ -36,7 +36,7 @@ def test_two_proxies_are_trained_on_half_of_the_set_each_for_the_students_epochs
 
 def test_methods_and_seeds_share_the_proxies(tiny, tmp_path):
     first = limbeck.run(weighed(tiny, "tame+weigh+kd", max_confidence=0.105), out=tmp_path / "first")
-    second = limbeck.run({**weighed(tiny, "weigh+revise+dist"), "seed": 7}, out=tmp_path / "second")
+    second = limbeck.run({**weighed(tiny, "weigh+dist"), "seed": 7}, out=tmp_path / "second")
     assert len(trainings(tmp_path / "first")) == 2
     assert not trainings(tmp_path / "second")
     assert log(tmp_path / "second").count("before this run (kept in") == 3
@@ -111,14 +111,13 @@ def test_teachers_of_every_kind(tiny, tmp_path, method):
     done = limbeck.run(recipe, out=tmp_path / "run")
     of_labels = method in ("weigh+lw_kd", "weigh+tf_kd_reg")
     assert bool(trainings(tmp_path / "run")) is not of_labels
-    assert (done.summary["weigh.weight"] == 1) is of_labels
+    assert done.summary["weigh.weight"] == 1 or not of_labels
     assert ("weigh: the teacher's logits depend on the labels" in log(tmp_path / "run")) is of_labels
 
 
 @pytest.mark.parametrize("method", ["tame+kd", "tame+lw_kd", "tame+weigh+dist", "lr_ds"])
 def test_proxies_tame_a_teacher_to_their_accuracy(tiny, tmp_path, method):
-    form = {"form": "weight"} if method == "lr_ds" else {}
-    recipe = weighed(tiny, method, max_confidence="auto", **form)
+    recipe = weighed(tiny, method, max_confidence="auto")
     recipe["teacher"] |= {"lightweight": {"per_class": 20, "epochs": 2}} if "lw_kd" in method else {}
     whole = limbeck.run(recipe, out=tmp_path / "whole")
     assert len(trainings(tmp_path / "whole")) == 2
@@ -162,8 +161,8 @@ def test_the_seeds_of_a_comparison_measure_once(tiny, tmp_path, monkeypatch):
 
     monkeypatch.setattr(limbeck.Distiller, "measure_teacher", measure_teacher)
     recipe = weighed(tiny)
-    compared = {"methods": ["weigh+kd", "weigh+dist", "lr_ds@weight"], "seeds": 2}
-    compared["settings"] = {"lr_ds@weight": {"form": "weight", "max_confidence": 0.105}}
+    compared = {"methods": ["weigh+kd", "weigh+dist", "lr_ds@surer"], "seeds": 2}
+    compared["settings"] = {"lr_ds@surer": {"max_confidence": 0.105}}
     limbeck.compare({**recipe, "method": "kd", "compare": compared}, out=tmp_path / "all", jobs=1)
     assert counts == ["weigh+kd", "lr_ds"]
     logs = [path.read_text() for path in (tmp_path / "all").rglob("log.txt")]

@@ -138,7 +138,9 @@ def test_a_position_is_selected_if_its_sample_is(scorer, batch):
 
 
 def test_a_scorer_of_whole_rows_is_refused_in_one_line():
-    distiller = limbeck.Distiller(FieldNet(), FieldNet(seed=1), "lr_ds", task=Fields(CLASSES))
+    distiller = limbeck.Distiller(
+        FieldNet(), FieldNet(seed=1), limbeck.methods.create("lr_ds", scorer="influence"), task=Fields(CLASSES)
+    )
     with pytest.raises(UserError, match="'influence': needs samples of one row each, expected random, agreement"):
         distiller.select(FieldBatches().epoch(0))
 

@@ -61,7 +61,8 @@ def _key(context: Context) -> Hashable:
     method, recipe = context.method, context.recipe
     # A lightweight teacher is made for each seed, and shuffled weights are permuted by it.
     by_seed = context.source == "lightweight" or (method.weighing is not None and method.weighing.shuffled)
-    return "scale", context.teacher_key, method.taming, method.weighing, recipe.seed if by_seed else None
+    settings = (method.taming, method.weighing, method.corrects)
+    return "scale", context.teacher_key, *settings, recipe.seed if by_seed else None
 
 
 def _measured(context: Context, distiller: Distiller, loaders: Loaders, reporting: Reporting) -> _Done:

@@ -378,7 +378,7 @@ class Distiller(nn.Module):
                 linear layer, one row a sample.
 
         Example:
-            >>> distiller = Distiller(nn.Linear(8, 2), nn.Linear(8, 2), method="lr_ds")
+            >>> distiller = Distiller(nn.Linear(8, 2), nn.Linear(8, 2), method="select+lr")
             >>> data = torch.randn(40, 8), torch.randint(2, (40,)), torch.arange(40)
             >>> mask = distiller.select([data])
             >>> int(mask.sum())

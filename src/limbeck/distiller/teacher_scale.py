@@ -12,7 +12,13 @@ from limbeck.distiller.measuring import Proxies, TeacherRows, teacher_rows
 from limbeck.errors import UserError
 from limbeck.methods import Method
 from limbeck.rows import ABSENT
-from limbeck.selection import calibrated_probabilities, row_weights, shuffled, teacher_share
+from limbeck.selection import (
+    calibrated_probabilities,
+    informed_probabilities,
+    row_weights,
+    shuffled,
+    teacher_share,
+)
 from limbeck.targets import mean_confidence, tame_logits, taming_temperature
 from limbeck.tasks import Task
 from limbeck.teachers import Teacher
@@ -186,7 +192,7 @@ class TeacherScale(KeptWide):
     def _weigh(self, rows: TeacherRows, *, of_labels: bool, seed: int) -> None:
         weighing = self.method.weighing
         assert weighing is not None
-        teacher, student, indices = _explained(rows, of_labels=of_labels)
+        teacher, student, indices = _explained(rows, of_labels=of_labels, corrected=self.method.corrects)
         share = 1.0 if of_labels else teacher_share(teacher, student)
         self.share = self._here(torch.tensor(share, dtype=torch.float64))
         if weighing.by_row:
@@ -213,7 +219,7 @@ def _accuracy(rows: TeacherRows) -> float:
     return float((rows.proxy_logits[labeled].argmax(dim=1) == rows.classes[labeled]).double().mean())
 
 
-def _explained(rows: TeacherRows, *, of_labels: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _explained(rows: TeacherRows, *, of_labels: bool, corrected: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return the probability of each label under teacher and proxies, and the positions of the rows' samples."""
     labeled = rows.classes != ABSENT
     if not labeled.any():
@@ -221,10 +227,10 @@ def _explained(rows: TeacherRows, *, of_labels: bool) -> tuple[Tensor, Tensor, T
     classes, indices = rows.classes[labeled], rows.indices[labeled] if len(rows.indices) else rows.indices
     if of_labels:
         return torch.ones(len(classes), dtype=torch.float64), torch.ones(len(classes), dtype=torch.float64), indices
+    # What a method corrects may be wrong: what its logits tell of the label is what reaches the student.
+    probabilities = informed_probabilities if corrected else calibrated_probabilities
     half = rows.half[labeled]
-    teacher, student = (
-        calibrated_probabilities(logits[labeled], classes, half) for logits in (rows.logits, rows.proxy_logits)
-    )
+    teacher, student = (probabilities(logits[labeled], classes, half) for logits in (rows.logits, rows.proxy_logits))
     return teacher, student, indices
 
 

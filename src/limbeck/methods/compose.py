@@ -117,6 +117,7 @@ def _combine(name: str, tokens: Sequence[str], settings: Sequence[Settings], par
         selection=selections[0] if selections else None,
         taming=taming,
         weighing=weighing,
+        corrects=any(part.corrects for part in parts),
     )
 
 

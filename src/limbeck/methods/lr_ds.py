@@ -1,5 +1,6 @@
 """Label revision (LR) and data selection (DS): correct a wrong teacher, and decide what it supervises, and how much."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Annotated, Literal
@@ -11,7 +12,7 @@ from limbeck.losses import KDLoss, LabelRevisionLoss
 from limbeck.methods.card import builtin
 from limbeck.methods.fields import Eta, LabelWeight, Temperature, Weight
 from limbeck.methods.method import Matching, Parts, Term
-from limbeck.selection import Selection, Weighing
+from limbeck.selection import SCORERS, Selection, Weighing
 from limbeck.targets import MaxConfidence, Taming, revise_logits
 from limbeck.validation import Settings
 
@@ -35,21 +36,29 @@ class LRSettings(ReviseSettings):
     lambda2: Annotated[Weight, Field(description="loss: port, weight of the probability error on wrong rows")] = 1.0
 
 
+NO_SCORER = "none"
+
+
 class LRDSSettings(LRSettings, Selection):
     """Settings of ``lr_ds``."""
 
-    form: Annotated[
-        Literal["selection", "weight"],
-        Field(description="'selection': the settings above; 'weight': tame and weigh in place of a selection"),
-    ] = "selection"
+    scorers = (*SCORERS, NO_SCORER)
+
+    scorer: Annotated[
+        str, Field(description="'none' weighs the teacher; otherwise samples are selected by " + ", ".join(SCORERS))
+    ] = NO_SCORER
     max_confidence: Annotated[
-        MaxConfidence, Field(description="form: weight, that of tame; 1 leaves the teacher as it is")
-    ] = 0.6
-    by_row: Annotated[bool, Field(description="form: weight, that of weigh")] = False
+        MaxConfidence, Field(description="without a scorer, that of tame; 1 leaves the teacher as it is")
+    ] = "auto"
+    by_row: Annotated[bool, Field(description="without a scorer, that of weigh")] = False
+
+
+_OF_WEIGHT = ("max_confidence", "by_row")
+_OF_SELECTION = tuple(key for key in Selection.model_fields if key not in ("scorer", "shuffled"))
 
 
 def _revise(settings: ReviseSettings) -> Parts:
-    return Parts(targets=(partial(revise_logits, eta=settings.eta),), teacher="any")
+    return Parts(targets=(partial(revise_logits, eta=settings.eta),), teacher="any", corrects=True)
 
 
 def _port(settings: LRSettings) -> Parts:
@@ -64,7 +73,7 @@ def _lr(settings: LRSettings) -> Parts:
         return _port(settings)
     term = Term("kd", settings.kd_weight, partial(KDLoss, temperature=settings.temperature))
     matching = Matching(settings.ce_weight, (term,), replaceable=True)
-    return Parts(matching=matching, targets=_revise(settings).targets, teacher="any")
+    return replace(_revise(settings), matching=matching)
 
 
 def _select(settings: Selection) -> Parts:
@@ -78,10 +87,20 @@ def _weigh(settings: Weighing) -> Parts:
 def _lr_ds(settings: LRDSSettings) -> Parts:
     if settings.loss == "port":
         raise UserError("loss: got 'port', expected 'kd' with a selection (unselected samples would have no loss)")
-    if settings.form == "selection":
+    if settings.scorer != NO_SCORER:
+        _check_default(settings, _OF_WEIGHT, f"with scorer {settings.scorer!r}, expected it without a scorer")
         return replace(_lr(settings), selection=settings)
+    _check_default(settings, _OF_SELECTION, f"without a scorer, expected scorer beside it, one of {', '.join(SCORERS)}")
     weighing = Weighing(by_row=settings.by_row, shuffled=settings.shuffled)
     return replace(_lr(settings), taming=Taming(max_confidence=settings.max_confidence), weighing=weighing)
+
+
+def _check_default(settings: LRDSSettings, keys: Sequence[str], expected: str) -> None:
+    """Refuse settings that would have no effect; defaults may stand there, as in the recipe of a run."""
+    for key in keys:
+        value = getattr(settings, key)
+        if value != LRDSSettings.model_fields[key].default:
+            raise UserError(f"lr_ds.{key}: got {value!r} {expected}")
 
 
 ENTRIES = (

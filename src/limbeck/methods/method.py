@@ -112,6 +112,7 @@ class Parts:
         label_smoothing: Smoothing of the true labels in the cross-entropy, in [0, 1).
         taming: How the teacher is tamed in front of all targets; None where this part leaves it open.
         weighing: How much the teacher counts beside labels of weight 1; None where this part leaves it open.
+        corrects: Whether its targets put the true class first in every row.
 
     Example:
         >>> Parts(teacher="any").targets
@@ -127,6 +128,7 @@ class Parts:
     label_smoothing: float = 0.0
     taming: Taming | None = None
     weighing: Weighing | None = None
+    corrects: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,8 @@ class Method:
         selection: Which rows the teacher supervises; None for all.
         taming: How the teacher is tamed in front of all targets; None if it is not.
         weighing: How much the teacher counts beside the weights of the terms; None for those alone.
+        corrects: Whether the targets put the true class first in every row, so that a teacher that takes one class for
+            another throughout does no harm.
 
     Example:
         >>> import limbeck
@@ -168,6 +172,7 @@ class Method:
     selection: Selection | None = None
     taming: Taming | None = None
     weighing: Weighing | None = None
+    corrects: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "terms", _distinct(self.terms))

@@ -37,11 +37,11 @@ def _tf_kd_self(settings: SelfKDSettings) -> Parts:
 
 
 def _dr_kd(settings: SelfKDSettings) -> Parts:
-    return Parts(matching=_matching(settings), targets=(rectify_logits,), teacher="self")
+    return Parts(matching=_matching(settings), targets=(rectify_logits,), teacher="self", corrects=True)
 
 
 def _rectify(_: NoSettings) -> Parts:
-    return Parts(targets=(rectify_logits,), teacher="any")
+    return Parts(targets=(rectify_logits,), teacher="any", corrects=True)
 
 
 ENTRIES = (

@@ -8,6 +8,7 @@ Example:
 """
 
 from limbeck.selection.choose import choose, choose_stratified
+from limbeck.selection.class_table import class_table, informed_probabilities
 from limbeck.selection.influence import head_influence
 from limbeck.selection.reliability import (
     calibrated_probabilities,
@@ -30,10 +31,12 @@ __all__ = [
     "calibrated_probabilities",
     "choose",
     "choose_stratified",
+    "class_table",
     "confidence_scores",
     "el2n_scores",
     "halves",
     "head_influence",
+    "informed_probabilities",
     "nll_temperature",
     "random_scores",
     "responsibilities",

@@ -105,13 +105,22 @@ def calibrated_probabilities(logits: Tensor, labels: Tensor, half: Tensor) -> Te
         >>> calibrated_probabilities(logits, labels, torch.arange(6) % 2 == 0)
         tensor([0.6667, 0.6667, 0.6667, 0.6667, 0.3333, 0.3333], dtype=torch.float64)
     """
-    if half.dtype != torch.bool or half.shape != logits.shape[:1]:
-        raise UserError(f"half: got {tuple(half.shape)} {half.dtype}, expected ({len(logits)},) torch.bool")
+    check_half(half, logits)
     fitted = [part if bool(part.any()) else ~part for part in (~half, half)]
     there, elsewhere = (nll_temperature(logits[part], labels[part]) for part in fitted)
     temperature = torch.where(half, there, elsewhere)[:, None].to("cpu", torch.float64)
     p = (logits.detach().to("cpu", torch.float64) / temperature).softmax(dim=1)
     return p.gather(1, labels.cpu().long()[:, None])[:, 0]
+
+
+def check_half(half: Tensor, logits: Tensor) -> None:
+    """Raise ``UserError`` unless a mask has one bool for each row of logits.
+
+    Example:
+        >>> check_half(torch.tensor([True, False]), torch.zeros(2, 3))
+    """
+    if half.dtype != torch.bool or half.shape != logits.shape[:1]:
+        raise UserError(f"half: got {tuple(half.shape)} {half.dtype}, expected ({len(logits)},) torch.bool")
 
 
 def teacher_share(teacher_p: Tensor, student_p: Tensor) -> float:

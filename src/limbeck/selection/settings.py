@@ -1,6 +1,6 @@
 """How to select: the settings of the data selection, and its use on the rows at hand."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, field_validator
@@ -53,6 +53,7 @@ class Selection(Settings):
     """
 
     former_keys = {"scout_epochs": "proxy_epochs"}  # noqa: RUF012 - a constant
+    scorers: ClassVar[tuple[str, ...]] = SCORERS
 
     scorer: Annotated[str, Field(description="one of " + ", ".join(SCORERS))] = "influence"
     ratio: Annotated[float, Field(gt=0, le=1, description="share of the samples that the teacher supervises")] = 0.8
@@ -82,8 +83,8 @@ class Selection(Settings):
     @field_validator("scorer")
     @classmethod
     def _known(cls, scorer: str) -> str:
-        if scorer not in SCORERS:
-            raise unknown_name("scorer", scorer, SCORERS)
+        if scorer not in cls.scorers:
+            raise unknown_name("scorer", scorer, cls.scorers)
         return scorer
 
     @property
