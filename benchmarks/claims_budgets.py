@@ -16,8 +16,7 @@ def kd(alpha: float, temperature: float = 4, tier: int = 0) -> Method:
 
 KD_ALPHAS = (kd(0.9), kd(0.5), kd(0.2))
 # The teacher is as sure as students without it are right, out of their own training rows.
-CALIBRATED = {"max_confidence": "auto", "sharpen": True}
-BY_ROW = {"scale": 3, "by_row": True}
+SHARPENED = {"max_confidence": "auto", "sharpen": True}
 ORACLE = {"scorer": "agreement", "per_class": False, "ratio": "right"}
 UNRELIABLE = (
     NONE,
@@ -34,21 +33,16 @@ UNRELIABLE = (
     Method("lr_ds@oracle", "lr_ds", ORACLE, tier=2),
     Method("lr_ds@oracle, shuffled", "lr_ds", {**ORACLE, "shuffled": True}, tier=2),
     Method("label_smoothing", "label_smoothing", tier=2),
-    Method("tame+kd(0.5)", "tame+kd", {"alpha": 0.5}, tier=2),
-    Method("tame+lr", "tame+lr", tier=2),
-    Method("calibrate+kd(0.5)", "tame+kd", {"alpha": 0.5, **CALIBRATED}, tier=1),
-    Method("calibrate+lr", "tame+lr", CALIBRATED, tier=1),
+    Method("tame(0.6)+kd(0.5)", "tame+kd", {"alpha": 0.5, "max_confidence": 0.6}, tier=2),
+    Method("tame(0.6)+lr", "tame+lr", {"max_confidence": 0.6}, tier=2),
+    Method("tame+kd(0.5), sharpen", "tame+kd", {"alpha": 0.5, **SHARPENED}, tier=1),
+    Method("tame+lr, sharpen", "tame+lr", SHARPENED, tier=1),
     Method("weigh+kd", "weigh+kd", tier=1),
     Method("weigh+kd, by row", "weigh+kd", {"by_row": True}, tier=2),
     Method("weigh+kd, by row, shuffled", "weigh+kd", {"by_row": True, "shuffled": True}, tier=2),
     # Without revision nothing repairs the rows that the teacher has wrong.
     Method("select+kd(0.5), right rows", "select+kd", {"alpha": 0.5, **ORACLE}, tier=2),
     Method("select+kd(0.5), right rows, shuffled", "select+kd", {"alpha": 0.5, **ORACLE, "shuffled": True}, tier=2),
-    Method("tame+weigh+lr, 3", "tame+weigh+lr", {"scale": 3}, tier=3),
-    Method("tame+weigh+lr, 3, by row", "tame+weigh+lr", {"scale": 3, "by_row": True}, tier=3),
-    Method(
-        "tame+weigh+lr, 3, by row, shuffled", "tame+weigh+lr", {"scale": 3, "by_row": True, "shuffled": True}, tier=3
-    ),
 )
 B = Claim(
     letter="b",
@@ -79,17 +73,16 @@ B = Claim(
         ("lr_ds, by row", "lr_ds, by row, shuffled"),
         ("lr_ds@influence", "lr_ds@random"),
         ("lr_ds@oracle", "lr_ds@oracle, shuffled"),
-        ("calibrate+lr", "lr"),
+        ("tame+lr, sharpen", "lr"),
         ("weigh+kd", "none"),
         ("weigh+kd", "kd, best weight"),
         ("weigh+kd, by row", "weigh+kd, by row, shuffled"),
         ("select+kd(0.5), right rows", "select+kd(0.5), right rows, shuffled"),
-        ("tame+weigh+lr, 3", "none"),
-        ("tame+weigh+lr, 3, by row", "tame+weigh+lr, 3, by row, shuffled"),
+        ("tame(0.6)+lr", "lr"),
     ),
     choices={
         "kd, best weight": [method.label for method in KD_ALPHAS],
-        "tame+kd, best weight": ["tame+kd(0.5)", "calibrate+kd(0.5)"],
+        "tame+kd, best weight": ["tame(0.6)+kd(0.5)", "tame+kd(0.5), sharpen"],
     },
 )
 F = Claim(

@@ -36,6 +36,7 @@ def split(data, size=20):
 
 
 def tamed(method="tame+kd", teacher=None, **settings):
+    settings = {"max_confidence": 0.6, **settings} if "tame" in method else settings
     return limbeck.Distiller(linear(1), teacher or linear(2, 20), limbeck.methods.create(method, **settings))
 
 
@@ -146,7 +147,7 @@ def test_it_holds_in_bf16_autocast(data):
 
 def test_modes_and_generators_are_left_alone(data):
     student, teacher = nn.Sequential(nn.Linear(6, 4), nn.Dropout()), linear(2, 20)
-    distiller = limbeck.Distiller(student, teacher, "tame+kd")
+    distiller = limbeck.Distiller(student, teacher, limbeck.methods.create("tame+kd", max_confidence=0.6))
     before = torch.get_rng_state()
     distiller.measure_teacher(split(data))
     assert student.training
@@ -163,7 +164,7 @@ def test_rows_without_a_label_are_tamed_too(data):
 
 
 def test_a_selection_scores_what_is_tamed(data):
-    distiller = tamed("tame+lr_ds", scorer="influence", ratio=0.5, per_class=False)
+    distiller = tamed("tame+select+lr", scorer="influence", ratio=0.5, per_class=False)
     with pytest.raises(UserError, match="not measured"):
         distiller.select(split(data))
     distiller.measure_teacher(split(data))
@@ -233,14 +234,16 @@ def test_of_a_large_map_some_positions_are_measured():
     torch.manual_seed(0)
     maps, targets = 9 * torch.randn(6, 3, 60, 60), torch.randint(3, (6, 60, 60))
     student = nn.Sequential(nn.Conv2d(3, 3, 1))
-    distiller = limbeck.Distiller(student, Maps(), "tame+kd", task=Fields(CLASSES))
+    distiller = limbeck.Distiller(
+        student, Maps(), limbeck.methods.create("tame+kd", max_confidence=0.6), task=Fields(CLASSES)
+    )
     tau = distiller.measure_teacher([(maps, targets)])["tame.temperature"]
     assert tau == pytest.approx(taming_temperature(pixels(maps, targets).logits), rel=0.1)
 
 
 def test_teachers_of_labels_on_maps():
     teacher = LightweightTeacher(LightweightBank(bank_of(30.0)[:CLASSES, :, :CLASSES], accuracy=1.0))
-    distiller = field_distiller("tame+lw_kd", teacher)
+    distiller = field_distiller("tame+lw_kd", teacher, max_confidence=0.6)
     batches = list(FieldBatches(shuffle=False).epoch(0))
     assert distiller.measure_teacher(batches)["tame.temperature"] > 3
     assert distiller(*batches[0]).loss.isfinite()

@@ -34,7 +34,7 @@ class Taming(Settings):
     Args:
         max_confidence: What the teacher's mean largest probability on its training rows is lowered to, at T = 1;
             ``"auto"`` for the accuracy of students that were trained without those rows, as a student that learns the
-            teacher's confidence is calibrated if that is its accuracy.
+            teacher's confidence is calibrated if that is its accuracy. A number needs no such students.
         tau: The temperature itself, if it is known; None measures it.
         sharpen: Whether a teacher below ``max_confidence`` is raised to it, by a temperature below 1: one of small
             logits is nearly uniform at T = 4.
@@ -43,14 +43,14 @@ class Taming(Settings):
         UserError: If a number is outside its range.
 
     Example:
-        >>> Taming(tau=2.5).needs_measuring, Taming().max_confidence
-        (False, 0.6)
+        >>> Taming(tau=2.5).needs_measuring, Taming().needs_proxies, Taming(max_confidence=0.6).needs_proxies
+        (False, True, False)
     """
 
     max_confidence: Annotated[
         MaxConfidence,
         Field(description="the teacher's mean confidence is lowered to it; 'auto': to the accuracy of two proxies"),
-    ] = 0.6
+    ] = "auto"
     tau: Annotated[
         float | None, Field(gt=0, description="the temperature itself, if it is known; otherwise it is measured")
     ] = None
