@@ -32,6 +32,19 @@ def warned(held_out, train=(1.0, 0.9), teacher=WEIGHTS, data=None, method="kd"):
 
 
 @pytest.mark.parametrize(
+    ("train", "expected"), [((0.65, 0.9), True), ((0.79, 0.9), True), ((0.81, 0.9), False), ((0.8, 0.5), False)]
+)
+def test_a_teacher_surer_than_right_on_what_it_teaches(train, expected):
+    lines = warned((0.6, 0.9), train=train)
+    assert bool(lines) is expected
+    if expected:
+        right = f"mean confidence {100 * train[1]:.2f} %, right on {100 * train[0]:.2f} %"
+        begin = f"the teacher is surer than right on the student's training images ({right}); revise its labels"
+        assert lines[0].startswith(begin)
+        assert "method.weight: auto" in lines[0]
+
+
+@pytest.mark.parametrize(
     ("classes", "images", "near", "fine"),
     [(2, 10_000, 0.62, 0.63), (10, 10_000, 0.23, 0.24), (100, 10_000, 0.024, 0.026), (10, 30, 0.26, 0.27)],
 )

@@ -12,6 +12,7 @@ from limbeck import methods
 from limbeck.build.checks import check_method, check_student
 from limbeck.build.context import Context
 from limbeck.build.measured_teacher import MeasuredTeacher, measure_teacher
+from limbeck.build.method_warnings import method_warnings
 from limbeck.build.proxies import has_proxies, trained_proxies
 from limbeck.build.reporting import Reporting
 from limbeck.build.shared import Shared
@@ -144,7 +145,8 @@ def _complete(
     tick: Tick | None,
 ) -> Comparison:
     data = Context(recipe, shared).data
-    for line in data.description:
+    of_methods = {plan.name: method_warnings(plan.recipe) for plan in plans}
+    for line in (*data.description, *(f"warning: {name}: {text}" for name, ws in of_methods.items() for text in ws)):
         reporting.log(line)
     contexts = {plan.recipe.source(): Context(plan.recipe, shared) for plan in plans}
     teachers = {source: build_teacher(context, reporting) for source, context in contexts.items()}

@@ -14,6 +14,7 @@ from limbeck.build.context import Context
 from limbeck.build.data import Loaders
 from limbeck.build.features import feature_arguments
 from limbeck.build.measured_teacher import MeasuredTeacher, measure_teacher
+from limbeck.build.method_warnings import method_warnings
 from limbeck.build.networks import Network, describe, parameter_count, placed
 from limbeck.build.reporting import Reporting
 from limbeck.build.selection import selection_callback
@@ -134,7 +135,15 @@ class Session:
             self.folder.write_provenance(self.provenance)
         elif start.extends is not None:
             self.folder.note_extension(start.extends, self.provenance)
-        for line in (*start.notes, *warnings, self._headline(), *self.data.description, *self.student.notes):
+        of_method = (f"warning: {line}" for line in method_warnings(self.recipe))
+        for line in (
+            *start.notes,
+            *warnings,
+            self._headline(),
+            *self.data.description,
+            *self.student.notes,
+            *of_method,
+        ):
             self.log(line)
 
     def log(self, line: str) -> None:
