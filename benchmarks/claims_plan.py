@@ -193,7 +193,8 @@ def available(method: Method) -> bool:
 def data_of(images: Images, crop: int, test_limit: int | None) -> dict[str, Any]:
     """Return the recipe's ``data``."""
     limits = {} if test_limit is None else {"test_limit": test_limit}
-    return {"name": images.name, "augment": {"crop": crop, "flip": True}, **limits}
+    moved = {"crop": crop} if crop else {}
+    return {"name": images.name, "augment": {**moved, "flip": True}, **limits}
 
 
 def teacher_recipe(budget: Budget, name: str) -> dict[str, Any]:
