@@ -6,8 +6,8 @@
 
 (a) DIST as the teacher grows; (b) LR+DS with unreliable teachers; (c) DR-KD and Tf-KD beside a second training;
 (d) LW-KD beside smoothed labels; (e) targets in front of losses; (f) LR+DS with other students, learning rates and
-lengths; (g) compositions with a strong teacher of 100 classes. Every figure is that of the last epoch on the test split. Choices, such as the weight of KD, are made on a
-validation split that neither teacher nor student learns from.
+lengths; (g) compositions with a strong teacher of 100 classes. Every figure is that of the last epoch on the test
+split. Choices, such as the weight of KD, are made on a validation split that neither teacher nor student learns from.
 
 A run is a line in --out/lines.jsonl, known by a digest of all that it depends on: the same command resumes where it was
 stopped, and claims share the runs that are the same. --publish puts the lines into benchmarks/results/ too, and what is

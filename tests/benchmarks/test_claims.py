@@ -212,7 +212,7 @@ def test_the_script_runs_every_row_once(script, tmp_path, monkeypatch, capsys):
     words = ["--out", str(tmp_path)]
     claims.main(words)
     printed, lines = capsys.readouterr().out, (tmp_path / "lines.jsonl").read_text()
-    assert printed.count("# (") == 6
+    assert printed.count("# (") == 7
     assert not (FOLDER / "results" / "claims-smoke-b.md").exists()
     claims.main([*words, "--list"])
     assert re.search(r"all: (\d+) of \1 runs,", capsys.readouterr().out)
