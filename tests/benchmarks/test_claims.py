@@ -75,8 +75,8 @@ def test_a_permuted_teacher_gives_the_permuted_class(script):
 
 def test_every_row_has_a_recipe_that_limbeck_takes(script):
     plan, budgets = script("claims_plan"), script("claims_budgets")
-    sets, rows = script("claims_sets"), plan.plan(budgets.CPU, "abcdef")
-    assert {row.claim for row in rows} == set("abcdef")
+    sets, rows = script("claims_sets"), plan.plan(budgets.CPU, "abcdefg")
+    assert {row.claim for row in rows} == set("abcdefg")
     for row in {row.key: row for row in rows if not row.seed}.values():
         recipe = dict(row.recipe)
         if recipe["method"].get("ratio") == "right":
@@ -113,7 +113,7 @@ def test_claims_share_the_runs_that_are_the_same(script):
 
 
 def test_three_seeds_of_all_claims_come_before_further_seeds(script):
-    rows = script("claims_plan").plan(script("claims_budgets").CPU, "abcdef")
+    rows = script("claims_plan").plan(script("claims_budgets").CPU, "abcdefg")
     first = next(number for number, row in enumerate(rows) if row.seed == 3)
     assert {row.seed for row in rows[:first]} == {0, 1, 2}
     assert all(row.seed >= 3 for row in rows[first:])
@@ -221,9 +221,9 @@ def test_the_script_runs_every_row_once(script, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(page, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(page, "DOCS", tmp_path / "docs")
     claims.main([*words, "--publish"])
-    assert len(list((tmp_path / "results").iterdir())) == 6 * 4 + 1
+    assert len(list((tmp_path / "results").iterdir())) == 7 * 4 + 1
     text = (tmp_path / "docs" / "claims.md").read_text()
-    for letter in "abcdef":
+    for letter in "abcdefg":
         assert f"--only {letter}`" in text
         assert (tmp_path / "docs" / "images" / f"claims-{letter}.png").stat().st_size > 5000
     assert "lr_ds@oracle" in text

@@ -170,3 +170,18 @@ def test_the_seeds_of_a_comparison_measure_once(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(limbeck.Distiller, "measure_teacher", real)
     alone = limbeck.run({**recipe, "method": "weigh+dist", "seed": 1}, out=tmp_path / "alone")
     assert_same_run(tmp_path / "all" / "weigh+dist" / "seed-1", alone.folder)
+
+
+def test_weight_auto_is_a_setting_of_any_method(tiny, tmp_path):
+    recipe = {**weighed(tiny), "method": {"name": "kd", "weight": "auto"}}
+    whole = limbeck.run(recipe, out=tmp_path / "whole")
+    long = limbeck.run(weighed(tiny), out=tmp_path / "long")
+    assert torch.equal(*(next(run.student.parameters()) for run in (whole, long)))
+    with pytest.raises(KeyboardInterrupt):
+        limbeck.run(recipe, out=tmp_path / "run", reporting=stopping(1, of=2))
+    assert_same_run(limbeck.run(recipe, out=tmp_path / "run", resume=True).folder, whole.folder)
+    compared = {"methods": ["kd", "kd@auto"], "seeds": 1, "settings": {"kd@auto": {"weight": 0.5}}}
+    done = limbeck.compare({**recipe, "method": "kd", "compare": compared}, out=tmp_path / "all", jobs=1)
+    assert "kd@auto: weight 0.5" in done.markdown
+    again = limbeck.compare({**recipe, "method": "kd", "compare": compared}, out=tmp_path / "all", jobs=1, resume=True)
+    assert again.markdown == done.markdown

@@ -220,9 +220,9 @@ def _method_cells(result: MethodResult, primary: Metric, baseline: str, base: Se
     if not result.seeds:
         return {f"test {primary.heading}": "failed", "seeds": _seeds(result)}
     values = result.figures.get(primary.name)
-    gain = _gain(primary, fmean(values) - fmean(base)) if values and base and result.method != baseline else ""
+    better = gain(primary, fmean(values) - fmean(base)) if values and base and result.method != baseline else ""
     return {
-        f"gain over {baseline}": gain,
+        f"gain over {baseline}": better,
         "agreement (%)": "" if result.agreement is None else mean_and_spread(result.agreement, factor=100),
         "seconds": mean_and_spread(result.seconds, digits=0),
         "seeds": _seeds(result),
@@ -233,7 +233,14 @@ def _seeds(result: MethodResult) -> str:
     return f"{result.seeds} of {result.seeds + len(result.failures)}" if result.failures else str(result.seeds)
 
 
-def _gain(metric: Metric, difference: float) -> str:
+def gain(metric: Metric, difference: float) -> str:
+    """Write how much better a figure is, in points where it is a share.
+
+    Example:
+        >>> from limbeck.tasks import Metric
+        >>> gain(Metric("accuracy", "accuracy", share=True), 0.0123), gain(Metric("loss", "NLL", higher_is_better=False), -0.5)
+        ('+1.2', '+0.500')
+    """
     better = -difference if metric.higher_is_better is False else difference
     digits = 1 if metric.share else 3
     # Adding 0.0 turns a rounded -0.0 into 0.0.

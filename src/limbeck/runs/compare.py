@@ -25,6 +25,7 @@ from limbeck.randomness.seeding import generators_kept
 from limbeck.recipes.loading import load_recipe
 from limbeck.recipes.method_settings import CompareSettings, MethodSettings, without_label
 from limbeck.recipes.schema import Recipe
+from limbeck.report.controls import control_notes
 from limbeck.report.plot import save_comparison_plot
 from limbeck.report.results import MethodResult, TeacherResult
 from limbeck.report.table import comparison_rows, to_csv, to_markdown
@@ -227,11 +228,13 @@ def _collect(
     metrics = task_of(recipe, data).metrics
     size = f"{len(data.train):,} training {data.unit}"
     by_name = {name: [plan for plan in plans if plan.name == name] for name in recipe.compare.methods}
+    results = tuple(_result(name, runs, metrics, failed, predictions) for name, runs in by_name.items())
+    controls = control_notes(results, _controls(plans), metrics[0])
     return Comparison(
         folder,
-        results=tuple(_result(name, runs, metrics, failed, predictions) for name, runs in by_name.items()),
+        results=results,
         title=f"{recipe.student.name} on {data.name}, {size}, {recipe.training.epochs} epochs",
-        notes=(*_notes(teachers, measured, data), *_changed_settings(plans), *_extended(plans)),
+        notes=(*_notes(teachers, measured, data), *_changed_settings(plans), *controls, *_extended(plans)),
         metrics=metrics,
         teachers=tuple(
             TeacherResult(_ROWS[source], teacher.splits["test"].numbers())
@@ -289,7 +292,7 @@ def _changed_settings(plans: Sequence[Planned]) -> list[str]:
     """List the settings of each method that are not its defaults."""
     lines = []
     for name, method in {plan.name: plan.recipe.method for plan in plans if plan.recipe.method.model_extra}.items():
-        values, defaults = method.composed.settings, methods.create(method.name).settings
+        values, defaults = method.composed.settings, methods.create(method.composed.name).settings
         differing = [
             f"{key} {value}"
             for token, settings in values.items()
@@ -298,6 +301,18 @@ def _changed_settings(plans: Sequence[Planned]) -> list[str]:
         ]
         lines += [f"{name}: {', '.join(differing)}"] if differing else []
     return lines
+
+
+def _controls(plans: Sequence[Planned]) -> dict[str, str]:
+    """Return the controls among the methods, such as ``lr_ds@random``, each with the method that it is one of."""
+    composed = {plan.name: plan.recipe.method.composed.settings.values() for plan in plans}
+    return {
+        name: base
+        for name, settings in composed.items()
+        if (base := without_label(name)) != name
+        and base in composed
+        and any(values.get("scorer") == "random" or values.get("shuffled") for values in settings)
+    }
 
 
 def _extended(plans: Sequence[Planned]) -> list[str]:
