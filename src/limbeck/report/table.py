@@ -238,8 +238,8 @@ def gain(metric: Metric, difference: float) -> str:
 
     Example:
         >>> from limbeck.tasks import Metric
-        >>> gain(Metric("accuracy", "accuracy", share=True), 0.0123), gain(Metric("loss", "NLL", higher_is_better=False), -0.5)
-        ('+1.2', '+0.500')
+        >>> gain(Metric("accuracy", "accuracy", share=True), 0.0123)
+        '+1.2'
     """
     better = -difference if metric.higher_is_better is False else difference
     digits = 1 if metric.share else 3
