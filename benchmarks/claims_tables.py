@@ -151,21 +151,19 @@ def main_table(results: Results) -> list[dict[str, Any]]:
 
 
 def pair_table(results: Results) -> list[dict[str, Any]]:
-    """Make the table of differences: a line for each regime, a column for each question that has an answer."""
+    """Make the table of differences: a line for each question that has an answer, a column for each regime."""
     regimes = regimes_of(results)
-    found = {
-        (regime, pair): pair_difference
-        for regime in regimes
+    rows = [
+        {"difference": " - ".join(pair)}
+        | {
+            regime.name: found.text if (found := results.difference(regime.name, *pair)) is not None else ""
+            for regime in regimes
+        }
         for pair in results.claim.questions
-        if (pair_difference := results.difference(regime.name, *pair)) is not None
-    }
-    pairs = [pair for pair in results.claim.questions if any((regime, pair) in found for regime in regimes)]
-    return [
-        {"regime": regime.name, "must hold": "yes" if regime.expected else "no"}
-        | {" - ".join(pair): found[regime, pair].text if (regime, pair) in found else "" for pair in pairs}
-        for regime in regimes
-        if pairs
     ]
+    answered = [row for row in rows if any(row[regime.name] for regime in regimes)]
+    held = {"difference": "(the claim must hold)"} | {one.name: "yes" if one.expected else "no" for one in regimes}
+    return [held, *answered] if answered else []
 
 
 def verdicts(results: Results) -> Iterator[str]:
@@ -197,7 +195,18 @@ def teachers(budget: Budget, results: Results) -> Iterator[str]:
             ece = 100 * measured[0]["teacher_ece"]
             about = budget.teachers[regime.teacher].about
             figures = f"right on {right:.1f} % of the student's images and {other:.1f} % of the validation images"
-            yield f"{regime.name}: {about}; {figures}, ECE there {ece:.1f} %."
+            yield f"{regime.name}: {about}; {figures}, ECE there {ece:.1f} %{shares(results, regime)}."
+
+
+def shares(results: Results, regime: Regime) -> str:
+    """Write which share of the labels a teacher explains better than students without it, as each method measured."""
+    found = {
+        label: line["lambda"]
+        for label, by_seed in results.found[regime.name].items()
+        for line in by_seed.values()
+        if "lambda" in line and label in ("weigh+kd", "lr_ds")
+    }
+    return "".join(f"; lambda {share:.2f} for {label}" for label, share in found.items())
 
 
 def cost(results: Results) -> str:
