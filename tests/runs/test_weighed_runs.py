@@ -185,3 +185,11 @@ def test_weight_auto_is_a_setting_of_any_method(tiny, tmp_path):
     assert "kd@auto: weight 0.5" in done.markdown
     again = limbeck.compare({**recipe, "method": "kd", "compare": compared}, out=tmp_path / "all", jobs=1, resume=True)
     assert again.markdown == done.markdown
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.77, True), (0.95, False)])
+def test_a_heavy_loss_beside_an_unreliable_teacher_is_warned_of(tiny, tmp_path, monkeypatch, share, expected):
+    monkeypatch.setattr("limbeck.distiller.teacher_scale.teacher_share", lambda *_: share)
+    for method, heavy in (("weigh+dist", True), ("weigh+kd", False)):
+        done = limbeck.run(weighed(tiny, method), out=tmp_path / method)
+        assert ("warning: with such a teacher dist fell below" in log(done.folder)) is (expected and heavy)

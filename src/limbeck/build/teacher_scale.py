@@ -19,8 +19,8 @@ from limbeck.reporting import Log
 
 # The standard error of a share of so many samples is at most half a percent.
 MEASURED_SAMPLES = 10_000
-# Losses that outweigh the labels by far. Fashion-MNIST, a teacher from 40 % wrong labels, lambda = .77, one seed: 82.2 %
-# alone, 79.7 with dist, 79.6 with weigh+dist, 81.6 at a tenth of its weight; 80.9 with dkd, 81.6 with weigh+dkd.
+# Losses that outweigh the labels by far. Fashion-MNIST, a teacher from 40 % wrong labels, lambda = .77, one seed:
+# 82.2 % alone, 79.7 with dist, 79.6 with weigh+dist, 81.6 at a tenth of its weight; 80.9 with dkd, 81.6 with weigh+dkd.
 _HEAVY, _RELIABLE = ("dist", "dkd"), 0.9
 
 
