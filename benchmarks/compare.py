@@ -30,7 +30,7 @@ from peers import Pair, PilImages, plain_loop
 from record import record
 
 VIEWS, HAND_STEPS = 162, 24
-METHODS = "kd,dist,dkd,lr,lr_ds"
+METHODS = "kd,dist,dkd,lr,select+lr"
 PAPER = {"images": 50_000, "epochs": 240, "seeds": 3}
 
 
@@ -156,7 +156,8 @@ def main() -> None:
         rows = measured(args, few, Path(folder))
     runs = f"{args.methods} x {args.seeds} seeds, {args.train_limit:,} images, {args.epochs} epochs"
     notes = (
-        "The teacher has random weights: nothing trains it. lr_ds trains its proxy in every run, cached or not.",
+        "The teacher has random weights: nothing trains it. select+lr, which was called lr_ds before that had another"
+        " default, trains its proxy in every run, cached or not.",
         f"Every run measures {args.test_limit:,} test images once. The ways come one after another, not in turns.",
         "Methods with the same seed see the same views, so the teacher runs once for all of them.",
     )
