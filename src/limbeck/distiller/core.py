@@ -352,7 +352,9 @@ class Distiller(nn.Module):
             RunError: If a logit is nan or infinite.
 
         Example:
-            >>> distiller = Distiller(nn.Linear(8, 2), nn.Linear(8, 2), method="tame+kd")
+            >>> from limbeck.methods import create
+            >>> method = create("tame+kd", max_confidence=0.6)
+            >>> distiller = Distiller(nn.Linear(8, 2), nn.Linear(8, 2), method=method)
             >>> data = torch.randn(40, 8), torch.randint(2, (40,))
             >>> distiller.measure_teacher([data])["tame.temperature"] >= 1
             True
