@@ -15,8 +15,6 @@ def kd(alpha: float, temperature: float = 4, tier: int = 0) -> Method:
 
 
 KD_ALPHAS = (kd(0.9), kd(0.5), kd(0.2))
-# The teacher is as sure as students without it are right, out of their own training rows.
-SHARPENED = {"max_confidence": "auto", "sharpen": True}
 ORACLE = {"scorer": "agreement", "per_class": False, "ratio": "right"}
 UNRELIABLE = (
     NONE,
@@ -35,8 +33,6 @@ UNRELIABLE = (
     Method("label_smoothing", "label_smoothing", tier=2),
     Method("tame(0.6)+kd(0.5)", "tame+kd", {"alpha": 0.5, "max_confidence": 0.6}, tier=2),
     Method("tame(0.6)+lr", "tame+lr", {"max_confidence": 0.6}, tier=2),
-    Method("tame+kd(0.5), sharpen", "tame+kd", {"alpha": 0.5, **SHARPENED}, tier=1),
-    Method("tame+lr, sharpen", "tame+lr", SHARPENED, tier=1),
     Method("weigh+kd", "weigh+kd", tier=1),
     Method("weigh+kd, by row", "weigh+kd", {"by_row": True}, tier=2),
     Method("weigh+kd, by row, shuffled", "weigh+kd", {"by_row": True, "shuffled": True}, tier=2),
@@ -73,7 +69,6 @@ B = Claim(
         ("lr_ds, by row", "lr_ds, by row, shuffled"),
         ("lr_ds@influence", "lr_ds@random"),
         ("lr_ds@oracle", "lr_ds@oracle, shuffled"),
-        ("tame+lr, sharpen", "lr"),
         ("weigh+kd", "none"),
         ("weigh+kd", "kd, best weight"),
         ("weigh+kd, by row", "weigh+kd, by row, shuffled"),
@@ -82,7 +77,6 @@ B = Claim(
     ),
     choices={
         "kd, best weight": [method.label for method in KD_ALPHAS],
-        "tame+kd, best weight": ["tame(0.6)+kd(0.5)", "tame+kd(0.5), sharpen"],
     },
 )
 F = Claim(

@@ -183,8 +183,8 @@ class TeacherScale(KeptWide):
     def _tame(self, rows: TeacherRows) -> dict[str, float]:
         taming = self.method.taming
         assert taming is not None
-        accuracy = _accuracy(rows) if taming.needs_proxies else None
-        most = taming.confidence(accuracy, rows.logits.shape[1])
+        accuracies = _accuracies(rows) if taming.needs_proxies else None
+        most = taming.confidence(accuracies, rows.logits.shape[1])
         tau = taming_temperature(rows.logits, most, sharpen=taming.sharpen)
         self.temperature = self._here(torch.tensor(tau, dtype=torch.float64))
         return {"tame.confidence": mean_confidence(rows.logits), "tame.max_confidence": most}
@@ -211,12 +211,14 @@ class TeacherScale(KeptWide):
         return figures
 
 
-def _accuracy(rows: TeacherRows) -> float:
-    """Return the accuracy of the proxies on the samples that they were not trained on."""
+def _accuracies(rows: TeacherRows) -> tuple[float, float]:
+    """Return the accuracy of the proxies on the samples that they were not trained on, and the teacher's there."""
     labeled = rows.classes != ABSENT
     if not labeled.any():
         raise UserError("batches: got no labels, expected the training set with its labels")
-    return float((rows.proxy_logits[labeled].argmax(dim=1) == rows.classes[labeled]).double().mean())
+    right = (logits.argmax(dim=1) == rows.classes for logits in (rows.proxy_logits, rows.logits))
+    student, teacher = (float(of_one[labeled].double().mean()) for of_one in right)
+    return student, teacher
 
 
 def _explained(rows: TeacherRows, *, of_labels: bool, corrected: bool) -> tuple[Tensor, Tensor, Tensor]:

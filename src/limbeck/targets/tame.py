@@ -33,8 +33,9 @@ class Taming(Settings):
 
     Args:
         max_confidence: What the teacher's mean largest probability on its training rows is lowered to, at T = 1;
-            ``"auto"`` for the accuracy of students that were trained without those rows, as a student that learns the
-            teacher's confidence is calibrated if that is its accuracy. A number needs no such students.
+            ``"auto"`` for what a student is expected to reach, as one that learns the teacher's confidence is
+            calibrated if that is its accuracy: halfway between students that were trained without those rows and the
+            teacher, and no less than those students. A number needs no such students.
         tau: The temperature itself, if it is known; None measures it.
         sharpen: Whether a teacher below ``max_confidence`` is raised to it, by a temperature below 1: one of small
             logits is nearly uniform at T = 4.
@@ -49,7 +50,7 @@ class Taming(Settings):
 
     max_confidence: Annotated[
         MaxConfidence,
-        Field(description="the teacher's mean confidence is lowered to it; 'auto': to the accuracy of two proxies"),
+        Field(description="the teacher's mean confidence is lowered to it; 'auto': halfway from proxies to teacher"),
     ] = "auto"
     tau: Annotated[
         float | None, Field(gt=0, description="the temperature itself, if it is known; otherwise it is measured")
@@ -72,17 +73,23 @@ class Taming(Settings):
         """Whether that takes students that were trained with labels alone."""
         return self.needs_measuring and self.max_confidence == "auto"
 
-    def confidence(self, student_accuracy: float | None, num_classes: int) -> float:
+    def confidence(self, accuracies: tuple[float, float] | None, num_classes: int) -> float:
         """Return what a teacher's mean confidence may be.
 
         Args:
-            student_accuracy: For ``"auto"``: that of students on rows that they were not trained on.
+            accuracies: For ``"auto"``: of students on rows that they were not trained on, and of the teacher there.
             num_classes: Number of classes C; ``"auto"`` stays above 1 / C.
+
+        Example:
+            >>> Taming().confidence((0.75, 0.875), 10), Taming().confidence((0.75, 0.5), 10)
+            (0.8125, 0.75)
         """
         if self.max_confidence != "auto":
             return self.max_confidence
-        assert student_accuracy is not None
-        return max(student_accuracy, 1 / num_classes + _ABOVE_CHANCE * (1 - 1 / num_classes))
+        assert accuracies is not None
+        student, teacher = accuracies
+        expected = max(student, (student + teacher) / 2)
+        return max(expected, 1 / num_classes + _ABOVE_CHANCE * (1 - 1 / num_classes))
 
     def check(self, num_classes: int | None = None) -> None:
         """Raise ``UserError`` if no temperature lowers a teacher of that many classes so far."""
