@@ -343,6 +343,7 @@ def test_without_a_scorer_lr_ds_weighs_a_tamed_teacher(data, half, settings):
     [
         ({"ratio": 0.5}, "lr_ds.ratio: got 0.5 without a scorer, expected scorer beside it, one of influence, "),
         ({"divide_by": "selected"}, "lr_ds.divide_by: got 'selected' without a scorer"),
+        ({"shuffled": True}, "lr_ds.shuffled: got True without a scorer, expected by_row: true or a scorer beside it"),
         ({"scorer": "random", "by_row": True}, "lr_ds.by_row: got True with scorer 'random', expected it without a"),
         ({"scorer": "random", "max_confidence": 0.6}, "lr_ds.max_confidence: got 0.6 with scorer 'random'"),
     ],

@@ -91,6 +91,8 @@ def _lr_ds(settings: LRDSSettings) -> Parts:
         _check_default(settings, _OF_WEIGHT, f"with scorer {settings.scorer!r}, expected it without a scorer")
         return replace(_lr(settings), selection=settings)
     _check_default(settings, _OF_SELECTION, f"without a scorer, expected scorer beside it, one of {', '.join(SCORERS)}")
+    if settings.shuffled and not settings.by_row:
+        raise UserError("lr_ds.shuffled: got True without a scorer, expected by_row: true or a scorer beside it")
     weighing = Weighing(by_row=settings.by_row, shuffled=settings.shuffled)
     return replace(_lr(settings), taming=Taming(max_confidence=settings.max_confidence), weighing=weighing)
 
