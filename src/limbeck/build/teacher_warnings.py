@@ -87,7 +87,7 @@ _WRONG = "revise its labels (lr, lr_ds), or let it count by its measured reliabi
 
 
 # CIFAR-100, 10,000 images, 10 epochs, a teacher of mean confidence 56 %, right on 98 %: its mean largest probability at
-# T = 4 is 3.4 %; none 25.9 %, kd 14.7, kd with its logits divided by .42 20.5 (docs/claims.md).
+# T = 4 is 3.4 %; none 25.9 %, kd 14.7, kd with its logits divided by .42 20.5, one seed (docs/claims.md).
 _UNSURE = (
     "at a temperature such as 4 it is nearly uniform: compare method.temperature 1, and tame in front of the method,"
     " with sharpen: true and max_confidence near its accuracy"
