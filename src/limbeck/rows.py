@@ -128,6 +128,20 @@ def check_logits(logits: Tensor, name: str = "logits") -> None:
         raise UserError(f"{name}: got {_shape(logits)}, expected float logits of shape (N, C)")
 
 
+def check_measurable(logits: Tensor, name: str = "logits") -> None:
+    """Raise ``UserError`` unless there are rows of float logits, none of them nan or infinite; this waits for a device.
+
+    Example:
+        >>> check_measurable(torch.zeros(0, 4), "teacher_logits")
+        Traceback (most recent call last):
+        limbeck.errors.UserError: teacher_logits: got no rows, expected finite logits of at least one row
+    """
+    check_logits(logits, name)
+    if not len(logits) or not bool(logits.isfinite().all()):
+        got = "nan or inf among them" if len(logits) else "no rows"
+        raise UserError(f"{name}: got {got}, expected finite logits of at least one row")
+
+
 def check_pair(student_logits: Tensor, teacher_logits: Tensor) -> None:
     """Raise ``UserError`` unless both are float logits of one shape (N, C).
 

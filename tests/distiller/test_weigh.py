@@ -354,7 +354,7 @@ def test_settings_of_lr_ds_without_effect_are_refused(settings, message):
 
 
 @pytest.mark.parametrize("name", ["weigh+lr", "weigh+revise+dkd", "weigh+dr_kd", "weigh+kd+rectify"])
-def test_a_corrected_teacher_is_judged_by_what_it_tells_of_the_labels(data, half, name):
+def test_of_a_corrected_teacher_the_information_is_measured(data, half, name):
     labels = linear(2)(data[0]).argmax(1)
     exchanged = linear(2, 9)
     with torch.no_grad():

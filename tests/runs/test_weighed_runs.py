@@ -142,6 +142,17 @@ def test_a_half_smaller_than_a_batch_is_refused_before_anything_runs(tiny, tmp_p
     assert not (tmp_path / "run").exists()
 
 
+def test_a_half_too_short_for_the_schedule_is_refused_before_anything_runs(tiny, tmp_path):
+    training = {**tiny["training"], "batch_size": 20, "epochs": 2, "schedule": {"name": "one_cycle", "pct_start": 0.2}}
+    with pytest.raises(UserError, match="proxies of weigh or tame, .*: schedule one_cycle: got 4 batches in all"):
+        limbeck.run({**weighed(tiny), "training": training}, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    short = {**training, "batch_size": 40, "epochs": 1}
+    with pytest.raises(UserError, match="schedule one_cycle: got 2 batches in all, too few for it"):
+        limbeck.run({**tiny, "method": "kd", "training": short}, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_draws_of_a_training_do_not_depend_on_the_proxies(tiny, tmp_path):
     recipe = weighed(tiny, "weigh+dist")
     first = limbeck.run(recipe, out=tmp_path / "first")

@@ -1,4 +1,4 @@
-"""What predicted classes tell of the labels, against tables and searches by hand."""
+"""The information in predicted classes, against tables and searches by hand."""
 
 import numpy as np
 import pytest
@@ -62,16 +62,16 @@ def test_an_exchange_of_classes_loses_no_information():
 
 def test_the_share_of_a_teacher_that_exchanges_classes_is_that_of_its_information():
     (teacher, labels), (student, _) = rows(right=0.95), rows(sure=1.0, right=0.6)
-    told = {
+    shares = {
         by: teacher_share(*(by(z, labels, HALF) for z in (exchanged(teacher), student)))
         for by in (calibrated_probabilities, informed_probabilities)
     }
-    assert told[calibrated_probabilities] < 0.2
-    assert told[informed_probabilities] > 0.9
+    assert shares[calibrated_probabilities] < 0.2
+    assert shares[informed_probabilities] > 0.9
 
 
 @pytest.mark.parametrize("constant", [0.0, 7.0])
-def test_logits_that_tell_nothing_are_near_chance(constant):
+def test_equal_logits_are_near_chance(constant):
     labels = torch.arange(ROWS) // 2 % CLASSES
     p = informed_probabilities(torch.full((ROWS, CLASSES), constant), labels, HALF)
     # All rows are predicted to be one class: the table knows nothing of the others but its two added counts.

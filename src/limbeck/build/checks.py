@@ -18,7 +18,7 @@ from limbeck.errors import UserError
 from limbeck.models.saving import check_storable
 from limbeck.teachers import LiveTeacher
 from limbeck.teachers.digits import check_num_classes, synthesize
-from limbeck.training import build_optimizer, make_fabric
+from limbeck.training import build_optimizer, check_schedule, make_fabric
 
 
 def check_run(context: Context, student: nn.Module) -> None:
@@ -58,7 +58,8 @@ def check_student(context: Context, student: nn.Module) -> None:
     check_network(trial, data, context.task, role=role)
     check_trains(trial, data, context.task, role=role)
     check_storable(student, role)
-    Loaders(data, recipe.data, recipe.training, make_fabric(recipe.training), recipe.seed).train()
+    views = Loaders(data, recipe.data, recipe.training, make_fabric(recipe.training), recipe.seed).train()
+    check_schedule(recipe.training.schedule, epochs=recipe.training.epochs, steps=len(views))
     build_optimizer(student.parameters(), recipe.training.optimizer)
 
 

@@ -16,6 +16,7 @@ from limbeck.randomness.hashing import derived_seed
 from limbeck.recipes.network_settings import NetworkTeacherSettings
 from limbeck.recipes.schema import Recipe
 from limbeck.selection import halves
+from limbeck.training import check_schedule
 
 _STREAM = 5
 
@@ -36,16 +37,24 @@ def has_proxies(recipe: Recipe) -> bool:
 
 
 def check_proxies(recipe: Recipe, data: Data) -> None:
-    """Raise ``UserError`` if a run has proxies, and half of the training set is less than a batch.
+    """Raise ``UserError`` if a run has proxies, and half of the training set is too little for their training.
 
     Args:
         recipe: The run's recipe.
         data: Its data.
     """
-    smallest, size = len(data.train) // 2, recipe.training.batch_size
-    if has_proxies(recipe) and size > smallest:
-        got = f"training.batch_size: got {size} with weigh or tame"
+    if not has_proxies(recipe):
+        return
+    smallest, training = len(data.train) // 2, recipe.training
+    if training.batch_size > smallest:
+        got = f"training.batch_size: got {training.batch_size} with weigh or tame"
         raise UserError(f"{got}, expected at most {smallest} {data.unit}, half of the training set")
+    # A last batch that is smaller counts, unless it is dropped.
+    steps = (smallest if training.drop_last else smallest + training.batch_size - 1) // training.batch_size
+    try:
+        check_schedule(training.schedule, epochs=training.epochs, steps=steps)
+    except UserError as error:
+        raise UserError(f"proxies of weigh or tame, half of the training set: {error}") from error
 
 
 def first_half(recipe: Recipe, data: Data) -> Tensor:

@@ -30,7 +30,7 @@ def percent(share: float) -> str:
 
 
 def teacher_warnings(recipe: Recipe, data: Data, splits: dict[str, Measured]) -> tuple[str, ...]:
-    """Warn of a teacher near chance, and of one whose certainty makes an overconfident student likely.
+    """Warn of a teacher near chance, and of one whose confidence is far from its accuracy.
 
     Args:
         recipe: The run's recipe.
@@ -54,21 +54,20 @@ def teacher_warnings(recipe: Recipe, data: Data, splits: dict[str, Measured]) ->
         return (f"the teacher is near chance ({figures}); {_advice(recipe, data)}",)
     if "confidence" not in train.values:
         return ()
-    figures = f"mean confidence {percent(train.values['confidence'])}, right on"
-    return _of_confidence(train, held_out.accuracy, data.unit, f"{figures} {percent(train.accuracy)}", name)
+    return _of_confidence(train, data.unit, held_out.accuracy, f"the {name} {data.unit}")
 
 
-def _of_confidence(train: Measured, held_out: float, unit: str, figures: str, name: str) -> tuple[str, ...]:
-    excess, where = train.values["confidence"] - train.accuracy, f"on the student's training {unit} ({figures})"
-    if excess >= WRONG_BEYOND:
-        return (f"the teacher is surer than right {where}; {_WRONG}",)
-    if -excess >= UNSURE_BEYOND:
-        return (f"the teacher is less sure than right {where}; {_UNSURE}",)
-    confidence = train.values["confidence"]
+def _of_confidence(train: Measured, unit: str, held_out: float, others: str) -> tuple[str, ...]:
+    confidence, right = train.values["confidence"], train.accuracy
+    images = f"the student's training {unit}"
+    figures = f"mean confidence {percent(confidence)}, right on {percent(right)}"
+    if confidence - right >= WRONG_BEYOND:
+        return (f"the teacher is surer than right on {images} ({figures}); {_WRONG}",)
+    if right - confidence >= UNSURE_BEYOND:
+        return (f"the teacher is less sure than right on {images} ({figures}); {_UNSURE}",)
     if confidence >= CERTAIN and confidence - held_out >= CERTAIN_BEYOND:
-        certain = f"certain of the student's training {unit} (mean confidence {percent(confidence)})"
-        right = f"right on {percent(held_out)} of the {name} {unit}"
-        return (f"the teacher is {certain} but {right}; {_OVERCONFIDENT}",)
+        certain = f"certain of {images} (mean confidence {percent(confidence)})"
+        return (f"the teacher is {certain} but right on {percent(held_out)} of {others}; {_OVERCONFIDENT}",)
     return ()
 
 

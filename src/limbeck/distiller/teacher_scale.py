@@ -229,7 +229,7 @@ def _explained(rows: TeacherRows, *, of_labels: bool, corrected: bool) -> tuple[
     classes, indices = rows.classes[labeled], rows.indices[labeled] if len(rows.indices) else rows.indices
     if of_labels:
         return torch.ones(len(classes), dtype=torch.float64), torch.ones(len(classes), dtype=torch.float64), indices
-    # What a method corrects may be wrong: what its logits tell of the label is what reaches the student.
+    # A corrected teacher may be wrong: the information in its logits reaches the student all the same.
     probabilities = informed_probabilities if corrected else calibrated_probabilities
     half = rows.half[labeled]
     teacher, student = (probabilities(logits[labeled], classes, half) for logits in (rows.logits, rows.proxy_logits))

@@ -1,10 +1,9 @@
-"""What the classes that a network predicts tell of the labels, also where it takes one class for another throughout."""
+"""The information about labels in predicted classes, also where a network exchanges classes consistently."""
 
 import torch
 from torch import Tensor
 
-from limbeck.errors import UserError
-from limbeck.rows import check_labels, check_logits
+from limbeck.rows import check_labels, check_logits, check_measurable
 from limbeck.selection.reliability import check_half
 
 # Temperatures that are tried, in parts of the logits' spread: from a hundredth to ten, 20 to a factor of ten.
@@ -42,9 +41,9 @@ def class_table(logits: Tensor, labels: Tensor) -> Tensor:
 def informed_probabilities(logits: Tensor, labels: Tensor, half: Tensor) -> Tensor:
     """Return the probability of each true label through the class table of the other half of the rows.
 
-    It is that of :func:`limbeck.selection.calibrated_probabilities` for a network whose mistakes say nothing. One that
-    takes one class for another throughout tells as much as one that is right: it is judged by the information that it
-    holds, as fits a teacher whose wrong classes are corrected before the student sees them.
+    Mistakes that are consistent cost nothing here, unlike in :func:`limbeck.selection.calibrated_probabilities`: a
+    network that exchanges two classes everywhere predicts the labels as well as one that is right. This measures a
+    teacher whose wrong classes are corrected before they reach the student.
 
     Args:
         logits: (N, C) float logits.
@@ -69,25 +68,23 @@ def informed_probabilities(logits: Tensor, labels: Tensor, half: Tensor) -> Tens
         tensor(True)
     """
     check_half(half, logits)
-    if not len(logits) or not bool(logits.isfinite().all()):
-        got = "nan or inf among them" if len(logits) else "no rows"
-        raise UserError(f"logits: got {got}, expected finite logits of at least one row")
+    check_measurable(logits)
     wide, true, there = logits.detach().to("cpu", torch.float64), labels.cpu(), half.cpu()
     p = torch.empty(len(wide), dtype=torch.float64)
     for part in (there, ~there):
         fitted = ~part if bool((~part).any()) else part
         table = class_table(wide[fitted], true[fitted])
-        temperature = _likeliest(wide[fitted], true[fitted], table)
-        p[part] = _of_truth(wide[part] / temperature, true[part], table)
+        temperature = _likeliest(wide[fitted], table.T[true[fitted]])
+        p[part] = _of_truth(wide[part] / temperature, table.T[true[part]])
     return p
 
 
-def _of_truth(logits: Tensor, labels: Tensor, table: Tensor) -> Tensor:
-    # Column y of the table is all that the label y needs.
-    return (logits.softmax(dim=1) * table.T[labels]).sum(dim=1)
+def _of_truth(logits: Tensor, columns: Tensor) -> Tensor:
+    """Return (N,) probabilities of the true labels, from logits and the table's column of each row's label, (N, C)."""
+    return (logits.softmax(dim=1) * columns).sum(dim=1)
 
 
-def _likeliest(logits: Tensor, labels: Tensor, table: Tensor) -> float:
+def _likeliest(logits: Tensor, columns: Tensor) -> float:
     spread = float((logits.amax(dim=1, keepdim=True) - logits).mean()) or 1.0
-    likelihoods = [float(_of_truth(logits / t, labels, table).log().mean()) for t in spread * _TEMPERATURES]
+    likelihoods = [float(_of_truth(logits / t, columns).log().mean()) for t in spread * _TEMPERATURES]
     return spread * float(_TEMPERATURES[max(range(len(likelihoods)), key=likelihoods.__getitem__)])

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from limbeck.errors import UserError
 from limbeck.randomness.hashing import derived_seed
-from limbeck.rows import check_labels, check_logits
+from limbeck.rows import check_labels, check_measurable
 from limbeck.selection.choose import choose
 from limbeck.selection.scores import random_scores
 
@@ -64,11 +64,8 @@ def nll_temperature(logits: Tensor, labels: Tensor) -> float:
         >>> round(nll_temperature(logits, labels), 4)
         1.8205
     """
-    check_logits(logits, "logits")
+    check_measurable(logits)
     true = check_labels(labels, logits)[:, None].cpu()
-    if not len(logits) or not bool(logits.isfinite().all()):
-        got = "nan or inf among them" if len(logits) else "no rows"
-        raise UserError(f"logits: got {got}, expected finite logits of at least one row")
     # Not every accelerator has float64.
     wide = logits.detach().to("cpu", torch.float64)
     wide = wide - wide.amax(dim=1, keepdim=True)

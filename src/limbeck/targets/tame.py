@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field
 from torch import Tensor
 
 from limbeck.errors import UserError, shortened
-from limbeck.rows import check_logits, check_temperature, full
+from limbeck.rows import check_logits, check_measurable, check_temperature, full
 from limbeck.validation import Settings, one_line_errors
 
 # How far the temperature may lie above the smallest one, as a share of it.
@@ -153,11 +153,8 @@ def taming_temperature(teacher_logits: Tensor, max_confidence: float = 0.6, *, s
         >>> taming_temperature(torch.zeros(1, 3))
         1.0
     """
-    check_logits(teacher_logits, "teacher_logits")
+    check_measurable(teacher_logits, "teacher_logits")
     _check_reachable(max_confidence, teacher_logits.shape[1])
-    if not len(teacher_logits) or not bool(teacher_logits.isfinite().all()):
-        got = "nan or inf among them" if len(teacher_logits) else "no rows"
-        raise UserError(f"teacher_logits: got {got}, expected finite logits of at least one row")
     # Not every accelerator has float64.
     logits = teacher_logits.detach().to("cpu", torch.float64)
     below_top = logits - logits.amax(dim=1, keepdim=True)

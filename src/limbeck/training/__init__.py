@@ -4,7 +4,7 @@ from limbeck.training.device import decide, in_words, make_fabric, resolve_devic
 from limbeck.training.engine import Engine
 from limbeck.training.evaluate import Measured, measure
 from limbeck.training.meter import EpochMeter
-from limbeck.training.optimizers import build_optimizer, build_schedule
+from limbeck.training.optimizers import build_optimizer, build_schedule, check_schedule
 from limbeck.training.progress import Position, Progress, Silent
 from limbeck.training.settings import OptimizerSettings, ScheduleSettings, TrainingSettings
 from limbeck.training.wording import Wording, epoch_line
@@ -22,6 +22,7 @@ __all__ = [
     "Wording",
     "build_optimizer",
     "build_schedule",
+    "check_schedule",
     "decide",
     "epoch_line",
     "in_words",

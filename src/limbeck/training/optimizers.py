@@ -71,6 +71,24 @@ def _begin_momentum(optimizer: torch.optim.SGD) -> None:
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
+def check_schedule(settings: ScheduleSettings, *, epochs: int, steps: int) -> None:
+    """Raise ``UserError`` if a training has too few batches for a schedule.
+
+    Args:
+        settings: Name and shape.
+        epochs: Epochs of the training.
+        steps: Batches an epoch.
+
+    Example:
+        >>> check_schedule(ScheduleSettings(name="one_cycle"), epochs=1, steps=2)
+        Traceback (most recent call last):
+        limbeck.errors.UserError: schedule one_cycle: got 2 batches in all, too few for it; try constant
+    """
+    short = epochs * steps - round(settings.warmup_epochs * steps) < 1
+    if short or (settings.name == "one_cycle" and settings.pct_start * epochs * steps <= 1):
+        raise UserError(f"schedule {settings.name}: got {epochs * steps} batches in all, too few for it; try constant")
+
+
 def build_schedule(
     optimizer: torch.optim.Optimizer, settings: ScheduleSettings, *, epochs: int, steps: int, done: int = 0
 ) -> LambdaLR:
@@ -101,9 +119,8 @@ def build_schedule(
         >>> round(schedule.get_last_lr()[0], 6)
         0.05
     """
+    check_schedule(settings, epochs=epochs, steps=steps)
     warmup = round(settings.warmup_epochs * steps)
-    if epochs * steps - warmup < 1 or (settings.name == "one_cycle" and settings.pct_start * epochs * steps <= 1):
-        raise UserError(f"schedule {settings.name}: got {epochs * steps} batches in all, too few for it; try constant")
     floor = settings.min_lr / optimizer.param_groups[0].get("initial_lr", optimizer.param_groups[0]["lr"])
 
     def factor(step: int) -> float:
