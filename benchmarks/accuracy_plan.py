@@ -69,12 +69,12 @@ SGD = {"name": "sgd", "lr": 0.05, "momentum": 0.9, "weight_decay": 5e-4}
 SHORT = {"batch_size": 64, "optimizer": {**SGD, "lr": 0.1}, "schedule": "one_cycle", "drop_last": True}
 BUDGETS = {
     "smoke": Budget(
-        label="one epoch of 512 images: tries the script, means nothing about accuracy; not comparable with the papers",
+        label="one epoch of 1,000 images: tries the script, means nothing about accuracy, not comparable with papers",
         pairs=("resnet56 -> resnet20",),
         seeds=1,
         training={**SHORT, "epochs": 1},
         cache="off",
-        train_limit=512,
+        train_limit=1000,
         test_limit=500,
         lightweight={"per_class": 20, "epochs": 1},
     ),

@@ -69,7 +69,7 @@ def _rehearsed(name: str, teacher: str, methods: str, words: str = "") -> Words:
     pair = "resnet8x4:resnet8" if teacher == "trained" else "resnet56:resnet20"
     what = f"--budget smoke --cache views --teacher {teacher} --pairs {pair} --methods {methods} --name {name}"
     kept = _kept(f"rehearsed-{teacher}")
-    return _script("accuracy", f"{what} {kept} {words} --minutes {{minutes}} {GRAPH} data.train_limit=512")
+    return _script("accuracy", f"{what} {kept} {words} --minutes {{minutes}} {GRAPH} data.train_limit=1000")
 
 
 def table_name(teacher: str, pair: str) -> str:

@@ -142,6 +142,14 @@ def test_a_half_smaller_than_a_batch_is_refused_before_anything_runs(tiny, tmp_p
     assert not (tmp_path / "run").exists()
 
 
+def test_the_smaller_of_uneven_halves_counts(tiny, tmp_path):
+    # Five images of each of ten classes make halves of 30 and 20.
+    recipe = {**weighed(tiny), "data": {**tiny["data"], "train_limit": 50}}
+    recipe["training"] = {**tiny["training"], "batch_size": 24}
+    with pytest.raises(UserError, match="training.batch_size: got 24 with weigh or tame, expected at most 20 images"):
+        limbeck.run(recipe, out=tmp_path / "run")
+
+
 def test_a_half_too_short_for_the_schedule_is_refused_before_anything_runs(tiny, tmp_path):
     training = {**tiny["training"], "batch_size": 20, "epochs": 2, "schedule": {"name": "one_cycle", "pct_start": 0.2}}
     with pytest.raises(UserError, match="proxies of weigh or tame, .*: schedule one_cycle: got 4 batches in all"):

@@ -45,7 +45,8 @@ def check_proxies(recipe: Recipe, data: Data) -> None:
     """
     if not has_proxies(recipe):
         return
-    smallest, training = len(data.train) // 2, recipe.training
+    first, training = first_half(recipe, data), recipe.training
+    smallest = min(int(first.sum()), int((~first).sum()))
     if training.batch_size > smallest:
         got = f"training.batch_size: got {training.batch_size} with weigh or tame"
         raise UserError(f"{got}, expected at most {smallest} {data.unit}, half of the training set")
