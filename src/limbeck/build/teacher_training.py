@@ -23,6 +23,7 @@ from limbeck.models.saving import save_network
 from limbeck.randomness.seeding import seed_everything
 from limbeck.recipes.network_settings import NetworkTeacherSettings
 from limbeck.recipes.schema import Recipe
+from limbeck.recipes.task_settings import TaskSettings
 from limbeck.training import Engine, TrainingSettings, decide, make_fabric
 from limbeck.training.checkpoint import usable_checkpoint
 from limbeck.training.settings import WITHOUT_EFFECT
@@ -130,6 +131,7 @@ def _material(
     decided = decide(training, network, data.example(2))
     without = {*WITHOUT_EFFECT, *_DECIDED, *(() if training.compile else ("compile",))}
     initial = {"weights": weights_identity(settings), "entry": settings.weights_entry, "freeze": settings.freeze}
+    initial["task"] = None if recipe.task == TaskSettings() else recipe.task.model_dump(mode="json")
     # Left out where nothing is given, so that teachers trained from scratch keep their keys.
     return {key: value for key, value in initial.items() if value} | {
         "format": FORMAT,

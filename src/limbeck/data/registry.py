@@ -19,8 +19,9 @@ Loader = Callable[..., Data]
 
 def _built_in() -> Mapping[str, Loader]:
     from limbeck.data.images.loading import LOADERS
+    from limbeck.data.masks.loading import LOADERS as MASKS
 
-    return LOADERS
+    return {**LOADERS, **MASKS}
 
 
 def _adopted(name: str, loader: object) -> Loader:

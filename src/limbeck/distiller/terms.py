@@ -129,7 +129,11 @@ def teacher_parts(
     for head, teacher_logits in teacher.items():
         if distiller.check_finite:
             check_finite_logits(teacher_logits, "the teacher's logits")
-        losses = _head_parts(distiller, head, heads[head], teacher_logits, context, features)
+        rows = heads[head]
+        if context.total is None:
+            # A sum that is divided by a number from outside needs all of its rows.
+            rows, teacher_logits = distiller.task.taught(rows, teacher_logits, context.indices, context.epoch)
+        losses = _head_parts(distiller, head, rows, teacher_logits, context, features)
         parts |= {part_name(name, head): distiller.task.weighted(head, loss) for name, loss in losses.items()}
     return parts
 

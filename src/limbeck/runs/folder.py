@@ -233,7 +233,10 @@ class RunFolder:
 
     def write_predictions(self, predictions: Tensor | None) -> None:
         """Write the predicted classes of the test split, in its order; None for a task without predictions."""
-        tensors = {} if predictions is None else {"test": predictions.to(torch.int32)}
+        tensors = {}
+        if predictions is not None:
+            # Masks stay as narrow as they are.
+            tensors["test"] = predictions if predictions.dtype == torch.uint8 else predictions.to(torch.int32)
         save_tensors(self.path / "predictions.safetensors", tensors)
 
     def read_predictions(self) -> Tensor | None:

@@ -124,7 +124,8 @@ def _fill(cache: RunCache, seeds: Sequence[int], part: int, parts: int) -> None:
     flags = torch.zeros(cache.store.spec.slots, dtype=torch.bool)
     flags[needed] = True
     slots = missing(cache.store, flags)
-    store_logits(cache.store, cache.teacher, cache.replay, slots, precision=cache.fabric.autocast)
+    options = {"precision": cache.fabric.autocast, "batch_size": cache.context.data.measuring_batch}
+    store_logits(cache.store, cache.teacher, cache.replay, slots, **options)
 
 
 def _fill_in_worker(values: dict[str, Any], seeds: Sequence[int], part: int, parts: int) -> None:

@@ -4,5 +4,17 @@ from limbeck.tasks.base import MAIN, Task
 from limbeck.tasks.classification import Classification
 from limbeck.tasks.metrics import Evaluator, Measured, Metric
 from limbeck.tasks.registry import create, names, register
+from limbeck.tasks.segmentation import Segmentation
 
-__all__ = ["MAIN", "Classification", "Evaluator", "Measured", "Metric", "Task", "create", "names", "register"]
+__all__ = [
+    "MAIN",
+    "Classification",
+    "Evaluator",
+    "Measured",
+    "Metric",
+    "Segmentation",
+    "Task",
+    "create",
+    "names",
+    "register",
+]

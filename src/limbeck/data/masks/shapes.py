@@ -1,0 +1,81 @@
+"""A generated set: shapes drawn on noise, for trials and tests that need no files."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from limbeck.data.masks.data import MaskData
+from limbeck.data.masks.splits import IGNORED, MaskSet
+from limbeck.errors import UserError
+
+CLASSES = ("background", "disc", "square", "triangle", "ring")
+_SHAPES_AN_IMAGE = 4
+
+
+def drawn_shapes(
+    *, seed: int = 0, train: int = 400, test: int = 100, side: int = 64, noise: float = 60.0
+) -> MaskData:
+    """Draw discs, squares, triangles and rings of any color, size and place over one another, with noise on top.
+
+    A border of one pixel around each shape counts nowhere, as in PASCAL VOC.
+
+    Args:
+        seed: The seed of all draws.
+        train: The number of training images.
+        test: The number of test images.
+        side: Height and width in pixels.
+        noise: The standard deviation of the noise, of pixels in [0, 255].
+
+    Raises:
+        UserError: If a number is out of range.
+
+    Example:
+        >>> data = drawn_shapes(train=8, test=2, side=32)
+        >>> data.classes, data.train.images.shape, len(data.test)
+        (('background', 'disc', 'square', 'triangle', 'ring'), torch.Size([8, 3, 32, 32]), 2)
+    """
+    for name, value, least in (("train", train, 1), ("test", test, 1), ("side", side, 16)):
+        if value < least:
+            raise UserError(f"data.options.{name}: got {value}, expected a whole number of at least {least}")
+    if noise < 0:
+        raise UserError(f"data.options.noise: got {noise}, expected a number of at least 0")
+    generator = torch.Generator().manual_seed(seed)
+    whole = [_drawn(side, noise, generator) for _ in range(train + test)]
+    splits = [
+        MaskSet(torch.stack([image for image, _ in part]), torch.stack([mask for _, mask in part]))
+        for part in (whole[:train], whole[train:])
+    ]
+    return MaskData("shapes", CLASSES, splits[0], None, splits[1], (0.5,) * 3, (0.25,) * 3)
+
+
+def _drawn(side: int, noise: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    image = torch.randint(256, (3, 1, 1), generator=generator).float().expand(3, side, side).clone()
+    mask = torch.zeros(side, side, dtype=torch.uint8)
+    for _ in range(_SHAPES_AN_IMAGE):
+        kind = int(torch.randint(1, len(CLASSES), (), generator=generator))
+        distance = _distance(kind, side, generator)
+        mask[distance < 0.5] = IGNORED
+        mask[distance < -0.5] = kind
+        image[:, distance < 0] = torch.randint(256, (3, 1), generator=generator).float()
+    image += noise * torch.randn(image.shape, generator=generator)
+    return image.round().clamp(0, 255).to(torch.uint8), mask
+
+
+def _distance(kind: int, side: int, generator: torch.Generator) -> Tensor:
+    """Return how many pixels each position lies outside a shape; negative within it."""
+    center, spread, turn = torch.rand(2, generator=generator), *torch.rand(2, generator=generator).tolist()
+    radius, angle = side * (0.1 + 0.15 * spread), 2 * math.pi * turn
+    y, x = ((torch.arange(side) + 0.5 - side * float(place)) for place in center)
+    y, x = torch.meshgrid(y, x, indexing="ij")
+    y, x = math.cos(angle) * y - math.sin(angle) * x, math.sin(angle) * y + math.cos(angle) * x
+    match CLASSES[kind]:
+        case "disc":
+            return torch.hypot(x, y) - radius
+        case "ring":
+            return (torch.hypot(x, y) - 0.75 * radius).abs() - 0.25 * radius
+        case "square":
+            return torch.maximum(x.abs(), y.abs()) - 0.8 * radius
+        case _:
+            sides = [math.cos(a) * x + math.sin(a) * y for a in (0.0, 2 * math.pi / 3, 4 * math.pi / 3)]
+            return torch.stack(sides).amax(dim=0) - 0.5 * radius
