@@ -96,9 +96,12 @@ def stored_shape(context: Context) -> Any:
 @torch.no_grad()
 def _output_shape(context: Context) -> Any:
     key, settings = next(iter(context.teacher_settings.items()))
-    network = copy.deepcopy(context.teacher_network(key).module).eval()
-    adapter, example = input_adapter(settings, context.data), context.data.example(1)
-    return RowFormat.of(context.task.call(network, example if adapter is None else adapter(example))).shape
+    network, data = copy.deepcopy(context.teacher_network(key).module).eval(), context.data
+    # Views may have another size than the samples.
+    augment, first = data.augment(context.recipe.data.augment), data.train.select(torch.arange(1))
+    inputs = next(data.batches(first, batch_size=1, augment=augment).epoch(0)).inputs
+    adapter = input_adapter(settings, data)
+    return RowFormat.of(context.task.call(network, inputs if adapter is None else adapter(inputs))).shape
 
 
 def expected_spec(recipe: Recipe, data: Data, teacher: Teacher | None, shape: Any = None) -> CacheSpec:

@@ -52,8 +52,9 @@ def read_measured(path: Path) -> Measured | None:
             predictions = file.get_tensor("predictions") if file.keys() else None
         if metadata["checksum"] != _checksum(metadata["figures"], predictions):
             return None
-        is_wide = predictions is not None and predictions.dtype != torch.uint8
-        return Measured(json.loads(metadata["figures"]), predictions.long() if is_wide else predictions)
+        if predictions is not None and predictions.dtype != torch.uint8:
+            predictions = predictions.long()
+        return Measured(json.loads(metadata["figures"]), predictions)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         return None
 

@@ -130,7 +130,11 @@ def _material(
 ) -> dict[str, Any]:
     decided = decide(training, network, data.example(2))
     without = {*WITHOUT_EFFECT, *_DECIDED, *(() if training.compile else ("compile",))}
-    initial = {"weights": weights_identity(settings), "entry": settings.weights_entry, "freeze": settings.freeze}
+    initial: dict[str, Any] = {
+        "weights": weights_identity(settings),
+        "entry": settings.weights_entry,
+        "freeze": settings.freeze,
+    }
     initial["task"] = None if recipe.task == TaskSettings() else recipe.task.model_dump(mode="json")
     # Left out where nothing is given, so that teachers trained from scratch keep their keys.
     return {key: value for key, value in initial.items() if value} | {

@@ -21,18 +21,18 @@ class _SmallMaps:
         return maps
 
 
-class SmallMapsDeepLabV3(_SmallMaps, DeepLabV3):
+class SmallMapsDeepLabV3(_SmallMaps, DeepLabV3):  # type: ignore[misc]
     """DeepLabV3 with maps of logits at the features' size."""
 
 
-class SmallMapsFCN(_SmallMaps, FCN):
+class SmallMapsFCN(_SmallMaps, FCN):  # type: ignore[misc]
     """FCN with maps of logits at the features' size."""
 
 
-class SmallMapsLRASPP(LRASPP):
+class SmallMapsLRASPP(LRASPP):  # type: ignore[misc]
     """LRASPP with maps of logits at the size of its lower features."""
 
-    def forward(self, input: Tensor) -> dict[str, Tensor]:  # noqa: A002 - torchvision's name
+    def forward(self, input: Tensor) -> dict[str, Tensor]:
         """Return the map of logits, under ``"out"``."""
         maps: dict[str, Tensor] = OrderedDict(out=self.classifier(self.backbone(input)))
         return maps

@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from limbeck.build.caching import RunCache, check_cache, expected_spec, is_cached, logits_folder, stored_shape, why_uncached
+from limbeck.build.caching import (
+    RunCache,
+    check_cache,
+    expected_spec,
+    is_cached,
+    logits_folder,
+    stored_shape,
+    why_uncached,
+)
 from limbeck.build.context import Context
 from limbeck.build.reporting import Reporting
 from limbeck.build.shared import Shared
@@ -74,8 +82,8 @@ def build_cache(
         unstored, limit = len(missing(cache.store)), recipe.teacher.cache_limit_gb
         reporting.log(f"logit cache: {cache.store}; {unstored:,} rows to store")
         require_room(logits_folder(recipe), cache.store.spec, unstored, limit_gb=limit)
-        options = {"precision": cache.fabric.autocast, "batch_size": context.data.measuring_batch}
-        stored += fill(cache.store, cache.teacher, cache.replay, tick=tick, **options)
+        precision, most = cache.fabric.autocast, context.data.measuring_batch
+        stored += fill(cache.store, cache.teacher, cache.replay, precision=precision, tick=tick, batch_size=most)
         reporting.log(f"logit cache: complete, {unstored:,} rows stored in {time.perf_counter() - start:.1f} s")
     return stored
 
@@ -102,8 +110,8 @@ def check_cache_files(
         cache = _opened(context, Reporting(log))
         damaged = cache.store.verify()
         with cache.fabric.autocast():
-            options = {"tolerance": cache.tolerance, "batch_size": context.data.measuring_batch}
-            comparison = compare(cache.store, cache.teacher, cache.replay, **options)
+            most, tolerance = context.data.measuring_batch, cache.tolerance
+            comparison = compare(cache.store, cache.teacher, cache.replay, tolerance=tolerance, batch_size=most)
         compared = f"{comparison.rows} rows computed again, largest difference {comparison.difference:.3g}"
         log(f"logit cache: {cache.store}, {damaged} damaged; {compared}, up to {comparison.allowed:.3g} passes")
         if damaged:

@@ -47,4 +47,5 @@ def rows_at(rows: Rows, picked: Tensor) -> Rows:
         >>> rows_at(Rows(torch.eye(3), torch.tensor([0, 1, 2])), torch.tensor([2])).labels
         tensor([2])
     """
-    return Rows(*(None if part is None else part[picked] for part in rows))
+    rest = (None if part is None else part[picked] for part in rows[1:])
+    return Rows(rows.logits[picked], *rest)

@@ -42,7 +42,7 @@ class SegmentationEvaluator:
     def update(self, output: Any, targets: Tensor) -> None:
         """Count a batch: an output, and (N, H, W) true classes."""
         logits = self._logits(output)
-        for maps, masks in zip(logits.split(_SAMPLES), targets.split(_SAMPLES), strict=True):
+        for maps, masks in zip(torch.split(logits, _SAMPLES), torch.split(targets, _SAMPLES), strict=True):
             self._add(maps.float(), masks.long())
 
     def _add(self, maps: Tensor, masks: Tensor) -> None:

@@ -10,13 +10,13 @@ from limbeck.data.masks.splits import IGNORED, MaskSet
 from limbeck.errors import UserError
 
 CLASSES = ("background", "disc", "square", "triangle", "ring")
-_SHAPES_AN_IMAGE = 4
+_SHAPES_AN_IMAGE = 6
+# The mean color of each class, and how far a color lies from it at most: far enough that colors alone do not decide.
+_COLORS, _SPREAD = ((128, 128, 128), (170, 100, 90), (90, 160, 100), (100, 100, 170), (160, 150, 80)), 75
 
 
-def drawn_shapes(
-    *, seed: int = 0, train: int = 400, test: int = 100, side: int = 64, noise: float = 60.0
-) -> MaskData:
-    """Draw discs, squares, triangles and rings of any color, size and place over one another, with noise on top.
+def drawn_shapes(*, seed: int = 0, train: int = 400, test: int = 100, side: int = 64, noise: float = 25.0) -> MaskData:
+    """Draw discs, squares, triangles and rings of any size and place over one another, each class about a color of its own, with noise on top.
 
     A border of one pixel around each shape counts nowhere, as in PASCAL VOC.
 
@@ -50,32 +50,36 @@ def drawn_shapes(
 
 
 def _drawn(side: int, noise: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    image = torch.randint(256, (3, 1, 1), generator=generator).float().expand(3, side, side).clone()
+    image = _color(0, generator).view(3, 1, 1).expand(3, side, side).clone()
     mask = torch.zeros(side, side, dtype=torch.uint8)
     for _ in range(_SHAPES_AN_IMAGE):
         kind = int(torch.randint(1, len(CLASSES), (), generator=generator))
         distance = _distance(kind, side, generator)
         mask[distance < 0.5] = IGNORED
         mask[distance < -0.5] = kind
-        image[:, distance < 0] = torch.randint(256, (3, 1), generator=generator).float()
+        image[:, distance < 0] = _color(kind, generator)
     image += noise * torch.randn(image.shape, generator=generator)
     return image.round().clamp(0, 255).to(torch.uint8), mask
 
 
+def _color(kind: int, generator: torch.Generator) -> Tensor:
+    return torch.tensor(_COLORS[kind])[:, None] + _SPREAD * (2 * torch.rand(3, 1, generator=generator) - 1)
+
+
 def _distance(kind: int, side: int, generator: torch.Generator) -> Tensor:
     """Return how many pixels each position lies outside a shape; negative within it."""
-    center, spread, turn = torch.rand(2, generator=generator), *torch.rand(2, generator=generator).tolist()
-    radius, angle = side * (0.1 + 0.15 * spread), 2 * math.pi * turn
-    y, x = ((torch.arange(side) + 0.5 - side * float(place)) for place in center)
-    y, x = torch.meshgrid(y, x, indexing="ij")
+    *center, spread, turn = torch.rand(4, generator=generator).tolist()
+    radius, angle = side * (0.12 + 0.16 * spread), 2 * math.pi * turn
+    y, x = torch.meshgrid(*(torch.arange(side) + 0.5 - side * place for place in center), indexing="ij")
     y, x = math.cos(angle) * y - math.sin(angle) * x, math.sin(angle) * y + math.cos(angle) * x
-    match CLASSES[kind]:
-        case "disc":
-            return torch.hypot(x, y) - radius
-        case "ring":
-            return (torch.hypot(x, y) - 0.75 * radius).abs() - 0.25 * radius
-        case "square":
-            return torch.maximum(x.abs(), y.abs()) - 0.8 * radius
-        case _:
-            sides = [math.cos(a) * x + math.sin(a) * y for a in (0.0, 2 * math.pi / 3, 4 * math.pi / 3)]
-            return torch.stack(sides).amax(dim=0) - 0.5 * radius
+    return _outside(CLASSES[kind], x, y, radius)
+
+
+def _outside(shape: str, x: Tensor, y: Tensor, radius: float) -> Tensor:
+    if shape == "square":
+        return torch.maximum(x.abs(), y.abs()) - 0.8 * radius
+    if shape == "triangle":
+        sides = [math.cos(a) * x + math.sin(a) * y for a in (0.0, 2 * math.pi / 3, 4 * math.pi / 3)]
+        return torch.stack(sides).amax(dim=0) - 0.5 * radius
+    distance = torch.hypot(x, y)
+    return distance - radius if shape == "disc" else (distance - 0.75 * radius).abs() - 0.25 * radius
