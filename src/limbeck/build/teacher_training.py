@@ -130,12 +130,12 @@ def _material(
 ) -> dict[str, Any]:
     decided = decide(training, network, data.example(2))
     without = {*WITHOUT_EFFECT, *_DECIDED, *(() if training.compile else ("compile",))}
-    initial: dict[str, Any] = {
+    initial = {
         "weights": weights_identity(settings),
         "entry": settings.weights_entry,
         "freeze": settings.freeze,
+        "task": None if recipe.task == TaskSettings() else recipe.task.model_dump(mode="json"),
     }
-    initial["task"] = None if recipe.task == TaskSettings() else recipe.task.model_dump(mode="json")
     # Left out where nothing is given, so that teachers trained from scratch keep their keys.
     return {key: value for key, value in initial.items() if value} | {
         "format": FORMAT,

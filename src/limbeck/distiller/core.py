@@ -284,8 +284,7 @@ class Distiller(nn.Module):
         else:
             batch, features = batch._replace(inputs=self.task.teacher_inputs(batch.inputs, output)), []
             teacher_output = self.teacher.answer(batch, epoch)
-        aligned = self.task.aligned(teacher_output, output)
-        return self._paired(heads, self.task.rows(aligned, batch.targets)), features
+        return self._paired(heads, self.task.rows(self.task.aligned(teacher_output, output), batch.targets)), features
 
     def _given_heads(
         self, teacher_rows: Heads | None, heads: Mapping[str, Rows], context: Context
