@@ -1,0 +1,1 @@
+"""Texts: files of sentences and labels, tokenizers, and batches of token ids."""
