@@ -7,6 +7,7 @@ import torch
 from pydantic import ConfigDict
 from torch import Tensor
 
+from limbeck.data.strength import Strength
 from limbeck.errors import UserError
 from limbeck.randomness.hashing import random_bits
 from limbeck.validation import Real
@@ -17,7 +18,7 @@ LONGEST = 2**20
 
 
 @dataclass(frozen=True)
-class TokenAugment:
+class TokenAugment(Strength):
     """How training texts are varied.
 
     Args:
@@ -42,33 +43,9 @@ class TokenAugment:
             raise UserError(f"augment.drop: got {self.drop}, expected a share of the tokens, at least 0 and below 1")
 
     @property
-    def views(self) -> int | None:
-        """The number of distinct views of a text: 1, or None where tokens are dropped."""
-        return None if self.drop else 1
-
-    @property
-    def countless(self) -> str | None:
-        """The setting that makes views countless, or None."""
-        return "drop" if self.drop else None
-
-    @property
-    def unaugmented(self) -> int | None:
-        """The number of the view that is the text as it is, or None where tokens are dropped."""
-        return None if self.drop else 0
-
-    def draw(self, indices: Tensor, *, seed: int, epoch: int) -> Tensor:  # noqa: ARG002 - as of every augmentation
-        """Return the number of each sample's view, 0 for all, int64 (N,).
-
-        Raises:
-            UserError: If the views are countless.
-
-        Example:
-            >>> TokenAugment().draw(torch.tensor([3, 5]), seed=0, epoch=0)
-            tensor([0, 0])
-        """
-        if self.drop:
-            raise UserError(f"augment.drop: got {self.drop}, but such views have no numbers; expected 0")
-        return torch.zeros_like(indices)
+    def setting(self) -> str:
+        """``"drop"``."""
+        return "drop"
 
     def kept(self, rows: Tensor, ordinary: Tensor, *, seed: int, epoch: int) -> Tensor:
         """Return which of the ordinary tokens of each sample stay.
