@@ -1,7 +1,7 @@
 """Padded batches of token ids."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -39,7 +39,7 @@ class TextBatches:
     split: TextSet
     padding_index: int
     padding: Padding = "longest"
-    augment: TokenAugment = TokenAugment()
+    augment: TokenAugment = field(default_factory=TokenAugment)
 
     @property
     def order_device(self) -> torch.device:
@@ -84,5 +84,5 @@ def on_device(split: TextSet, device: torch.device | str) -> TextSet:
         >>> on_device(TextSet.of([[2, 3]], [[True, False]], [0], 8), "cpu").labels
         tensor([0])
     """
-    parts = (part.to(device) for part in (split.tokens, split.added, split.offsets, split.labels))
-    return TextSet(*parts, max_length=split.max_length)
+    parts = ("tokens", "added", "offsets", "labels")
+    return replace(split, **{name: getattr(split, name).to(device) for name in parts})

@@ -26,10 +26,11 @@ class TextData(Data):
         >>> from limbeck.data import load
         >>> data = load("intents_sample", train_limit=100)
         >>> print(data.description[0])
-        data: intents_sample, 12 classes (alarm, call, lights, ...), 100 training and 1,500 test texts, at most 32 tokens
+        data: intents_sample, 12 classes (alarm, call, heating, ...), 100 training
+            and 1,500 test texts of at most 32 tokens, a vocabulary of 555
     """
 
-    augmentation: ClassVar[type] = TokenAugment
+    augmentation: ClassVar[type[Any]] = TokenAugment
 
     vocabulary_size: int = 0
     padding_index: int = 0
@@ -44,7 +45,7 @@ class TextData(Data):
     @property
     def form(self) -> str:
         """What a sample is, for the description."""
-        return f"texts, at most {self.shape[0]} of {self.vocabulary_size:,} tokens"
+        return f"texts of at most {self.shape[0]} tokens, a vocabulary of {self.vocabulary_size:,}"
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -55,7 +56,7 @@ class TextData(Data):
     @property
     def preparation(self) -> dict[str, Any]:
         """How texts became inputs."""
-        return {"max_length": self.shape[0], "padding_index": self.padding_index, **self.tokenization}
+        return dict(self.tokenization)
 
     def example(self, count: int) -> dict[str, Tensor]:
         """Return inputs of the largest length, of the token with the largest id, so that an embedding must hold it."""

@@ -85,7 +85,7 @@ def intents() -> tuple[Table, Table]:
     Example:
         >>> train, test = intents()
         >>> len(train), len(test), train.columns["label"][3], train.columns["text"][3]
-        (3000, 1500, 'heating', 'make the hall cooler')
+        (3000, 1500, 'music', 'so turn on the record player now')
     """
     rows = [_sentence(_Draws(numbers)) for numbers in _numbers(TRAIN + TEST).tolist()]
     return _table("intents train", rows[:TRAIN]), _table("intents test", rows[TRAIN:])

@@ -40,7 +40,7 @@ class Table:
 
 
 def read_table(path: Path) -> Table:
-    """Read a file: CSV, TSV, JSON or JSONL by its suffix, else lines of a label, white space and a sentence.
+    r"""Read a file: CSV, TSV, JSON or JSONL by its suffix, else lines of a label, white space and a sentence.
 
     The first line of CSV and TSV has the names of the columns. A TSV has no quoting, but for cells that are quoted as a
     whole. JSON is a list of objects or an object a line.
@@ -54,7 +54,7 @@ def read_table(path: Path) -> Table:
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "train.csv"
-        >>> _ = path.write_text('text,label\\n"hello, you",greeting\\n')
+        >>> _ = path.write_text('text,label\n"hello, you",greeting\n')
         >>> read_table(path).columns
         {'text': ['hello, you'], 'label': ['greeting']}
     """
@@ -156,9 +156,7 @@ def _label_lines(name: str, file: Iterator[str]) -> Table:
         match = _LABEL_LINE.match(text.strip())
         if match is None:
             got = f"{name} line {line}: is {shortened(text.strip())}"
-            raise UserError(
-                f"{got}, expected a label, a space and a text (or a file that ends with .csv, .tsv, .jsonl)"
-            )
+            raise UserError(f"{got}, expected a label, a space and a text (or a file named .csv, .tsv or .jsonl)")
         lines.append(line)
         labels.append(match[1])
         texts.append(match[2])

@@ -39,7 +39,7 @@ class Tokenizer:
     @property
     def vocabulary_size(self) -> int:
         """One more than the largest token id."""
-        return max(self.backend.get_vocab(with_added_tokens=True).values()) + 1
+        return 1 + int(max(self.backend.get_vocab(with_added_tokens=True).values()))
 
     @property
     def content(self) -> dict[str, Any]:
@@ -112,19 +112,16 @@ def read_tokenizer(path: Path, *, max_length: int) -> Tokenizer:
         raise UserError(f"{label}: has no tokenizer.json, expected the folder of a Hugging Face tokenizer")
     library = extra_library("tokenizers", "text")
     try:
-        if files[0].suffix == ".txt":
-            backend = _of_vocabulary(files[0])
-        else:
-            backend = library.Tokenizer.from_file(str(files[0]))
+        backend = (_of_vocabulary if files[0].suffix == ".txt" else library.Tokenizer.from_file)(str(files[0]))
     except Exception as error:  # the library raises plain Exceptions
         raise UserError(f"{label}: cannot be read ({one_line(error)})") from None
     padding = _padding_token(backend, files[0].parent, label)
     return _cut(backend, padding, max_length, label)
 
 
-def _of_vocabulary(path: Path) -> Any:
+def _of_vocabulary(file: str) -> Any:
     library = extra_library("tokenizers", "text")
-    words = path.read_text(encoding="utf-8").splitlines()
+    words = Path(file).read_text(encoding="utf-8").splitlines()
     model = library.models.WordPiece({word: number for number, word in enumerate(words)}, unk_token="[UNK]")
     backend = library.Tokenizer(model)
     backend.add_special_tokens([token for token in SPECIAL if token in words])
