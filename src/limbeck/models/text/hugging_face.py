@@ -22,7 +22,6 @@ _NOT_ACCEPTED = (
     *("architectures", "quantization_config", "dtype", "torch_dtype", "transformers_version", "use_cache"),
     *("trust_remote_code", "return_dict", "torchscript", "output_hidden_states", "output_attentions"),
 )
-)
 
 
 def model_folder(name: str) -> Path | None:
