@@ -68,7 +68,8 @@ class Classification(Task):
 class ClassificationEvaluator:
     """Top-1 and top-5 accuracy, macro F1, calibration error of 15 equal bins, mean loss in nats and mean confidence.
 
-    Macro F1 is the mean over the classes that occur or are predicted. Top-5 is left out with fewer than six classes; samples without a label count nowhere.
+    Macro F1 is the mean over the classes that occur or are predicted. Top-5 is left out with fewer than six classes;
+    samples without a label count nowhere.
 
     Args:
         num_classes: Number of classes C.

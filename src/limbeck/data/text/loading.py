@@ -132,13 +132,14 @@ def _splits(
     test_share: float,
     seed: int,
 ) -> _Splits:
-    train, validation, test = (
-        None if table is None else _tokenized(table, columns, classes, tokenizer, max_length)
-        for table in (tables.train, tables.validation, tables.test)
-    )
-    assert train is not None
-    cut = _count_cut([split for split in (train, validation, test) if split])
-    notes = (f"{cut:,} texts have {max_length} tokens or more and are cut there",) if cut else ()
+    train, cut = _tokenized(tables.train, columns, classes, tokenizer, max_length)
+    held_out: list[TextSet | None] = []
+    for table in (tables.validation, tables.test):
+        split, more = (None, 0) if table is None else _tokenized(table, columns, classes, tokenizer, max_length)
+        held_out.append(split)
+        cut += more
+    notes = (f"{cut:,} texts have more than {max_length} tokens and are cut there",) if cut else ()
+    validation, test = held_out
     if test is not None:
         return _Splits(train, validation, test, notes)
     try:
@@ -148,19 +149,15 @@ def _splits(
     return _Splits(train.select(stay), validation, train.select(rest), notes)
 
 
-def _count_cut(splits: list[TextSet]) -> int:
-    return sum(int((split.lengths >= split.max_length).sum()) for split in splits)
-
-
 def _tokenized(
     table: Table, columns: Columns, classes: tuple[str, ...], tokenizer: Tokenizer, max_length: int
-) -> TextSet:
+) -> tuple[TextSet, int]:
     labels = label_numbers(table, columns.label, classes)
     texts = texts_of(table, columns.text)
     pairs = texts_of(table, columns.pair) if columns.pair else None
-    tokens, added = tokenizer.encode(texts, pairs)
+    tokens, added, cut = tokenizer.encode(texts, pairs)
     blank = next((row for row, flags in enumerate(added) if all(flags)), None)
     if blank is not None:
         got = f"{table.place(blank)}: the tokenizer finds no token in {shortened(texts[blank])}"
         raise UserError(f"{got}, expected a text with at least one")
-    return TextSet.of(tokens, added, labels.tolist(), max_length)
+    return TextSet.of(tokens, added, labels.tolist(), max_length), cut

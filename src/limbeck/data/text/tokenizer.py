@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from limbeck.errors import UserError, one_line, shortened
 from limbeck.extras import extra_library
@@ -18,6 +18,20 @@ _PADDING_FILES = ("tokenizer_config.json", "special_tokens_map.json")
 _AT_ONCE = 10_000
 
 
+class Encoded(NamedTuple):
+    """Texts as tokens.
+
+    Attributes:
+        tokens: The token ids of each text.
+        added: Which of them the tokenizer added.
+        cut: How many texts were too long.
+    """
+
+    tokens: list[list[int]]
+    added: list[list[bool]]
+    cut: int
+
+
 @dataclass(frozen=True)
 class Tokenizer:
     """A tokenizer of the library ``tokenizers``, cut to a length, and the token that fills rows up.
@@ -28,8 +42,8 @@ class Tokenizer:
 
     Example:
         >>> tokenizer = train_tokenizer("wordpiece", ["a red car", "a red bus"], vocabulary_size=100, max_length=8)
-        >>> tokens, added = tokenizer.encode(["a red bus"])
-        >>> [tokenizer.backend.id_to_token(token) for token in tokens[0]], added[0]
+        >>> encoded = tokenizer.encode(["a red bus"])
+        >>> [tokenizer.backend.id_to_token(token) for token in encoded.tokens[0]], encoded.added[0]
         (['[CLS]', 'a', 'red', 'bus', '[SEP]'], [True, False, False, False, True])
     """
 
@@ -47,27 +61,24 @@ class Tokenizer:
         content: dict[str, Any] = json.loads(self.backend.to_str())
         return content
 
-    def encode(
-        self, texts: Sequence[str], pairs: Sequence[str] | None = None
-    ) -> tuple[list[list[int]], list[list[bool]]]:
+    def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Encoded:
         """Tokenize texts, or sentence pairs.
 
         Args:
             texts: The texts.
             pairs: The second text of each pair, or None.
-
-        Returns:
-            The token ids of each text, and which of them the tokenizer added.
         """
         tokens: list[list[int]] = []
         added: list[list[bool]] = []
+        too_long = 0
         for start in range(0, len(texts), _AT_ONCE):
             cut = slice(start, start + _AT_ONCE)
             inputs = texts[cut] if pairs is None else [*zip(texts[cut], pairs[cut], strict=True)]
             for encoding in self.backend.encode_batch_fast([*inputs]):
                 tokens.append(encoding.ids)
                 added.append([bool(flag) for flag in encoding.special_tokens_mask])
-        return tokens, added
+                too_long += bool(encoding.overflowing)
+        return Encoded(tokens, added, too_long)
 
 
 def make_tokenizer(name: str, texts: Sequence[str], *, vocabulary_size: int, max_length: int) -> Tokenizer:
@@ -120,8 +131,11 @@ def read_tokenizer(path: Path, *, max_length: int) -> Tokenizer:
 
 
 def _of_vocabulary(file: str) -> Any:
+    return _of_words(Path(file).read_text(encoding="utf-8").splitlines())
+
+
+def _of_words(words: Sequence[str]) -> Any:
     library = extra_library("tokenizers", "text")
-    words = Path(file).read_text(encoding="utf-8").splitlines()
     model = library.models.WordPiece({word: number for number, word in enumerate(words)}, unk_token="[UNK]")
     backend = library.Tokenizer(model)
     backend.add_special_tokens([token for token in SPECIAL if token in words])
@@ -154,7 +168,7 @@ def train_tokenizer(name: str, texts: Sequence[str], *, vocabulary_size: int, ma
         name: ``wordpiece``, in lower case as BERT's, or ``bpe``, of bytes as GPT-2's. Both put ``[CLS]`` before a text
             and ``[SEP]`` behind it.
         texts: The texts.
-        vocabulary_size: The largest number of tokens; of ``bpe`` at least 260.
+        vocabulary_size: The largest number of tokens, though characters are never left out; of ``bpe`` at least 260.
         max_length: The largest number of tokens of a text.
 
     Raises:
@@ -164,23 +178,41 @@ def train_tokenizer(name: str, texts: Sequence[str], *, vocabulary_size: int, ma
         >>> train_tokenizer("bpe", ["a red car"], vocabulary_size=300, max_length=8).padding_index
         0
     """
-    library = extra_library("tokenizers", "text")
     smallest = 260 if name == "bpe" else 8
     if vocabulary_size < smallest:
         got = f"data.options.vocabulary_size: got {shortened(vocabulary_size, 20)}"
         raise UserError(f"{got}, expected a whole number of at least {smallest} for {name}")
-    settings = {"vocab_size": vocabulary_size, "special_tokens": [*SPECIAL], "show_progress": False}
-    if name == "wordpiece":
-        backend = _as_bert(library.Tokenizer(library.models.WordPiece(unk_token="[UNK]")))
-        trainer = library.trainers.WordPieceTrainer(**settings)
-    else:
-        backend = library.Tokenizer(library.models.BPE())
-        backend.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=True)
-        backend.decoder = library.decoders.ByteLevel()
-        alphabet = sorted(library.pre_tokenizers.ByteLevel.alphabet())
-        trainer = library.trainers.BpeTrainer(**settings, initial_alphabet=alphabet)
+    backend = _wordpiece(texts, vocabulary_size) if name == "wordpiece" else _bytes(texts, vocabulary_size)
+    return _cut(backend, SPECIAL[0], max_length, "data.options")
+
+
+def _bytes(texts: Sequence[str], vocabulary_size: int) -> Any:
+    library = extra_library("tokenizers", "text")
+    backend = library.Tokenizer(library.models.BPE())
+    backend.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=True)
+    backend.decoder = library.decoders.ByteLevel()
+    alphabet = sorted(library.pre_tokenizers.ByteLevel.alphabet())
+    trainer = library.trainers.BpeTrainer(
+        vocab_size=vocabulary_size, special_tokens=[*SPECIAL], initial_alphabet=alphabet, show_progress=False
+    )
     backend.train_from_iterator(texts, trainer)
-    return _cut(_with_ends(backend), SPECIAL[0], max_length, "data.options")
+    return _with_ends(backend)
+
+
+def _wordpiece(texts: Sequence[str], vocabulary_size: int) -> Any:
+    library = extra_library("tokenizers", "text")
+    backend = _as_bert(library.Tokenizer(library.models.WordPiece(unk_token="[UNK]")))
+    # The library numbers these in the order of a hash map, on which ties depend later, unless they are there already.
+    inner = sorted({f"##{character}" for text in texts for word in _words(backend, text) for character in word[1:]})
+    trainer = library.trainers.WordPieceTrainer(
+        vocab_size=vocabulary_size, special_tokens=[*SPECIAL, *inner], show_progress=False
+    )
+    backend.train_from_iterator(texts, trainer)
+    return _of_words(sorted(backend.get_vocab(), key=backend.token_to_id))
+
+
+def _words(backend: Any, text: str) -> list[str]:
+    return [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(text))]
 
 
 def _as_bert(backend: Any) -> Any:
