@@ -15,6 +15,7 @@ PACKAGED = (
     "cifar100-resnet56-resnet20",
     "own-images",
     "quickstart",
+    "text_quickstart",
     "tiny-imagenet-dr-kd",
 )
 
