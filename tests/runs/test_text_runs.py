@@ -61,7 +61,7 @@ def test_the_packaged_recipe(tmp_path):
     overrides = {
         "data.train_limit": 60,
         "data.test_limit": 30,
-        "teacher.train_limit": 120,
+        "teacher.train_limit": 300,
         "teacher.training.epochs": 1,
         "training.epochs": 2,
         "training.evaluate_every": 1,
