@@ -152,7 +152,7 @@ def test_help_has_examples(limbeck, words):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("run", "quikstart"), "unknown recipe 'quikstart'; did you mean 'quickstart'?"),
+        (("run", "quikstart"), "unknown recipe 'quikstart'; did you mean 'quickstart'"),
         (("run", "gone.yaml"), "recipe gone.yaml: no such file"),
         (("run", "quickstart", "training.epochs"), "expected key=value"),
         (("run", "quickstart", "training.epochs=0"), "training.epochs: got 0"),

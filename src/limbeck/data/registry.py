@@ -19,8 +19,9 @@ Loader = Callable[..., Data]
 
 def _built_in() -> Mapping[str, Loader]:
     from limbeck.data.images.loading import LOADERS
+    from limbeck.data.text.loading import LOADERS as TEXTS
 
-    return LOADERS
+    return {**LOADERS, **TEXTS}
 
 
 def _adopted(name: str, loader: object) -> Loader:

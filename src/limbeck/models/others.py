@@ -5,5 +5,16 @@ from types import MappingProxyType
 
 from torch import nn
 
-OTHERS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType({})
+from limbeck.models.text.bag import BagOfEmbeddings
+from limbeck.models.text.cnn import TextCNN
+from limbeck.models.text.lstm import BiLSTM
+from limbeck.models.text.transformer import TextTransformer
+
+_TEXTS: Mapping[str, Callable[..., nn.Module]] = {
+    "bag_of_embeddings": BagOfEmbeddings,
+    "text_cnn": TextCNN,
+    "bilstm": BiLSTM,
+    "text_transformer": TextTransformer,
+}
+OTHERS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType({**_TEXTS})
 """Each is called with a recipe's options, and with what its signature takes of ``num_classes`` and the data's facts."""
