@@ -1,0 +1,1 @@
+"""Classifiers of scikit-learn, and objects like them, as frozen networks."""
