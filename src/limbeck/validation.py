@@ -69,13 +69,10 @@ def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]
     """List the keys beside the last part of ``path``."""
     for part in path[:-1]:
         field = model.model_fields.get(str(part))
-        annotation = field.annotation if field else None
-        for kind in (annotation, *getattr(annotation, "__args__", ())):
-            if isinstance(kind, type) and is_dataclass(kind):
-                return [field.name for field in fields(kind)]
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                model = kind
-                break
+        kinds = [kind for kind in _kinds(field.annotation) if isinstance(kind, type)] if field else []
+        if known := [kind for kind in kinds if is_dataclass(kind)]:
+            return list(dict.fromkeys(field.name for kind in known for field in fields(kind)))
+        model = next((kind for kind in kinds if issubclass(kind, BaseModel)), model)
     return list(model.model_fields)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -19,11 +20,13 @@ from limbeck.cache import (
     LogitStore,
     Replay,
     RowFormat,
+    SourceReplay,
     missing,
     require_room,
     teacher_hash,
     wanted,
 )
+from limbeck.cache.inputs import InputSource
 from limbeck.cache.teacher import TOLERANCE
 from limbeck.data import Data, FolderSet, ImageSet
 from limbeck.errors import UserError
@@ -96,10 +99,11 @@ def expected_spec(recipe: Recipe, data: Data, teacher: Teacher | None) -> CacheS
         "normalisation": [list(data.mean), list(data.std)],
         "precision": [device, teacher_precisions(recipe), uses_channels_last(training, device)],
     }
-    augment, epochs = recipe.data.augment, training.epochs if mode == "epochs" else 0
+    augment, epochs = data.augment(recipe.data.augment), training.epochs if mode == "epochs" else 0
     network = recipe.student if recipe.source() == "self" else recipe.teacher
     label = f"{network.name or 'several teachers'} on {data.name}"
-    return CacheSpec(mode, len(data.train), rows, augment, seed=recipe.seed, epochs=epochs, source=source, label=label)
+    labels = {"label": label, "unit": data.unit}
+    return CacheSpec(mode, len(data.train), rows, augment, seed=recipe.seed, epochs=epochs, source=source, **labels)
 
 
 def check_cache(recipe: Recipe, data: Data) -> None:
@@ -161,20 +165,14 @@ class RunCache:
         return TOLERANCE[self.precision]
 
     @property
-    def replay(self) -> Replay:
+    def replay(self) -> InputSource:
         """The inputs of any row, made again."""
         recipe, data, device = self.context.recipe, self.context.data, self.fabric.device
         layout = uses_channels_last(recipe.training, device.type)
-        assert isinstance(data.train, ImageSet | FolderSet)
-        return Replay(
-            data.train,
-            self.store.spec,
-            data.mean,
-            data.std,
-            device=device,
-            channels_last=layout,
-            workers=recipe.data.workers,
-        )
+        options: dict[str, Any] = {"device": device, "channels_last": layout, "workers": recipe.data.workers}
+        if isinstance(data.train, ImageSet | FolderSet):
+            return Replay(data.train, self.store.spec, data.mean, data.std, **options)
+        return SourceReplay(data.source(data.train, self.store.spec.augment, **options), self.store.spec)
 
     def needed(self, seeds: Sequence[int]) -> torch.Tensor:
         """Return which rows the trainings of these seeds read, bool (slots,)."""

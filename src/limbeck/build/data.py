@@ -6,7 +6,7 @@ from typing import Any
 from lightning_fabric import Fabric
 
 from limbeck import data as datasets
-from limbeck.data import Data, Views
+from limbeck.data import Batches, Data
 from limbeck.errors import UserError
 from limbeck.recipes.data_settings import DataSettings
 from limbeck.training import TrainingSettings, uses_channels_last
@@ -19,18 +19,20 @@ def load_data(settings: DataSettings, *, train_limit: int | None = None) -> Data
 
     Args:
         settings: The recipe's ``data``.
-        train_limit: Overrides how many training images are kept.
+        train_limit: Overrides how many training samples are kept.
 
     Raises:
-        UserError: If it cannot be loaded, or the normalization has another number of channels.
+        UserError: If it cannot be loaded, or the normalization does not fit it.
     """
     fields = settings.model_dump(
-        include={"root", "download", "validation", "test_limit", "size", "color", "test_share"}
+        include={"root", "download", "validation", "test_limit", "size", "color", "test_share", "options"}
     )
     limit = train_limit or settings.train_limit
     data = datasets.load(settings.name, **fields, train_limit=limit, seed=settings.split_seed)
     if settings.normalize is None:
         return data
+    if not data.mean:
+        raise UserError(f"data.normalize: got one, but {data.name} has {data.unit}; it is for images")
     mean, std = settings.normalize.mean, settings.normalize.std
     if not len(mean) == len(std) == data.shape[0]:
         got = f"{len(mean)} means and {len(std)} deviations"
@@ -56,19 +58,17 @@ class Loaders:
     fabric: Fabric
     seed: int
 
-    def _views(self, split: Any, **options: Any) -> Views:
+    def _batches(self, split: Any, **options: Any) -> Batches:
         device = self.fabric.device
-        return Views(
+        return self.data.batches(
             split,
-            mean=self.data.mean,
-            std=self.data.std,
             device=device,
             workers=self.settings.workers,
             channels_last=uses_channels_last(self.training, device.type),
             **options,
         )
 
-    def train(self, split: Any = None) -> Views:
+    def train(self, split: Any = None) -> Batches:
         """Return shuffled, augmented views of the training split, or of ``split``.
 
         Raises:
@@ -76,24 +76,23 @@ class Loaders:
         """
         split = self.data.train if split is None else split
         if self.training.batch_size > len(split):
-            raise UserError(
-                f"training.batch_size: got {self.training.batch_size}, expected at most {len(split)} images"
-            )
-        return self._views(
+            expected = f"expected at most {len(split)} {self.data.unit}"
+            raise UserError(f"training.batch_size: got {self.training.batch_size}, {expected}")
+        return self._batches(
             split,
             batch_size=self.training.batch_size,
-            augment=self.settings.augment,
+            augment=self.data.augment(self.settings.augment),
             shuffle=True,
             seed=self.seed,
-            # One image alone has no spread for batch norm to divide by.
+            # One sample alone has no spread for batch norm to divide by.
             drop_last=self.training.drop_last or (len(split) > 1 and len(split) % self.training.batch_size == 1),
         )
 
-    def unaugmented(self, split: Any, *, batch_size: int = _MEASURING_BATCH) -> Views:
+    def unaugmented(self, split: Any, *, batch_size: int = _MEASURING_BATCH) -> Batches:
         """Return views of a split as it is, in its order."""
-        return self._views(split, batch_size=min(batch_size, len(split)))
+        return self._batches(split, batch_size=min(batch_size, len(split)))
 
-    def measured(self) -> dict[str, Views]:
+    def measured(self) -> dict[str, Batches]:
         """Return the splits that are measured: the test split, and the validation split if there is one."""
         splits = {"test": self.unaugmented(self.data.test)}
         if self.data.validation is not None:

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import torch
-
 from limbeck.data import Data
 from limbeck.recipes.schema import Recipe
 
@@ -28,6 +26,6 @@ def feature_arguments(recipe: Recipe, data: Data) -> dict[str, Any]:
     return {
         "student_layers": recipe.student.layers,
         "teacher_layers": recipe.teacher.layers,
-        "example": torch.zeros(2, *data.shape),
+        "example": data.example(2),
         "num_samples": len(data.train),
     }

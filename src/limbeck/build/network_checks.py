@@ -35,7 +35,7 @@ def _check_output(
 ) -> None:
     shape = tuple(data.shape)
     try:
-        blank = torch.zeros(2, *shape)
+        blank = data.example(2)
         output = task.call(network, blank if adapter is None else adapter(blank))
     except Exception as error:
         raise UserError(f"{role}: {cannot} {data.name}'s {data.unit} of shape {shape} ({first_line(error)})") from None

@@ -35,11 +35,11 @@ class Network(NamedTuple):
 
 
 def create_network(settings: NetworkSettings, data: Data, *, role: str, seed: int) -> Network:
-    """Make a network for the data's classes and channels, its initial weights a function of ``seed``.
+    """Make a network for the data's classes and inputs, its initial weights a function of ``seed``.
 
     Args:
         settings: Name, options and weights.
-        data: Decides the number of classes and channels.
+        data: Decides the number of classes and the kind of inputs.
         role: ``"student"`` or ``"teacher"``, to begin error lines with.
         seed: Seed of the initial weights.
 
@@ -51,7 +51,9 @@ def create_network(settings: NetworkSettings, data: Data, *, role: str, seed: in
         raise UserError(
             f"{role}.name: missing, expected a network such as resnet56, timm:NAME or python:module:function"
         )
-    taken = sorted({"name", "num_classes", "in_channels", "weights", "log"} & set(settings.options))
+    taken = sorted(
+        {"name", "num_classes", "in_channels", "facts", "weights", "log", *data.facts} & set(settings.options)
+    )
     if taken:
         raise UserError(f"{role}.options: got {taken[0]}, which the data and the recipe's other keys decide")
     try:
@@ -66,7 +68,7 @@ def _built(settings: NetworkSettings, data: Data, role: str) -> tuple[nn.Module,
     module = models.create(
         str(settings.name),
         num_classes=len(data.classes),
-        in_channels=data.shape[0],
+        facts=data.facts,
         weights=library_weights(settings),
         log=notes.append,
         **settings.options,
@@ -132,6 +134,8 @@ def input_adapter(settings: NetworkTeacherSettings, data: Data) -> InputAdapter 
     normalize = settings.normalize or recorded_normalize(settings, data)
     if normalize is None and settings.size is None:
         return None
+    if not data.mean:
+        raise UserError(f"teacher.normalize and size: got one, but {data.name} has {data.unit}; they are for images")
     mean = normalize.mean if normalize else data.mean
     std = normalize.std if normalize else data.std
     return InputAdapter(data.mean, data.std, mean, std, size=settings.size)
@@ -161,14 +165,12 @@ def parameter_count(network: nn.Module) -> int:
 
 
 def describe(settings: NetworkSettings, data: Data) -> Mapping[str, Any]:
-    """Return the metadata of a weights file: the network, its classes, and the normalization of its inputs."""
+    """Return the metadata of a weights file: the network, its classes, and how samples become its inputs."""
     return {
         "name": settings.name,
         "options": settings.options,
         "num_classes": len(data.classes),
-        "in_channels": data.shape[0],
+        **data.facts,
         "classes": list(data.classes),
-        "mean": list(data.mean),
-        "std": list(data.std),
-        "input_shape": list(data.shape),
+        **data.preparation,
     }

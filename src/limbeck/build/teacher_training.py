@@ -127,7 +127,7 @@ def _read_summary(folder: Path) -> dict[str, float]:
 def _material(
     recipe: Recipe, settings: NetworkTeacherSettings, training: TrainingSettings, network: nn.Module, data: Data
 ) -> dict[str, Any]:
-    decided = decide(training, network, data.shape)
+    decided = decide(training, network, data.example(2))
     without = {*WITHOUT_EFFECT, *_DECIDED, *(() if training.compile else ("compile",))}
     initial = {"weights": weights_identity(settings), "entry": settings.weights_entry, "freeze": settings.freeze}
     # Left out where nothing is given, so that teachers trained from scratch keep their keys.
@@ -135,7 +135,7 @@ def _material(
         "format": FORMAT,
         "network": [settings.name, settings.options, source_hash(network, str(settings.name))],
         "seed": settings.seed,
-        "data": [data.fingerprint, data.mean, data.std, asdict(recipe.data.augment)],
+        "data": [data.fingerprint, data.mean, data.std, asdict(data.augment(recipe.data.augment))],
         "training": training.model_dump(exclude=without),
         "precision": [decided.device, decided.precision, decided.channels_last],
     }
@@ -154,7 +154,7 @@ def _train(
     epochs, checkpoint = settings.training.epochs, folder / "checkpoints"
     reporting.log(f"training {settings.name} as {role}, {epochs} epochs on {len(data.train)} {data.unit}")
     resume = usable_checkpoint(checkpoint, reporting.log)
-    training = decide(settings.training, network, data.shape)
+    training = decide(settings.training, network, data.example(2))
     fabric = make_fabric(training)
     loaders = Loaders(data, recipe.data, training, fabric, settings.seed)
     seed_everything(settings.seed)

@@ -1,19 +1,28 @@
 """A data set with its splits and what identifies it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any, ClassVar
 
+import torch
+
+from limbeck.data.images.augment import Augment
+from limbeck.data.images.views import image_source
 from limbeck.data.samples import Samples, fingerprint
-from limbeck.errors import shortened
+from limbeck.data.schedule import Schedule
+from limbeck.data.source import Batches, Source
+from limbeck.errors import UserError, shortened
 
 _SHOWN_CLASSES, _SHOWN_NAME = 3, 30
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """A data set; :class:`limbeck.data.Views` makes batches of its images.
+    """A data set of images; data of other kinds are subclasses that override what they have differently.
 
     Attributes:
+        augmentation: The type of the settings by which its training samples are varied; made without arguments it
+            stands for not at all.
         name: The name it was loaded by.
         classes: The class names; a label is a position in them.
         train: The training split, after ``validation`` and ``train_limit`` were taken into account.
@@ -32,6 +41,8 @@ class Data:
         data: fashion_mnist_sample, 10 classes (T-shirt/top, Trouser, Pullover, ...),
             100 training and 5,000 test images, 28x28 gray
     """
+
+    augmentation: ClassVar[type[Any]] = Augment
 
     name: str
     classes: tuple[str, ...]
@@ -52,6 +63,105 @@ class Data:
         """What a sample is called, in the plural."""
         return "images" if len(self.shape) == 3 else "samples"
 
+    @property
+    def form(self) -> str:
+        """What a sample is, in words: the end of :attr:`description`'s first line."""
+        if len(self.shape) == 3:
+            channels, height, width = self.shape
+            return f"images, {width}x{height} {'rgb' if channels == 3 else 'gray'}"
+        return f"samples of shape {self.shape}" if self.shape else "samples"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What models may take as arguments beside ``num_classes``: for images ``in_channels``."""
+        return {"in_channels": self.shape[0]} if self.shape else {}
+
+    @property
+    def preparation(self) -> dict[str, Any]:
+        """How a raw sample becomes an input, as JSON takes it; it is stored with a student."""
+        return {"mean": list(self.mean), "std": list(self.std), "input_shape": list(self.shape)}
+
+    def example(self, count: int) -> Any:
+        """Return blank inputs of ``count`` samples, as networks take them: for images (count, C, H, W) zeros."""
+        return torch.zeros(count, *self.shape)
+
+    def augment(self, settings: Any) -> Any:
+        """Return how training samples are varied: the settings themselves, or this data's type's defaults.
+
+        Args:
+            settings: Settings of any kind of data; those of another kind must be at their defaults.
+
+        Raises:
+            UserError: If they vary samples of another kind.
+
+        Example:
+            >>> from limbeck.data import load
+            >>> load("fashion_mnist_sample", train_limit=10).augment(Augment(flip=True)).views
+            2
+        """
+        if isinstance(settings, self.augmentation):
+            return settings
+        blank = type(settings)()
+        for field in fields(settings):
+            if (value := getattr(settings, field.name)) != getattr(blank, field.name):
+                takes = ", ".join(known.name for known in fields(self.augmentation)) or "none"
+                raise UserError(
+                    f"data.augment.{field.name}: got {shortened(value)}, but {self.unit} take of such settings {takes}"
+                )
+        return self.augmentation()
+
+    def source(
+        self,
+        split: Any,
+        augment: Any = None,
+        *,
+        device: torch.device | str = "cpu",
+        workers: int = 0,
+        channels_last: bool = False,
+    ) -> Source:
+        """Return what makes batches of a split.
+
+        Args:
+            split: One of its splits, or a selection of one.
+            augment: How samples are varied, of the type :attr:`augmentation`; None for not at all.
+            device: Where the batches are.
+            workers: How many processes read samples from files.
+            channels_last: Whether images are in that memory format.
+
+        Raises:
+            UserError: If a setting is out of range or does not fit the split.
+        """
+        return image_source(
+            split,
+            mean=self.mean,
+            std=self.std,
+            augment=augment,
+            device=device,
+            workers=workers,
+            channels_last=channels_last,
+        )
+
+    def batches(
+        self,
+        split: Any,
+        *,
+        batch_size: int,
+        augment: Any = None,
+        shuffle: bool = False,
+        seed: int = 0,
+        drop_last: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
+        **options: Any,
+    ) -> Batches:
+        """Return the batches of a split, epoch by epoch; see :class:`limbeck.data.Views` for the arguments.
+
+        Raises:
+            UserError: If a setting is out of range or does not fit the split.
+        """
+        schedule = Schedule(len(split), batch_size, shuffle, seed, drop_last, rank, world_size)
+        return Batches(self.source(split, augment, **options), schedule)
+
     @cached_property
     def fingerprint(self) -> str:
         """The training split's, see :func:`limbeck.data.fingerprint`; computed once, when first used."""
@@ -71,13 +181,6 @@ class Data:
         held_out = f", {len(self.validation):,} validation" if self.validation is not None else ""
         return (
             f"data: {self.name}, {len(self.classes)} classes ({names}{more}), {len(self.train):,} training"
-            f"{held_out} and {len(self.test):,} test {_form(self.shape)}",
+            f"{held_out} and {len(self.test):,} test {self.form}",
             *self.notes,
         )
-
-
-def _form(shape: tuple[int, ...]) -> str:
-    if len(shape) == 3:
-        channels, height, width = shape
-        return f"images, {width}x{height} {'rgb' if channels == 3 else 'gray'}"
-    return f"samples of shape {shape}" if shape else "samples"

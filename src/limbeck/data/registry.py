@@ -4,12 +4,13 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from limbeck.data.data import Data
 from limbeck.data.samples import Samples
 from limbeck.data.split import hold_out, limit
-from limbeck.errors import UserError, one_line, shortened
+from limbeck.errors import UserError, one_line, shortened, unknown_name
 from limbeck.imports import PREFIX, folder_importable
 from limbeck.registry import Registry
 
@@ -53,8 +54,8 @@ def register(name: str, loader: Loader, *, replace: bool = False) -> None:
     Args:
         name: The name.
         loader: Returns the whole :class:`limbeck.data.Data`; called with those of a recipe's settings ``root``,
-            ``download``, ``size``, ``color``, ``test_share`` and ``seed`` that its signature takes. ``validation`` and
-            the limits are cut from what it returns.
+            ``download``, ``size``, ``color``, ``test_share`` and ``seed`` that its signature takes, and with those of
+            ``options``, which it must take. ``validation`` and the limits are cut from what it returns.
         replace: Whether it may take the place of another loader.
 
     Raises:
@@ -87,6 +88,7 @@ def load(
     size: int | None = None,
     color: Literal["auto", "rgb", "gray"] = "auto",
     test_share: float = 0.2,
+    options: Mapping[str, Any] = MappingProxyType({}),
 ) -> Data:
     """Load a data set.
 
@@ -101,7 +103,8 @@ def load(
         size: Height and width in pixels of the student's inputs; for ``image_folder``, whose files decide it by
             default: the median of their shorter sides, at most 224.
         color: ``"rgb"``, ``"gray"`` or ``"auto"`` (as the images are); for ``image_folder``.
-        test_share: The share of an ``image_folder`` without a test folder to cut off as the test split, in (0, 1).
+        test_share: The share of files without a test split of their own to cut off as that, in (0, 1).
+        options: Further arguments of the data set's own loader.
 
     Returns:
         The data set.
@@ -117,7 +120,8 @@ def load(
     loader = REGISTRY.get(name)
     _check_cuts(validation, train_limit=train_limit, test_limit=test_limit)
     settings = {"root": None if root is None else Path(root).expanduser(), "download": download, "size": size}
-    whole = _loaded(name, loader, {**settings, "color": color, "test_share": test_share, "seed": seed})
+    common = {**settings, "color": color, "test_share": test_share, "seed": seed}
+    whole = _loaded(name, loader, common, options)
     train, held_out = _held_out(whole, validation, seed)
     train = _limited(train, "train_limit", train_limit, seed)
     test = _limited(whole.test, "test_limit", test_limit, seed)
@@ -132,11 +136,11 @@ def _check_cuts(validation: float, **counts: int | None) -> None:
             raise UserError(f"data.{name}: got {count}, expected a whole number of at least 1")
 
 
-def _loaded(name: str, loader: Loader, settings: Mapping[str, Any]) -> Data:
+def _loaded(name: str, loader: Loader, settings: Mapping[str, Any], options: Mapping[str, Any]) -> Data:
     label = f"data set {shortened(name)}"
     try:
         with folder_importable():
-            data = loader(**_taken(label, loader, settings))
+            data = loader(**_taken(label, loader, settings), **_options(label, loader, settings, options))
     except UserError:
         raise
     except (Exception, SystemExit) as error:
@@ -159,6 +163,16 @@ def _taken(label: str, loader: Loader, settings: Mapping[str, Any]) -> Mapping[s
             takes = ", ".join(taken for taken in settings if taken in parameters) or "none"
             raise UserError(f"data.{key}: got {shortened(value)}, but {label} takes of such settings {takes}")
     return {key: value for key, value in settings.items() if key in parameters}
+
+
+def _options(label: str, loader: Loader, settings: Mapping[str, Any], options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a loader's own options, all of which its signature must name."""
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    known = [p.name for p in inspect.signature(loader).parameters.values() if p.kind in kinds]
+    for option in options:
+        if option in settings or option not in known:
+            raise UserError(f"data.options: {unknown_name('option', option, set(known) - set(settings))} ({label})")
+    return options
 
 
 def _held_out(whole: Data, share: float, seed: int) -> tuple[Samples, Samples | None]:

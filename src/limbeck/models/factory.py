@@ -10,6 +10,7 @@ from torch import nn
 from limbeck.errors import UserError, shortened, unknown_name
 from limbeck.models.libraries import timm_model, torchvision_model
 from limbeck.models.options import check_options, keyword_defaults
+from limbeck.models.others import OTHERS
 from limbeck.models.python_source import call_builder, model_builder
 from limbeck.models.weights import load_weights
 from limbeck.models.zoo import ZOO
@@ -19,13 +20,13 @@ from limbeck.reporting import Log, no_log
 REGISTRY: Registry[Callable[..., nn.Module]] = Registry(
     "model",
     "limbeck.models",
-    lambda: ZOO,
+    lambda: {**ZOO, **OTHERS},
     model_builder,
     normalize=str.lower,
     forms=("timm:NAME", "torchvision:NAME", "python:MODULE:FUNCTION"),
 )
 """The models by name: the zoo, those of plug-ins, and those that :func:`register` added in this process."""
-_LIBRARIES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
+_IMAGE_LIBRARIES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
     {"timm": timm_model, "torchvision": torchvision_model}
 )
 
@@ -48,7 +49,7 @@ def register(name: str, factory: Callable[..., nn.Module], *, replace: bool = Fa
     Args:
         name: The name, which is found in any case.
         factory: A function or a class of ``nn.Module``, called with a recipe's ``options``, and with ``num_classes``
-            and ``in_channels`` as far as its signature takes them.
+            and what its data tell, such as ``in_channels`` of images, as far as its signature takes them.
         replace: Whether it may take the place of another model.
 
     Raises:
@@ -70,6 +71,7 @@ def create(
     *,
     num_classes: int,
     in_channels: int = 3,
+    facts: Mapping[str, object] | None = None,
     weights: str | Path | None = None,
     log: Log = no_log,
     **options: object,
@@ -81,6 +83,8 @@ def create(
             ``python:MODULE:FUNCTION``.
         num_classes: Number of logits.
         in_channels: Channels of the images.
+        facts: For inputs other than images, in place of ``in_channels``: what :attr:`limbeck.data.Data.facts` holds, of
+            which a model is given what its signature takes.
         weights: File for `limbeck.models.load_weights`; for timm and torchvision also the name of their own weights,
             such as ``"DEFAULT"`` or ``"IMAGENET1K_V1"``, whose head is new for another number of classes.
         log: Called with lines about the weights, such as which tensors are new.
@@ -104,9 +108,10 @@ def create(
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             got = f"{argument}: got {shortened(count)}"
             raise UserError(f"model {shortened(name)}: {got}, expected a whole number of at least 1")
+    facts = {"in_channels": in_channels} if facts is None else facts
     if weights is not None and named_weights(name, weights):
-        return _build(name, num_classes, in_channels, {**options, "pretrained": str(weights)}, log)
-    model = _build(name, num_classes, in_channels, options, log)
+        return _build(name, num_classes, facts, {**options, "pretrained": str(weights)}, log)
+    model = _build(name, num_classes, facts, options, log)
     if weights is not None:
         for line in load_weights(model, weights, name=name):
             log(line)
@@ -128,19 +133,29 @@ def named_weights(name: str, weights: str | Path) -> bool:
     return library and re.fullmatch(r"\w+", str(weights)) is not None and not Path(weights).exists()
 
 
-def _build(name: str, num_classes: int, in_channels: int, options: Mapping[str, object], log: Log) -> nn.Module:
+def _build(
+    name: str, num_classes: int, facts: Mapping[str, object], options: Mapping[str, object], log: Log
+) -> nn.Module:
     source, colon, rest = name.partition(":")
     if not colon or source == "python":
-        return _registered(name, num_classes, in_channels, options)
-    if source not in _LIBRARIES:
-        raise unknown_name("model source", source, ["python", *_LIBRARIES])
-    return _LIBRARIES[source](rest, num_classes=num_classes, in_channels=in_channels, options=options, log=log)
+        return _registered(name, num_classes, facts, options)
+    if source not in _IMAGE_LIBRARIES:
+        raise unknown_name("model source", source, ["python", *_IMAGE_LIBRARIES])
+    channels = _channels(name, facts)
+    return _IMAGE_LIBRARIES[source](rest, num_classes=num_classes, in_channels=channels, options=options, log=log)
 
 
-def _registered(name: str, num_classes: int, in_channels: int, options: Mapping[str, object]) -> nn.Module:
+def _registered(name: str, num_classes: int, facts: Mapping[str, object], options: Mapping[str, object]) -> nn.Module:
     builder, zoo = REGISTRY.get(name), ZOO.get(name.lower())
     if zoo is None or builder is not zoo:
-        facts = {"num_classes": num_classes, "in_channels": in_channels}
-        return call_builder(shortened(name, quoted=False), builder, facts, options)
+        return call_builder(shortened(name, quoted=False), builder, {"num_classes": num_classes, **facts}, options)
     check_options(name, options, set(keyword_defaults(zoo)) - {*zoo.keywords, "in_channels"})
-    return zoo(num_classes=num_classes, in_channels=in_channels, **options)
+    return zoo(num_classes=num_classes, in_channels=_channels(name, facts), **options)
+
+
+def _channels(name: str, facts: Mapping[str, object]) -> int:
+    channels = facts.get("in_channels")
+    if not isinstance(channels, int):
+        others = ", ".join(OTHERS) or "none"
+        raise UserError(f"model {shortened(name)}: is for images, expected one for these inputs (of limbeck: {others})")
+    return channels

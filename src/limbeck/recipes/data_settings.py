@@ -1,10 +1,11 @@
 """The group ``data`` of a recipe: a data set, what is cut from it, and how it is varied and normalized."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from limbeck.data import Augment
+from limbeck.recipes.augmentation import AnyAugment
 from limbeck.recipes.fields import Seed, Share, Side, UserPath
 from limbeck.training.settings import Count, Positive
 from limbeck.validation import Settings
@@ -42,6 +43,7 @@ class DataSettings(Settings):
     color: Literal["auto", "rgb", "gray"] = "auto"
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     split_seed: Seed = 0
-    augment: Augment = Augment()
+    options: dict[str, Any] = Field(default_factory=dict)
+    augment: AnyAugment = Augment()
     normalize: Normalize | None = None
     workers: Annotated[int, Field(ge=0)] = 0

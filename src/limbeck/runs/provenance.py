@@ -71,7 +71,7 @@ def provenance(context: Context, student: nn.Module) -> dict[str, Any]:
     recipe, data = context.recipe, context.data
     origins = {"student": network_origin(student, recipe.student), **context.live_origins()}
     weights = {f"{role}.weights": origin.weights for role, origin in origins.items() if origin.weights is not None}
-    training = decide(recipe.training, student, data.shape)
+    training = decide(recipe.training, student, data.example(2))
     return {
         "data": dict(data.fingerprints),
         "code": {role: origin.code for role, origin in origins.items()},

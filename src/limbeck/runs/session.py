@@ -92,7 +92,7 @@ class Session:
     def __init__(self, context: Context, student: Network, folder: RunFolder, reporting: Reporting) -> None:
         self.context, self.student, self.folder, self.reporting = context, student, folder, reporting
         self.recipe, self.data, self.task = context.recipe, context.data, context.task
-        self.training = decide(self.recipe.training, student.module, self.data.shape)
+        self.training = decide(self.recipe.training, student.module, self.data.example(2))
         self.fabric = make_fabric(self.training)
         self.loaders = Loaders(self.data, self.recipe.data, self.training, self.fabric, self.recipe.seed)
         self.views = self.loaders.train()

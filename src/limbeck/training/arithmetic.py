@@ -7,9 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from limbeck.models.calling import call_network
+
 
 @torch.no_grad()
-def depthwise_share(network: nn.Module, example: Tensor) -> float:
+def depthwise_share(network: nn.Module, example: Any) -> float:
     """Compute the share of depthwise convolutions in a network's multiply-adds.
 
     Convolutions and linear layers are counted, in one forward pass; attention and whatever else a network computes
@@ -17,7 +19,7 @@ def depthwise_share(network: nn.Module, example: Tensor) -> float:
 
     Args:
         network: The network.
-        example: A batch of inputs, (N, channels, H, W); its values and N do not matter.
+        example: Inputs of a few samples, whose values do not matter, such as (2, channels, H, W) zeros.
 
     Returns:
         A number within 0 and 1, the same on any machine; 0 without convolutions.
@@ -41,5 +43,5 @@ def depthwise_share(network: nn.Module, example: Tensor) -> float:
     for layer in trial.modules():
         if isinstance(layer, _ConvNd | nn.Linear):
             layer.register_forward_hook(count)
-    trial(example)
+    call_network(trial, example)
     return products[True] / max(1, sum(products.values()))

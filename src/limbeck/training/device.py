@@ -1,6 +1,6 @@
 """Where, in which precision and in which memory format a training runs, and what that is by default."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -94,7 +94,7 @@ def uses_channels_last(settings: TrainingSettings, device: str) -> bool:
     return device != "mps" if settings.channels_last == "auto" else settings.channels_last
 
 
-def decide(settings: TrainingSettings, network: nn.Module, shape: Sequence[int]) -> TrainingSettings:
+def decide(settings: TrainingSettings, network: nn.Module, example: Any) -> TrainingSettings:
     """Replace ``auto`` in a training's settings by what suits the network that is trained.
 
     The rule for the precision on a CPU with bfloat16: float32 for a network with more than two hundredths of its
@@ -104,7 +104,7 @@ def decide(settings: TrainingSettings, network: nn.Module, shape: Sequence[int])
     Args:
         settings: The training.
         network: The network to be trained.
-        shape: The shape of one input, (channels, H, W).
+        example: Inputs of a few samples, whose values do not matter, such as (2, channels, H, W) zeros.
 
     Returns:
         The settings, with a device, a precision and a memory format in place of ``auto``.
@@ -113,14 +113,15 @@ def decide(settings: TrainingSettings, network: nn.Module, shape: Sequence[int])
         UserError: If the machine lacks the device, or the device the precision.
 
     Example:
-        >>> decided = decide(TrainingSettings(device="cpu", precision="bf16"), nn.Conv2d(1, 1, 3), (1, 8, 8))
+        >>> settings = TrainingSettings(device="cpu", precision="bf16")
+        >>> decided = decide(settings, nn.Conv2d(1, 1, 3), torch.zeros(2, 1, 8, 8))
         >>> decided.device, decided.precision, decided.channels_last
         ('cpu', 'bf16', True)
     """
     device = resolve_device(settings.device)
     precision = resolve_precision(settings.precision, device)
     if settings.precision == "auto" and device == "cpu" and precision == "bf16":
-        share = depthwise_share(network, torch.zeros(2, *shape))
+        share = depthwise_share(network, example)
         precision = "fp32" if share > _DEPTHWISE_SHARE else "bf16"
     layout = uses_channels_last(settings, device)
     return settings.model_copy(update={"device": device, "precision": precision, "channels_last": layout})

@@ -1,21 +1,21 @@
 """Replayable views of a split, batch by batch."""
 
-from collections.abc import Iterator, Sequence
-from typing import ClassVar, Self
+from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 
-from limbeck.data.batch import Batch
 from limbeck.data.images.augment import Augment
 from limbeck.data.images.folder_views import FileImages, check_workers
 from limbeck.data.images.memory import ResidentImages, resident
-from limbeck.data.images.normalize import Normalizer, normalizer
+from limbeck.data.images.normalize import normalizer
 from limbeck.data.images.splits import FolderSet, Split
 from limbeck.data.schedule import Schedule
+from limbeck.data.source import Batches
 from limbeck.errors import UserError
 
 
-class Views:
+class Views(Batches):
     """Batches of normalized, augmented images; the view of sample i at epoch e depends on (seed, e, i) alone.
 
     So the batch size, the order, the number of workers and that of processes change nothing about a view, and an epoch
@@ -69,50 +69,36 @@ class Views:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        check_workers(workers)
-        self._schedule = Schedule(len(split), batch_size, shuffle, seed, drop_last, rank, world_size)
-        normalize = normalizer(split.shape, mean, std, device=device, channels_last=channels_last)
-        self._source = _source(split, normalize, augment or Augment(), workers, channels_last=channels_last)
-
-    def __enter__(self) -> Self:
-        """Keep the worker processes between epochs from now on."""
-        if isinstance(self._source, FileImages):
-            self._source.keep()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End the worker processes."""
-        if isinstance(self._source, FileImages):
-            self._source.close()
-
-    def __len__(self) -> int:
-        """Return the number of batches of an epoch, in this process."""
-        return len(self._schedule.bounds) - 1
-
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """Return the batches of an epoch.
-
-        Args:
-            epoch: The epoch, from 0.
-
-        Returns:
-            An iterator of :class:`limbeck.data.Batch`, all of whose tensors are on the views' device.
-
-        Raises:
-            UserError: While iterating, if an image of a folder cannot be read.
-
-        Example:
-            >>> from limbeck.data import ImageSet
-            >>> split = ImageSet(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.tensor([2, 0, 1]))
-            >>> next(Views(split, batch_size=2, mean=[0], std=[1]).epoch(0)).labels
-            tensor([2, 0])
-        """
-        return self._source.batches(self._schedule.plan(epoch, device=self._source.order_device))
+        source = image_source(
+            split, mean=mean, std=std, augment=augment, device=device, workers=workers, channels_last=channels_last
+        )
+        super().__init__(source, Schedule(len(split), batch_size, shuffle, seed, drop_last, rank, world_size))
 
 
-def _source(
-    split: Split, normalize: Normalizer, augment: Augment, workers: int, *, channels_last: bool
+def image_source(
+    split: Split,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    augment: Augment | None = None,
+    device: torch.device | str = "cpu",
+    workers: int = 0,
+    channels_last: bool = False,
 ) -> ResidentImages | FileImages:
+    """Return what makes the batches of :class:`Views`; the arguments are those.
+
+    Raises:
+        UserError: If a setting is out of range or does not fit the split.
+
+    Example:
+        >>> from limbeck.data import load
+        >>> data = load("fashion_mnist_sample", train_limit=100)
+        >>> image_source(data.train, mean=data.mean, std=data.std).order_device
+        device(type='cpu')
+    """
+    check_workers(workers)
+    augment = augment or Augment()
+    normalize = normalizer(split.shape, mean, std, device=device, channels_last=channels_last)
     if isinstance(split, FolderSet):
         return FileImages(split, normalize, augment, workers, channels_last)
     if augment.scale is not None:

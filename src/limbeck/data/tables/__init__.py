@@ -1,0 +1,1 @@
+"""Tables and series: rows of numbers."""
