@@ -19,8 +19,9 @@ Loader = Callable[..., Data]
 
 def _built_in() -> Mapping[str, Loader]:
     from limbeck.data.images.loading import LOADERS
+    from limbeck.data.tables.loading import LOADERS as TABLES
 
-    return LOADERS
+    return {**LOADERS, **TABLES}
 
 
 def _adopted(name: str, loader: object) -> Loader:

@@ -5,5 +5,13 @@ from types import MappingProxyType
 
 from torch import nn
 
-OTHERS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType({})
+from limbeck.models.tables.cnn1d import cnn1d
+from limbeck.models.tables.mlp import mlp
+
+OTHERS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
+    {
+        "mlp": mlp,
+        "cnn1d": cnn1d,
+    }
+)
 """Each is called with a recipe's options, and with what its signature takes of ``num_classes`` and the data's facts."""
