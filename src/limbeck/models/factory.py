@@ -8,6 +8,8 @@ from types import MappingProxyType
 from torch import nn
 
 from limbeck.errors import UserError, shortened, unknown_name
+from limbeck.models.estimators.by_name import estimator_network
+from limbeck.models.estimators.network import EstimatorNetwork
 from limbeck.models.libraries import timm_model, torchvision_model
 from limbeck.models.options import check_options, keyword_defaults
 from limbeck.models.others import OTHERS
@@ -23,7 +25,7 @@ REGISTRY: Registry[Callable[..., nn.Module]] = Registry(
     lambda: {**ZOO, **OTHERS},
     model_builder,
     normalize=str.lower,
-    forms=("timm:NAME", "torchvision:NAME", "python:MODULE:FUNCTION"),
+    forms=("timm:NAME", "torchvision:NAME", "sklearn:CLASS", "python:MODULE:FUNCTION"),
 )
 """The models by name: the zoo, those of plug-ins, and those that :func:`register` added in this process."""
 _IMAGE_LIBRARIES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
@@ -79,8 +81,8 @@ def create(
     """Build a model by name, with random weights unless others are given.
 
     Args:
-        name: One of :func:`names` in any case, ``timm:NAME``, ``torchvision:NAME`` or
-            ``python:MODULE:FUNCTION``.
+        name: One of :func:`names` in any case, ``timm:NAME``, ``torchvision:NAME``, ``sklearn:CLASS`` for a classifier
+            of scikit-learn (see :class:`limbeck.models.estimators.EstimatorNetwork`), or ``python:MODULE:FUNCTION``.
         num_classes: Number of logits.
         in_channels: Channels of the images.
         facts: For inputs other than images, in place of ``in_channels``: what :attr:`limbeck.data.Data.facts` holds, of
@@ -112,7 +114,9 @@ def create(
     if weights is not None and named_weights(name, weights):
         return _build(name, num_classes, facts, {**options, "pretrained": str(weights)}, log)
     model = _build(name, num_classes, facts, options, log)
-    if weights is not None:
+    if weights is not None and isinstance(model, EstimatorNetwork):
+        model.load(weights, name=name)
+    elif weights is not None:
         for line in load_weights(model, weights, name=name):
             log(line)
     return model
@@ -139,8 +143,10 @@ def _build(
     source, colon, rest = name.partition(":")
     if not colon or source == "python":
         return _registered(name, num_classes, facts, options)
+    if source == "sklearn":
+        return estimator_network(rest, num_classes=num_classes, options=options)
     if source not in _IMAGE_LIBRARIES:
-        raise unknown_name("model source", source, ["python", *_IMAGE_LIBRARIES])
+        raise unknown_name("model source", source, ["python", "sklearn", *_IMAGE_LIBRARIES])
     channels = _channels(name, facts)
     return _IMAGE_LIBRARIES[source](rest, num_classes=num_classes, in_channels=channels, options=options, log=log)
 
