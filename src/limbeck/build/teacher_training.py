@@ -43,21 +43,23 @@ class Trained(NamedTuple):
 
     Attributes:
         folder: Holds its weights.
-        images: How many images it was trained on.
+        images: How many samples it was trained on.
         seconds: How long that took.
         before: Whether it was there already.
+        unit: What its samples are called.
     """
 
     folder: Path
     images: int
     seconds: float
     before: bool
+    unit: str = "images"
 
     @property
     def about(self) -> str:
         """How it was trained, and where it is kept."""
         when = " before this run" if self.before else ""
-        return f"trained on {self.images:,} images in {self.seconds:.0f} s{when} (kept in {self.folder})"
+        return f"trained on {self.images:,} {self.unit} in {self.seconds:.0f} s{when} (kept in {self.folder})"
 
 
 def trained_folder(recipe: Recipe, settings: NetworkTeacherSettings, network: nn.Module, data: Data) -> Path:
@@ -114,7 +116,7 @@ def trained(
     folder = _folder(recipe, settings, network, data)
     before = folder.is_dir()
     made_once(folder, lambda path: _make(path, recipe, settings, network, data, reporting, role), reporting.log)
-    return Trained(folder, len(data.train), _read_summary(folder)["seconds"], before)
+    return Trained(folder, len(data.train), _read_summary(folder)["seconds"], before, data.unit)
 
 
 def load_trained(network: nn.Module, folder: Path, name: str = "teacher") -> None:

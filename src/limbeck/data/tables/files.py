@@ -95,7 +95,6 @@ def _read_csv(path: Path, texts: tuple[str, ...], separator: str | None) -> Tabl
         # An empty cell is missing; "NA" or "None" may be a category.
         keep_default_na=False,
         na_values=[""],
-        float_precision="round_trip",
         low_memory=False,
     )
     return table_of(frame, path.name)

@@ -172,8 +172,8 @@ def _checked(shape: Sequence[int], width: int, is_categorical: bool) -> tuple[in
         raise UserError(f"data.options.shape: got {shortened(shape)}, expected [channels, length]")
     if is_categorical or shape[0] * shape[1] != width:
         got = f"data.options.shape: got {shortened(list(shape))}, {shape[0] * shape[1]} numbers"
-        kind = "some are categorical" if is_categorical else f"{width} numeric columns"
-        raise UserError(f"{got}, but a row has other columns ({kind})")
+        kind = "categorical columns" if is_categorical else f"{width} numeric columns"
+        raise UserError(f"{got}, but a row has {kind}")
     return shape[0], shape[1]
 
 
