@@ -100,7 +100,9 @@ def test_series_of_an_npz_are_standardized_by_channel(tmp_path):
 def test_rows_of_a_csv_are_series_by_the_option(tmp_path):
     path = written(tmp_path / "rows.csv", ROWS.assign(more=range(10), most=range(10)))
     assert load(path, ignore=["color"], shape=[2, 2]).shape == (2, 2)
-    with pytest.raises(UserError, match=r"data.options.shape: got \[2, 3\], 6 numbers, but a row has 4 numeric columns"):
+    with pytest.raises(
+        UserError, match=r"data.options.shape: got \[2, 3\], 6 numbers, but a row has 4 numeric columns"
+    ):
         load(path, ignore=["color"], shape=[2, 3])
     with pytest.raises(UserError, match="but a row has categorical columns"):
         load(path, shape=[2, 2])

@@ -13,8 +13,8 @@ _BEING_HASHED = b"the object itself"
 def estimator_digest(estimator: object) -> bytes:
     """Hash everything that an object holds: its class, and the values of all that it is made of.
 
-    Neither the addresses of objects nor the padding between the fields of an array count, so that an estimator has the
-    same hash in every process, and after it was stored and loaded.
+    Neither the addresses of objects nor the padding between the fields of an array count, so that an estimator that was
+    fitted alike, or loaded from the same file, has the same hash in every process.
 
     Args:
         estimator: A fitted estimator, or any other object that can be copied.
@@ -79,6 +79,11 @@ def _parts(value: Any) -> Iterator[Any]:
         yield from sorted(estimator_digest(part) for part in value)
     elif isinstance(value, list | tuple):
         yield from value
+    elif isinstance(value, np.random.RandomState):
+        # Its copy also holds the entropy that a generator was made with before its state was set.
+        yield value.get_state(legacy=False)
+    elif isinstance(value, np.random.Generator):
+        yield value.bit_generator.state
     else:
         yield from _reduced(value)
 

@@ -167,7 +167,8 @@ class EstimatorNetwork(nn.Module):
 
 
 def _rows(inputs: Tensor) -> Any:
-    return inputs.detach().float().flatten(1).cpu().numpy()
+    # Another layout would add up in another order.
+    return inputs.detach().float().flatten(1).contiguous().cpu().numpy()
 
 
 def _hashed(estimator: Any, label: str) -> bytes:
