@@ -103,7 +103,9 @@ def expected_spec(recipe: Recipe, data: Data, teacher: Teacher | None) -> CacheS
     network = recipe.student if recipe.source() == "self" else recipe.teacher
     label = f"{network.name or 'several teachers'} on {data.name}"
     labels = {"label": label, "unit": data.unit}
-    return CacheSpec(mode, len(data.train), rows, augment, seed=recipe.seed, epochs=epochs, source=source, **labels)
+    return CacheSpec(
+        mode, len(data.train), rows, augment, seed=recipe.view_seed, epochs=epochs, source=source, **labels
+    )
 
 
 def check_cache(recipe: Recipe, data: Data) -> None:
@@ -176,7 +178,9 @@ class RunCache:
 
     def needed(self, seeds: Sequence[int]) -> torch.Tensor:
         """Return which rows the trainings of these seeds read, bool (slots,)."""
-        return wanted(self.store.spec, seeds, self.context.recipe.training.epochs)
+        recipe = self.context.recipe
+        of_views = seeds if recipe.data.view_seed is None else [recipe.view_seed]
+        return wanted(self.store.spec, of_views, recipe.training.epochs)
 
     def cached(self) -> CachedTeacher:
         """Return a teacher that reads the cache, and holds no live one where all is stored."""
@@ -186,7 +190,7 @@ class RunCache:
         def live() -> Teacher:
             return first.pop() if first else _rebuilt(context, fabric)
 
-        return CachedTeacher(live, self.store, seed=context.recipe.seed, precision=self.precision, log=self.log)
+        return CachedTeacher(live, self.store, seed=context.recipe.view_seed, precision=self.precision, log=self.log)
 
 
 def _rebuilt(context: Context, fabric: Fabric) -> Teacher:

@@ -50,6 +50,7 @@ class Loaders:
         training: Batch size, layout and the like.
         fabric: The device of the views.
         seed: Seed of the order and the augmentation.
+        view_seed: Seed of the augmentation alone; None for ``seed``.
     """
 
     data: Data
@@ -57,6 +58,7 @@ class Loaders:
     training: TrainingSettings
     fabric: Fabric
     seed: int
+    view_seed: int | None = None
 
     def _batches(self, split: Any, **options: Any) -> Batches:
         device = self.fabric.device
@@ -84,6 +86,7 @@ class Loaders:
             augment=self.data.augment(self.settings.augment),
             shuffle=True,
             seed=self.seed,
+            view_seed=self.view_seed,
             # One sample alone has no spread for batch norm to divide by.
             drop_last=self.training.drop_last or (len(split) > 1 and len(split) % self.training.batch_size == 1),
         )

@@ -152,6 +152,7 @@ class Data:
         drop_last: bool = False,
         rank: int = 0,
         world_size: int = 1,
+        view_seed: int | None = None,
         **options: Any,
     ) -> Batches:
         """Return the batches of a split, epoch by epoch; see :class:`limbeck.data.Views` for the arguments.
@@ -159,7 +160,7 @@ class Data:
         Raises:
             UserError: If a setting is out of range or does not fit the split.
         """
-        schedule = Schedule(len(split), batch_size, shuffle, seed, drop_last, rank, world_size)
+        schedule = Schedule(len(split), batch_size, shuffle, seed, drop_last, rank, world_size, view_seed)
         return Batches(self.source(split, augment, **options), schedule)
 
     @cached_property
