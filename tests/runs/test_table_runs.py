@@ -209,6 +209,16 @@ def test_models_of_a_users_own_module(recipe, tmp_path, monkeypatch):
         limbeck.run({**own, "teacher": "python:tablemodels:unfitted"}, out=tmp_path / "unfitted")
 
 
+def test_a_network_of_a_table_prepared_otherwise_is_refused(recipe, tmp_path):
+    first = limbeck.run(recipe, out=tmp_path / "first")
+    teacher = {"name": "mlp", "options": {"hidden": 8}, "weights": str(first.folder / "student.safetensors")}
+    limbeck.run({**recipe, "method": "kd", "teacher": teacher}, out=tmp_path / "same")
+    with pytest.raises(UserError, match="took inputs of a table with other values of 'mean', expected the same"):
+        limbeck.run(
+            {**recipe, "method": "kd", "teacher": teacher}, overrides={"data.split_seed": 1}, out=tmp_path / "other"
+        )
+
+
 def test_a_forest_teaches_images_too(tiny, tmp_path):
     done = limbeck.run({**tiny, "method": "kd", "teacher": FOREST}, out=tmp_path / "run")
     assert "fitting sklearn:RandomForestClassifier as teacher on 60 images" in log_of(done)
