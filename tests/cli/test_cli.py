@@ -8,6 +8,8 @@ import pytest
 import torch
 import yaml
 
+from limbeck.recipes.packaged import packaged
+
 
 @pytest.fixture
 def recipe(tiny, tmp_path):
@@ -133,7 +135,7 @@ def test_methods(limbeck):
 def test_recipes(limbeck, tmp_path):
     code, out, _ = limbeck("recipes")
     assert code == 0
-    assert out.count("\n") == 5
+    assert out.count("\n") == len(packaged())
     code, out, _ = limbeck("recipes", "own-images")
     (tmp_path / "mine.yaml").write_text(out)
     assert limbeck("run", tmp_path / "mine.yaml", "training.epochs=0")[0] == 2

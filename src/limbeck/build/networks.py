@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
 from limbeck import models
+from limbeck.build.estimators import set_up_estimator
 from limbeck.build.network_checks import check_network
 from limbeck.build.weights import (
     is_trained_here,
@@ -19,6 +20,7 @@ from limbeck.build.weights import (
 )
 from limbeck.data import Data
 from limbeck.errors import UserError
+from limbeck.models.estimators.network import EstimatorNetwork
 from limbeck.randomness.seeding import seed_everything
 from limbeck.recipes.network_settings import NetworkSettings, NetworkTeacherSettings
 from limbeck.recipes.schema import Recipe
@@ -81,6 +83,9 @@ def _built(settings: NetworkSettings, data: Data, role: str) -> tuple[nn.Module,
         **without_own(settings),
         **settings.options,
     )
+    if isinstance(module, EstimatorNetwork):
+        set_up_estimator(module, settings, data)
+        return module, notes
     if notes and not is_trained_here(settings):
         raise UserError(f"{notes[0]}, expected {role}.training beside it, which trains the new part")
     if settings.weights is not None and library_weights(settings) is None:

@@ -91,11 +91,14 @@ def load_given(network: nn.Module, settings: NetworkSettings, data: Data) -> tup
         Lines about what was loaded.
 
     Raises:
-        UserError: If the file cannot be read, is of another network, or its classes are others than the data's.
+        UserError: If the file cannot be read, is of another network, its classes are others than the data's, or its
+            inputs were prepared otherwise.
     """
     assert settings.weights is not None
     about, name, entry = read_about(settings.weights), str(settings.name), settings.weights_entry
     trained = is_trained_here(settings)
+    if not trained:
+        _check_preparation(about, data)
     same = _same_classes(about, data, trained=trained)
     try:
         if not trained:
@@ -133,6 +136,15 @@ def _same_classes(about: Mapping[str, Any], data: Data, *, trained: bool) -> boo
     where = f", the first other one {shortened(first[0])} for {shortened(first[1])}" if first else ""
     order = f"expected the {len(expected)} of {data.name} in their order"
     raise UserError(f"weights: the file is for {len(recorded)} classes{where}; {order}")
+
+
+def _check_preparation(about: Mapping[str, Any], data: Data) -> None:
+    """Refuse a network that took inputs of a table prepared otherwise: nothing maps the one to the other."""
+    expected = data.preparation
+    for key in ("numeric", "categories", "mean", "scale"):
+        if "scale" in expected and "scale" in about and about.get(key) != expected[key]:
+            got = f"weights: the file's network took inputs of a table with other values of {key!r}"
+            raise UserError(f"{got}, expected the same training rows, split and data.options")
 
 
 def _other_network(about: Mapping[str, Any], settings: NetworkSettings) -> str:

@@ -8,6 +8,8 @@ from types import MappingProxyType
 from torch import nn
 
 from limbeck.errors import UserError, shortened, unknown_name
+from limbeck.models.estimators.by_name import estimator_network
+from limbeck.models.estimators.network import EstimatorNetwork
 from limbeck.models.libraries import timm_model, torchvision_model
 from limbeck.models.options import check_options, keyword_defaults
 from limbeck.models.others import OTHERS
@@ -24,7 +26,13 @@ REGISTRY: Registry[Callable[..., nn.Module]] = Registry(
     lambda: {**ZOO, **OTHERS},
     model_builder,
     normalize=str.lower,
-    forms=("timm:NAME", "torchvision:NAME", "transformers:NAME_OR_FOLDER", "python:MODULE:FUNCTION"),
+    forms=(
+        "timm:NAME",
+        "torchvision:NAME",
+        "transformers:NAME_OR_FOLDER",
+        "sklearn:CLASS",
+        "python:MODULE:FUNCTION",
+    ),
 )
 """The models by name: the zoo, those of plug-ins, and those that :func:`register` added in this process."""
 _IMAGE_LIBRARIES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
@@ -80,8 +88,9 @@ def create(
     """Build a model by name, with random weights unless others are given.
 
     Args:
-        name: One of :func:`names` in any case, ``timm:NAME``, ``torchvision:NAME``, ``transformers:NAME_OR_FOLDER`` or
-            ``python:MODULE:FUNCTION``.
+        name: One of :func:`names` in any case, ``timm:NAME``, ``torchvision:NAME``, ``transformers:NAME_OR_FOLDER``,
+            ``sklearn:CLASS`` for a classifier of scikit-learn (see
+            :class:`limbeck.models.estimators.EstimatorNetwork`), or ``python:MODULE:FUNCTION``.
         num_classes: Number of logits.
         in_channels: Channels of the images.
         facts: For inputs other than images, in place of ``in_channels``: what :attr:`limbeck.data.Data.facts` holds, of
@@ -115,7 +124,9 @@ def create(
     if weights is not None and name.startswith("transformers:"):
         options = {"pretrained": False, **options}
     model = _build(name, num_classes, facts, options, log)
-    if weights is not None:
+    if weights is not None and isinstance(model, EstimatorNetwork):
+        model.load(weights, name=name)
+    elif weights is not None:
         for line in load_weights(model, weights, name=name):
             log(line)
     return model
@@ -144,8 +155,10 @@ def _build(
         return _registered(name, num_classes, facts, options)
     if source == "transformers":
         return transformers_model(rest, num_classes=num_classes, facts=facts, options=options, log=log)
+    if source == "sklearn":
+        return estimator_network(rest, num_classes=num_classes, options=options)
     if source not in _IMAGE_LIBRARIES:
-        raise unknown_name("model source", source, ["python", "transformers", *_IMAGE_LIBRARIES])
+        raise unknown_name("model source", source, ["python", "sklearn", "transformers", *_IMAGE_LIBRARIES])
     channels = _channels(name, facts)
     return _IMAGE_LIBRARIES[source](rest, num_classes=num_classes, in_channels=channels, options=options, log=log)
 
