@@ -127,7 +127,7 @@ class TimmSegmenter(nn.Module):
         self.aux_head = nn.Conv2d(width, num_classes, 1) if aux else None
 
     def forward(self, images: Tensor) -> Tensor | dict[str, Tensor]:
-        """Map (N, in_channels, H, W) images to (N, num_classes, H/stride, W/stride) logits; with ``aux`` to two maps."""
+        """Map (N, in_channels, H, W) images to (N, num_classes, H/stride, W/stride) logits; with ``aux`` two maps."""
         features = self.backbone(images)
         parts = [lateral(features[place]) for lateral, place in zip(self.lateral, self.levels, strict=True)]
         maps: Tensor = self.head(self.mixed(_added(parts)))
