@@ -32,6 +32,7 @@ _FILES = (
     "provenance.json",
     "log.txt",
     "checkpoints",
+    "report/masks.png",
     "recipe.yaml",
 )
 
@@ -205,6 +206,8 @@ class RunFolder:
         for name in _FILES:
             with suppress(OSError):
                 (self.path / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            (self.path / "report").rmdir()
 
     def abandon(self) -> None:
         """Delete the files of a run of which no epoch was trained: the next command starts afresh."""
