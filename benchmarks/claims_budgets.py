@@ -55,6 +55,9 @@ B = Claim(
         Regime("cifar100, unseen", "cifar100_unseen", "micronet", tier=3),
         Regime("cifar100, 30 classes permuted", "cifar100_unseen", "micronet_permuted", tier=3),
         Regime("cifar100, seen", "cifar100_few", "micronet", expected=False, tier=3),
+        Regime("imagenette, ImageNet's teacher", "imagenette_few", "imagenet", tier=3),
+        Regime("imagenette, three classes permuted", "imagenette_few", "imagenet_permuted", tier=3),
+        Regime("imagenette, twice the images", "imagenette_more", "imagenet", tier=4),
     ),
     methods=UNRELIABLE,
     questions=(
@@ -83,15 +86,18 @@ F = Claim(
     letter="f",
     title="LR+DS with other students, learning rates and lengths",
     text="What holds for one student, rate and length holds for others.",
-    regimes=tuple(
-        Regime(f"fashion, {name}, {about}", setting, name, tier=4)
-        for setting, about in (
-            ("fashion_small", "small student"),
-            ("fashion_gentle", "a fifth of the rate"),
-            ("fashion_10", "10 epochs"),
-            ("fashion_120", "120 epochs"),
-        )
-        for name in ("others", "wrong40", "permuted")
+    regimes=(
+        *(
+            Regime(f"fashion, {name}, {about}", setting, name, tier=4)
+            for setting, about in (
+                ("fashion_small", "small student"),
+                ("fashion_gentle", "a fifth of the rate"),
+                ("fashion_10", "10 epochs"),
+                ("fashion_120", "120 epochs"),
+            )
+            for name in ("others", "wrong40", "permuted")
+        ),
+        Regime("imagenette, ImageNet's teacher, a fifth of the rate", "imagenette_gentle", "imagenet", tier=4),
     ),
     methods=tuple(
         replace(method, tier=0)
@@ -111,6 +117,7 @@ C = Claim(
         Regime("fashion, data-limited", "fashion_few"),
         Regime("fashion, not data-limited", "fashion_many", expected=False),
         Regime("cifar100, data-limited", "cifar100_few", tier=3),
+        Regime("imagenette, data-limited", "imagenette_few", tier=4),
     ),
     methods=(
         NONE,
@@ -139,6 +146,7 @@ D = Claim(
         Regime("fashion, data-limited", "fashion_few"),
         Regime("fashion, not data-limited", "fashion_many", expected=False),
         Regime("cifar100, data-limited", "cifar100_few", tier=1),
+        Regime("imagenette, data-limited", "imagenette_few", tier=3),
     ),
     methods=(
         NONE,
@@ -181,6 +189,7 @@ E = Claim(
         Regime("fashion, right labels", "fashion_few", "right"),
         Regime("fashion, 40 % wrong labels", "fashion_few", "wrong40"),
         Regime("fashion, others", "fashion_few", "others"),
+        Regime("imagenette, ImageNet's teacher", "imagenette_few", "imagenet", tier=3),
     ),
     methods=(
         NONE,
@@ -271,6 +280,17 @@ def sized(network: str, width: float, about: str) -> Teacher:
 
 
 MICRONET = "python:claims_sets:micronet"
+
+
+def imagenet(circles: int, about: str) -> Teacher:
+    """Return the ImageNet teacher, whose inputs are enlarged from the student's."""
+    # At 96, 128, 160 and 224 pixels it is right on 77.6, 80.4, 88.4 and 91.0 % of the validation split, and takes 5,
+    # 10, 17 and 35 ms an image. At 128 it errs as a teacher of other images does, and is sure of 91 %.
+    inputs = {"normalize": {"mean": [0.5] * 3, "std": [0.5] * 3}, "size": 128}
+    options = {"circles": circles} if circles else {}
+    return Teacher(None, "python:claims_sets:imagenet", options, 0, f"EfficientNet-Lite0{about}", inputs=inputs)
+
+
 CPU = Budget(
     label="Fashion-MNIST and CIFAR-100, a few thousand images, one thread",
     claims=(B, C, D, A, E, F, G),
@@ -287,6 +307,9 @@ CPU = Budget(
         "cifar100_flip": Setting(Images("cifar100", 10_000), 30, crop=0),
         "cifar100_flip_10": Setting(Images("cifar100", 10_000), 10, crop=0),
         "cifar100_unseen": Setting(Images("cifar100_unseen", 5000), 10, crop=4),
+        "imagenette_few": Setting(Images("imagenette", 1000), 30, crop=0),
+        "imagenette_gentle": Setting(Images("imagenette", 1000), 30, crop=0, lr=0.02),
+        "imagenette_more": Setting(Images("imagenette", 2000), 15, crop=0),
     },
     teachers={
         "others": Teacher(
@@ -306,6 +329,8 @@ CPU = Budget(
         "micronet_permuted": Teacher(
             None, MICRONET, {"circles": 10}, 0, "MicroNet with classes 0 to 29 exchanged in circles of three"
         ),
+        "imagenet": imagenet(0, " of ImageNet, not trained here, on images enlarged from 64 to 128 pixels"),
+        "imagenet_permuted": imagenet(1, ", the same with its first three classes in a circle"),
     },
     seeds=5,
 )

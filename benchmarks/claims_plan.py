@@ -44,6 +44,7 @@ class Teacher:
         epochs: How long it is trained.
         about: What it is, in words.
         augmented: Whether it sees shifted and mirrored images.
+        inputs: What the recipe's ``teacher`` holds on its inputs, ``normalize`` and ``size``.
     """
 
     images: Images | None
@@ -52,6 +53,7 @@ class Teacher:
     epochs: int
     about: str
     augmented: bool = True
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -221,15 +223,16 @@ def row_of(budget: Budget, claim: Claim, regime: Regime, method: Method, seed: i
         "training": training(setting.epochs * method.longer, setting.lr),
         "seed": seed,
     }
+    live = budget.teachers[regime.teacher] if source == "live" and regime.teacher else None
     if source in ("live", "self"):
-        recipe["teacher"] = {"cache": "views", **method.teacher}
+        recipe["teacher"] = {"cache": "views", **(live.inputs if live else {}), **method.teacher}
     if source == "self":
         # A first training for each seed, so that the spread holds that of the teacher too.
         recipe["teacher"] |= {"source": "self", "seed": 100 + seed}
     if source == "lightweight":
         lightweight = {**budget.lightweight, **method.teacher.get("lightweight", {})}
         recipe["teacher"] = {"source": "lightweight", **({"lightweight": lightweight} if lightweight else {})}
-    teacher = teacher_recipe(budget, regime.teacher) if source == "live" and regime.teacher else None
+    teacher = teacher_recipe(budget, regime.teacher) if live and regime.teacher else None
     return Row(claim.letter, regime, method, seed, recipe, teacher)
 
 

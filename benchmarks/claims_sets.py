@@ -15,13 +15,14 @@ import torch
 from torch import Tensor, nn
 
 import limbeck
+from claims_imagenette import efficientnet, imagenette
 from harness import cifar100_root, shared_data
 from limbeck.data import Data, ImageSet
 from limbeck.data.split import hold_out, limit
 from limbeck.errors import UserError
 
 # How many images the pool and the validation split have; what is left are the others.
-CUTS = {"sample": (2000, 200), "fashion": (20_000, 5000), "cifar100": (20_000, 5000)}
+CUTS = {"sample": (2000, 200), "fashion": (20_000, 5000), "cifar100": (20_000, 5000), "imagenette": (2000, 500)}
 SOURCES = (*CUTS, "cifar100_unseen")
 
 
@@ -74,6 +75,11 @@ def whole(source: str, root: Path | None) -> Data:
         if shared is None:
             raise UserError("Fashion-MNIST: expected LIMBECK_SHARED, a folder with data/fashion-mnist")
         return limbeck.data.load("fashion_mnist", root=shared / "fashion-mnist")
+    if source == "imagenette":
+        shared = shared_data()
+        if shared is None:
+            raise UserError("Imagenette: expected LIMBECK_SHARED, a folder with data/imagenette-144")
+        return imagenette(shared / "imagenette-144" / "imagenette-144.zip", keep=root)
     with cifar100_root(None, keep=root) as folder:
         return limbeck.data.load("cifar100", root=folder)
 
@@ -137,4 +143,10 @@ class Permuted(nn.Module):
 def micronet(circles: int = 0, **_: Any) -> nn.Module:
     """Load the CIFAR-100 teacher of the shared data, which nobody here trained."""
     network: nn.Module = import_module("teacher").load()
+    return Permuted(network, circles) if circles else network
+
+
+def imagenet(circles: int = 0, **_: Any) -> nn.Module:
+    """Load the ImageNet teacher of Imagenette's classes, which nobody here trained."""
+    network = efficientnet()
     return Permuted(network, circles) if circles else network

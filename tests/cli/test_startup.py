@@ -21,6 +21,7 @@ for words in {commands}:
     except SystemExit as stop:
         print(words, stop.code or 0, file=sys.stderr)
 heavy = ["torch", "torchvision", "timm", "sklearn", "matplotlib", "lightning_fabric"]
+heavy += ["transformers", "tokenizers", "datasets"]
 print([name for name in heavy if name in sys.modules], file=sys.stderr)
 """
 

@@ -15,6 +15,7 @@ PACKAGED = (
     "cifar100-resnet56-resnet20",
     "own-images",
     "quickstart",
+    "text_quickstart",
     "tiny-imagenet-dr-kd",
 )
 
@@ -114,7 +115,7 @@ def test_mistakes_in_a_file_are_one_line(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("quikstart", "unknown recipe 'quikstart'; did you mean 'quickstart'?"),
+        ("quikstart", "unknown recipe 'quikstart'; did you mean 'quickstart'"),
         ("nowhere/mine.yaml", "recipe nowhere/mine.yaml: no such file; packaged recipes: cifar100"),
     ],
 )

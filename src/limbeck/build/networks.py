@@ -10,7 +10,14 @@ from torch.nn.parameter import UninitializedParameter
 from limbeck import models
 from limbeck.build.estimators import set_up_estimator
 from limbeck.build.network_checks import check_network
-from limbeck.build.weights import is_trained_here, library_weights, load_given, recorded_normalize
+from limbeck.build.weights import (
+    is_trained_here,
+    library_weights,
+    load_given,
+    own_files,
+    recorded_normalize,
+    without_own,
+)
 from limbeck.data import Data
 from limbeck.errors import UserError
 from limbeck.models.estimators.network import EstimatorNetwork
@@ -73,6 +80,7 @@ def _built(settings: NetworkSettings, data: Data, role: str) -> tuple[nn.Module,
         facts=data.facts,
         weights=library_weights(settings),
         log=notes.append,
+        **without_own(settings),
         **settings.options,
     )
     if isinstance(module, EstimatorNetwork):
@@ -123,6 +131,7 @@ def build_teacher_network(settings: NetworkTeacherSettings, data: Data, task: Ta
     """
     teacher = create_network(settings, data, role=key, seed=settings.seed)
     has_weights = settings.weights is not None or any(settings.options.get(name) for name in ("pretrained", "weights"))
+    has_weights = has_weights or bool(own_files(settings))
     if settings.training is None and not has_weights and not str(settings.name).startswith("python:"):
         raise UserError(f"{key} {settings.name}: has no weights, expected {key}.weights or {key}.training")
     adapter = input_adapter(settings, data)

@@ -20,8 +20,9 @@ Loader = Callable[..., Data]
 def _built_in() -> Mapping[str, Loader]:
     from limbeck.data.images.loading import LOADERS
     from limbeck.data.tables.loading import LOADERS as TABLES
+    from limbeck.data.text.loading import LOADERS as TEXTS
 
-    return {**LOADERS, **TABLES}
+    return {**LOADERS, **TABLES, **TEXTS}
 
 
 def _adopted(name: str, loader: object) -> Loader:
