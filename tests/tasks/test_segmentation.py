@@ -216,3 +216,21 @@ def test_rows_given_with_a_total_are_all_compared():
     teacher = torch.randn(8, CLASSES)
     whole = distiller.match(rows, teacher, total=8.0).parts["kd"]
     torch.testing.assert_close(whole, 0.9 * kd_loss(rows.logits, teacher))
+
+
+@pytest.mark.parametrize("method", ["lr_ds", "weigh+kd", "tame+kd"])
+def test_a_teacher_with_maps_of_another_size_is_measured_beside_proxies(method, batch):
+    distiller = limbeck.Distiller(Net(), Net(4, seed=1), method, task=Segmentation(CLASSES))
+    images, masks, _ = batch
+    data = [(images, masks, torch.arange(3))]
+    half = torch.tensor([True, False, True])
+    figures = distiller.measure_teacher(data, proxies=(Net(seed=2), Net(seed=3)), half=half)
+    assert figures
+    assert distiller(*data[0]).loss.isfinite()
+
+
+def test_a_selection_needs_maps_of_one_size(batch):
+    method = limbeck.methods.create("lr_ds", scorer="agreement", ratio=0.5)
+    distiller = limbeck.Distiller(Net(), Net(4, seed=1), method, task=Segmentation(CLASSES))
+    with pytest.raises(UserError, match="selection by 'agreement': got .* rows of the student and .* of the teacher"):
+        distiller.select([(batch[0], batch[1], torch.arange(3))])

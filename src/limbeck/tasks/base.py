@@ -76,9 +76,14 @@ class Task(ABC):
             The rows of each head. Positions without supervision are left out, the same ones for student and teacher.
         """
 
-    def aligned(self, teacher_output: Any, student_output: Any) -> Any:  # noqa: ARG002 - for tasks that need it
-        """Return a teacher's output as it pairs with the student's, such as maps in the student's size."""
-        return teacher_output
+    def aligned(self, output: Any, paired: Any) -> Any:  # noqa: ARG002 - for tasks that need it
+        """Return a teacher's output as it pairs with the student's, such as maps in the student's size.
+
+        Args:
+            output: The output of one network, such as the teacher's.
+            paired: That of the other, on the same batch.
+        """
+        return output
 
     def taught(
         self,

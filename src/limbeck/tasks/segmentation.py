@@ -79,10 +79,10 @@ class Segmentation(Task):
         maps = maps_by_head(output)
         return {head: pixels(logits, targets, ignore_index=self.ignore_index) for head, logits in maps.items()}
 
-    def aligned(self, teacher_output: Any, student_output: Any) -> Any:
-        """Return the teacher's maps in the size of the student's, by head; heads of one network alone are left out."""
-        teacher, student = maps_by_head(teacher_output), maps_by_head(student_output)
-        return {head: resized(maps, student[head].shape[2:]) for head, maps in teacher.items() if head in student}
+    def aligned(self, output: Any, paired: Any) -> Any:
+        """Return maps in the size of the other network's, by head; heads of one network alone are left out."""
+        own, other = maps_by_head(output), maps_by_head(paired)
+        return {head: resized(maps, other[head].shape[2:]) for head, maps in own.items() if head in other}
 
     def taught(self, rows: Rows, logits: Tensor, indices: Tensor | None, epoch: int) -> tuple[Rows, Tensor]:
         """Return a sample's rows at ``positions`` places alone, spread over the map, and the teacher's logits there."""
