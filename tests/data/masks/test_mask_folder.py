@@ -186,6 +186,11 @@ def test_no_folder_is_refused(tmp_path):
         load("mask_folder", root=tmp_path)
 
 
+def test_masks_of_nothing_are_refused(root):
+    with pytest.raises(UserError, match="all pixels of all masks are ignored"):
+        load("mask_folder", root=root, options={"ignore_index": [0, 1, 255]})
+
+
 def test_a_mask_without_an_image_is_noted(root):
     Image.new("L", (8, 6)).save(root / "train" / "masks" / "more.png")
     assert load("mask_folder", root=root).notes == ("1 masks without an image are left out (more.png, ...)",)

@@ -170,11 +170,11 @@ def _stacked(samples: Sequence[Decoded]) -> MaskSet:
 
 
 def _numbers(sets: dict[str, MaskSet]) -> tuple[str, ...]:
-    counted = [split.masks[split.masks != IGNORED] for split in sets.values()]
-    largest = max((int(values.max()) for values in counted if len(values)), default=-1)
-    if largest < 0:
+    counts = [split.masks.flatten().bincount(minlength=IGNORED + 1)[:IGNORED] for split in sets.values()]
+    found = torch.stack(counts).sum(dim=0).nonzero()
+    if not len(found):
         raise UserError("data.root: all pixels of all masks are ignored, expected classes")
-    return tuple(map(str, range(largest + 1)))
+    return tuple(map(str, range(int(found.max()) + 1)))
 
 
 def _data(
