@@ -173,10 +173,19 @@ def test_the_own_loop(recipe):
     assert 0 < evaluator.compute().miou < 1
 
 
-def test_a_comparison_has_the_tasks_columns(recipe, tmp_path):
+def test_the_packaged_recipe_runs_on_a_few_images(tmp_path):
+    small = {"data.options": {"train": 24, "test": 4, "side": 32}, "data.train_limit": 16, "teacher.train_limit": 24}
+    epochs = {"training.epochs": 2, "teacher.training.epochs": 1, "teacher.training.evaluate_every": 1}
+    changes = {**small, **epochs, "output.cache": str(tmp_path / "cache")}
+    done = limbeck.run("segmentation_quickstart", overrides=changes, out=tmp_path / "run")
+    assert 0 < done.summary["test.miou"] < 1
+    assert (done.folder / "report" / "masks.png").is_file()
+
+
+def test_a_comparison_in_two_processes_has_the_tasks_columns(recipe, tmp_path):
     recipe["compare"] = {"methods": ["none", "kd"], "seeds": 1}
     recipe["teacher"]["cache"] = "views"
-    limbeck.compare(recipe, out=tmp_path / "both")
+    limbeck.compare(recipe, out=tmp_path / "both", jobs=2)
     table = next((tmp_path / "both").rglob("*.md")).read_text()
     assert "mIoU" in table
     assert "pixel accuracy" in table

@@ -17,7 +17,7 @@ from limbeck.data.masks.splits import IGNORED, MaskSet
 from limbeck.errors import UserError
 
 _IMAGES = 4
-_GOLDEN = 0.618034
+_GOLDEN, _LIGHTNESS = 0.618034, (0.7, 0.5, 0.32)
 
 
 def save_masks_picture(
@@ -78,10 +78,10 @@ def _figure(split: MaskSet, predictions: Tensor, classes: Sequence[str], ious: M
 
 
 def _colors(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """Return a color for each class, (256, 3): hues far apart, in two lightnesses; black where nothing counts."""
+    """Return a color for each class, (256, 3): hues far apart, in three lightnesses; black where nothing counts."""
     table = np.zeros((256, 3), dtype=np.uint8)
     for number in range(min(count, IGNORED)):
-        color = colorsys.hls_to_rgb(number * _GOLDEN % 1.0, 0.45 if number % 2 else 0.68, 0.65)
+        color = colorsys.hls_to_rgb(number * _GOLDEN % 1.0, _LIGHTNESS[number % 3], 0.65)
         table[number] = [round(255 * value) for value in color]
     return table
 
