@@ -60,7 +60,7 @@ def test_every_system_trains_and_reports_its_figures(precision, recipe, tmp_path
         assert done.summary["test.iou.background"] > 0
         assert {"test.pixel_accuracy", "test.loss", "epoch", "student.parameters"} <= done.summary.keys()
         assert done.line.startswith("test mIoU ")
-        assert (done.folder / "report" / "masks.png").read_bytes()[:4] == b"\x89PNG"
+        assert (done.folder / "masks.png").read_bytes()[:4] == b"\x89PNG"
         predictions = load_file(done.folder / "predictions.safetensors")["test"]
         assert (predictions.shape, predictions.dtype) == ((6, 32, 32), torch.uint8)
 
@@ -179,7 +179,9 @@ def test_the_packaged_recipe_runs_on_a_few_images(tmp_path):
     changes = {**small, **epochs, "output.cache": str(tmp_path / "cache")}
     done = limbeck.run("segmentation_quickstart", overrides=changes, out=tmp_path / "run")
     assert 0 < done.summary["test.miou"] < 1
-    assert (done.folder / "report" / "masks.png").is_file()
+    again = limbeck.run("segmentation_quickstart", overrides=changes, out=tmp_path / "run", overwrite=True)
+    assert_same_run(done.folder, again.folder)
+    assert (again.folder / "masks.png").is_file()
 
 
 def test_a_comparison_in_two_processes_has_the_tasks_columns(recipe, tmp_path):

@@ -32,7 +32,7 @@ _FILES = (
     "provenance.json",
     "log.txt",
     "checkpoints",
-    "report/masks.png",
+    "masks.png",
     "recipe.yaml",
 )
 
@@ -77,7 +77,8 @@ class RunFolder:
     """The files of one run.
 
     ``recipe.yaml`` (resolved), ``provenance.json``, ``summary.json``, ``metrics.csv``, ``student.safetensors`` (the
-    student alone), ``predictions.safetensors`` (of the test split), ``checkpoints/last`` and ``log.txt``.
+    student alone), ``predictions.safetensors`` (of the test split), ``checkpoints/last``, ``log.txt``, and of segmentation
+    ``masks.png``.
 
     Args:
         path: The folder; ``~`` is the user's home.
@@ -206,8 +207,6 @@ class RunFolder:
         for name in _FILES:
             with suppress(OSError):
                 (self.path / name).unlink(missing_ok=True)
-        with suppress(OSError):
-            (self.path / "report").rmdir()
 
     def abandon(self) -> None:
         """Delete the files of a run of which no epoch was trained: the next command starts afresh."""

@@ -7,14 +7,12 @@ from limbeck.data.masks.splits import MaskSet
 from limbeck.report.masks import save_masks_picture
 from limbeck.tasks import Measured
 
-FOLDER = "report"
-
 
 def save_picture(folder: Path, data: Data, measured: Measured) -> Path | None:
     """Draw what a student predicts on the test split: masks beside the true ones.
 
     Args:
-        folder: The run's folder; the picture is ``report/masks.png`` in it.
+        folder: The run's folder; the picture is ``masks.png`` in it.
         data: The run's data.
         measured: What the student reached on the test split.
 
@@ -29,4 +27,4 @@ def save_picture(folder: Path, data: Data, measured: Measured) -> Path | None:
     if not isinstance(split, MaskSet) or predictions is None or predictions.shape != split.masks.shape:
         return None
     ious = {name.removeprefix("iou."): value for name, value in measured.values.items() if name.startswith("iou.")}
-    return save_masks_picture(split, predictions, folder / FOLDER / "masks.png", classes=data.classes, ious=ious)
+    return save_masks_picture(split, predictions, folder / "masks.png", classes=data.classes, ious=ious)
