@@ -77,8 +77,8 @@ class RunFolder:
     """The files of one run.
 
     ``recipe.yaml`` (resolved), ``provenance.json``, ``summary.json``, ``metrics.csv``, ``student.safetensors`` (the
-    student alone), ``predictions.safetensors`` (of the test split), ``checkpoints/last``, ``log.txt``, and of segmentation
-    ``masks.png``.
+    student alone), ``predictions.safetensors`` (of the test split), ``checkpoints/last``, ``log.txt``, and of
+    segmentation ``masks.png``.
 
     Args:
         path: The folder; ``~`` is the user's home.
