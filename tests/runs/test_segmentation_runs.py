@@ -95,6 +95,16 @@ def test_a_stopped_run_resumes_bit_for_bit(method, recipe, tmp_path):
     assert_same_run(whole.folder, resumed.folder)
 
 
+def test_several_teachers_are_averaged_and_stored(recipe, tmp_path):
+    member = {key: recipe["teacher"][key] for key in ("name", "options", "training")}
+    recipe["teacher"] = {"members": [member, {**member, "seed": 1}], "cache": "views", "cache_dtype": "float32"}
+    done = limbeck.run(recipe, overrides={"method": "kd"}, out=tmp_path / "run")
+    live = limbeck.run(recipe, overrides={"method": "kd", "teacher.cache": "off"}, out=tmp_path / "live")
+    assert_same_run(done.folder, live.folder)
+    with pytest.raises(UserError, match="average: got 'confidence' with outputs of shape"):
+        limbeck.run(recipe, overrides={"method": "kd", "teacher.average": "confidence"}, out=tmp_path / "no")
+
+
 def test_drawn_positions_and_heads_are_settings_of_the_recipe(recipe, tmp_path):
     recipe["task"] = {"name": "segmentation", "positions": 5, "aux_weight": 0.1}
     done = limbeck.run(recipe, overrides={"method": "kd"}, out=tmp_path / "run")

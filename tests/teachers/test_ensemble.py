@@ -159,8 +159,8 @@ def test_a_member_may_be_kept_in_train_mode_on_purpose_and_need_indices():
             "teacher 1's output: got (2, 5), expected the first teacher's shape (2, 4)",
         ),
         (
-            lambda: EnsembleTeacher([nn.Unflatten(1, (2, 3))])(torch.zeros(2, 6), torch.tensor([0, 1])),
-            "teacher 0's output: got (2, 2, 3) torch.float32, expected float logits of shape (N, C)",
+            lambda: EnsembleTeacher([nn.Flatten(0)])(torch.zeros(2, 6), torch.tensor([0, 1])),
+            "teacher 0's output: got (12,) torch.float32, expected float logits of shape (N, C)",
         ),
     ],
 )

@@ -31,6 +31,7 @@ from limbeck.cache.inputs import InputSource
 from limbeck.cache.teacher import TOLERANCE
 from limbeck.data import Data, FolderSet, ImageSet
 from limbeck.errors import UserError
+from limbeck.models.calling import output_logits
 from limbeck.randomness.seeding import generators_kept
 from limbeck.recipes.schema import Recipe
 from limbeck.reporting import Log
@@ -101,7 +102,9 @@ def _output_shape(context: Context) -> Any:
     augment, first = data.augment(context.recipe.data.augment), data.train.select(torch.arange(1))
     inputs = next(data.batches(first, batch_size=1, augment=augment).epoch(0)).inputs
     adapter = input_adapter(settings, data)
-    return RowFormat.of(context.task.call(network, inputs if adapter is None else adapter(inputs))).shape
+    output = context.task.call(network, inputs if adapter is None else adapter(inputs))
+    # An average of several networks has their main logits alone.
+    return RowFormat.of(output_logits(output) if context.recipe.teacher.members else output).shape
 
 
 def expected_spec(recipe: Recipe, data: Data, teacher: Teacher | None, shape: Any = None) -> CacheSpec:

@@ -89,10 +89,13 @@ class EnsembleTeacher(Teacher):
         return next((reason for reason in reasons if reason), None)
 
     def answer(self, batch: Batch, epoch: int = 0) -> Tensor:
-        """Run all teachers and return their average, (N, C) in fp32."""
+        """Run all teachers and return their average, (N, C) or maps (N, C, ...) in fp32."""
         logits = torch.stack(_alike([teacher(*batch, epoch) for teacher in self.teachers]))
         if self.average == "logits":
             return logits.mean(dim=0)
+        if self.average == "confidence" and logits.ndim > 3:
+            got = f"outputs of shape {tuple(logits.shape[1:])}"
+            raise UserError(f"average: got 'confidence' with {got}, expected logits or probabilities for maps")
         log_p = F.log_softmax(logits, dim=2)
         if self.average == "probabilities":
             return log_p.logsumexp(dim=0) - math.log(len(logits))
@@ -102,7 +105,8 @@ class EnsembleTeacher(Teacher):
 def _alike(outputs: list[Any]) -> list[Tensor]:
     logits = [output_logits(output, f"teacher {number}'s output") for number, output in enumerate(outputs)]
     for number, rows in enumerate(logits):
-        check_logits(rows, f"teacher {number}'s output")
+        # Of maps the class axis is the second, too.
+        check_logits(rows.flatten(2).flatten(1) if rows.ndim > 2 else rows, f"teacher {number}'s output")
         if rows.shape != logits[0].shape:
             got, expected = tuple(rows.shape), tuple(logits[0].shape)
             raise UserError(f"teacher {number}'s output: got {got}, expected the first teacher's shape {expected}")
