@@ -160,7 +160,7 @@ def test_a_member_may_be_kept_in_train_mode_on_purpose_and_need_indices():
         ),
         (
             lambda: EnsembleTeacher([nn.Flatten(0)])(torch.zeros(2, 6), torch.tensor([0, 1])),
-            "teacher 0's output: got (12,) torch.float32, expected float logits of shape (N, C)",
+            "teacher 0's output: got (96,) torch.float32, expected float logits of shape (N, C)",
         ),
     ],
 )
