@@ -9,6 +9,7 @@ import torch
 from lightning_fabric import Fabric
 
 from limbeck.build.context import Context
+from limbeck.build.data import Loaders
 from limbeck.build.networks import placed
 from limbeck.build.reporting import Reporting
 from limbeck.build.teacher_settings import in_train_mode, teacher_precisions
@@ -94,7 +95,7 @@ def expected_spec(recipe: Recipe, data: Data, teacher: Teacher | None) -> CacheS
     rows = RowFormat(len(data.classes), recipe.teacher.cache_dtype, recipe.teacher.cache_top_k)
     source = {
         "teacher": teacher_hash(teacher) if teacher else "",
-        "data": data.fingerprint,
+        "data": data.joined_fingerprint,
         # Spelled as in caches of earlier versions, which are found by it.
         "normalisation": [list(data.mean), list(data.std)],
         "precision": [device, teacher_precisions(recipe), uses_channels_last(training, device)],
@@ -103,7 +104,7 @@ def expected_spec(recipe: Recipe, data: Data, teacher: Teacher | None) -> CacheS
     network = recipe.student if recipe.source() == "self" else recipe.teacher
     label = f"{network.name or 'several teachers'} on {data.name}"
     labels = {"label": label, "unit": data.unit}
-    return CacheSpec(mode, len(data.train), rows, augment, seed=recipe.seed, epochs=epochs, source=source, **labels)
+    return CacheSpec(mode, len(data.joined), rows, augment, seed=recipe.seed, epochs=epochs, source=source, **labels)
 
 
 def check_cache(recipe: Recipe, data: Data) -> None:
@@ -170,13 +171,20 @@ class RunCache:
         recipe, data, device = self.context.recipe, self.context.data, self.fabric.device
         layout = uses_channels_last(recipe.training, device.type)
         options: dict[str, Any] = {"device": device, "channels_last": layout, "workers": recipe.data.workers}
-        if isinstance(data.train, ImageSet | FolderSet):
-            return Replay(data.train, self.store.spec, data.mean, data.std, **options)
-        return SourceReplay(data.source(data.train, self.store.spec.augment, **options), self.store.spec)
+        split = data.joined
+        if isinstance(split, ImageSet | FolderSet):
+            return Replay(split, self.store.spec, data.mean, data.std, **options)
+        return SourceReplay(data.source(split, self.store.spec.augment, **options), self.store.spec)
 
     def needed(self, seeds: Sequence[int]) -> torch.Tensor:
         """Return which rows the trainings of these seeds read, bool (slots,)."""
-        return wanted(self.store.spec, seeds, self.context.recipe.training.epochs)
+        recipe, data, samples = self.context.recipe, self.context.data, torch.arange(self.store.spec.samples)
+        loaders = Loaders(data, recipe.data, recipe.training, self.fabric, recipe.seed)
+
+        def read(seed: int, epoch: int) -> torch.Tensor:
+            return samples if data.unlabeled is None else loaders.partly_labeled(seed).plan(epoch).order
+
+        return wanted(self.store.spec, seeds, recipe.training.epochs, read)
 
     def cached(self) -> CachedTeacher:
         """Return a teacher that reads the cache, and holds no live one where all is stored."""

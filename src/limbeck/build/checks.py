@@ -9,6 +9,7 @@ from limbeck.build.caching import check_cache
 from limbeck.build.context import Context
 from limbeck.build.data import Loaders
 from limbeck.build.features import feature_arguments
+from limbeck.build.labels import check_labels
 from limbeck.build.network_checks import check_network, check_trains
 from limbeck.build.networks import input_adapter
 from limbeck.build.proxies import check_proxies
@@ -58,7 +59,7 @@ def check_student(context: Context, student: nn.Module) -> None:
     check_network(trial, data, context.task, role=role)
     check_trains(trial, data, context.task, role=role)
     check_storable(student, role)
-    views = Loaders(data, recipe.data, recipe.training, make_fabric(recipe.training), recipe.seed).train()
+    views = Loaders(data, recipe.data, recipe.training, make_fabric(recipe.training), recipe.seed).for_student()
     check_schedule(recipe.training.schedule, epochs=recipe.training.epochs, steps=len(views))
     build_optimizer(student.parameters(), recipe.training.optimizer)
 
@@ -75,6 +76,7 @@ def check_method(context: Context, student: nn.Module) -> None:
     """
     _check_teacher(context)
     _check_features(context, student)
+    check_labels(context)
     check_cache(context.recipe, context.data)
     context.method.check(len(context.data.classes))
     check_proxies(context.recipe, context.data)

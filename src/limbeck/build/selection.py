@@ -49,6 +49,9 @@ def selection_callback(
                 proxy = _train_proxy(recipe, selection, loaders, checkpoint, log)
         with loaders.fabric.autocast():
             mask = distiller.select(unaugmented.epoch(0), proxy=proxy)
+        if loaders.data.unlabeled is not None:
+            # Behind the labeled samples stand those that the teacher alone supervises.
+            distiller.selected = torch.cat([mask, mask.new_ones(len(loaders.data.unlabeled))])
         supervised = f"{int(mask.sum())} of {len(mask)} training samples are supervised by the teacher"
         log(f"selection by {selection.label}: {supervised}")
 
@@ -68,7 +71,7 @@ def _train_proxy(recipe: Recipe, selection: Selection, loaders: Loaders, checkpo
     settings = TrainingSettings.model_validate(values)
     proxy_loaders = Loaders(loaders.data, loaders.settings, settings, loaders.fabric, seed)
     seed_everything(seed)
-    distiller = Distiller(proxy, method="none", task=task_of(recipe, loaders.data))
+    distiller = Distiller(proxy, method="none", task=task_of(recipe, loaders.data), seed=seed)
     placed(distiller, settings, loaders.fabric.device)
     views, resume = proxy_loaders.train(train.select(positions[~holdout])), usable_checkpoint(checkpoint, log)
     engine = Engine(

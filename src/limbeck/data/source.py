@@ -6,7 +6,7 @@ from typing import Protocol, Self
 import torch
 
 from limbeck.data.batch import Batch
-from limbeck.data.schedule import EpochPlan, Schedule
+from limbeck.data.schedule import EpochPlan, Plans, Schedule
 
 
 class Source(Protocol):
@@ -52,7 +52,7 @@ class Batches:
         (2, torch.Size([64, 1, 28, 28]))
     """
 
-    def __init__(self, source: Source, schedule: Schedule) -> None:
+    def __init__(self, source: Source, schedule: Plans) -> None:
         self._source, self._schedule = source, schedule
 
     def __enter__(self) -> Self:

@@ -45,5 +45,7 @@ class DataSettings(Settings):
     split_seed: Seed = 0
     options: dict[str, Any] = Field(default_factory=dict)
     augment: AnyAugment = Augment()
+    unlabeled: UserPath | None = None
+    unlabeled_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
     normalize: Normalize | None = None
     workers: Annotated[int, Field(ge=0)] = 0

@@ -133,6 +133,26 @@ class Task(ABC):
         samples = len(right) if sample is None or not len(sample) else int(sample.max()) + 1
         return {self.primary.name: samples * (right & labeled).sum() / labeled.sum().clamp_min(1)}
 
+    def check_mixed(self) -> None:
+        """Check that ground truth of this task can be mixed, as mixup and CutMix do.
+
+        Raises:
+            UserError: If it cannot, as by default.
+        """
+        raise UserError(f"training.mix: got one, but the ground truth of task {self.name!r} cannot be mixed")
+
+    def mixed(self, targets: Any, share: float) -> Any:  # noqa: ARG002 - for tasks that can
+        """Mix the ground truth of sample i of N with that of sample N - 1 - i.
+
+        Args:
+            targets: A batch's ground truth.
+            share: How much of each sample is its own, from 0 to 1.
+
+        Raises:
+            UserError: If that is not possible, as by default.
+        """
+        self.check_mixed()
+
     @abstractmethod
     def evaluator(self) -> Evaluator:
         """Return what collects a network's outputs on a split."""
