@@ -53,7 +53,8 @@ def test_the_teacher_sees_the_mixed_images(tiny, tmp_path, monkeypatch):
 
 def test_a_teacher_can_be_trained_with_mixing_too(tiny, tmp_path):
     training = {**tiny["teacher"]["training"], "mix": BOTH}
-    done = limbeck.run({**tiny, "method": "kd", "teacher": {**tiny["teacher"], "training": training}}, out=tmp_path / "a")
+    teacher = {**tiny["teacher"], "training": training}
+    done = limbeck.run({**tiny, "method": "kd", "teacher": teacher}, out=tmp_path / "a")
     limbeck.run({**tiny, "method": "kd"}, out=tmp_path / "b")
     assert done.summary["epoch"] == 2
     assert len(list((tmp_path / "cache" / "teachers").iterdir())) == 2
@@ -86,8 +87,14 @@ def test_label_smoothing_of_any_method(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"teacher.cache": "views"}, r"^training.mix: got mixup 0.2 and cutmix 1 with teacher.cache 'views', but its log"),
-        ({"method.name": "crd"}, "^training.mix: got mixup 0.2 and cutmix 1 with crd, which keeps the features of each"),
+        (
+            {"teacher.cache": "views"},
+            r"^training.mix: got mixup 0.2 and cutmix 1 with teacher.cache 'views', but",
+        ),
+        (
+            {"method.name": "crd"},
+            "^training.mix: got mixup 0.2 and cutmix 1 with crd, which keeps the features of",
+        ),
         ({"training.mix.probability": 0}, "training.mix.probability: got 0, input should be greater than 0"),
         ({"training.mix.mixup": -1}, "training.mix.mixup: got -1, input should be"),
         ({"training.mix.alpha": 1}, "training.mix.alpha"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,9 @@ def expected_spec(recipe: Recipe, data: Data, teacher: Teacher | None) -> CacheS
     network = recipe.student if recipe.source() == "self" else recipe.teacher
     label = f"{network.name or 'several teachers'} on {data.name}"
     labels = {"label": label, "unit": data.unit}
-    return CacheSpec(mode, len(data.joined), rows, augment, seed=recipe.seed, epochs=epochs, source=source, **labels)
+    return CacheSpec(
+        mode, len(data.joined), rows, augment, seed=recipe.view_seed, epochs=epochs, source=source, **labels
+    )
 
 
 def check_cache(recipe: Recipe, data: Data) -> None:
@@ -178,13 +181,20 @@ class RunCache:
 
     def needed(self, seeds: Sequence[int]) -> torch.Tensor:
         """Return which rows the trainings of these seeds read, bool (slots,)."""
-        recipe, data, samples = self.context.recipe, self.context.data, torch.arange(self.store.spec.samples)
-        loaders = Loaders(data, recipe.data, recipe.training, self.fabric, recipe.seed)
+        recipe, spec = self.context.recipe, self.store.spec
+        of_views = {seed: seed if recipe.data.view_seed is None else recipe.view_seed for seed in seeds}
+        if self.context.data.unlabeled is None:
+            return wanted(spec, set(of_views.values()), recipe.training.epochs)
+        flags = torch.zeros(spec.slots, dtype=torch.bool)
+        for seed, of_view in of_views.items():
+            flags |= wanted(spec, [of_view], recipe.training.epochs, partial(self._read, seed))
+        return flags
 
-        def read(seed: int, epoch: int) -> torch.Tensor:
-            return samples if data.unlabeled is None else loaders.partly_labeled(seed).plan(epoch).order
-
-        return wanted(self.store.spec, seeds, recipe.training.epochs, read)
+    def _read(self, seed: int, epoch: int) -> torch.Tensor:
+        """Return the positions of an epoch, which has a part of the samples without labels."""
+        recipe = self.context.recipe
+        loaders = Loaders(self.context.data, recipe.data, recipe.training, self.fabric, seed)
+        return loaders.partly_labeled().plan(epoch).order
 
     def cached(self) -> CachedTeacher:
         """Return a teacher that reads the cache, and holds no live one where all is stored."""
@@ -194,7 +204,7 @@ class RunCache:
         def live() -> Teacher:
             return first.pop() if first else _rebuilt(context, fabric)
 
-        return CachedTeacher(live, self.store, seed=context.recipe.seed, precision=self.precision, log=self.log)
+        return CachedTeacher(live, self.store, seed=context.recipe.view_seed, precision=self.precision, log=self.log)
 
 
 def _rebuilt(context: Context, fabric: Fabric) -> Teacher:

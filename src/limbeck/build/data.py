@@ -53,6 +53,7 @@ class Loaders:
         training: Batch size, layout and the like.
         fabric: The device of the views.
         seed: Seed of the order and the augmentation.
+        view_seed: Seed of the augmentation alone; None for ``seed``.
     """
 
     data: Data
@@ -60,6 +61,7 @@ class Loaders:
     training: TrainingSettings
     fabric: Fabric
     seed: int
+    view_seed: int | None = None
 
     @property
     def _options(self) -> dict[str, Any]:
@@ -78,14 +80,14 @@ class Loaders:
         """
         if self.data.unlabeled is None:
             return self.train()
-        schedule, labeled = self.partly_labeled(self.seed), len(self.data.train)
+        schedule, labeled = self.partly_labeled(), len(self.data.train)
         if schedule.labeled.batch_size > labeled:
             got = f"got {self.training.batch_size}, of which {schedule.labeled.batch_size} have labels"
             raise UserError(f"training.batch_size: {got}, expected at most {labeled} labeled {self.data.unit}")
         augment = self.data.augment(self.settings.augment)
         return Batches(self.data.source(self.data.joined, augment, **self._options), schedule)
 
-    def partly_labeled(self, seed: int) -> PartlyLabeled:
+    def partly_labeled(self) -> PartlyLabeled:
         """Return which samples the student's batches have, with some without labels; see :meth:`for_student`."""
         assert self.data.unlabeled is not None
         return PartlyLabeled.of_share(
@@ -94,7 +96,8 @@ class Loaders:
             self.training.batch_size,
             self.settings.unlabeled_share,
             shuffle=True,
-            seed=seed,
+            seed=self.seed,
+            view_seed=self.view_seed,
             drop_last=self.training.drop_last,
         )
 
@@ -114,6 +117,7 @@ class Loaders:
             augment=self.data.augment(self.settings.augment),
             shuffle=True,
             seed=self.seed,
+            view_seed=self.view_seed,
             # One sample alone has no spread for batch norm to divide by.
             drop_last=self.training.drop_last or (len(split) > 1 and len(split) % self.training.batch_size == 1),
         )

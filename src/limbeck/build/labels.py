@@ -60,13 +60,22 @@ def why_needs_labels(context: Context) -> str | None:
         'its loss dkd needs labels'
         >>> why_needs_labels(Context(load_recipe("quickstart", {"method": "kd"})))
     """
-    method, settings = context.method, context.recipe.teacher
+    return _teacher_needs_labels(context) or _method_needs_labels(context)
+
+
+def _teacher_needs_labels(context: Context) -> str | None:
+    settings = context.recipe.teacher
     if context.source is None:
         return "has no teacher"
     if context.source not in ("live", "self"):
         return f"the logits of its {context.source} teacher are made from labels"
     if context.source == "live" and settings.members and settings.average == "confidence":
         return "teacher.average 'confidence' weighs teachers by the labels"
+    return None
+
+
+def _method_needs_labels(context: Context) -> str | None:
+    method = context.method
     if method.weighing is not None and method.weighing.by_row:
         return "weigh.by_row weighs samples by their labels"
     needing = [term for term in method.terms if needs_labels(term, len(context.data.classes))]

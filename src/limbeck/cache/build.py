@@ -27,7 +27,7 @@ def _no_tick(done: int, total: int) -> None:
 
 
 def wanted(
-    spec: CacheSpec, seeds: Iterable[int], epochs: int, samples: Callable[[int, int], Tensor] | None = None
+    spec: CacheSpec, seeds: Iterable[int], epochs: int, samples: Callable[[int], Tensor] | None = None
 ) -> Tensor:
     """Return which slots the trainings of some seeds will read.
 
@@ -35,7 +35,7 @@ def wanted(
         spec: What the cache holds.
         seeds: The seeds of the trainings' views.
         epochs: How many epochs each has.
-        samples: Returns the positions that a training reads, of a seed and an epoch; None where it reads all.
+        samples: Returns the positions that an epoch has; None where each has all.
 
     Returns:
         bool (slots,).
@@ -50,7 +50,7 @@ def wanted(
     flags, indices = torch.zeros(spec.slots, dtype=torch.bool), torch.arange(spec.samples)
     for seed in seeds:
         for epoch in range(epochs):
-            indices = indices if samples is None else samples(seed, epoch)
+            indices = indices if samples is None else samples(epoch)
             flags[spec.place(indices, seed=seed, epoch=epoch)] = True
     return flags
 

@@ -157,6 +157,7 @@ class Data:
         drop_last: bool = False,
         rank: int = 0,
         world_size: int = 1,
+        view_seed: int | None = None,
         **options: Any,
     ) -> Batches:
         """Return the batches of a split, epoch by epoch; see :class:`limbeck.data.Views` for the arguments.
@@ -164,7 +165,7 @@ class Data:
         Raises:
             UserError: If a setting is out of range or does not fit the split.
         """
-        schedule = Schedule(len(split), batch_size, shuffle, seed, drop_last, rank, world_size)
+        schedule = Schedule(len(split), batch_size, shuffle, seed, drop_last, rank, world_size, view_seed)
         return Batches(self.source(split, augment, **options), schedule)
 
     def with_unlabeled(self, folder: str | Path) -> Self:
@@ -176,10 +177,10 @@ class Data:
         Raises:
             UserError: If the folder has no whole image, or the data are no images.
         """
-        splits = [split for split in (self.train, self.validation, self.test) if isinstance(split, ImageSet | FolderSet)]
         if not isinstance(self.train, ImageSet | FolderSet):
             raise UserError(f"data.unlabeled: got {str(folder)!r}, but {self.name} has {self.unit}; it is for images")
-        unlabeled, note = read_unlabeled(Path(folder).expanduser(), self.train, tuple(splits[1:]))
+        others = tuple(split for split in (self.validation, self.test) if isinstance(split, ImageSet | FolderSet))
+        unlabeled, note = read_unlabeled(Path(folder).expanduser(), self.train, others)
         return replace(self, unlabeled=unlabeled, notes=(*self.notes, note))
 
     @cached_property

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -47,7 +47,7 @@ class PartlyLabeled:
             raise UserError(f"unlabeled samples: got {got}, expected at least one of each")
 
     @classmethod
-    def of_share(cls, labeled: int, unlabeled: int, batch_size: int, share: float, **options: int | bool) -> Self:
+    def of_share(cls, labeled: int, unlabeled: int, batch_size: int, share: float, **options: Any) -> Self:
         """Divide batches between samples with and without labels.
 
         Args:
@@ -67,8 +67,7 @@ class PartlyLabeled:
         if batch_size < 2:
             raise UserError(f"training.batch_size: got {batch_size} with data.unlabeled, expected at least 2")
         per_batch = min(max(int(share * batch_size + 0.5), 1), batch_size - 1)
-        schedule: Schedule = Schedule(labeled, batch_size - per_batch, **options)
-        return cls(schedule, unlabeled, per_batch)
+        return cls(Schedule(labeled, batch_size - per_batch, **options), unlabeled, per_batch)
 
     @cached_property
     def _counts(self) -> list[int]:
@@ -91,7 +90,9 @@ class PartlyLabeled:
         """
         plan = self.labeled.plan(epoch, device=device)
         with_labels = [plan.order[start:end] for start, end in pairwise(plan.bounds)]
-        without = (self.labeled.count + self._unlabeled(epoch, device)).split(self._counts)
+        without = torch.tensor_split(
+            self.labeled.count + self._unlabeled(epoch, device), list(accumulate(self._counts))[:-1]
+        )
         order = [part for pair in zip(with_labels, without, strict=True) for part in pair]
         return EpochPlan(torch.cat(order) if order else plan.order[:0], self.bounds, plan.seed, epoch)
 
@@ -101,7 +102,7 @@ class PartlyLabeled:
         places = rank + processes * (epoch * count + torch.arange(count, device=device))
         rounds = places // self.unlabeled
         drawn = torch.empty_like(places)
-        for turn in rounds.unique().tolist():
+        for turn in sorted(set(rounds.tolist())):
             here = rounds == turn
             drawn[here] = self._order(turn, device)[places[here] % self.unlabeled]
         return drawn

@@ -19,7 +19,7 @@ class EpochPlan:
     Attributes:
         order: Positions in the split, int64 (M,).
         bounds: Where in ``order`` each batch starts, and where the last one ends.
-        seed: The run's seed.
+        seed: The seed of the views.
         epoch: The epoch, from 0.
 
     Example:
@@ -53,10 +53,11 @@ class Schedule:
         count: The number of samples in the split.
         batch_size: How many of them a batch holds.
         shuffle: Whether every epoch has its own order.
-        seed: The run's seed.
+        seed: The run's seed, of the order.
         drop_last: Whether a last batch of fewer samples is left out.
         rank: Which of the data-parallel processes this is.
         world_size: How many there are.
+        view_seed: The seed of the views; None for that of the order.
 
     Raises:
         UserError: If a setting is out of range.
@@ -73,6 +74,7 @@ class Schedule:
     drop_last: bool = False
     rank: int = 0
     world_size: int = 1
+    view_seed: int | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -111,7 +113,8 @@ class Schedule:
         order = torch.arange(self.count, device=device)
         if self.shuffle:
             order = random_bits(order, seed=self.seed, epoch=epoch, stream=_ORDER_STREAM).argsort(stable=True)
-        return EpochPlan(self._part_of(order), self.bounds, self.seed, epoch)
+        seed = self.seed if self.view_seed is None else self.view_seed
+        return EpochPlan(self._part_of(order), self.bounds, seed, epoch)
 
     def _part_of(self, order: Tensor) -> Tensor:
         if self.world_size == 1 or not self.part:

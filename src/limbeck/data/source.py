@@ -6,7 +6,7 @@ from typing import Protocol, Self
 import torch
 
 from limbeck.data.batch import Batch
-from limbeck.data.schedule import EpochPlan, Plans, Schedule
+from limbeck.data.schedule import EpochPlan, Plans
 
 
 class Source(Protocol):

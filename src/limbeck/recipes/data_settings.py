@@ -26,6 +26,9 @@ class Normalize(Settings):
 class DataSettings(Settings):
     """A data set by name, what is cut from it, and how it is fed.
 
+    ``options`` are further arguments of the data set's own loader. ``view_seed`` is the seed of the students' views
+    for all seeds of a comparison alike, so that a teacher's logits of them are computed once; by default the run's.
+
     Example:
         >>> DataSettings(name="cifar100", root="data").validation
         0.0
@@ -43,6 +46,7 @@ class DataSettings(Settings):
     color: Literal["auto", "rgb", "gray"] = "auto"
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     split_seed: Seed = 0
+    view_seed: Seed | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     augment: AnyAugment = Augment()
     unlabeled: UserPath | None = None

@@ -79,6 +79,11 @@ class Recipe(Settings):
             return {key: named(value) if key in groups else value for key, value in values.items()}
         return values
 
+    @property
+    def view_seed(self) -> int:
+        """The seed of the student's views: ``data.view_seed``, by default the run's."""
+        return self.seed if self.data.view_seed is None else self.data.view_seed
+
     def source(self) -> Source | None:
         """Return the kind of teacher that the run needs: ``teacher.source``, else the method's, else a live one."""
         needed = self.method.composed.teacher

@@ -161,7 +161,8 @@ def _cached_recipe(recipe: Source, overrides: Overrides, *, trust: bool = False,
 def _by_seed(recipe: Recipe, seeds: int) -> list[Context]:
     if seeds < 1:
         raise UserError(f"seeds: got {seeds}, expected a whole number of at least 1")
-    count, shared = seeds if recipe.teacher.cache == "epochs" else 1, Shared(keep_teachers=True)
+    by_seed = recipe.teacher.cache == "epochs" and recipe.data.view_seed is None
+    count, shared = seeds if by_seed else 1, Shared(keep_teachers=True)
     copies = (recipe.model_copy(update={"seed": recipe.seed + number}) for number in range(count))
     return [Context(copy, shared) for copy in copies]
 

@@ -38,7 +38,7 @@ class SharedCache(NamedTuple):
 def shared_caches(recipes: Sequence[Recipe]) -> list[SharedCache]:
     """List the caches that at least two of the runs read.
 
-    A cache of views is shared by all runs with the same teacher, one of epochs by those of the same seed.
+    A cache of views is shared by all runs with the same teacher, one of epochs by those of the same seed of views.
 
     Args:
         recipes: The recipes of the runs, which differ in method and seed.
@@ -52,7 +52,7 @@ def shared_caches(recipes: Sequence[Recipe]) -> list[SharedCache]:
     """
     groups = defaultdict(list)
     for recipe in filter(is_cached, recipes):
-        groups[recipe.source(), recipe.seed if recipe.teacher.cache == "epochs" else None].append(recipe)
+        groups[recipe.source(), recipe.view_seed if recipe.teacher.cache == "epochs" else None].append(recipe)
     return [
         SharedCache(group[0], tuple(sorted({recipe.seed for recipe in group})), len(group))
         for group in groups.values()

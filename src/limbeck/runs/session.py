@@ -93,8 +93,8 @@ class Session:
         self.context, self.student, self.folder, self.reporting = context, student, folder, reporting
         self.recipe, self.data, self.task = context.recipe, context.data, context.task
         self.training = decide(self.recipe.training, student.module, self.data.example(2))
-        self.fabric = make_fabric(self.training)
-        self.loaders = Loaders(self.data, self.recipe.data, self.training, self.fabric, self.recipe.seed)
+        self.fabric, data = make_fabric(self.training), self.recipe.data
+        self.loaders = Loaders(self.data, data, self.training, self.fabric, self.recipe.seed, data.view_seed)
         self.views = self.loaders.for_student()
         self.measured_teacher: MeasuredTeacher | None = None
         self.provenance = provenance(context, student.module)

@@ -95,7 +95,8 @@ def test_erased_rectangles_have_the_sizes_of_torchvision():
 def test_erasing_sets_the_rectangle_to_the_mean_and_nothing_else():
     indices = torch.arange(50)
     images = erase(torch.ones(50, 3, 16, 12), indices, 1.0, seed=0, epoch=0)
-    for image, (top, left, height, width) in zip(images, rectangles(indices, 1.0, 16, 12, seed=0, epoch=0), strict=True):
+    drawn = rectangles(indices, 1.0, 16, 12, seed=0, epoch=0)
+    for image, (top, left, height, width) in zip(images, drawn, strict=True):
         expected = torch.ones(3, 16, 12)
         expected[:, top : top + height, left : left + width] = 0
         assert torch.equal(image, expected)

@@ -92,7 +92,9 @@ def test_processes_share_the_unlabeled_samples():
     assert not without[0] & without[1]
 
 
-@pytest.mark.parametrize(("batch_size", "share", "expected"), [(2, 0.01, 1), (2, 0.99, 1), (64, 0.75, 48), (10, 0.25, 3)])
+@pytest.mark.parametrize(
+    ("batch_size", "share", "expected"), [(2, 0.01, 1), (2, 0.99, 1), (64, 0.75, 48), (9, 0.25, 2)]
+)
 def test_a_batch_has_at_least_one_of_each_kind(batch_size, share, expected):
     assert PartlyLabeled.of_share(100, 5, batch_size, share).per_batch == expected
 

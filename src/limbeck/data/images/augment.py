@@ -110,7 +110,7 @@ class Augment:
 
     @property
     def views(self) -> int | None:
-        """The number of distinct views of an image, or None when a setting beside crop and flip makes them countless."""
+        """The number of distinct views of an image, or None where other settings make them countless."""
         return None if self.countless else (2 * self.crop + 1) ** 2 * (2 if self.flip else 1)
 
     @property

@@ -107,6 +107,10 @@ def joined(labeled: Split, unlabeled: Split) -> Split:
     if not (isinstance(labeled, FolderSet) and isinstance(unlabeled, FolderSet)):
         raise UserError(f"{_KEY}: got images in memory beside images in files, expected one of the two")
     # The fingerprint takes paths relative to the root.
-    root = Path(os.path.commonpath([os.path.abspath(split.root) for split in (labeled, unlabeled)]))
-    paths = tuple(Path(os.path.abspath(path)) for path in (*labeled.paths, *unlabeled.paths))
-    return replace(labeled, root=root, paths=paths, labels=labels)
+    root = Path(os.path.commonpath([_absolute(split.root) for split in (labeled, unlabeled)]))
+    return replace(labeled, root=root, paths=tuple(map(_absolute, (*labeled.paths, *unlabeled.paths))), labels=labels)
+
+
+def _absolute(path: Path) -> Path:
+    # Links stay as they are: their targets may lie outside of the root.
+    return Path(os.path.abspath(path))  # noqa: PTH100

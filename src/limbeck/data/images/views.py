@@ -38,6 +38,7 @@ class Views(Batches):
         rank: Which of the data-parallel processes this is.
         world_size: How many there are. Each takes every ``world_size``-th sample of the order; with ``shuffle`` the
             order is continued from its start until all have equally many.
+        view_seed: The seed of the views; None for ``seed``, which is that of the order.
 
     Raises:
         UserError: If a setting is out of range or does not fit the split.
@@ -68,11 +69,13 @@ class Views(Batches):
         channels_last: bool = False,
         rank: int = 0,
         world_size: int = 1,
+        view_seed: int | None = None,
     ) -> None:
         source = image_source(
             split, mean=mean, std=std, augment=augment, device=device, workers=workers, channels_last=channels_last
         )
-        super().__init__(source, Schedule(len(split), batch_size, shuffle, seed, drop_last, rank, world_size))
+        schedule = Schedule(len(split), batch_size, shuffle, seed, drop_last, rank, world_size, view_seed)
+        super().__init__(source, schedule)
 
 
 def image_source(
