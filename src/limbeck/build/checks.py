@@ -13,6 +13,7 @@ from limbeck.build.labels import check_labels
 from limbeck.build.network_checks import check_network, check_trains
 from limbeck.build.networks import input_adapter
 from limbeck.build.proxies import check_proxies
+from limbeck.build.task import row_classes
 from limbeck.build.teacher_settings import precision_by_network
 from limbeck.distiller.features import FeaturePairs
 from limbeck.errors import UserError
@@ -78,10 +79,14 @@ def check_method(context: Context, student: nn.Module) -> None:
     _check_features(context, student)
     check_labels(context)
     check_cache(context.recipe, context.data)
-    context.method.check(len(context.data.classes))
+    context.method.check(row_classes(context.task, context.data))
     check_proxies(context.recipe, context.data)
     selection = context.method.selection
     if selection is not None and selection.needs_training_set:
+        if context.task.several_rows:
+            got = f"got {selection.scorer!r}, which needs samples of one row each"
+            expected = f"expected random, agreement, confidence or el2n for task {context.task.name!r}"
+            raise UserError(f"method {context.method.name!r}: scorer: {got}, {expected}")
         models.head(student, len(context.data.classes))
 
 
@@ -91,7 +96,7 @@ def _check_teacher(context: Context) -> None:
         for key in context.teacher_settings:
             context.teacher_network(key)
     if context.source == "lightweight":
-        check_num_classes(len(context.data.classes))
+        check_num_classes(row_classes(context.task, context.data))
         synthesize(2, 1, source=context.recipe.teacher.lightweight.source)
 
 

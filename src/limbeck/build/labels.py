@@ -2,6 +2,7 @@
 
 from limbeck.build.caching import is_cached
 from limbeck.build.context import Context
+from limbeck.build.task import row_classes
 from limbeck.errors import UserError
 from limbeck.methods import Term
 from limbeck.training.mixing import Mixer
@@ -17,10 +18,19 @@ def check_labels(context: Context) -> None:
     Raises:
         UserError: If the method cannot use labels as they are.
     """
+    context.task.check_targets(context.data.train.labels[:2], context.data.name)
+    _check_rows_of_two(context)
     _check_mixing(context)
     if context.data.unlabeled is not None and (why := why_needs_labels(context)) is not None:
         got = f"method {context.recipe.method.name!r}: {why}, but data.unlabeled has images without labels"
         raise UserError(f"{got}; expected a teacher alone to supervise them, such as with kd or dist")
+
+
+def _check_rows_of_two(context: Context) -> None:
+    top_k, classes = context.recipe.teacher.cache_top_k, len(context.data.classes)
+    if is_cached(context.recipe) and top_k is not None and row_classes(context.task, context.data) != classes:
+        got = f"teacher.cache_top_k: got {top_k} with task {context.task.name!r}"
+        raise UserError(f"{got}, whose classes have probabilities of their own; expected none")
 
 
 def _check_mixing(context: Context) -> None:
@@ -78,7 +88,7 @@ def _method_needs_labels(context: Context) -> str | None:
     method = context.method
     if method.weighing is not None and method.weighing.by_row:
         return "weigh.by_row weighs samples by their labels"
-    needing = [term for term in method.terms if needs_labels(term, len(context.data.classes))]
+    needing = [term for term in method.terms if needs_labels(term, row_classes(context.task, context.data))]
     if any(contrasts_samples(term) for term in needing):
         return "crd contrasts samples of different classes"
     if len(needing) < len(method.terms):

@@ -9,6 +9,7 @@ from torch import nn
 from limbeck.build.data import Loaders
 from limbeck.build.networks import create_network, placed
 from limbeck.build.task import task_of
+from limbeck.data.split import strata
 from limbeck.distiller import Distiller
 from limbeck.distiller.selection import held_out
 from limbeck.randomness.hashing import derived_seed
@@ -62,7 +63,7 @@ def _train_proxy(recipe: Recipe, selection: Selection, loaders: Loaders, checkpo
     """Train another student with the labels alone, without the slice that influence is measured on."""
     train, seed = loaders.data.train, derived_seed(recipe.seed, 2) % 2**31
     positions = torch.arange(len(train))
-    holdout = held_out(train.labels.cpu(), positions, selection.holdout, seed=recipe.seed)
+    holdout = held_out(strata(train.labels.cpu()), positions, selection.holdout, seed=recipe.seed)
     proxy = create_network(recipe.student, loaders.data, role="student", seed=seed).module
     schedule = {"name": "one_cycle"}
     # A few epochs are not worth a compilation.

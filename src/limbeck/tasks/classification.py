@@ -98,6 +98,12 @@ class Classification(Task):
             raise UserError(f"{role}: its output is {got}, expected logits of shape (N, {num_classes})")
         super().check(logits, num_classes, role, data)
 
+    def check_targets(self, targets: Any, data: str) -> None:
+        """Check that each sample has one class; see :meth:`Task.check_targets`."""
+        if isinstance(targets, Tensor) and targets.ndim == 2 and not targets.is_floating_point():
+            got = f"got {data}, whose samples have several classes"
+            raise UserError(f"task {self.name!r}: {got}, expected task 'multilabel', or data of one class each")
+
 
 class ClassificationEvaluator:
     """Top-1 and top-5 accuracy, calibration error of 15 equal bins, mean loss in nats and mean confidence.
