@@ -122,3 +122,20 @@ def test_the_cache_has_a_place_for_each_image(tiny, tmp_path):
     recipe = load_recipe(tiny, {**settings, "method": "kd"})
     spec = expected_spec(recipe, Context(recipe).data, None)
     assert (spec.samples, spec.place(torch.tensor([60]), seed=0, epoch=0) // spec.per_sample) == (76, 60)
+
+
+def test_a_comparison_trains_methods_without_a_network_as_teacher_on_labels_alone(tiny, tmp_path):
+    write_classes(tmp_path / "more", each=8)
+    teacher = {**tiny["teacher"], "cache": "epochs", "lightweight": {"per_class": 40, "epochs": 1}}
+    data = {**tiny["data"], "unlabeled": str(tmp_path / "more")}
+    settings = {"methods": ["none", "lw_kd", "kd", "dist"], "seeds": 2}
+    compared = limbeck.compare(
+        {**tiny, "data": data, "teacher": teacher, "compare": settings}, out=tmp_path / "all", jobs=1
+    )
+    assert not compared.failures
+    assert "60 training and 16 unlabeled images" in compared.title
+    assert "none, lw_kd: trained on the labeled images alone" in compared.notes
+    alone = limbeck.run({**tiny, "method": "none"}, out=tmp_path / "alone")
+    assert_same_run(alone.folder, tmp_path / "all" / "none" / "seed-0")
+    live = limbeck.run({**tiny, "data": data, "method": "kd", "seed": 1}, out=tmp_path / "kd")
+    assert live.summary["test.accuracy"] == pytest.approx(compared.results[2].figures["accuracy"][1], abs=0.1)
