@@ -68,7 +68,7 @@ def test_a_loss_named_on_purpose_replaces_a_default_one():
     assert method.ce_weight == 1.0
     assert len(method.targets) == 1
     assert terms("dr_kd+dist") == [("dist", 1.0)]
-    assert terms("lr_ds+dist") == [("dist", 1.0)]
+    assert terms("lr_ds+dist") == [("dist", 0.1)]
     assert methods.create("lr_ds+dist", scorer="influence").selection.ratio == 0.8
 
 
@@ -109,10 +109,36 @@ def test_a_setting_reaches_the_names_that_have_it():
     assert loss.settings["temperature"] == 1.0
 
 
-@pytest.mark.parametrize("name", ["kd", "dist", "dkd", "lr", "dr_kd", "lw_kd", "lr+dist"])
-def test_weight_is_short_for_weigh_in_front(name):
-    short, long = methods.create(name, weight="auto"), methods.create(f"weigh+{name}")
-    assert (short.name, short.settings, short.weighing) == (long.name, long.settings, long.weighing)
+@pytest.mark.parametrize(
+    ("name", "whole"),
+    [
+        *((name, f"tame+weigh+{name}") for name in ("kd", "dist", "dkd", "lr", "lr+dist", "lskd+dkd")),
+        # Teachers that the method brings itself are not tamed.
+        *((name, f"weigh+{name}") for name in ("dr_kd", "lw_kd", "tf_kd_reg")),
+        ("tame+kd", "weigh+tame+kd"),
+    ],
+)
+def test_a_measured_weight_is_short_for_tame_and_weigh_in_front(name, whole):
+    short, long = methods.create(name, weight="auto"), methods.create(whole)
+    assert (short.name, short.settings) == (long.name, long.settings)
+    assert (short.weighing, short.taming) == (long.weighing, long.taming)
+
+
+def test_a_weight_in_numbers_tames_nothing():
+    assert methods.create("kd", weight=0.5).name == "weigh+kd"
+
+
+@pytest.mark.parametrize(("name", "weights"), [("kd", [1.0]), ("dist", [0.1]), ("dkd", [0.1]), ("kd+dist", [1.0, 0.1])])
+def test_full_weights_beside_labels(name, weights):
+    method = methods.create(f"weigh+{name}")
+    assert [term.weight for term in method.terms] == weights
+    assert method.ce_weight == 1
+
+
+def test_the_weights_within_dkd_may_be_set_beside_weigh():
+    assert methods.create("weigh+dkd", alpha=2.0).settings["dkd"]["alpha"] == 2.0
+    with pytest.raises(UserError, match="kd.alpha: got 0.5 with weigh"):
+        methods.create("weigh+kd", alpha=0.5)
 
 
 def test_a_weight_of_a_method_s_own_stays_its_own():

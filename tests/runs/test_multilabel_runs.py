@@ -76,11 +76,15 @@ def test_a_comparison(several, tmp_path, limbeck):
         ({"training.mix.mixup": 0.2}, "training.mix: got one, but the ground truth of task 'multilabel' cannot be"),
         ({"teacher.cache": "views", "teacher.cache_top_k": 2}, "teacher.cache_top_k: got 2 with task 'multilabel'"),
         ({"data.options": {"label": "labels.csv"}}, "unknown option 'label'"),
+        ({"teacher.average": "confidence"}, "teacher.average: got 'confidence' with task 'multilabel', whose classes"),
     ],
 )
 def test_bad_input(several, tmp_path, changed, message):
+    recipe = {**several, "method": {"name": "kd"}}
+    if "teacher.average" in changed:
+        recipe |= {"teacher": {"members": [recipe["teacher"], {**recipe["teacher"], "seed": 1}]}}
     with pytest.raises(UserError, match=message):
-        limbeck.run({**several, "method": {"name": "kd"}}, overrides=changed, out=tmp_path / "run")
+        limbeck.run(recipe, overrides=changed, out=tmp_path / "run")
 
 
 def test_data_of_one_class_each(tiny, tmp_path):

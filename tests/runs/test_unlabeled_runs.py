@@ -139,3 +139,26 @@ def test_a_comparison_trains_methods_without_a_network_as_teacher_on_labels_alon
     assert_same_run(alone.folder, tmp_path / "all" / "none" / "seed-0")
     live = limbeck.run({**tiny, "data": data, "method": "kd", "seed": 1}, out=tmp_path / "kd")
     assert live.summary["test.accuracy"] == pytest.approx(compared.results[2].figures["accuracy"][1], abs=0.1)
+
+
+@pytest.mark.parametrize("augment", [{"crop": 1, "flip": True}, {"rand_augment": [1, 9], "random_erasing": 0.5}])
+def test_stored_pixels_give_the_run_of_files(tiny, tmp_path, augment):
+    write_classes(tmp_path / "photos", each=20)
+    write_classes(tmp_path / "more", each=8)
+    data = {"name": "image_folder", "root": str(tmp_path / "photos"), "size": 16, "augment": augment}
+    recipe = {**tiny, "data": {**data, "unlabeled": str(tmp_path / "more")}, "method": "kd"}
+    files = limbeck.run(recipe, out=tmp_path / "files")
+    for store in ("memory", "disk"):
+        stored = limbeck.run(recipe, overrides={"data.store": store}, out=tmp_path / store)
+        assert_same_run(stored.folder, files.folder)
+
+
+def test_views_of_any_scale_of_stored_pixels(tiny, tmp_path):
+    write_classes(tmp_path / "photos", each=20)
+    write_classes(tmp_path / "more", each=8)
+    augment = {"scale": [0.5, 1.0], "trivial_augment": True}
+    data = {"name": "image_folder", "root": str(tmp_path / "photos"), "size": 16, "store": "memory", "augment": augment}
+    recipe = {**tiny, "data": {**data, "unlabeled": str(tmp_path / "more")}, "method": "kd"}
+    live = limbeck.run(recipe, out=tmp_path / "live")
+    cached = {"teacher.cache": "epochs", "teacher.cache_dtype": "float32"}
+    assert_same_run(limbeck.run(recipe, overrides=cached, out=tmp_path / "cached").folder, live.folder)

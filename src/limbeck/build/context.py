@@ -6,11 +6,13 @@ from functools import cached_property
 from limbeck.build.data import load_data
 from limbeck.build.networks import Network, build_student, build_teacher_network
 from limbeck.build.origins import Origin, network_origin
+from limbeck.build.pixels import with_store
 from limbeck.build.shared import Shared
 from limbeck.build.task import task_of
 from limbeck.build.teacher_settings import teacher_settings
 from limbeck.data import Data
 from limbeck.methods import Method
+from limbeck.recipes.data_settings import DataSettings
 from limbeck.recipes.network_settings import NetworkTeacherSettings
 from limbeck.recipes.schema import Recipe, Source
 from limbeck.tasks import Task
@@ -59,7 +61,10 @@ class Context:
             UserError: If it cannot be loaded.
         """
         settings = self.recipe.data
-        return self.shared.once(("data", settings.model_dump_json()), lambda: load_data(settings))
+        return self.shared.once(("data", settings.model_dump_json()), lambda: self._load(settings))
+
+    def _load(self, settings: DataSettings) -> Data:
+        return with_store(load_data(settings), settings, self.recipe.output.cache)
 
     @cached_property
     def task(self) -> Task:

@@ -31,6 +31,10 @@ def _check_rows_of_two(context: Context) -> None:
     if is_cached(context.recipe) and top_k is not None and row_classes(context.task, context.data) != classes:
         got = f"teacher.cache_top_k: got {top_k} with task {context.task.name!r}"
         raise UserError(f"{got}, whose classes have probabilities of their own; expected none")
+    average = context.recipe.teacher.average
+    if context.source == "live" and average != "logits" and row_classes(context.task, context.data) != classes:
+        got = f"teacher.average: got {average!r} with task {context.task.name!r}"
+        raise UserError(f"{got}, whose classes have probabilities of their own; expected 'logits'")
 
 
 def _check_mixing(context: Context) -> None:

@@ -9,6 +9,7 @@ from torch import nn
 
 from limbeck.build.data import Loaders, load_data
 from limbeck.build.networks import describe, parameter_count, placed
+from limbeck.build.pixels import with_store
 from limbeck.build.reporting import Reporting
 from limbeck.build.task import task_of
 from limbeck.build.teacher_store import cache_folder, made_once, source_hash
@@ -73,7 +74,8 @@ def trained_folder(recipe: Recipe, settings: NetworkTeacherSettings, network: nn
 def _training_data(recipe: Recipe, settings: NetworkTeacherSettings, data: Data) -> Data:
     if settings.train_limit in (None, recipe.data.train_limit):
         return data
-    return load_data(recipe.data, train_limit=settings.train_limit)
+    loaded = load_data(recipe.data, train_limit=settings.train_limit)
+    return with_store(loaded, recipe.data, recipe.output.cache)
 
 
 def _folder(recipe: Recipe, settings: NetworkTeacherSettings, network: nn.Module, data: Data) -> Path:

@@ -10,10 +10,12 @@ from limbeck.cache.inputs import Replayed
 from limbeck.cache.spec import CacheSpec
 from limbeck.data import Augment, Batch, FolderSet, ImageSet, Split
 from limbeck.data.images.file_view import view_of_file
-from limbeck.data.images.folder_views import FileImages
 from limbeck.data.images.memory import ResidentImages, resident
 from limbeck.data.images.normalize import Normalizer, normalizer
+from limbeck.data.images.stored import StoredSet
+from limbeck.data.images.views import image_source
 from limbeck.data.schedule import EpochPlan
+from limbeck.data.source import Source
 from limbeck.errors import UserError
 
 # How many images of a folder are decoded at a time, to make all their views.
@@ -97,11 +99,19 @@ class Replay:
             yield Replayed(Batch(inputs, images.labels[rows], indices), 0, part)
 
     def _epochs(self, slots: Tensor, batch_size: int) -> Iterator[Replayed]:
-        source: ResidentImages | FileImages
+        source: Source
         if isinstance(self.split, ImageSet):
             source = self._resident(self.split)
         else:
-            source = FileImages(self.split, self._normalizer(), self._augment, self.workers, self.channels_last)
+            source = image_source(
+                self.split,
+                mean=self.mean,
+                std=self.std,
+                augment=self._augment,
+                device=self.device,
+                workers=self.workers,
+                channels_last=self.channels_last,
+            )
         indices, epochs = self.spec.split(slots)
         for epoch in torch.unique(epochs).tolist():
             order = indices[epochs == epoch].to(source.order_device)
@@ -113,5 +123,8 @@ class Replay:
 
 
 def _decoded(split: FolderSet, start: int, end: int) -> ImageSet:
-    images = [view_of_file(split, index, Augment(), seed=0, epoch=0) for index in range(start, end)]
+    if isinstance(split, StoredSet):
+        images = [split.image(index) for index in range(start, end)]
+    else:
+        images = [view_of_file(split, index, Augment(), seed=0, epoch=0) for index in range(start, end)]
     return ImageSet(torch.stack(images), split.labels[start:end])

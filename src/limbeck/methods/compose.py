@@ -18,7 +18,8 @@ def create(name: str, **settings: Any) -> Method:
     loss that a name carries only as its default (``lr``, ``lr_ds``, ``dr_kd``, ``tf_kd_*``, ``lw_kd``, ``none``) gives
     way to a loss named on purpose (``kd``, ``dist``, ...); several losses named on purpose are added, with the largest
     of their cross-entropy weights; of several defaults, the last one is used. With ``weigh`` that weight is 1, and the
-    teacher's losses have their full weight times the teacher's; ``weight="auto"`` is short for ``weigh`` in the name.
+    teacher's losses have their full weight times the teacher's. ``weight="auto"`` is short for ``tame+weigh`` in the
+    name, and for ``weigh`` alone in front of a teacher that the method brings itself.
 
     Args:
         name: One name or several joined by ``+``.
@@ -39,9 +40,9 @@ def create(name: str, **settings: Any) -> Method:
         >>> [term.name for term in method.terms]
         ['dist']
         >>> create("kd", weight="auto").name
-        'weigh+kd'
+        'tame+weigh+kd'
     """
-    tokens = _with_weigh([token.strip() for token in str(name).split("+")], settings)
+    tokens = _with_weight([token.strip() for token in str(name).split("+")], settings)
     if len(set(tokens)) != len(tokens):
         raise UserError(f"method {name!r}: a name stands twice, expected each once")
     entries = [entry(token) for token in tokens]
@@ -54,11 +55,13 @@ def create(name: str, **settings: Any) -> Method:
     return _combine("+".join(tokens), tokens, chosen, parts)
 
 
-def _with_weigh(tokens: list[str], settings: Mapping[str, Any]) -> list[str]:
-    """Put ``weigh`` beside names of which none has the setting ``weight``, if that is given."""
+def _with_weight(tokens: list[str], settings: Mapping[str, Any]) -> list[str]:
+    """Put ``weigh``, and ``tame`` too for a measured weight, beside names without the setting ``weight``."""
     if "weight" not in settings or any("weight" in entry(token).settings.model_fields for token in tokens):
         return tokens
-    return ["weigh", *tokens]
+    rest = {key: value for key, value in settings.items() if key != "weight"}
+    tames = settings["weight"] == "auto" and "tame" not in tokens and create("+".join(tokens), **rest).teacher == "any"
+    return [*(["tame"] if tames else []), "weigh", *tokens]
 
 
 def _check_keys(entries: Sequence[Entry], settings: Mapping[str, Any]) -> None:
@@ -74,7 +77,8 @@ def _check_weights(entries: Sequence[Entry], chosen: Sequence[Settings], parts: 
     if not any(part.weighing for part in parts):
         return
     for target, settings, part in zip(entries, chosen, parts, strict=True):
-        mixed = part.matching is not None and any(term.full_weight is not None for term in part.matching.terms)
+        terms = part.matching.terms if part.matching and "ce_weight" not in target.settings.model_fields else ()
+        mixed = any(term.full_weight is not None for term in terms)
         for key in ("ce_weight", "alpha") if mixed else ("ce_weight",):
             value, field = getattr(settings, key, None), target.settings.model_fields.get(key)
             if field is not None and value != field.default:

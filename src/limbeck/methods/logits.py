@@ -27,6 +27,9 @@ from limbeck.methods.one_loss import one_loss
 from limbeck.validation import Settings
 
 _TeacherTemperature = Annotated[float, Field(gt=0, description="softens the teacher alone; the paper's gamma is 1 / T")]
+# Their own weights drown the labels where a teacher is less right than these: a tenth of them gained as much from good
+# teachers, and kept students of bad ones at plain training (docs/claims.md).
+_LIGHT = 0.1
 _TeacherWeight = Annotated[Weight, Field(description="weight of the teacher")]
 
 
@@ -127,7 +130,8 @@ class JSDSettings(ReverseKLSettings):
 
 
 def _dist(settings: DISTSettings) -> Parts:
-    return one_loss(settings, name="dist", loss=DISTLoss, scales_with_temperature=settings.scale == "code")
+    scales = settings.scale == "code"
+    return one_loss(settings, name="dist", loss=DISTLoss, scales_with_temperature=scales, full_weight=_LIGHT)
 
 
 def _entry(name: str, settings: type[Settings], loss: type[nn.Module], **options: Any) -> Entry:
@@ -137,7 +141,7 @@ def _entry(name: str, settings: type[Settings], loss: type[nn.Module], **options
 ENTRIES = (
     _entry("kd", KDSettings, KDLoss),
     builtin("dist", DISTSettings, _dist),
-    _entry("dkd", DKDSettings, DKDLoss),
+    _entry("dkd", DKDSettings, DKDLoss, full_weight=_LIGHT),
     # These three soften only a part of what they compare, so that they get a temperature as an argument.
     _entry("nkd", NKDSettings, NKDLoss, takes_temperature=True),
     _entry("ttm", TTMSettings, TTMLoss, weight="beta", takes_temperature=True),

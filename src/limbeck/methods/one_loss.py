@@ -49,8 +49,9 @@ def one_loss(
     ce_weight, warmup = arguments.pop("ce_weight", None), arguments.pop("warmup", 0)
     weight = weight or ("alpha" if ce_weight is None else None)
     factor = arguments.pop(weight) if weight else 1.0
-    full_weight = 1.0 if ce_weight is None else None
-    terms = (Term(name, factor, partial(loss, **arguments), warmup=warmup, full_weight=full_weight, **term),)
+    if ce_weight is None:
+        term = {"full_weight": 1.0, **term}
+    terms = (Term(name, factor, partial(loss, **arguments), warmup=warmup, **term),)
     matching = Matching(1 - factor if ce_weight is None else ce_weight, terms, replaceable=replaceable)
     return Parts(matching=matching, teacher="any")
 

@@ -28,6 +28,8 @@ class DataSettings(Settings):
 
     ``options`` are further arguments of the data set's own loader. ``view_seed`` is the seed of the students' views
     for all seeds of a comparison alike, so that a teacher's logits of them are computed once; by default the run's.
+    ``store`` keeps the decoded, resized pixels of an image folder, in memory for the run or on the disk for all runs;
+    ``auto`` is on the disk for image folders, and nothing for data that are in memory anyway.
 
     Example:
         >>> DataSettings(name="cifar100", root="data").validation
@@ -51,5 +53,7 @@ class DataSettings(Settings):
     augment: AnyAugment = Augment()
     unlabeled: UserPath | None = None
     unlabeled_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    store: Literal["off", "memory", "disk", "auto"] = "off"
+    store_limit_gb: Positive = 20.0
     normalize: Normalize | None = None
     workers: Annotated[int, Field(ge=0)] = 0

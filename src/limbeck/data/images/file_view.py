@@ -43,11 +43,31 @@ def view_of_file(split: FolderSet, index: int, augment: Augment, *, seed: int, e
         Traceback (most recent call last):
         limbeck.errors.UserError: data.root: lost.png cannot be read as an image: ...
     """
-    image = decode(split.paths[index], split.color)
+    return view_of_image(decode(split.paths[index], split.color), index, split.size, augment, seed=seed, epoch=epoch)
+
+
+def view_of_image(image: Tensor, index: int, size: int, augment: Augment, *, seed: int, epoch: int) -> Tensor:
+    """Make one view of a decoded image.
+
+    Args:
+        image: The image, uint8 (C, H, W).
+        index: The sample's position in its split.
+        size: Height and width of the view.
+        augment: How the image is varied.
+        seed: The run's seed.
+        epoch: The epoch, from 0.
+
+    Returns:
+        As :func:`view_of_file`.
+
+    Example:
+        >>> view_of_image(torch.zeros(3, 40, 60, dtype=torch.uint8), 0, 32, Augment(), seed=0, epoch=0).shape
+        torch.Size([3, 32, 32])
+    """
     if augment.scale is None:
-        view = _placed(_center(image, split.size), index, augment, seed, epoch=epoch)
+        view = _placed(centered(image, size), index, augment, seed, epoch=epoch)
     else:
-        view = _resized(image, split.size, augment, derived_seed(seed, epoch, index, _TRANSFORM_STREAM))
+        view = _resized(image, size, augment, derived_seed(seed, epoch, index, _TRANSFORM_STREAM))
     if augment.operates:
         view = operate(view, index, augment, seed=seed, epoch=epoch)
     if not augment.rotation:
@@ -55,7 +75,13 @@ def view_of_file(split: FolderSet, index: int, augment: Augment, *, seed: int, e
     return rotate(view[None], augment.angles(torch.tensor([index]), seed=seed, epoch=epoch))[0]
 
 
-def _center(image: Tensor, size: int) -> Tensor:
+def centered(image: Tensor, size: int) -> Tensor:
+    """Resize the shorter side of an image (C, H, W) to ``size``, and cut out the center.
+
+    Example:
+        >>> centered(torch.zeros(3, 40, 60, dtype=torch.uint8), 32).shape
+        torch.Size([3, 32, 32])
+    """
     resized: Tensor = tvf.center_crop(tvf.resize(image, [size], antialias=True), [size, size])
     return resized
 

@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,9 @@ from limbeck.data.images.augment import Augment
 from limbeck.data.images.decode import Inspected, inspect_all
 from limbeck.data.images.file_view import view_of_file
 from limbeck.data.images.folder_files import Skipped, list_images
+from limbeck.data.images.pixels import JoinedPixels, Pixels
 from limbeck.data.images.splits import FolderSet, ImageSet, Split
+from limbeck.data.images.stored import StoredSet
 from limbeck.data.threads import map_in_threads
 from limbeck.errors import UserError
 from limbeck.rows import ABSENT
@@ -108,7 +111,18 @@ def joined(labeled: Split, unlabeled: Split) -> Split:
         raise UserError(f"{_KEY}: got images in memory beside images in files, expected one of the two")
     # The fingerprint takes paths relative to the root.
     root = Path(os.path.commonpath([_absolute(split.root) for split in (labeled, unlabeled)]))
-    return replace(labeled, root=root, paths=tuple(map(_absolute, (*labeled.paths, *unlabeled.paths))), labels=labels)
+    paths = tuple(map(_absolute, (*labeled.paths, *unlabeled.paths)))
+    return replace(labeled, root=root, paths=paths, labels=labels, **_pixels(labeled, unlabeled))
+
+
+def _pixels(labeled: FolderSet, unlabeled: FolderSet) -> dict[str, Any]:
+    """Return the stored pixels of both, where they are stored."""
+    if not (isinstance(labeled, StoredSet) and isinstance(unlabeled, StoredSet)):
+        return {}
+    assert isinstance(labeled.pixels, Pixels)
+    assert isinstance(unlabeled.pixels, Pixels)
+    rows = torch.cat([labeled.rows, unlabeled.rows + len(labeled.pixels)])
+    return {"pixels": JoinedPixels(labeled.pixels, unlabeled.pixels), "rows": rows}
 
 
 def _absolute(path: Path) -> Path:

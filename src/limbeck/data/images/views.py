@@ -10,6 +10,7 @@ from limbeck.data.images.folder_views import FileImages, check_workers
 from limbeck.data.images.memory import ResidentImages, resident
 from limbeck.data.images.normalize import normalizer
 from limbeck.data.images.splits import FolderSet, Split
+from limbeck.data.images.stored import StoredImages, StoredSet
 from limbeck.data.schedule import Schedule
 from limbeck.data.source import Batches
 from limbeck.errors import UserError
@@ -87,7 +88,7 @@ def image_source(
     device: torch.device | str = "cpu",
     workers: int = 0,
     channels_last: bool = False,
-) -> ResidentImages | FileImages:
+) -> ResidentImages | FileImages | StoredImages:
     """Return what makes the batches of :class:`Views`; the arguments are those.
 
     Raises:
@@ -102,6 +103,8 @@ def image_source(
     check_workers(workers)
     augment = augment or Augment()
     normalize = normalizer(split.shape, mean, std, device=device, channels_last=channels_last)
+    if isinstance(split, StoredSet):
+        return StoredImages(split, normalize, augment, channels_last)
     if isinstance(split, FolderSet):
         return FileImages(split, normalize, augment, workers, channels_last)
     if augment.scale is not None:
