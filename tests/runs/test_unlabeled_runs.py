@@ -9,7 +9,7 @@ from limbeck.build.context import Context
 from limbeck.errors import UserError
 from limbeck.recipes.loading import load_recipe
 from limbeck.runs import RunFolder
-from stopped_runs import assert_same_run, log, stopping
+from stopped_runs import assert_same_run, log, metrics, stopping
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def partly(precise, tmp_path):
     return {**precise, "data": {**precise["data"], "unlabeled": str(tmp_path / "more"), "unlabeled_share": 0.4}}
 
 
-@pytest.mark.parametrize("method", ["kd", "dist", "lr+dist", "fitnet", "lr_ds", "tame+kd", "kd+dkd"])
+@pytest.mark.parametrize("method", ["kd", "dist", "lr+dist", "fitnet", "lr_ds", "tame+kd", "kd+dkd", "weigh+dist"])
 def test_the_teacher_supervises_images_without_labels(partly, tmp_path, method):
     done = limbeck.run({**partly, "method": method}, out=tmp_path / "run")
     assert "60 training, 16 unlabeled" not in log(done.folder).splitlines()[0]
@@ -162,3 +162,15 @@ def test_views_of_any_scale_of_stored_pixels(tiny, tmp_path):
     live = limbeck.run(recipe, out=tmp_path / "live")
     cached = {"teacher.cache": "epochs", "teacher.cache_dtype": "float32"}
     assert_same_run(limbeck.run(recipe, overrides=cached, out=tmp_path / "cached").folder, live.folder)
+
+
+@pytest.mark.parametrize("scorer", ["influence", "agreement", "random"])
+def test_a_selection_ranks_the_labeled_images_alone(partly, tmp_path, scorer):
+    recipe = {**partly, "method": {"name": "select+kd", "scorer": scorer, "ratio": 0.5}}
+    whole = limbeck.run(recipe, out=tmp_path / "whole")
+    assert "30 of 60 training samples are supervised by the teacher" in log(whole.folder)
+    assert float(metrics(whole.folder)[-1]["selected"]) == pytest.approx((30 + 16) / 76, abs=1e-6)
+    with pytest.raises(KeyboardInterrupt):
+        limbeck.run(recipe, out=tmp_path / "stopped", reporting=stopping(1, of=2))
+    limbeck.run(recipe, out=tmp_path / "stopped", resume=True)
+    assert_same_run(tmp_path / "stopped", whole.folder)

@@ -20,6 +20,7 @@ class Source(Protocol):
         ...     def batches(self, plan):
         ...         for start, end in zip(plan.bounds, plan.bounds[1:]):
         ...             yield Batch(plan.order[start:end].float(), None, plan.order[start:end])
+        >>> from limbeck.data.schedule import Schedule
         >>> source: Source = Numbers()
         >>> [batch.inputs.tolist() for batch in source.batches(Schedule(3, batch_size=2).plan(0))]
         [[0.0, 1.0], [2.0]]

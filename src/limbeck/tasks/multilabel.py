@@ -71,9 +71,10 @@ class MultiLabel(Task):
         """Return the share of the known labels that are right at a probability of a half, times the samples."""
         logits, labels, _, sample = rows[MAIN]
         assert sample is not None
-        samples = int(sample[-1]) + 1 if len(sample) else 0
-        if labels is None:
+        if labels is None or not len(sample):
             return {"label_accuracy": logits.new_zeros(())}
+        # Not of a value on the device, which would be waited for at every step.
+        samples = sample[-1] + 1
         right, known = logits.argmax(dim=1) == labels, labels != ABSENT
         return {"label_accuracy": samples * (right & known).sum() / known.sum().clamp_min(1)}
 
