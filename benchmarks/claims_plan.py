@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from claims_sets import Images
+from claims_sets import ROWS, Images
 from limbeck import methods
 from limbeck.errors import UserError
 
@@ -31,6 +31,7 @@ class Setting:
     width: float = 1.0
     crop: int = 2
     lr: float = 0.1
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Teacher:
         epochs: How long it is trained.
         about: What it is, in words.
         augmented: Whether it sees shifted and mirrored images.
+        inputs: What the recipe's ``teacher`` holds on its inputs, ``normalize`` and ``size``.
     """
 
     images: Images | None
@@ -52,6 +54,7 @@ class Teacher:
     epochs: int
     about: str
     augmented: bool = True
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -193,6 +196,8 @@ def available(method: Method) -> bool:
 def data_of(images: Images, crop: int, test_limit: int | None) -> dict[str, Any]:
     """Return the recipe's ``data``."""
     limits = {} if test_limit is None else {"test_limit": test_limit}
+    if images.source in ROWS:
+        return {"name": images.name, **limits}
     moved = {"crop": crop} if crop else {}
     return {"name": images.name, "augment": {**moved, "flip": True}, **limits}
 
@@ -206,14 +211,14 @@ def teacher_recipe(budget: Budget, name: str) -> dict[str, Any]:
     crop = 4 if teacher.images.source.startswith("cifar") else 2
     data = data_of(teacher.images, crop, budget.test_limit)
     if not teacher.augmented:
-        data.pop("augment")
+        data.pop("augment", None)
     return {"data": data, "student": network, "method": "none", "training": training(teacher.epochs)}
 
 
 def row_of(budget: Budget, claim: Claim, regime: Regime, method: Method, seed: int) -> Row:
     """Make one run."""
     setting, source = budget.settings[regime.setting], method.source
-    options = {} if setting.width == 1 else {"width": setting.width}
+    options = {**({} if setting.width == 1 else {"width": setting.width}), **setting.options}
     recipe: dict[str, Any] = {
         "data": data_of(setting.images, setting.crop, budget.test_limit),
         "student": {"name": setting.network, "options": options},
@@ -221,15 +226,16 @@ def row_of(budget: Budget, claim: Claim, regime: Regime, method: Method, seed: i
         "training": training(setting.epochs * method.longer, setting.lr),
         "seed": seed,
     }
+    live = budget.teachers[regime.teacher] if source == "live" and regime.teacher else None
     if source in ("live", "self"):
-        recipe["teacher"] = {"cache": "views", **method.teacher}
+        recipe["teacher"] = {"cache": "views", **(live.inputs if live else {}), **method.teacher}
     if source == "self":
         # A first training for each seed, so that the spread holds that of the teacher too.
         recipe["teacher"] |= {"source": "self", "seed": 100 + seed}
     if source == "lightweight":
         lightweight = {**budget.lightweight, **method.teacher.get("lightweight", {})}
         recipe["teacher"] = {"source": "lightweight", **({"lightweight": lightweight} if lightweight else {})}
-    teacher = teacher_recipe(budget, regime.teacher) if source == "live" and regime.teacher else None
+    teacher = teacher_recipe(budget, regime.teacher) if live and regime.teacher else None
     return Row(claim.letter, regime, method, seed, recipe, teacher)
 
 

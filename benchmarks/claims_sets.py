@@ -15,14 +15,24 @@ import torch
 from torch import Tensor, nn
 
 import limbeck
+from claims_imagenette import efficientnet, imagenette
 from harness import cifar100_root, shared_data
-from limbeck.data import Data, ImageSet
+from limbeck.data import Data, ImageSet, Samples
 from limbeck.data.split import hold_out, limit
+from limbeck.data.tables import TableSet
 from limbeck.errors import UserError
 
 # How many images the pool and the validation split have; what is left are the others.
-CUTS = {"sample": (2000, 200), "fashion": (20_000, 5000), "cifar100": (20_000, 5000)}
+CUTS = {
+    "sample": (2000, 200),
+    "fashion": (20_000, 5000),
+    "cifar100": (20_000, 5000),
+    "imagenette": (2000, 500),
+    "letters": (8000, 2000),
+}
 SOURCES = (*CUTS, "cifar100_unseen")
+# Those whose samples are rows of numbers, which nothing varies.
+ROWS = ("letters",)
 
 
 @dataclass(frozen=True)
@@ -74,15 +84,24 @@ def whole(source: str, root: Path | None) -> Data:
         if shared is None:
             raise UserError("Fashion-MNIST: expected LIMBECK_SHARED, a folder with data/fashion-mnist")
         return limbeck.data.load("fashion_mnist", root=shared / "fashion-mnist")
+    if source == "imagenette":
+        shared = shared_data()
+        if shared is None:
+            raise UserError("Imagenette: expected LIMBECK_SHARED, a folder with data/imagenette-144")
+        return imagenette(shared / "imagenette-144" / "imagenette-144.zip", keep=root)
+    if source == "letters":
+        shared = shared_data()
+        if shared is None:
+            raise UserError("Letters: expected LIMBECK_SHARED, a folder with data/letter")
+        options = {"label": "Letter", "test_rows": 4000}
+        return limbeck.data.load("table", root=shared / "letter" / "letter.csv", options=options)
     with cifar100_root(None, keep=root) as folder:
         return limbeck.data.load("cifar100", root=folder)
 
 
-def parts(source: str, root: Path | None) -> tuple[ImageSet, ImageSet, ImageSet, ImageSet]:
+def parts(source: str, root: Path | None) -> tuple[Samples, Samples, Samples, Samples]:
     """Cut a data set into the pool, a validation split, the others and the test split."""
     data = whole("cifar100" if source == "cifar100_unseen" else source, root)
-    assert isinstance(data.train, ImageSet)
-    assert isinstance(data.test, ImageSet)
     if source == "cifar100_unseen":
         rest, pool = (data.test.select(part) for part in hold_out(data.test.labels, 0.5, seed=0))
         test, validation = (rest.select(part) for part in hold_out(rest.labels, 0.2, seed=0))
@@ -102,7 +121,8 @@ def load(images: Images, root: Path | None) -> Data:
     data = whole(images.source.removesuffix("_unseen"), root)
     labels = with_wrong(train.labels, images.wrong, len(data.classes))
     labels = in_a_circle(labels) if images.permuted else labels
-    return replace(data, train=ImageSet(train.images, labels), validation=validation, test=test)
+    assert isinstance(train, ImageSet | TableSet)
+    return replace(data, train=replace(train, labels=labels), validation=validation, test=test)
 
 
 def register(images: Images, root: Path | None) -> str:
@@ -137,4 +157,10 @@ class Permuted(nn.Module):
 def micronet(circles: int = 0, **_: Any) -> nn.Module:
     """Load the CIFAR-100 teacher of the shared data, which nobody here trained."""
     network: nn.Module = import_module("teacher").load()
+    return Permuted(network, circles) if circles else network
+
+
+def imagenet(circles: int = 0, **_: Any) -> nn.Module:
+    """Load the ImageNet teacher of Imagenette's classes, which nobody here trained."""
+    network = efficientnet()
     return Permuted(network, circles) if circles else network

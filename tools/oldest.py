@@ -26,9 +26,9 @@ def lowest(requirement: str) -> str | None:
 
 
 def constraints(project: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a constraint for each dependency of the package and of its extra for tests that has a lower bound."""
+    """Yield a constraint for each dependency of the package and of its extras for texts and tests, if it has one."""
     extras = project.get("optional-dependencies", {})
-    for requirement in [*project["dependencies"], *extras.get("test", ())]:
+    for requirement in [*project["dependencies"], *extras.get("text", ()), *extras.get("test", ())]:
         if constraint := lowest(requirement):
             yield constraint
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from limbeck.errors import UserError, one_line, shortened, unknown_name
 
@@ -151,3 +152,32 @@ def _source(place: Path) -> Path | None:
     """Return the file that holds the code of the module or package at ``place``."""
     files = (place / "__init__.py", place.with_name(f"{place.name}.py"))
     return next((file for file in files if file.is_file()), None)
+
+
+def optional_package(module: str, extra: str, purpose: str) -> Any:
+    """Import a module of a package that not every installation has.
+
+    Args:
+        module: The module, such as ``"skops.io"``.
+        extra: The extra of limbeck that installs its package.
+        purpose: What it is needed for, for the message.
+
+    Returns:
+        The module.
+
+    Raises:
+        UserError: If the package is missing.
+
+    Example:
+        >>> optional_package("nowhere.at_all", "tables", "reading a table")
+        Traceback (most recent call last):
+        limbeck.errors.UserError: reading a table: needs the package nowhere, which is missing, expected ...
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        package = module.partition(".")[0]
+        if error.name is None or error.name.partition(".")[0] != package:
+            raise
+        expected = f"expected pip install 'limbeck[{extra}]'"
+        raise UserError(f"{purpose}: needs the package {package}, which is missing, {expected}") from None

@@ -1,6 +1,5 @@
 """The claims: what is run on which images, the arithmetic of their tables, and the whole script on a few images."""
 
-import importlib
 import json
 import re
 from dataclasses import replace
@@ -10,22 +9,11 @@ import pytest
 import torch
 from scipy.stats import ttest_rel
 
-import limbeck
 from limbeck.errors import RunError, UserError
 from limbeck.recipes.loading import load_recipe
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 OTHERS = {"test.ece": 0.1, "test.loss": 1.0, "seconds": 30.0}
-
-
-@pytest.fixture
-def script(monkeypatch):
-    """Import one of the scripts; the images that it registers are forgotten afterwards."""
-    monkeypatch.syspath_prepend(str(FOLDER))
-    yield importlib.import_module
-    for name in limbeck.data.names():
-        if name.startswith("claims_"):
-            limbeck.data.registry.REGISTRY.unregister(name)
 
 
 def pixels(split):

@@ -8,6 +8,8 @@ import pytest
 import torch
 import yaml
 
+from limbeck.recipes.packaged import packaged
+
 
 @pytest.fixture
 def recipe(tiny, tmp_path):
@@ -133,7 +135,7 @@ def test_methods(limbeck):
 def test_recipes(limbeck, tmp_path):
     code, out, _ = limbeck("recipes")
     assert code == 0
-    assert out.count("\n") == 5
+    assert out.count("\n") == len(packaged())
     code, out, _ = limbeck("recipes", "own-images")
     (tmp_path / "mine.yaml").write_text(out)
     assert limbeck("run", tmp_path / "mine.yaml", "training.epochs=0")[0] == 2
@@ -152,7 +154,7 @@ def test_help_has_examples(limbeck, words):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("run", "quikstart"), "unknown recipe 'quikstart'; did you mean 'quickstart'?"),
+        (("run", "quikstart"), "unknown recipe 'quikstart'; did you mean 'quickstart'"),
         (("run", "gone.yaml"), "recipe gone.yaml: no such file"),
         (("run", "quickstart", "training.epochs"), "expected key=value"),
         (("run", "quickstart", "training.epochs=0"), "training.epochs: got 0"),

@@ -68,8 +68,9 @@ def explained(data, half):
         ("weigh+kd", "kd", lambda s, t, y: kd_loss(s, t)),
         ("weigh+lr", "kd", lambda s, t, y: kd_loss(s, revise_logits(t, y))),
         ("weigh+dr_kd", "kd", lambda s, t, y: kd_loss(s, rectify_logits(t, y))),
-        ("weigh+dist", "dist", lambda s, t, y: dist_loss(s, t, temperature=4.0, beta=2.0, gamma=2.0)),
-        ("weigh+dkd", "dkd", dkd_loss),
+        # The full weight of these two is a tenth of their own.
+        ("weigh+dist", "dist", lambda s, t, y: 0.1 * dist_loss(s, t, temperature=4.0, beta=2.0, gamma=2.0)),
+        ("weigh+dkd", "dkd", lambda s, t, y: 0.1 * dkd_loss(s, t, y)),
         ("weigh+kd+dist", "kd", lambda s, t, y: kd_loss(s, t)),
         ("weigh+logit_mse", "logit_mse", lambda s, t, y: F.mse_loss(s, t)),
         ("weigh+lskd", "kd", None),
@@ -248,7 +249,7 @@ def test_weights_that_it_sets_aside_are_refused(name, settings, message):
     # A recipe that holds the defaults is the same, and weights within a teacher's loss stay.
     assert limbeck.methods.create("weigh+kd", alpha=0.9).terms[0].weight == 1
     assert limbeck.methods.create("weigh+lr", kd_weight=0.5).terms[0].weight == 0.5
-    assert limbeck.methods.create("weigh+dkd", alpha=2.0, beta=4.0).terms[0].weight == 1
+    assert limbeck.methods.create("weigh+dkd", alpha=2.0, beta=4.0).terms[0].weight == 0.1
 
 
 def test_maps_have_weights_by_sample():

@@ -6,9 +6,10 @@ from torch import nn
 
 from limbeck import models
 from limbeck.errors import UserError
+from limbeck.models.zoo import ZOO
 
 
-@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("name", ZOO)
 def test_zoo(name: str) -> None:
     with torch.device("meta"):
         model = models.create(name, num_classes=7)

@@ -16,6 +16,7 @@ PACKAGED = (
     "imagenet-deit-tiny",
     "own-images",
     "quickstart",
+    "text_quickstart",
     "tiny-imagenet-dr-kd",
 )
 
@@ -115,7 +116,7 @@ def test_mistakes_in_a_file_are_one_line(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("quikstart", "unknown recipe 'quikstart'; did you mean 'quickstart'?"),
+        ("quikstart", "unknown recipe 'quikstart'; did you mean 'quickstart'"),
         ("nowhere/mine.yaml", "recipe nowhere/mine.yaml: no such file; packaged recipes: cifar100"),
     ],
 )

@@ -17,6 +17,7 @@ from limbeck.build.task import row_classes
 from limbeck.build.teacher_settings import precision_by_network
 from limbeck.distiller.features import FeaturePairs
 from limbeck.errors import UserError
+from limbeck.models.estimators.network import EstimatorNetwork
 from limbeck.models.saving import check_storable
 from limbeck.teachers import LiveTeacher
 from limbeck.teachers.digits import check_num_classes, synthesize
@@ -110,6 +111,10 @@ def _check_features(context: Context, student: nn.Module) -> None:
         raise UserError(f"method {method.name!r}: compares features, needs one network as teacher, got {got}")
     # A self-teacher has the student's structure.
     network = student if source == "self" else context.teacher_network("teacher").module
+    if isinstance(network, EstimatorNetwork):
+        raise UserError(
+            f"method {method.name!r}: compares features, and a {network.label} has none, expected a network"
+        )
     adapter = input_adapter(recipe.teacher, context.data) if source == "live" else None
     arguments = {**feature_arguments(recipe, context.data), "num_samples": 1}
     teacher = LiveTeacher(copy.deepcopy(network), adapter=adapter)

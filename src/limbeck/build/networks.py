@@ -8,10 +8,19 @@ from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
 from limbeck import models
+from limbeck.build.estimators import set_up_estimator
 from limbeck.build.network_checks import check_network
-from limbeck.build.weights import is_trained_here, library_weights, load_given, recorded_normalize
+from limbeck.build.weights import (
+    is_trained_here,
+    library_weights,
+    load_given,
+    own_files,
+    recorded_normalize,
+    without_own,
+)
 from limbeck.data import Data
 from limbeck.errors import UserError
+from limbeck.models.estimators.network import EstimatorNetwork
 from limbeck.randomness.seeding import seed_everything
 from limbeck.recipes.network_settings import NetworkSettings, NetworkTeacherSettings
 from limbeck.recipes.schema import Recipe
@@ -71,8 +80,12 @@ def _built(settings: NetworkSettings, data: Data, role: str) -> tuple[nn.Module,
         facts=data.facts,
         weights=library_weights(settings),
         log=notes.append,
+        **without_own(settings),
         **settings.options,
     )
+    if isinstance(module, EstimatorNetwork):
+        set_up_estimator(module, settings, data)
+        return module, notes
     if notes and not is_trained_here(settings):
         raise UserError(f"{notes[0]}, expected {role}.training beside it, which trains the new part")
     if settings.weights is not None and library_weights(settings) is None:
@@ -118,6 +131,7 @@ def build_teacher_network(settings: NetworkTeacherSettings, data: Data, task: Ta
     """
     teacher = create_network(settings, data, role=key, seed=settings.seed)
     has_weights = settings.weights is not None or any(settings.options.get(name) for name in ("pretrained", "weights"))
+    has_weights = has_weights or bool(own_files(settings))
     if settings.training is None and not has_weights and not str(settings.name).startswith("python:"):
         raise UserError(f"{key} {settings.name}: has no weights, expected {key}.weights or {key}.training")
     adapter = input_adapter(settings, data)

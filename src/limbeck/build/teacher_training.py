@@ -2,12 +2,15 @@
 
 import json
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import nn
 
+from limbeck import models
 from limbeck.build.data import Loaders, load_data
+from limbeck.build.estimators import FILE, fit_and_keep
 from limbeck.build.networks import describe, parameter_count, placed
 from limbeck.build.pixels import with_store
 from limbeck.build.reporting import Reporting
@@ -20,6 +23,7 @@ from limbeck.data import Data
 from limbeck.distiller import Distiller
 from limbeck.errors import UserError
 from limbeck.files import csv_text, file_digest, write_atomically
+from limbeck.models.estimators.network import EstimatorNetwork
 from limbeck.models.saving import save_network
 from limbeck.randomness.seeding import seed_everything
 from limbeck.recipes.network_settings import NetworkTeacherSettings
@@ -30,6 +34,7 @@ from limbeck.training.settings import WITHOUT_EFFECT
 
 # Raised whenever the same recipe would make another teacher than before.
 FORMAT = 2
+_WEIGHTS = "teacher.safetensors"
 # Settings of a training that are compared by the values that are decided for them.
 _DECIDED = {"device", "precision", "channels_last"}
 
@@ -39,21 +44,23 @@ class Trained(NamedTuple):
 
     Attributes:
         folder: Holds its weights.
-        images: How many images it was trained on.
+        images: How many samples it was trained on.
         seconds: How long that took.
         before: Whether it was there already.
+        unit: What its samples are called.
     """
 
     folder: Path
     images: int
     seconds: float
     before: bool
+    unit: str = "images"
 
     @property
     def about(self) -> str:
         """How it was trained, and where it is kept."""
         when = " before this run" if self.before else ""
-        return f"trained on {self.images:,} images in {self.seconds:.0f} s{when} (kept in {self.folder})"
+        return f"trained on {self.images:,} {self.unit} in {self.seconds:.0f} s{when} (kept in {self.folder})"
 
 
 def trained_folder(recipe: Recipe, settings: NetworkTeacherSettings, network: nn.Module, data: Data) -> Path:
@@ -110,14 +117,32 @@ def trained(
     data = _training_data(recipe, settings, data)
     folder = _folder(recipe, settings, network, data)
     before = folder.is_dir()
-    made_once(folder, lambda path: _train(path, recipe, settings, network, data, reporting, role), reporting.log)
-    return Trained(folder, len(data.train), _read_summary(folder)["seconds"], before)
+    made_once(folder, lambda path: _make(path, recipe, settings, network, data, reporting, role), reporting.log)
+    return Trained(folder, len(data.train), _read_summary(folder)["seconds"], before, data.unit)
+
+
+def load_trained(network: nn.Module, folder: Path, name: str = "teacher") -> None:
+    """Load a kept teacher into its network.
+
+    Args:
+        network: The network, changed in place.
+        folder: That of :attr:`Trained.folder`.
+        name: What begins the line of an error.
+
+    Raises:
+        UserError: If what is kept cannot be read.
+    """
+    if isinstance(network, EstimatorNetwork):
+        network.load(folder / FILE, name=name)
+    else:
+        models.load_weights(network, folder / _WEIGHTS, name=name)
 
 
 def _read_summary(folder: Path) -> dict[str, float]:
     try:
         summary = json.loads((folder / "summary.json").read_bytes())
-        if summary.get("sha256", digest := file_digest(folder / "teacher.safetensors")) != digest:
+        file = folder / FILE if (folder / FILE).is_file() else folder / _WEIGHTS
+        if summary.get("sha256", digest := file_digest(file)) != digest:
             raise ValueError("the weights are not those that were written")
         return {"seconds": summary["seconds"]}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -132,6 +157,8 @@ def _material(
     decided = decide(training, network, data.example(2))
     without = {*WITHOUT_EFFECT, *_DECIDED, *training.unset_later, *(() if training.compile else ("compile",))}
     initial = {"weights": weights_identity(settings), "entry": settings.weights_entry, "freeze": settings.freeze}
+    if isinstance(network, EstimatorNetwork):
+        initial["sklearn"] = version("scikit-learn")
     # Left out where nothing is given, so that teachers trained from scratch keep their keys.
     return {key: value for key, value in initial.items() if value} | {
         "format": FORMAT,
@@ -141,6 +168,21 @@ def _material(
         "training": training.model_dump(exclude=without),
         "precision": [decided.device, decided.precision, decided.channels_last],
     }
+
+
+def _make(
+    folder: Path,
+    recipe: Recipe,
+    settings: NetworkTeacherSettings,
+    network: nn.Module,
+    data: Data,
+    reporting: Reporting,
+    role: str,
+) -> None:
+    if isinstance(network, EstimatorNetwork):
+        fit_and_keep(folder, settings, network, data, reporting, role)
+    else:
+        _train(folder, recipe, settings, network, data, reporting, role)
 
 
 def _train(
@@ -174,8 +216,8 @@ def _train(
         log=lambda line: reporting.log(f"{role}: {line}"),
     )
     rows = engine.fit(resume=resume)
-    save_network(folder / "teacher.safetensors", engine.network, describe(settings, data))
-    seconds, digest = sum(row["seconds"] for row in rows), file_digest(folder / "teacher.safetensors")
+    save_network(folder / _WEIGHTS, engine.network, describe(settings, data))
+    seconds, digest = sum(row["seconds"] for row in rows), file_digest(folder / _WEIGHTS)
     summary = {**rows[-1], "parameters": parameter_count(network), "seconds": seconds, "sha256": digest}
     write_atomically(folder / "metrics.csv", csv_text(rows))
     write_atomically(folder / "summary.json", json.dumps(summary, indent=2) + "\n")

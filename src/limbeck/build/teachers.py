@@ -5,13 +5,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from limbeck import models
 from limbeck.build.context import Context
 from limbeck.build.lightweight import lightweight_teacher
 from limbeck.build.networks import input_adapter
 from limbeck.build.reporting import Reporting
 from limbeck.build.teacher_settings import answer_precision, in_train_mode
-from limbeck.build.teacher_training import trained, trained_folder
+from limbeck.build.teacher_training import load_trained, trained, trained_folder
 from limbeck.build.weights import recorded_normalize
 from limbeck.errors import RunError, UserError
 from limbeck.recipes.network_settings import NetworkTeacherSettings
@@ -102,7 +101,7 @@ def _live(context: Context, key: str, settings: NetworkTeacherSettings, reportin
     if settings.training is not None:
         with _naming(role):
             done = trained(context.recipe, settings, network, context.data, reporting)
-        models.load_weights(network, done.folder / "teacher.safetensors", name="teacher")
+        load_trained(network, done.folder)
         about, later = f"{about}: {done.about}", f"{about}: {done._replace(before=True).about}"
     adapter = input_adapter(settings, context.data)
     precision = answer_precision(context.recipe, settings, key)

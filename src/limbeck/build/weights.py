@@ -1,6 +1,7 @@
 """Weights that a recipe names: into a network, checked against what their file records about itself."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -11,6 +12,7 @@ from limbeck.errors import UserError, shortened
 from limbeck.files import file_digest
 from limbeck.models.checkpoints import read_about
 from limbeck.models.factory import named_weights
+from limbeck.models.text.hugging_face import weight_files
 from limbeck.recipes.data_settings import Normalize
 from limbeck.recipes.network_settings import NetworkSettings, NetworkTeacherSettings
 from limbeck.validation import validated
@@ -45,9 +47,36 @@ def weights_identity(settings: NetworkSettings) -> str | None:
         >>> weights_identity(NetworkSettings(name="timm:resnet18", weights="DEFAULT"))
         'DEFAULT'
     """
+    if files := own_files(settings):
+        return " ".join(file_digest(file) for file in files)
     if settings.weights is None or library_weights(settings):
         return library_weights(settings)
     return file_digest(settings.weights)
+
+
+def own_files(settings: NetworkSettings) -> tuple[Path, ...]:
+    """Return the files of the folder that a model of transformers is loaded from; none for other networks.
+
+    Example:
+        >>> own_files(NetworkSettings(name="transformers:bert"))
+        ()
+    """
+    source, _, name = str(settings.name).partition(":")
+    given = settings.weights is not None and library_weights(settings) is None
+    if source != "transformers" or given or not settings.options.get("pretrained", True):
+        return ()
+    return weight_files(name)
+
+
+def without_own(settings: NetworkSettings) -> dict[str, Any]:
+    """Return the option by which a network of transformers is made without its folder's weights, as a file follows.
+
+    Example:
+        >>> without_own(NetworkSettings(name="transformers:bert", weights="bert.safetensors"))
+        {'pretrained': False}
+    """
+    given = settings.weights is not None and library_weights(settings) is None
+    return {"pretrained": False} if given and str(settings.name).startswith("transformers:") else {}
 
 
 def load_given(network: nn.Module, settings: NetworkSettings, data: Data) -> tuple[str, ...]:
@@ -62,11 +91,14 @@ def load_given(network: nn.Module, settings: NetworkSettings, data: Data) -> tup
         Lines about what was loaded.
 
     Raises:
-        UserError: If the file cannot be read, is of another network, or its classes are others than the data's.
+        UserError: If the file cannot be read, is of another network, its classes are others than the data's, or its
+            inputs were prepared otherwise.
     """
     assert settings.weights is not None
     about, name, entry = read_about(settings.weights), str(settings.name), settings.weights_entry
     trained = is_trained_here(settings)
+    if not trained:
+        _check_preparation(about, data)
     same = _same_classes(about, data, trained=trained)
     try:
         if not trained:
@@ -104,6 +136,15 @@ def _same_classes(about: Mapping[str, Any], data: Data, *, trained: bool) -> boo
     where = f", the first other one {shortened(first[0])} for {shortened(first[1])}" if first else ""
     order = f"expected the {len(expected)} of {data.name} in their order"
     raise UserError(f"weights: the file is for {len(recorded)} classes{where}; {order}")
+
+
+def _check_preparation(about: Mapping[str, Any], data: Data) -> None:
+    """Refuse a network that took inputs of a table prepared otherwise: nothing maps the one to the other."""
+    expected = data.preparation
+    for key in ("numeric", "categories", "mean", "scale"):
+        if "scale" in expected and "scale" in about and about.get(key) != expected[key]:
+            got = f"weights: the file's network took inputs of a table with other values of {key!r}"
+            raise UserError(f"{got}, expected the same training rows, split and data.options")
 
 
 def _other_network(about: Mapping[str, Any], settings: NetworkSettings) -> str:

@@ -14,7 +14,7 @@ from torch import nn
 _PLAIN = (bool, int, float, str, type(None))
 # Packages whose layers count by name and settings: an upgrade, or a comment edited there, makes no other network. Where
 # limbeck itself changes what a network computes, the formats in build/teacher_training.py and cache/spec.py are raised.
-_LIBRARIES = {"limbeck", "timm", "torch", "torchvision"}
+_LIBRARIES = {"limbeck", "timm", "torch", "torchvision", "transformers"}
 
 
 def teacher_hash(teacher: nn.Module) -> str:
@@ -60,7 +60,7 @@ def structure(network: nn.Module) -> str:
 def user_code(network: nn.Module) -> list[bytes]:
     """Return the files that define a network's classes, in an order that is the same in every process.
 
-    PyTorch, torchvision, timm and limbeck itself are left out.
+    PyTorch, torchvision, timm, transformers and limbeck itself are left out.
 
     Example:
         >>> user_code(nn.Linear(1, 1))
@@ -72,7 +72,14 @@ def user_code(network: nn.Module) -> list[bytes]:
 
 
 def _settings(module: nn.Module) -> list[tuple[str, Any]]:
-    return sorted((key, value) for key, value in vars(module).items() if key[0] != "_" and _is_setting(key, value))
+    values = {**vars(module), **_configuration(module)}
+    return sorted((key, value) for key, value in values.items() if key[0] != "_" and _is_setting(key, value))
+
+
+def _configuration(module: nn.Module) -> dict[str, Any]:
+    """Return what a model of transformers reads from its configuration while it runs."""
+    content: Mapping[str, Any] = getattr(getattr(module, "config", None), "to_dict", dict)()
+    return {f"config.{key}": value for key, value in content.items() if key != "transformers_version"}
 
 
 def _is_setting(key: str, value: Any) -> bool:

@@ -19,8 +19,10 @@ Loader = Callable[..., Data]
 
 def _built_in() -> Mapping[str, Loader]:
     from limbeck.data.images.loading import LOADERS
+    from limbeck.data.tables.loading import LOADERS as TABLES
+    from limbeck.data.text.loading import LOADERS as TEXTS
 
-    return LOADERS
+    return {**LOADERS, **TABLES, **TEXTS}
 
 
 def _adopted(name: str, loader: object) -> Loader:

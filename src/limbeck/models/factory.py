@@ -8,10 +8,13 @@ from types import MappingProxyType
 from torch import nn
 
 from limbeck.errors import UserError, shortened, unknown_name
+from limbeck.models.estimators.by_name import estimator_network
+from limbeck.models.estimators.network import EstimatorNetwork
 from limbeck.models.libraries import timm_model, torchvision_model
 from limbeck.models.options import check_options, keyword_defaults
 from limbeck.models.others import OTHERS
 from limbeck.models.python_source import call_builder, model_builder
+from limbeck.models.text.hugging_face import transformers_model
 from limbeck.models.weights import load_weights
 from limbeck.models.zoo import ZOO
 from limbeck.registry import Registry
@@ -23,7 +26,13 @@ REGISTRY: Registry[Callable[..., nn.Module]] = Registry(
     lambda: {**ZOO, **OTHERS},
     model_builder,
     normalize=str.lower,
-    forms=("timm:NAME", "torchvision:NAME", "python:MODULE:FUNCTION"),
+    forms=(
+        "timm:NAME",
+        "torchvision:NAME",
+        "transformers:NAME_OR_FOLDER",
+        "sklearn:CLASS",
+        "python:MODULE:FUNCTION",
+    ),
 )
 """The models by name: the zoo, those of plug-ins, and those that :func:`register` added in this process."""
 _IMAGE_LIBRARIES: Mapping[str, Callable[..., nn.Module]] = MappingProxyType(
@@ -79,8 +88,9 @@ def create(
     """Build a model by name, with random weights unless others are given.
 
     Args:
-        name: One of :func:`names` in any case, ``timm:NAME``, ``torchvision:NAME`` or
-            ``python:MODULE:FUNCTION``.
+        name: One of :func:`names` in any case, ``timm:NAME``, ``torchvision:NAME``, ``transformers:NAME_OR_FOLDER``,
+            ``sklearn:CLASS`` for a classifier of scikit-learn (see
+            :class:`limbeck.models.estimators.EstimatorNetwork`), or ``python:MODULE:FUNCTION``.
         num_classes: Number of logits.
         in_channels: Channels of the images.
         facts: For inputs other than images, in place of ``in_channels``: what :attr:`limbeck.data.Data.facts` holds, of
@@ -93,7 +103,7 @@ def create(
 
     Returns:
         The model, in training mode unless a ``python:`` function chose otherwise, mapping (N, in_channels, H, W) to
-        (N, num_classes).
+        (N, num_classes); those for texts take ``input_ids`` and ``attention_mask``, int64 (N, L).
 
     Raises:
         UserError: If the name, a number, an option or the weights cannot be used.
@@ -111,8 +121,12 @@ def create(
     facts = {"in_channels": in_channels} if facts is None else facts
     if weights is not None and named_weights(name, weights):
         return _build(name, num_classes, facts, {**options, "pretrained": str(weights)}, log)
+    if weights is not None and name.startswith("transformers:"):
+        options = {"pretrained": False, **options}
     model = _build(name, num_classes, facts, options, log)
-    if weights is not None:
+    if weights is not None and isinstance(model, EstimatorNetwork):
+        model.load(weights, name=name)
+    elif weights is not None:
         for line in load_weights(model, weights, name=name):
             log(line)
     return model
@@ -129,7 +143,7 @@ def named_weights(name: str, weights: str | Path) -> bool:
         >>> named_weights("torchvision:resnet18", "DEFAULT"), named_weights("resnet8", "DEFAULT")
         (True, False)
     """
-    library = name.startswith(("timm:", "torchvision:"))
+    library = name.startswith(("timm:", "torchvision:", "transformers:"))
     return library and re.fullmatch(r"\w+", str(weights)) is not None and not Path(weights).exists()
 
 
@@ -139,8 +153,12 @@ def _build(
     source, colon, rest = name.partition(":")
     if not colon or source == "python":
         return _registered(name, num_classes, facts, options)
+    if source == "transformers":
+        return transformers_model(rest, num_classes=num_classes, facts=facts, options=options, log=log)
+    if source == "sklearn":
+        return estimator_network(rest, num_classes=num_classes, options=options)
     if source not in _IMAGE_LIBRARIES:
-        raise unknown_name("model source", source, ["python", *_IMAGE_LIBRARIES])
+        raise unknown_name("model source", source, ["python", "sklearn", "transformers", *_IMAGE_LIBRARIES])
     channels = _channels(name, facts)
     return _IMAGE_LIBRARIES[source](rest, num_classes=num_classes, in_channels=channels, options=options, log=log)
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from limbeck.errors import UserError, one_line, shortened
 from limbeck.imports import folder_importable
+from limbeck.models.estimators.network import EstimatorNetwork
 from limbeck.models.options import check_options
 
 
@@ -50,7 +51,7 @@ def call_builder(
         options: Arguments that it must take.
 
     Returns:
-        What the function returned.
+        What the function returned; a classifier with ``predict_proba`` as a network.
 
     Raises:
         UserError: If an option does not fit, the call fails, or something else than a module comes back.
@@ -65,8 +66,12 @@ def call_builder(
             model = builder(**arguments)
     except (Exception, SystemExit) as error:  # a user's function may raise anything; its traceback stays chained
         raise UserError(f"model {label!r} could not be built: {one_line(error)}") from error
+    classes = facts.get("num_classes")
+    if not isinstance(model, nn.Module) and hasattr(model, "predict_proba") and isinstance(classes, int):
+        return EstimatorNetwork(model, classes)
     if not isinstance(model, nn.Module):
-        raise UserError(f"model {label!r}: returned a {type(model).__name__}, expected a torch.nn.Module")
+        expected = "expected a torch.nn.Module, or a classifier with predict_proba"
+        raise UserError(f"model {label!r}: returned a {type(model).__name__}, {expected}")
     return model
 
 

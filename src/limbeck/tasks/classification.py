@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics import Metric as TorchMetric
-from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError
+from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MulticlassF1Score
 
 from limbeck.errors import UserError
 from limbeck.models.calling import output_logits
@@ -37,6 +37,7 @@ class Classification(Task):
         Metric("ece", "ECE", higher_is_better=False),
         Metric("loss", "NLL", higher_is_better=False, share=False),
         Metric("top5", "top-5 accuracy", compared=False),
+        Metric("macro_f1", "macro F1", compared=False),
         Metric("confidence", "mean confidence", higher_is_better=None, compared=False),
     )
 
@@ -80,7 +81,7 @@ class Classification(Task):
         return share * soft + (1 - share) * soft.flip(0)
 
     def evaluator(self) -> "ClassificationEvaluator":
-        """Return an evaluator of top-1, top-5, calibration error, loss and confidence.
+        """Return an evaluator of top-1, top-5, macro F1, calibration error, loss and confidence.
 
         Raises:
             UserError: If the number of classes is not known.
@@ -106,9 +107,10 @@ class Classification(Task):
 
 
 class ClassificationEvaluator:
-    """Top-1 and top-5 accuracy, calibration error of 15 equal bins, mean loss in nats and mean confidence.
+    """Top-1 and top-5 accuracy, macro F1, calibration error of 15 equal bins, mean loss in nats and mean confidence.
 
-    Top-5 is left out with fewer than six classes; samples without a label count nowhere.
+    Macro F1 is the mean over the classes that occur or are predicted. Top-5 is left out with fewer than six classes;
+    samples without a label count nowhere.
 
     Args:
         num_classes: Number of classes C.
@@ -142,7 +144,7 @@ class ClassificationEvaluator:
     def compute(self) -> Measured:
         """Return the figures over all samples, and the predicted classes."""
         values = self._metrics.compute() | {"loss": self._loss.compute(), "confidence": self._confidence.compute()}
-        order = ("accuracy", "top5", "loss", "ece", "confidence")
+        order = ("accuracy", "top5", "macro_f1", "loss", "ece", "confidence")
         figures = {name: float(values[name]) for name in order if name in values}
         return Measured(figures, torch.cat(self._predictions).cpu())
 
@@ -152,6 +154,7 @@ def _metrics(num_classes: int) -> MetricCollection:
     metrics: dict[str, TorchMetric | MetricCollection] = {
         "accuracy": MulticlassAccuracy(average="micro", **common),
         "ece": MulticlassCalibrationError(n_bins=15, norm="l1", **common),
+        "macro_f1": MulticlassF1Score(average="macro", **common),
     }
     if num_classes > 5:
         metrics["top5"] = MulticlassAccuracy(top_k=5, average="micro", **common)

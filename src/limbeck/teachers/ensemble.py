@@ -83,6 +83,11 @@ class EnsembleTeacher(Teacher):
         """Keep every teacher in the mode that it was made with: eval, unless it has ``train_mode``."""
         return super().train(False)
 
+    def why_not_recordable(self) -> str | None:
+        """Return why the first of the teachers that cannot be recorded cannot."""
+        reasons = (part.why_not_recordable() for part in self.teachers if isinstance(part, Teacher))
+        return next((reason for reason in reasons if reason), None)
+
     def answer(self, batch: Batch, epoch: int = 0) -> Tensor:
         """Run all teachers and return their average, (N, C) in fp32."""
         logits = torch.stack(_alike([teacher(*batch, epoch) for teacher in self.teachers]))

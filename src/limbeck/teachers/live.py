@@ -136,6 +136,11 @@ class LiveTeacher(Teacher):
         if any(part.training is not self.train_mode for part in self._parts):
             self.train()
 
+    def why_not_recordable(self) -> str | None:
+        """Return why the network cannot be recorded: what a part of it gives as ``why_not_recordable``."""
+        reasons = (getattr(part, "why_not_recordable", None) for part in self._parts)
+        return next((reason for reason in reasons if isinstance(reason, str)), None)
+
     def computing(self, device: str) -> AbstractContextManager[object]:
         """Return the context of the network's precision on a kind of device."""
         precision = self.precision or _HALF.get(next((p.dtype for p in self.network.parameters()), torch.float32))

@@ -70,7 +70,7 @@ def test_scaled_views_are_a_function_of_seed_epoch_and_sample(photos, tmp_path):
 def test_whole_images_are_kept_for_crops_of_any_scale(tmp_path):
     photos = tmp_path / "photos"
     for number in range(20):
-        write_image(photos / "cat dog".split()[number % 2] / f"{number}.png", 40, 60, seed=number)
+        write_image(photos / ["cat", "dog"][number % 2] / f"{number}.png", 40, 60, seed=number)
     data = stored(photos, tmp_path, SCALED, size=14)
     # 8/7 of the size; held-out splits need their centers alone.
     assert data.train.image(0).shape == (3, 16, 24)

@@ -1,1 +1,1 @@
-"""Texts: rows of token ids."""
+"""Texts: files of sentences and labels, tokenizers, and batches of token ids."""
