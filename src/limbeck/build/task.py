@@ -14,3 +14,14 @@ def task_of(recipe: Recipe, data: Data) -> Task:
         data: Its data, which has the number of classes.
     """
     return tasks.create(recipe.task, len(data.classes))
+
+
+def row_classes(task: Task, data: Data) -> int:
+    """Return the number of logits of a task's rows on some data.
+
+    Example:
+        >>> from limbeck.data import load
+        >>> row_classes(tasks.Classification(10), load("fashion_mnist_sample", train_limit=10))
+        10
+    """
+    return task.row_classes or len(data.classes)

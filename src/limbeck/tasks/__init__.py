@@ -3,6 +3,18 @@
 from limbeck.tasks.base import MAIN, Task
 from limbeck.tasks.classification import Classification
 from limbeck.tasks.metrics import Evaluator, Measured, Metric
+from limbeck.tasks.multilabel import MultiLabel
 from limbeck.tasks.registry import create, names, register
 
-__all__ = ["MAIN", "Classification", "Evaluator", "Measured", "Metric", "Task", "create", "names", "register"]
+__all__ = [
+    "MAIN",
+    "Classification",
+    "Evaluator",
+    "Measured",
+    "Metric",
+    "MultiLabel",
+    "Task",
+    "create",
+    "names",
+    "register",
+]

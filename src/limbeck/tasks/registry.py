@@ -6,6 +6,7 @@ from limbeck.errors import UserError, shortened
 from limbeck.registry import Registry
 from limbeck.tasks.base import Task
 from limbeck.tasks.classification import Classification
+from limbeck.tasks.multilabel import MultiLabel
 
 
 def _adopted(name: str, found: object) -> type[Task]:
@@ -15,7 +16,11 @@ def _adopted(name: str, found: object) -> type[Task]:
 
 
 REGISTRY: Registry[type[Task]] = Registry(
-    "task", "limbeck.tasks", lambda: {"classification": Classification}, _adopted, forms=("python:MODULE:CLASS",)
+    "task",
+    "limbeck.tasks",
+    lambda: {"classification": Classification, "multilabel": MultiLabel},
+    _adopted,
+    forms=("python:MODULE:CLASS",),
 )
 """The tasks by name; :func:`register` adds to them for this process, installed plug-ins for every process."""
 
@@ -25,7 +30,7 @@ def names() -> tuple[str, ...]:
 
     Example:
         >>> names()
-        ('classification',)
+        ('classification', 'multilabel')
     """
     return REGISTRY.names()
 
