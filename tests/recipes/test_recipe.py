@@ -16,6 +16,7 @@ PACKAGED = (
     "imagenet-deit-tiny",
     "own-images",
     "quickstart",
+    "segmentation_quickstart",
     "table_quickstart",
     "text_quickstart",
     "tiny-imagenet-dr-kd",

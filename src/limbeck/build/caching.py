@@ -1,5 +1,6 @@
 """A run's logit cache: whether it has one, what it holds, and a teacher that reads it."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +12,7 @@ from lightning_fabric import Fabric
 
 from limbeck.build.context import Context
 from limbeck.build.data import Loaders
-from limbeck.build.networks import placed
+from limbeck.build.networks import input_adapter, placed
 from limbeck.build.reporting import Reporting
 from limbeck.build.teacher_settings import in_train_mode, teacher_precisions
 from limbeck.build.teacher_store import cache_folder
@@ -79,13 +80,40 @@ def is_cached(recipe: Recipe) -> bool:
     return recipe.teacher.cache != "off" and why_uncached(recipe) is None
 
 
-def expected_spec(recipe: Recipe, data: Data, teacher: Teacher | None) -> CacheSpec:
+def stored_shape(context: Context) -> Any:
+    """Return the shape of the teacher's output for a sample, or shapes by name; None where it is one row of logits.
+
+    Raises:
+        UserError: If the teacher cannot be made, or its output cannot be stored.
+
+    Example:
+        >>> from limbeck.recipes.loading import load_recipe
+        >>> stored_shape(Context(load_recipe("quickstart")))
+    """
+    if not context.task.stores_maps or not is_cached(context.recipe):
+        return None
+    return context.shared.once(("stored shape", context.teacher_key), lambda: _output_shape(context))
+
+
+@torch.no_grad()
+def _output_shape(context: Context) -> Any:
+    key, settings = next(iter(context.teacher_settings.items()))
+    network, data = copy.deepcopy(context.teacher_network(key).module).eval(), context.data
+    # Views may have another size than the samples.
+    augment, first = data.augment(context.recipe.data.augment), data.train.select(torch.arange(1))
+    inputs = next(data.batches(first, batch_size=1, augment=augment).epoch(0)).inputs
+    adapter = input_adapter(settings, data)
+    return RowFormat.of(context.task.call(network, inputs if adapter is None else adapter(inputs))).shape
+
+
+def expected_spec(recipe: Recipe, data: Data, teacher: Teacher | None, shape: Any = None) -> CacheSpec:
     """Describe what a run's cache holds.
 
     Args:
         recipe: The run's recipe; it has a cache.
         data: Its data.
         teacher: Its live teacher; None for a description whose key stands for no teacher.
+        shape: That of a sample's stored output, see :func:`stored_shape`; None for (C,).
 
     Raises:
         UserError: If such a cache is not possible.
@@ -93,7 +121,7 @@ def expected_spec(recipe: Recipe, data: Data, teacher: Teacher | None) -> CacheS
     mode, training = recipe.teacher.cache, recipe.training
     assert mode != "off"
     device = resolve_device(training.device)
-    rows = RowFormat(len(data.classes), recipe.teacher.cache_dtype, recipe.teacher.cache_top_k)
+    rows = RowFormat(shape or len(data.classes), recipe.teacher.cache_dtype, recipe.teacher.cache_top_k)
     source = {
         "teacher": teacher_hash(teacher) if teacher else "",
         "data": data.joined_fingerprint,
@@ -110,19 +138,20 @@ def expected_spec(recipe: Recipe, data: Data, teacher: Teacher | None) -> CacheS
     )
 
 
-def check_cache(recipe: Recipe, data: Data) -> None:
-    """Check that the recipe's cache is possible and fits its limit and the disk; nothing is made.
+def check_cache(context: Context) -> None:
+    """Check that a run's cache is possible and fits its limit and the disk; nothing is made.
 
     Raises:
         UserError: If it is not, or does not.
     """
+    recipe = context.recipe
     if not is_cached(recipe):
         return
     if in_train_mode(recipe):
         key = "the train_mode of teacher.members" if recipe.teacher.members else "teacher.train_mode"
         got = f"teacher.cache: got {recipe.teacher.cache!r} with {key}"
         raise UserError(f"{got}, whose logits change with the batch; expected 'off'")
-    spec = expected_spec(recipe, data, None)
+    spec = expected_spec(recipe, context.data, None, stored_shape(context))
     require_room(logits_folder(recipe), spec, 0, limit_gb=recipe.teacher.cache_limit_gb)
 
 
@@ -154,7 +183,7 @@ class RunCache:
         assert teacher is not None
         recipe = context.recipe
         fabric = make_fabric(recipe.training)
-        spec = expected_spec(recipe, context.data, teacher)
+        spec = expected_spec(recipe, context.data, teacher, stored_shape(context))
         store = LogitStore.open(logits_folder(recipe), spec, log=log)
         return cls(context, fabric, placed(teacher, recipe.training, fabric.device), store, log)
 

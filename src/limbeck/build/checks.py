@@ -79,7 +79,7 @@ def check_method(context: Context, student: nn.Module) -> None:
     _check_teacher(context)
     _check_features(context, student)
     check_labels(context)
-    check_cache(context.recipe, context.data)
+    check_cache(context)
     context.method.check(row_classes(context.task, context.data))
     check_proxies(context.recipe, context.data)
     selection = context.method.selection

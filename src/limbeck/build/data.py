@@ -12,8 +12,6 @@ from limbeck.errors import UserError
 from limbeck.recipes.data_settings import DataSettings
 from limbeck.training import TrainingSettings, uses_channels_last
 
-_MEASURING_BATCH = 500
-
 
 def load_data(settings: DataSettings, *, train_limit: int | None = None) -> Data:
     """Load the data set that a recipe names, with the recipe's normalization.
@@ -122,9 +120,9 @@ class Loaders:
             drop_last=self.training.drop_last or (len(split) > 1 and len(split) % self.training.batch_size == 1),
         )
 
-    def unaugmented(self, split: Any, *, batch_size: int = _MEASURING_BATCH) -> Batches:
-        """Return views of a split as it is, in its order."""
-        return self._batches(split, batch_size=min(batch_size, len(split)))
+    def unaugmented(self, split: Any, *, batch_size: int | None = None) -> Batches:
+        """Return views of a split as it is, in its order; by default in batches of the data's ``measuring_batch``."""
+        return self._batches(split, batch_size=min(batch_size or self.data.measuring_batch, len(split)))
 
     def measured(self) -> dict[str, Batches]:
         """Return the splits that are measured: the test split, and the validation split if there is one."""

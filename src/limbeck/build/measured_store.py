@@ -30,7 +30,10 @@ def write_measured(path: Path, measured: Measured) -> None:
         Measured(values={'accuracy': 0.5, 'loss': 1.5}, predictions=tensor([1, 0]))
     """
     figures = json.dumps(measured.numbers())
-    tensors = {} if measured.predictions is None else {"predictions": measured.predictions.to(torch.int32)}
+    tensors, predictions = {}, measured.predictions
+    if predictions is not None:
+        # Masks stay as narrow as they are.
+        tensors["predictions"] = predictions if predictions.dtype == torch.uint8 else predictions.to(torch.int32)
     metadata = {"figures": figures, "checksum": _checksum(figures, tensors.get("predictions"))}
     with replacing(path) as partial:
         save_file(tensors, partial, metadata=metadata)
@@ -49,7 +52,9 @@ def read_measured(path: Path) -> Measured | None:
             predictions = file.get_tensor("predictions") if file.keys() else None
         if metadata["checksum"] != _checksum(metadata["figures"], predictions):
             return None
-        return Measured(json.loads(metadata["figures"]), None if predictions is None else predictions.long())
+        if predictions is not None and predictions.dtype != torch.uint8:
+            predictions = predictions.long()
+        return Measured(json.loads(metadata["figures"]), predictions)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         return None
 

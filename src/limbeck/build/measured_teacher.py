@@ -181,7 +181,7 @@ class _Measurement:
         self.material = {
             "format": [_FORMAT, version("limbeck")],
             "teacher": [self.hash, *_described(recipe, teacher)],
-            "task": [self.task.name, len(data.classes)],
+            "task": [self.task.name, len(data.classes), *([recipe.task.options] if recipe.task.options else [])],
             "normalization": [list(data.mean), list(data.std)],
             "precision": [self.fabric.device.type, self.fabric.strategy.precision.precision],
             "batch_size": recipe.training.batch_size if self.in_train_mode else None,

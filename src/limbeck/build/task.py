@@ -11,9 +11,14 @@ def task_of(recipe: Recipe, data: Data) -> Task:
 
     Args:
         recipe: The run's recipe.
-        data: Its data, which has the number of classes.
+        data: Its data, which has the classes.
+
+    Raises:
+        UserError: If the task does not take one of its settings.
     """
-    return tasks.create(recipe.task, len(data.classes))
+    task = tasks.create(recipe.task.name, len(data.classes), **recipe.task.options)
+    task.class_names = data.classes
+    return task
 
 
 def row_classes(task: Task, data: Data) -> int:

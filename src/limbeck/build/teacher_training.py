@@ -28,6 +28,7 @@ from limbeck.models.saving import save_network
 from limbeck.randomness.seeding import seed_everything
 from limbeck.recipes.network_settings import NetworkTeacherSettings
 from limbeck.recipes.schema import Recipe
+from limbeck.recipes.task_settings import TaskSettings
 from limbeck.training import Engine, TrainingSettings, decide, make_fabric
 from limbeck.training.checkpoint import usable_checkpoint
 from limbeck.training.settings import WITHOUT_EFFECT
@@ -156,7 +157,12 @@ def _material(
 ) -> dict[str, Any]:
     decided = decide(training, network, data.example(2))
     without = {*WITHOUT_EFFECT, *_DECIDED, *training.unset_later, *(() if training.compile else ("compile",))}
-    initial = {"weights": weights_identity(settings), "entry": settings.weights_entry, "freeze": settings.freeze}
+    initial = {
+        "weights": weights_identity(settings),
+        "entry": settings.weights_entry,
+        "freeze": settings.freeze,
+        "task": None if recipe.task == TaskSettings() else recipe.task.model_dump(mode="json"),
+    }
     if isinstance(network, EstimatorNetwork):
         initial["sklearn"] = version("scikit-learn")
     # Left out where nothing is given, so that teachers trained from scratch keep their keys.

@@ -188,6 +188,7 @@ def compare(
     rows: int = 64,
     tolerance: float = 0.02,
     precision: Precision = nullcontext,
+    batch_size: int = _BATCH,
 ) -> Compared:
     """Run the teacher again for some of the stored rows, evenly spread.
 
@@ -198,6 +199,7 @@ def compare(
         rows: How many.
         tolerance: The share of the largest logit that two may differ by.
         precision: Makes the context in which the teacher is run.
+        batch_size: As for :func:`store_logits`.
 
     Returns:
         The comparison; with an empty cache, nothing differs.
@@ -207,7 +209,7 @@ def compare(
         return Compared(0, 0.0, 0.0)
     slots = stored[torch.linspace(0, len(stored) - 1, min(rows, len(stored))).long()]
     decode, stored_rows, fresh_rows = store.spec.rows.decode, [], []
-    for replayed in replay.batches(slots, batch_size=_at_most(_BATCH, store.spec)):
+    for replayed in replay.batches(slots, batch_size=_at_most(batch_size, store.spec)):
         stored_rows.append(torch.from_numpy(store.read(replayed.slots.numpy()).rows))
         fresh_rows.append(_fresh(store.spec, teacher, replayed, precision))
     return Compared(len(slots), *apart(decode(torch.cat(stored_rows)), decode(torch.cat(fresh_rows)), tolerance))

@@ -22,7 +22,8 @@ class SourceReplay:
         spec: What the cache holds: one view a sample, or ``"epochs"``.
 
     Raises:
-        UserError: If a sample has several views that are numbered, which only images have.
+        UserError: If a sample has several views that are numbered, and the source cannot make one by its number (by a
+            method ``numbered`` of positions and views).
 
     Example:
         >>> from limbeck.cache import RowFormat
@@ -38,8 +39,12 @@ class SourceReplay:
     spec: CacheSpec
 
     def __post_init__(self) -> None:
-        if self.spec.mode == "views" and self.spec.per_sample != 1:
+        if self._is_numbered and not hasattr(self.source, "numbered"):
             raise UserError(f"replay: got {self.spec.per_sample} views a sample, expected one, or an epoch each")
+
+    @property
+    def _is_numbered(self) -> bool:
+        return self.spec.mode == "views" and self.spec.per_sample != 1
 
     def batches(self, slots: Tensor, *, batch_size: int) -> Iterator[Replayed]:
         """Yield the inputs of ``slots``, int64 (N,) on the CPU, epoch by epoch.
@@ -47,7 +52,11 @@ class SourceReplay:
         Raises:
             UserError: If a sample cannot be read.
         """
-        indices, epochs = self.spec.split(slots.sort().values)
+        slots = slots.sort().values
+        if self._is_numbered:
+            yield from self._views(slots, batch_size)
+            return
+        indices, epochs = self.spec.split(slots)
         # The number of a single view is 0, and without augmentation all epochs are the same.
         for epoch in torch.unique(epochs).tolist():
             order = indices[epochs == epoch].to(self.source.order_device)
@@ -55,3 +64,8 @@ class SourceReplay:
             for batch in self.source.batches(EpochPlan(order, bounds, self.spec.seed, epoch)):
                 assert batch.indices is not None
                 yield Replayed(batch, epoch, batch.indices.cpu() + epoch * self.spec.samples)
+
+    def _views(self, slots: Tensor, batch_size: int) -> Iterator[Replayed]:
+        for part in torch.split(slots, batch_size):
+            indices, views = (values.to(self.source.order_device) for values in self.spec.split(part))
+            yield Replayed(self.source.numbered(indices, views), 0, part)  # type: ignore[attr-defined]

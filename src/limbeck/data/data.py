@@ -17,6 +17,7 @@ from limbeck.data.source import Batches, Source
 from limbeck.errors import UserError, shortened
 
 _SHOWN_CLASSES, _SHOWN_NAME = 3, 30
+_MEASURING_BATCH = 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +76,11 @@ class Data:
             channels, height, width = self.shape
             return f"images, {width}x{height} {'rgb' if channels == 3 else 'gray'}"
         return f"samples of shape {self.shape}" if self.shape else "samples"
+
+    @property
+    def measuring_batch(self) -> int:
+        """How many samples a network is measured on at a time, if nothing else bounds it."""
+        return _MEASURING_BATCH
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -19,10 +19,11 @@ Loader = Callable[..., Data]
 
 def _built_in() -> Mapping[str, Loader]:
     from limbeck.data.images.loading import LOADERS
+    from limbeck.data.masks.loading import LOADERS as MASKS
     from limbeck.data.tables.loading import LOADERS as TABLES
     from limbeck.data.text.loading import LOADERS as TEXTS
 
-    return {**LOADERS, **TABLES, **TEXTS}
+    return {**LOADERS, **MASKS, **TABLES, **TEXTS}
 
 
 def _adopted(name: str, loader: object) -> Loader:

@@ -282,9 +282,9 @@ class Distiller(nn.Module):
         if self.feature_pairs is not None:
             teacher_output, features = self.feature_pairs.run_teacher(batch.inputs)
         else:
-            inputs = self.task.teacher_inputs(batch.inputs, output)
-            teacher_output, features = self.teacher.answer(batch._replace(inputs=inputs), epoch), []
-        return self._paired(heads, self.task.rows(teacher_output, batch.targets)), features
+            batch, features = batch._replace(inputs=self.task.teacher_inputs(batch.inputs, output)), []
+            teacher_output = self.teacher.answer(batch, epoch)
+        return self._paired(heads, self.task.rows(self.task.aligned(teacher_output, output), batch.targets)), features
 
     def _given_heads(
         self, teacher_rows: Heads | None, heads: Mapping[str, Rows], context: Context

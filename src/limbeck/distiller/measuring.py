@@ -85,7 +85,8 @@ def teacher_rows(
 
 
 def _rows_of(task: Task, student: nn.Module, teacher: Teacher, batch: Batch, proxies: Proxies | None) -> TeacherRows:
-    rows = _of_teacher(task, student, teacher, batch)
+    output = None if isinstance(teacher, LabelTeacher) else teacher.unaugmented(batch)
+    rows = _of_teacher(task, student, teacher, batch, output)
     check_finite_logits(rows.logits, "the teacher's logits")
     truth = ground_truth(rows.labels, rows.logits)
     classes = truth.classes if truth.labeled is None else torch.where(truth.labeled, truth.classes, ABSENT)
@@ -93,31 +94,34 @@ def _rows_of(task: Task, student: nn.Module, teacher: Teacher, batch: Batch, pro
     places = classes[:0] if batch.indices is None else batch.indices.to(classes.device)[samples]
     proxy_logits, half = rows.logits[:0], classes[:0].bool()
     if proxies is not None:
-        proxy_logits, half = _of_proxies(task, batch, proxies, places)
+        proxy_logits, half = _of_proxies(task, batch, proxies, places, output)
     kept = _some_of_each_sample(rows)
     columns = (rows.logits, classes, places, proxy_logits, half)
     return TeacherRows(*((column[kept] if len(column) else column).cpu() for column in columns))
 
 
-def _of_teacher(task: Task, student: nn.Module, teacher: Teacher, batch: Batch) -> Rows:
+def _of_teacher(task: Task, student: nn.Module, teacher: Teacher, batch: Batch, output: Any) -> Rows:
     if not isinstance(teacher, LabelTeacher):
-        return task.rows(teacher.unaugmented(batch), batch.targets)[MAIN]
+        return task.rows(output, batch.targets)[MAIN]
     rows = {MAIN: _of_network(task, student, batch)}
     return rows[MAIN]._replace(logits=label_logits(teacher, rows, batch.indices, 0)[MAIN])
 
 
-def _of_network(task: Task, network: nn.Module, batch: Batch) -> Rows:
-    return task.rows(task.call(network, batch.inputs), batch.targets)[MAIN]
+def _of_network(task: Task, network: nn.Module, batch: Batch, paired: Any = None) -> Rows:
+    output = task.call(network, batch.inputs)
+    return task.rows(output if paired is None else task.aligned(output, paired), batch.targets)[MAIN]
 
 
-def _of_proxies(task: Task, batch: Batch, proxies: Proxies, places: Tensor) -> tuple[Tensor, Tensor]:
+def _of_proxies(
+    task: Task, batch: Batch, proxies: Proxies, places: Tensor, teacher_output: Any
+) -> tuple[Tensor, Tensor]:
     """Return the logits of the proxy that was trained without each row's sample, and which half each row is in."""
     if batch.indices is None:
         raise UserError("batches: got no positions in the training set, expected (inputs, targets, positions)")
     if len(places) and int(places.max()) >= len(proxies.half):
         got = f"{len(proxies.half)} samples, and a position of {int(places.max())}"
         raise UserError(f"half: got {got}, expected the half of each sample of the training set")
-    first, second = (_of_network(task, network, batch).logits for network in proxies[:2])
+    first, second = (_of_network(task, network, batch, teacher_output).logits for network in proxies[:2])
     for logits in (first, second):
         check_finite_logits(logits, "a proxy's logits")
     half = proxies.half.to(places.device)[places]

@@ -199,6 +199,9 @@ def _sample_scores(
             assert batch.indices is not None
             truth = ground_truth(rows.labels, rows.logits)
             teacher_logits = teacher_targets(batch)[0]
+            if len(teacher_logits) != len(rows.logits):
+                got = f"got {len(rows.logits)} rows of the student and {len(teacher_logits)} of the teacher"
+                raise UserError(f"selection by {selection.scorer!r}: {got}, expected outputs of one size")
             scores.append(_scores_by_sample(selection, rows, teacher_logits, truth, batch.indices, seed, 0))
             indices.append(batch.indices)
     return torch.cat(scores), torch.cat(indices)

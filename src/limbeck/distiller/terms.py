@@ -126,10 +126,14 @@ def teacher_parts(
         features: Both networks' features, for methods that compare them.
     """
     parts: dict[str, Tensor] = {}
-    for head, teacher_logits in teacher.items():
+    for head, logits in teacher.items():
         if distiller.check_finite:
-            check_finite_logits(teacher_logits, "the teacher's logits")
-        losses = _head_parts(distiller, head, heads[head], teacher_logits, context, features)
+            check_finite_logits(logits, "the teacher's logits")
+        rows, teacher_logits = heads[head], logits
+        if context.total is None:
+            # A sum that is divided by a number from outside needs all of its rows.
+            rows, teacher_logits = distiller.task.taught(rows, logits, context.indices, context.epoch)
+        losses = _head_parts(distiller, head, rows, teacher_logits, context, features)
         parts |= {part_name(name, head): distiller.task.weighted(head, loss) for name, loss in losses.items()}
     return parts
 

@@ -102,7 +102,7 @@ def torchvision_model(
         log: Called with a line where pretrained weights leave the head new.
 
     Returns:
-        The model.
+        The model; the maps of a segmentation network are those of its heads, not enlarged to the image's size.
 
     Raises:
         UserError: If torchvision has no such model or weights, cannot build it with these options, an option would load
@@ -133,6 +133,10 @@ def torchvision_model(
         tensors = _downloaded(label, weights)
         for line in load_body_tensors(model, tensors, f"{label} {weights}", num_classes=num_classes):
             log(line)
+    if home == _IMAGE_MODULES[1]:
+        from limbeck.models.torchvision_maps import with_small_maps
+
+        model = with_small_maps(model)
     if in_channels != 3:
         _adapt_first_convolution(model, in_channels, label)
     return model

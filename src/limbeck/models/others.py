@@ -1,10 +1,11 @@
-"""Networks for inputs other than images, by name."""
+"""Networks for inputs other than images, or outputs other than one row of logits, by name."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from torch import nn
 
+from limbeck.models.segmenters import SmallSegmenter, TimmSegmenter
 from limbeck.models.tables.cnn1d import cnn1d
 from limbeck.models.tables.mlp import mlp
 from limbeck.models.text.bag import BagOfEmbeddings
@@ -19,5 +20,6 @@ _TEXTS: Mapping[str, Callable[..., nn.Module]] = {
     "bilstm": BiLSTM,
     "text_transformer": TextTransformer,
 }
-OTHERS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType({**_TABLES, **_TEXTS})
+_MAPS: Mapping[str, Callable[..., nn.Module]] = {"segmenter": TimmSegmenter, "small_segmenter": SmallSegmenter}
+OTHERS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType({**_MAPS, **_TABLES, **_TEXTS})
 """Each is called with a recipe's options, and with what its signature takes of ``num_classes`` and the data's facts."""

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Tag
 
 from limbeck.data import Augment
+from limbeck.data.masks.augment import MaskAugment
 from limbeck.data.tables.augment import TableAugment
 from limbeck.data.text.augment import TokenAugment
 
-_KINDS = (Augment, TableAugment, TokenAugment)
+_KINDS = (Augment, MaskAugment, TableAugment, TokenAugment)
 
 
 def _kind(value: Any) -> str:
@@ -24,6 +25,7 @@ def _kind(value: Any) -> str:
 
 AnyAugment = Annotated[
     Annotated[Augment, Tag("Augment")]
+    | Annotated[MaskAugment, Tag("MaskAugment")]
     | Annotated[TableAugment, Tag("TableAugment")]
     | Annotated[TokenAugment, Tag("TokenAugment")],
     Discriminator(_kind),

@@ -6,12 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from limbeck import tasks
-from limbeck.imports import python_names
 from limbeck.recipes.data_settings import DataSettings
 from limbeck.recipes.fields import Seed, UserPath
 from limbeck.recipes.method_settings import CompareSettings, MethodSettings
 from limbeck.recipes.network_settings import ModelSettings, TeacherSettings
+from limbeck.recipes.task_settings import TaskSettings
 from limbeck.training import TrainingSettings
 from limbeck.training.settings import named
 from limbeck.validation import Settings
@@ -43,7 +42,7 @@ class Recipe(Settings):
     """
 
     name: Annotated[str, Field(min_length=1)] = "run"
-    task: str = "classification"
+    task: TaskSettings = TaskSettings()
     data: DataSettings
     teacher: TeacherSettings = TeacherSettings()
     student: ModelSettings
@@ -52,14 +51,6 @@ class Recipe(Settings):
     compare: CompareSettings = CompareSettings()
     output: OutputSettings = OutputSettings()
     seed: Seed = 0
-
-    @field_validator("task")
-    @classmethod
-    def _known_task(cls, task: str) -> str:
-        # Reading a recipe imports nothing that it names.
-        if not python_names(task):
-            tasks.registry.REGISTRY.get(task)
-        return task
 
     @field_validator("name")
     @classmethod
@@ -75,7 +66,7 @@ class Recipe(Settings):
     @classmethod
     def _names_as_groups(cls, values: Any) -> Any:
         if isinstance(values, dict):
-            groups = ("data", "teacher", "student", "method")
+            groups = ("task", "data", "teacher", "student", "method")
             return {key: named(value) if key in groups else value for key, value in values.items()}
         return values
 

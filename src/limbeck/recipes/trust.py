@@ -43,15 +43,15 @@ def check_trust(recipe: Recipe, source: object, overrides: Mapping[str, Any]) ->
 
 
 def check_imports_nothing(recipe: Recipe, command: str) -> None:
-    """Refuse a recipe whose data, method or teacher is a ``python:`` name, for a command that only reads.
+    """Refuse a recipe whose task, data, method or teacher is a ``python:`` name, for a command that only reads.
 
     Raises:
-        UserError: If data, method or teacher could not be made without importing the user's code.
+        UserError: If task, data, method or teacher could not be made without importing the user's code.
 
     Example:
         >>> check_imports_nothing(Recipe.model_validate({"data": "mnist", "student": "resnet8"}), "cache info")
     """
-    for group in ("data", "method"):
+    for group in ("task", "data", "method"):
         _refuse_names(recipe, group, command)
     _refuse_names(recipe, "student" if recipe.source() == "self" else "teacher", command)
 

@@ -1,5 +1,6 @@
 """Reports of finished runs: the comparison's table and picture."""
 
+from limbeck.report.masks import save_masks_picture
 from limbeck.report.plot import save_comparison_plot
 from limbeck.report.results import MethodResult, TeacherResult
 from limbeck.report.table import comparison_rows, to_csv, to_markdown, to_rich
@@ -9,6 +10,7 @@ __all__ = [
     "TeacherResult",
     "comparison_rows",
     "save_comparison_plot",
+    "save_masks_picture",
     "to_csv",
     "to_markdown",
     "to_rich",

@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from limbeck.build.caching import RunCache, check_cache, expected_spec, is_cached, logits_folder, why_uncached
+from limbeck.build.caching import (
+    RunCache,
+    check_cache,
+    expected_spec,
+    is_cached,
+    logits_folder,
+    stored_shape,
+    why_uncached,
+)
 from limbeck.build.context import Context
 from limbeck.build.reporting import Reporting
 from limbeck.build.shared import Shared
@@ -68,13 +76,14 @@ def build_cache(
     reporting, stored = reporting or Reporting(), 0
     recipe = _cached_recipe(recipe, overrides, trust=trust)
     contexts = _by_seed(recipe, seeds)
-    check_cache(recipe, contexts[0].data)
+    check_cache(contexts[0])
     for context in contexts:
         cache, start = _opened(context, reporting), time.perf_counter()
         unstored, limit = len(missing(cache.store)), recipe.teacher.cache_limit_gb
         reporting.log(f"logit cache: {cache.store}; {unstored:,} rows to store")
         require_room(logits_folder(recipe), cache.store.spec, unstored, limit_gb=limit)
-        stored += fill(cache.store, cache.teacher, cache.replay, precision=cache.fabric.autocast, tick=tick)
+        precision, most = cache.fabric.autocast, context.data.measuring_batch
+        stored += fill(cache.store, cache.teacher, cache.replay, precision=precision, tick=tick, batch_size=most)
         reporting.log(f"logit cache: complete, {unstored:,} rows stored in {time.perf_counter() - start:.1f} s")
     return stored
 
@@ -101,7 +110,8 @@ def check_cache_files(
         cache = _opened(context, Reporting(log))
         damaged = cache.store.verify()
         with cache.fabric.autocast():
-            comparison = compare(cache.store, cache.teacher, cache.replay, tolerance=cache.tolerance)
+            most, tolerance = context.data.measuring_batch, cache.tolerance
+            comparison = compare(cache.store, cache.teacher, cache.replay, tolerance=tolerance, batch_size=most)
         compared = f"{comparison.rows} rows computed again, largest difference {comparison.difference:.3g}"
         log(f"logit cache: {cache.store}, {damaged} damaged; {compared}, up to {comparison.allowed:.3g} passes")
         if damaged:
@@ -176,7 +186,7 @@ def _existing(recipe: Recipe, seeds: int, log: Log) -> Iterator[tuple[Context, P
     for context in _by_seed(recipe, seeds):
         # A teacher that is not trained yet has no cache.
         teacher = build_teacher(context, Reporting()).teacher if is_trained(context) else None
-        spec = expected_spec(context.recipe, context.data, teacher)
+        spec = expected_spec(context.recipe, context.data, teacher, stored_shape(context))
         folder = logits_folder(recipe) / spec.key
         if teacher is not None and folder.is_dir():
             yield context, folder

@@ -32,6 +32,7 @@ _FILES = (
     "provenance.json",
     "log.txt",
     "checkpoints",
+    "masks.png",
     "recipe.yaml",
 )
 
@@ -76,7 +77,8 @@ class RunFolder:
     """The files of one run.
 
     ``recipe.yaml`` (resolved), ``provenance.json``, ``summary.json``, ``metrics.csv``, ``student.safetensors`` (the
-    student alone), ``predictions.safetensors`` (of the test split), ``checkpoints/last`` and ``log.txt``.
+    student alone), ``predictions.safetensors`` (of the test split), ``checkpoints/last``, ``log.txt``, and of
+    segmentation ``masks.png``.
 
     Args:
         path: The folder; ``~`` is the user's home.
@@ -233,7 +235,10 @@ class RunFolder:
 
     def write_predictions(self, predictions: Tensor | None) -> None:
         """Write the predicted classes of the test split, in its order; None for a task without predictions."""
-        tensors = {} if predictions is None else {"test": predictions.to(torch.int32)}
+        tensors = {}
+        if predictions is not None:
+            # Masks stay as narrow as they are.
+            tensors["test"] = predictions if predictions.dtype == torch.uint8 else predictions.to(torch.int32)
         save_tensors(self.path / "predictions.safetensors", tensors)
 
     def read_predictions(self) -> Tensor | None:

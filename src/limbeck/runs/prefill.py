@@ -124,7 +124,8 @@ def _fill(cache: RunCache, seeds: Sequence[int], part: int, parts: int) -> None:
     flags = torch.zeros(cache.store.spec.slots, dtype=torch.bool)
     flags[needed] = True
     slots = missing(cache.store, flags)
-    store_logits(cache.store, cache.teacher, cache.replay, slots, precision=cache.fabric.autocast)
+    precision, most = cache.fabric.autocast, cache.context.data.measuring_batch
+    store_logits(cache.store, cache.teacher, cache.replay, slots, precision=precision, batch_size=most)
 
 
 def _fill_in_worker(values: dict[str, Any], seeds: Sequence[int], part: int, parts: int) -> None:

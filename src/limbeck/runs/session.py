@@ -25,6 +25,7 @@ from limbeck.distiller import Distiller
 from limbeck.models.saving import save_network
 from limbeck.randomness.seeding import seed_everything
 from limbeck.runs.folder import RunFolder
+from limbeck.runs.pictures import save_picture
 from limbeck.runs.provenance import check_provenance, provenance
 from limbeck.runs.resuming import Start
 from limbeck.runs.summary import summarize
@@ -118,6 +119,7 @@ class Session:
         network = copy.deepcopy(engine.network).cpu().eval()
         save_network(self.folder.path / "student.safetensors", network, describe(self.recipe.student, self.data))
         self.folder.write_predictions(engine.measured["test"].predictions)
+        save_picture(self.folder.path, self.data, engine.measured["test"])
         seconds = time.perf_counter() - began
         summary = summarize(self.recipe, self.folder, engine, self.measured_teacher, seconds)
         self.folder.write_summary(summary)

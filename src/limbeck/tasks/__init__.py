@@ -5,6 +5,7 @@ from limbeck.tasks.classification import Classification
 from limbeck.tasks.metrics import Evaluator, Measured, Metric
 from limbeck.tasks.multilabel import MultiLabel
 from limbeck.tasks.registry import create, names, register
+from limbeck.tasks.segmentation import Segmentation
 
 __all__ = [
     "MAIN",
@@ -13,6 +14,7 @@ __all__ = [
     "Measured",
     "Metric",
     "MultiLabel",
+    "Segmentation",
     "Task",
     "create",
     "names",

@@ -31,6 +31,8 @@ class Task(ABC):
         metrics: What is measured; the first is the one that networks are compared by.
         head_weights: The heads of an output, each with the weight of its losses; ``"main"`` is one of them.
         several_rows: Whether a sample always has several rows, so that a selection by influence is refused early.
+        class_names: The classes' names; empty where they are not known.
+        stores_maps: Whether a teacher's stored output has other shapes than (N, C), which are then taken from it.
 
     Example:
         >>> from limbeck.tasks import Classification
@@ -45,6 +47,8 @@ class Task(ABC):
     metrics: ClassVar[tuple[Metric, ...]]
     head_weights: Mapping[str, float] = {MAIN: 1.0}
     several_rows: ClassVar[bool] = False
+    class_names: tuple[str, ...] = ()
+    stores_maps: ClassVar[bool] = False
 
     def __init__(self, num_classes: int | None = None) -> None:
         self.num_classes = num_classes
@@ -89,6 +93,32 @@ class Task(ABC):
         Returns:
             The rows of each head. Positions without supervision are left out, the same ones for student and teacher.
         """
+
+    def aligned(self, output: Any, paired: Any) -> Any:  # noqa: ARG002 - for tasks that need it
+        """Return a teacher's output as it pairs with the student's, such as maps in the student's size.
+
+        Args:
+            output: The output of one network, such as the teacher's.
+            paired: That of the other, on the same batch.
+        """
+        return output
+
+    def taught(
+        self,
+        rows: Rows,
+        logits: Tensor,
+        indices: Tensor | None,  # noqa: ARG002 - for tasks that choose rows
+        epoch: int,  # noqa: ARG002
+    ) -> tuple[Rows, Tensor]:
+        """Return the rows that the losses against the teacher see, and the teacher's logits of these; by default all.
+
+        Args:
+            rows: The student's rows of a head.
+            logits: (R, C) the teacher's logits of them.
+            indices: (N,) positions of the samples in the training set; None where they are not known.
+            epoch: The epoch, from 0.
+        """
+        return rows, logits
 
     def pair(self, student: Mapping[str, Rows], teacher: Mapping[str, Rows]) -> dict[str, tuple[Rows, Tensor]]:
         """Return, for each head that both networks have, the student's rows and the teacher's logits.

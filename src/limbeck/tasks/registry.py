@@ -1,12 +1,16 @@
 """The tasks that recipes and ``Distiller`` name: packaged, from plug-ins, or registered."""
 
 import inspect
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
-from limbeck.errors import UserError, shortened
+from limbeck.errors import UserError, shortened, unknown_name
 from limbeck.registry import Registry
 from limbeck.tasks.base import Task
 from limbeck.tasks.classification import Classification
 from limbeck.tasks.multilabel import MultiLabel
+from limbeck.tasks.segmentation import Segmentation
 
 
 def _adopted(name: str, found: object) -> type[Task]:
@@ -15,12 +19,11 @@ def _adopted(name: str, found: object) -> type[Task]:
     raise UserError(f"task {shortened(name)}: got {shortened(found)}, expected a class of limbeck.tasks.Task")
 
 
+_BUILT_IN: Mapping[str, type[Task]] = MappingProxyType(
+    {"classification": Classification, "multilabel": MultiLabel, "segmentation": Segmentation}
+)
 REGISTRY: Registry[type[Task]] = Registry(
-    "task",
-    "limbeck.tasks",
-    lambda: {"classification": Classification, "multilabel": MultiLabel},
-    _adopted,
-    forms=("python:MODULE:CLASS",),
+    "task", "limbeck.tasks", lambda: _BUILT_IN, _adopted, forms=("python:MODULE:CLASS",)
 )
 """The tasks by name; :func:`register` adds to them for this process, installed plug-ins for every process."""
 
@@ -30,7 +33,7 @@ def names() -> tuple[str, ...]:
 
     Example:
         >>> names()
-        ('classification', 'multilabel')
+        ('classification', 'multilabel', 'segmentation')
     """
     return REGISTRY.names()
 
@@ -56,18 +59,42 @@ def register(name: str, task: type[Task], *, replace: bool = False) -> None:
     REGISTRY.register(name, _adopted(name, task), replace=replace)
 
 
-def create(task: str | Task, num_classes: int | None = None) -> Task:
+def create(task: str | Task, num_classes: int | None = None, **options: Any) -> Task:
     """Make a task by its name; one that is made already is returned as it is.
 
     Args:
         task: A task, or the name of one: packaged, registered, of a plug-in, or ``python:MODULE:CLASS``.
         num_classes: The number of classes, where it is known.
+        **options: Further arguments of the task's class, such as ``ignore_index`` of segmentation.
 
     Raises:
-        UserError: If there is none of that name.
+        UserError: If there is none of that name, or it does not take an option.
 
     Example:
         >>> create("classification", 10).num_classes
         10
     """
-    return task if isinstance(task, Task) else REGISTRY.get(task)(num_classes)
+    if isinstance(task, Task):
+        return task
+    check_options(task, options)
+    return REGISTRY.get(task)(num_classes, **options)
+
+
+def check_options(task: str, options: Mapping[str, Any]) -> None:
+    """Check that there is a task of a name, and that it takes options.
+
+    Raises:
+        UserError: If there is none, or it does not take one of them.
+
+    Example:
+        >>> check_options("segmentation", {"ignore": 11})
+        Traceback (most recent call last):
+        limbeck.errors.UserError: task segmentation: unknown option 'ignore'; did you mean 'ignore_index'? ...
+    """
+    parameters = inspect.signature(REGISTRY.get(task)).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return
+    known = [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL and p.name != "num_classes"]
+    for option in options:
+        if option not in known:
+            raise UserError(f"task {shortened(task, quoted=False)}: {unknown_name('option', option, known)}")

@@ -139,6 +139,8 @@ def _factor(settings: ScheduleSettings, step: int, *, total: int, steps: int, wa
             return float(settings.gamma**passed)
         case "cosine":
             return _between(1.0, floor, min(step / total, 1.0))
+        case "poly":
+            return float(floor + (1.0 - floor) * (1.0 - min(step / total, 1.0)) ** settings.power)
         case "linear":
             return 1.0 + (floor - 1.0) * min(step / total, 1.0)
         case "one_cycle":

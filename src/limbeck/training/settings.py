@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from limbeck.errors import UserError
 from limbeck.training.optimizer_names import check_optimizer
@@ -52,19 +52,25 @@ class OptimizerSettings(Settings):
 
 
 class ScheduleSettings(Settings):
-    """How the learning rate moves, stepped once a batch.
+    """How the learning rate moves, stepped once a batch; ``power`` is that of ``poly``, (1 - step / steps) ** power.
 
     Example:
         >>> ScheduleSettings(name="multi_step", milestones=(150, 180, 210)).gamma
         0.1
     """
 
-    name: Literal["constant", "multi_step", "cosine", "one_cycle", "linear"] = "cosine"
+    name: Literal["constant", "multi_step", "cosine", "one_cycle", "linear", "poly"] = "cosine"
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
     milestones: tuple[Positive, ...] = ()
     gamma: Positive = 0.1
     min_lr: Annotated[float, Field(ge=0)] = 0.0
     pct_start: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    power: Positive = 0.9
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Left out, so that teachers trained with other schedules keep their keys.
+        return {key: value for key, value in whole(self).items() if key != "power" or self.name == "poly"}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -72,6 +78,8 @@ class ScheduleSettings(Settings):
             raise UserError("milestones: missing, expected the epochs at which the rate drops, such as [150, 180, 210]")
         if self.name != "multi_step" and self.milestones:
             raise UserError(f"milestones: got {list(self.milestones)}, expected them with name multi_step only")
+        if self.name != "poly" and self.power != type(self).model_fields["power"].default:
+            raise UserError(f"power: got {self.power:g}, expected it with name poly only")
         if self.name == "one_cycle" and self.warmup_epochs:
             raise UserError("warmup_epochs: got a number above 0, expected 0 with one_cycle, which warms up itself")
         return self
