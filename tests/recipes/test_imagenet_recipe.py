@@ -27,7 +27,7 @@ def test_the_recipe_runs(limbeck, tmp_path, precision):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["teacher.cache=epochs"], "limbeck: training.mix: got mixup 0.8 and cutmix 1 with teacher.cache 'epochs', but"),
+        (["teacher.cache=epochs"], "limbeck: training.mix: got mixup 0.8 and cutmix 1 with teacher.cache 'epochs'"),
         (["data.unlabeled=nowhere"], "limbeck: data.unlabeled: the folder nowhere does not exist"),
         (["task=multilabel"], "limbeck: task 'multilabel': got image_folder, whose samples have one class each"),
         (["data.augment.trivial_augment=true"], "beside trivial_augment, expected only one of the two"),

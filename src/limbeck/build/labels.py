@@ -59,7 +59,8 @@ def _conflict(context: Context) -> str | None:
     if context.data.unlabeled is not None:
         return "data.unlabeled, whose images have no labels to mix; expected one of the two"
     if is_cached(recipe):
-        return f"teacher.cache {recipe.teacher.cache!r}, but its logits are those of samples that are not mixed; expected 'off'"
+        got = f"teacher.cache {recipe.teacher.cache!r}"
+        return f"{got}, but its logits are those of samples that are not mixed; expected 'off'"
     if any(contrasts_samples(term) for term in context.method.terms):
         return "crd, which keeps the features of each training sample; expected another method"
     return None
