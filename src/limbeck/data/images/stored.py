@@ -174,7 +174,8 @@ class StoredImages:
 
 def _resized(image: Tensor, place: list[int], size: tuple[int, int]) -> Tensor:
     top, left, height, width = place
-    box = image[None, :, top : top + height, left : left + width]
+    # In the order of the pixels in memory, for which it takes half as long.
+    box = image[None, :, top : top + height, left : left + width].contiguous(memory_format=torch.channels_last)
     return F.interpolate(box, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 
