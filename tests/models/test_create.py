@@ -32,7 +32,10 @@ def test_weights_are_loaded(tmp_path: Path) -> None:
     [
         ({"name": "resnett8"}, "unknown model 'resnett8'; did you mean 'resnet8'"),
         ({"name": "resnett8"}, "timm:NAME"),
-        ({"name": "tim:resnet18"}, "unknown model source 'tim'; did you mean 'timm'? Valid: python, sklearn, timm, torchvision, transformers"),
+        (
+            {"name": "tim:resnet18"},
+            "unknown model source 'tim'; did you mean 'timm'? Valid: python, sklearn, timm, torchvision, transformers",
+        ),
         ({"name": "resnet8", "widht": 2}, "unknown resnet8 option 'widht'; did you mean 'width'? Valid: width"),
         ({"name": "wrn_16_1", "width": 2}, "unknown wrn_16_1 option 'width'. Valid: dropout"),
         ({"name": "vgg8", "width": 2}, "unknown vgg8 option 'width'. Valid: none"),

@@ -169,3 +169,19 @@ def test_mistakes_are_one_clear_line(call, message):
         call()
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_confidence_with_labels_of_every_kind():
+    torch.manual_seed(0)
+    pair, inputs = [nn.Linear(6, 3), nn.Linear(6, 3)], torch.randn(4, 6)
+    teacher, alike = (EnsembleTeacher(pair, average=average) for average in ("confidence", "probabilities"))
+    hard = torch.tensor([0, 2, 1, 1])
+    torch.testing.assert_close(teacher(inputs, torch.eye(3)[hard]), teacher(inputs, hard))
+    soft = 0.7 * torch.eye(3)[hard] + 0.3 * torch.eye(3)[hard.flip(0)]
+    log_p = torch.stack([network(inputs).log_softmax(1) for network in pair])
+    weights = 1 - (-(log_p * soft).sum(2)).softmax(0)
+    torch.testing.assert_close(teacher(inputs, soft), (weights[:, :, None] * log_p.exp()).sum(0).log())
+    partly = torch.tensor([0, -100, 1, -100])
+    out = teacher(inputs, partly)
+    torch.testing.assert_close(out[1::2], alike(inputs, partly)[1::2])
+    torch.testing.assert_close(out[::2], teacher(inputs, hard)[::2])

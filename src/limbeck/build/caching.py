@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 
 from limbeck.build.context import Context
+from limbeck.build.data import Loaders
 from limbeck.build.networks import input_adapter, placed
 from limbeck.build.reporting import Reporting
 from limbeck.build.teacher_settings import in_train_mode, teacher_precisions
@@ -125,7 +127,7 @@ def expected_spec(recipe: Recipe, data: Data, teacher: Teacher | None, shape: An
     rows = RowFormat(shape or len(data.classes), recipe.teacher.cache_dtype, recipe.teacher.cache_top_k)
     source = {
         "teacher": teacher_hash(teacher) if teacher else "",
-        "data": data.fingerprint,
+        "data": data.joined_fingerprint,
         # Spelled as in caches of earlier versions, which are found by it.
         "normalisation": [list(data.mean), list(data.std)],
         "precision": [device, teacher_precisions(recipe), uses_channels_last(training, device)],
@@ -135,7 +137,7 @@ def expected_spec(recipe: Recipe, data: Data, teacher: Teacher | None, shape: An
     label = f"{network.name or 'several teachers'} on {data.name}"
     labels = {"label": label, "unit": data.unit}
     return CacheSpec(
-        mode, len(data.train), rows, augment, seed=recipe.view_seed, epochs=epochs, source=source, **labels
+        mode, len(data.joined), rows, augment, seed=recipe.view_seed, epochs=epochs, source=source, **labels
     )
 
 
@@ -204,15 +206,27 @@ class RunCache:
         recipe, data, device = self.context.recipe, self.context.data, self.fabric.device
         layout = uses_channels_last(recipe.training, device.type)
         options: dict[str, Any] = {"device": device, "channels_last": layout, "workers": recipe.data.workers}
-        if isinstance(data.train, ImageSet | FolderSet):
-            return Replay(data.train, self.store.spec, data.mean, data.std, **options)
-        return SourceReplay(data.source(data.train, self.store.spec.augment, **options), self.store.spec)
+        split = data.joined
+        if isinstance(split, ImageSet | FolderSet):
+            return Replay(split, self.store.spec, data.mean, data.std, **options)
+        return SourceReplay(data.source(split, self.store.spec.augment, **options), self.store.spec)
 
     def needed(self, seeds: Sequence[int]) -> torch.Tensor:
         """Return which rows the trainings of these seeds read, bool (slots,)."""
+        recipe, spec = self.context.recipe, self.store.spec
+        of_views = {seed: seed if recipe.data.view_seed is None else recipe.view_seed for seed in seeds}
+        if self.context.data.unlabeled is None:
+            return wanted(spec, set(of_views.values()), recipe.training.epochs)
+        flags = torch.zeros(spec.slots, dtype=torch.bool)
+        for seed, of_view in of_views.items():
+            flags |= wanted(spec, [of_view], recipe.training.epochs, partial(self._read, seed))
+        return flags
+
+    def _read(self, seed: int, epoch: int) -> torch.Tensor:
+        """Return the positions of an epoch, which has a part of the samples without labels."""
         recipe = self.context.recipe
-        of_views = seeds if recipe.data.view_seed is None else [recipe.view_seed]
-        return wanted(self.store.spec, of_views, recipe.training.epochs)
+        loaders = Loaders(self.context.data, recipe.data, recipe.training, self.fabric, seed)
+        return loaders.partly_labeled().plan(epoch).order
 
     def cached(self) -> CachedTeacher:
         """Return a teacher that reads the cache, and holds no live one where all is stored."""

@@ -9,9 +9,11 @@ from limbeck.build.caching import check_cache
 from limbeck.build.context import Context
 from limbeck.build.data import Loaders
 from limbeck.build.features import feature_arguments
+from limbeck.build.labels import check_labels
 from limbeck.build.network_checks import check_network, check_trains
 from limbeck.build.networks import input_adapter
 from limbeck.build.proxies import check_proxies
+from limbeck.build.task import row_classes
 from limbeck.build.teacher_settings import precision_by_network
 from limbeck.distiller.features import FeaturePairs
 from limbeck.errors import UserError
@@ -59,7 +61,7 @@ def check_student(context: Context, student: nn.Module) -> None:
     check_network(trial, data, context.task, role=role)
     check_trains(trial, data, context.task, role=role)
     check_storable(student, role)
-    views = Loaders(data, recipe.data, recipe.training, make_fabric(recipe.training), recipe.seed).train()
+    views = Loaders(data, recipe.data, recipe.training, make_fabric(recipe.training), recipe.seed).for_student()
     check_schedule(recipe.training.schedule, epochs=recipe.training.epochs, steps=len(views))
     build_optimizer(student.parameters(), recipe.training.optimizer)
 
@@ -76,11 +78,16 @@ def check_method(context: Context, student: nn.Module) -> None:
     """
     _check_teacher(context)
     _check_features(context, student)
+    check_labels(context)
     check_cache(context)
-    context.method.check(len(context.data.classes))
+    context.method.check(row_classes(context.task, context.data))
     check_proxies(context.recipe, context.data)
     selection = context.method.selection
     if selection is not None and selection.needs_training_set:
+        if context.task.several_rows:
+            got = f"got {selection.scorer!r}, which needs samples of one row each"
+            expected = f"expected random, agreement, confidence or el2n for task {context.task.name!r}"
+            raise UserError(f"method {context.method.name!r}: scorer: {got}, {expected}")
         models.head(student, len(context.data.classes))
 
 
@@ -90,7 +97,7 @@ def _check_teacher(context: Context) -> None:
         for key in context.teacher_settings:
             context.teacher_network(key)
     if context.source == "lightweight":
-        check_num_classes(len(context.data.classes))
+        check_num_classes(row_classes(context.task, context.data))
         synthesize(2, 1, source=context.recipe.teacher.lightweight.source)
 
 

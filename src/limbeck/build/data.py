@@ -7,6 +7,7 @@ from lightning_fabric import Fabric
 
 from limbeck import data as datasets
 from limbeck.data import Batches, Data
+from limbeck.data.partly_labeled import PartlyLabeled
 from limbeck.errors import UserError
 from limbeck.recipes.data_settings import DataSettings
 from limbeck.training import TrainingSettings, uses_channels_last
@@ -27,6 +28,8 @@ def load_data(settings: DataSettings, *, train_limit: int | None = None) -> Data
     )
     limit = train_limit or settings.train_limit
     data = datasets.load(settings.name, **fields, train_limit=limit, seed=settings.split_seed)
+    if settings.unlabeled is not None:
+        data = data.with_unlabeled(settings.unlabeled)
     if settings.normalize is None:
         return data
     if not data.mean:
@@ -58,14 +61,42 @@ class Loaders:
     seed: int
     view_seed: int | None = None
 
-    def _batches(self, split: Any, **options: Any) -> Batches:
+    @property
+    def _options(self) -> dict[str, Any]:
         device = self.fabric.device
-        return self.data.batches(
-            split,
-            device=device,
-            workers=self.settings.workers,
-            channels_last=uses_channels_last(self.training, device.type),
-            **options,
+        layout = uses_channels_last(self.training, device.type)
+        return {"device": device, "workers": self.settings.workers, "channels_last": layout}
+
+    def _batches(self, split: Any, **options: Any) -> Batches:
+        return self.data.batches(split, **self._options, **options)
+
+    def for_student(self) -> Batches:
+        """Return the views that the student is trained on: as :meth:`train`, with a share of samples without labels.
+
+        Raises:
+            UserError: If a batch has more labeled samples than there are.
+        """
+        if self.data.unlabeled is None:
+            return self.train()
+        schedule, labeled = self.partly_labeled(), len(self.data.train)
+        if schedule.labeled.batch_size > labeled:
+            got = f"got {self.training.batch_size}, of which {schedule.labeled.batch_size} have labels"
+            raise UserError(f"training.batch_size: {got}, expected at most {labeled} labeled {self.data.unit}")
+        augment = self.data.augment(self.settings.augment)
+        return Batches(self.data.source(self.data.joined, augment, **self._options), schedule)
+
+    def partly_labeled(self) -> PartlyLabeled:
+        """Return which samples the student's batches have, with some without labels; see :meth:`for_student`."""
+        assert self.data.unlabeled is not None
+        return PartlyLabeled.of_share(
+            len(self.data.train),
+            len(self.data.unlabeled),
+            self.training.batch_size,
+            self.settings.unlabeled_share,
+            shuffle=True,
+            seed=self.seed,
+            view_seed=self.view_seed,
+            drop_last=self.training.drop_last,
         )
 
     def train(self, split: Any = None) -> Batches:

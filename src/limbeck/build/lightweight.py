@@ -5,6 +5,7 @@ from pathlib import Path
 
 from limbeck.build.context import Context
 from limbeck.build.reporting import Reporting
+from limbeck.build.task import row_classes
 from limbeck.build.teacher_store import cache_folder, made_once
 from limbeck.build.teacher_training import FORMAT
 from limbeck.cache.key import digest_of
@@ -38,7 +39,7 @@ def lightweight_teacher(context: Context, reporting: Reporting) -> tuple[Lightwe
 
 
 def _bank(context: Context, reporting: Reporting) -> LightweightBank:
-    recipe, classes = context.recipe, len(context.data.classes)
+    recipe, classes = context.recipe, row_classes(context.task, context.data)
     settings, seed = recipe.teacher.lightweight, recipe.teacher.seed
     arguments = settings.model_dump(exclude={"class_mean"})
     material = {**arguments, "source": source_digest(settings.source)}

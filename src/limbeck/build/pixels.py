@@ -45,7 +45,9 @@ def with_store(data: Data, settings: DataSettings, cache: Path | None) -> Data:
     augment = data.augment(settings.augment)
     store = partial(_stored, settings=settings, folder=cache_folder(cache) / "pixels")
     held_out = None if data.validation is None else store(data.validation, Augment())
-    return replace(data, train=store(data.train, augment), validation=held_out, test=store(data.test, Augment()))
+    train, test = store(data.train, augment), store(data.test, Augment())
+    unlabeled = None if data.unlabeled is None else store(data.unlabeled, augment)
+    return replace(data, train=train, validation=held_out, test=test, unlabeled=unlabeled)
 
 
 def _stored(split: Samples, augment: Augment, *, settings: DataSettings, folder: Path) -> FolderSet:

@@ -11,6 +11,7 @@ from limbeck.build.networks import create_network
 from limbeck.build.reporting import Reporting
 from limbeck.build.teacher_training import trained
 from limbeck.data import Data
+from limbeck.data.split import strata
 from limbeck.errors import RunError, UserError
 from limbeck.randomness.hashing import derived_seed
 from limbeck.recipes.network_settings import NetworkTeacherSettings
@@ -60,7 +61,7 @@ def check_proxies(recipe: Recipe, data: Data) -> None:
 
 def first_half(recipe: Recipe, data: Data) -> Tensor:
     """Return which samples the first proxy is trained on, (samples,) bool; it follows from ``teacher.seed``."""
-    labels = data.train.labels.cpu()
+    labels = strata(data.train.labels.cpu())
     return halves(labels, torch.arange(len(labels)), seed=recipe.teacher.seed)
 
 

@@ -9,6 +9,7 @@ from torch import nn
 from limbeck.build.data import Loaders
 from limbeck.build.networks import create_network, placed
 from limbeck.build.task import task_of
+from limbeck.data.split import strata
 from limbeck.distiller import Distiller
 from limbeck.distiller.selection import held_out
 from limbeck.randomness.hashing import derived_seed
@@ -49,6 +50,9 @@ def selection_callback(
                 proxy = _train_proxy(recipe, selection, loaders, checkpoint, log)
         with loaders.fabric.autocast():
             mask = distiller.select(unaugmented.epoch(0), proxy=proxy)
+        if loaders.data.unlabeled is not None:
+            # Behind the labeled samples stand those that the teacher alone supervises.
+            distiller.selected = torch.cat([mask, mask.new_ones(len(loaders.data.unlabeled))])
         supervised = f"{int(mask.sum())} of {len(mask)} training samples are supervised by the teacher"
         log(f"selection by {selection.label}: {supervised}")
 
@@ -59,7 +63,7 @@ def _train_proxy(recipe: Recipe, selection: Selection, loaders: Loaders, checkpo
     """Train another student with the labels alone, without the slice that influence is measured on."""
     train, seed = loaders.data.train, derived_seed(recipe.seed, 2) % 2**31
     positions = torch.arange(len(train))
-    holdout = held_out(train.labels.cpu(), positions, selection.holdout, seed=recipe.seed)
+    holdout = held_out(strata(train.labels.cpu()), positions, selection.holdout, seed=recipe.seed)
     proxy = create_network(recipe.student, loaders.data, role="student", seed=seed).module
     schedule = {"name": "one_cycle"}
     # A few epochs are not worth a compilation.
@@ -68,7 +72,7 @@ def _train_proxy(recipe: Recipe, selection: Selection, loaders: Loaders, checkpo
     settings = TrainingSettings.model_validate(values)
     proxy_loaders = Loaders(loaders.data, loaders.settings, settings, loaders.fabric, seed)
     seed_everything(seed)
-    distiller = Distiller(proxy, method="none", task=task_of(recipe, loaders.data))
+    distiller = Distiller(proxy, method="none", task=task_of(recipe, loaders.data), seed=seed)
     placed(distiller, settings, loaders.fabric.device)
     views, resume = proxy_loaders.train(train.select(positions[~holdout])), usable_checkpoint(checkpoint, log)
     engine = Engine(

@@ -19,3 +19,14 @@ def task_of(recipe: Recipe, data: Data) -> Task:
     task = tasks.create(recipe.task.name, len(data.classes), **recipe.task.options)
     task.class_names = data.classes
     return task
+
+
+def row_classes(task: Task, data: Data) -> int:
+    """Return the number of logits of a task's rows on some data.
+
+    Example:
+        >>> from limbeck.data import load
+        >>> row_classes(tasks.Classification(10), load("fashion_mnist_sample", train_limit=10))
+        10
+    """
+    return task.row_classes or len(data.classes)

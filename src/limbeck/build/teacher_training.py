@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ from limbeck.build.reporting import Reporting
 from limbeck.build.task import task_of
 from limbeck.build.teacher_store import cache_folder, made_once, source_hash
 from limbeck.build.weights import weights_identity
+from limbeck.cache.augmentation import settings_of
 from limbeck.cache.key import digest_of
 from limbeck.data import Data
 from limbeck.distiller import Distiller
@@ -156,7 +156,7 @@ def _material(
     recipe: Recipe, settings: NetworkTeacherSettings, training: TrainingSettings, network: nn.Module, data: Data
 ) -> dict[str, Any]:
     decided = decide(training, network, data.example(2))
-    without = {*WITHOUT_EFFECT, *_DECIDED, *(() if training.compile else ("compile",))}
+    without = {*WITHOUT_EFFECT, *_DECIDED, *training.unset_later, *(() if training.compile else ("compile",))}
     initial = {
         "weights": weights_identity(settings),
         "entry": settings.weights_entry,
@@ -170,7 +170,7 @@ def _material(
         "format": FORMAT,
         "network": [settings.name, settings.options, source_hash(network, str(settings.name))],
         "seed": settings.seed,
-        "data": [data.fingerprint, data.mean, data.std, asdict(data.augment(recipe.data.augment))],
+        "data": [data.fingerprint, data.mean, data.std, settings_of(data.augment(recipe.data.augment))],
         "training": training.model_dump(exclude=without),
         "precision": [decided.device, decided.precision, decided.channels_last],
     }
@@ -209,7 +209,8 @@ def _train(
     loaders = Loaders(data, recipe.data, training, fabric, settings.seed)
     seed_everything(settings.seed)
     task = task_of(recipe, data)
-    distiller = Distiller(network, method="none", task=task, check_finite=settings.training.check_finite)
+    check_finite = settings.training.check_finite
+    distiller = Distiller(network, method="none", task=task, seed=settings.seed, check_finite=check_finite)
     engine = Engine(
         placed(distiller, training, fabric.device),
         loaders.train(),

@@ -26,13 +26,16 @@ def _no_tick(done: int, total: int) -> None:
     """Do nothing."""
 
 
-def wanted(spec: CacheSpec, seeds: Iterable[int], epochs: int) -> Tensor:
+def wanted(
+    spec: CacheSpec, seeds: Iterable[int], epochs: int, samples: Callable[[int], Tensor] | None = None
+) -> Tensor:
     """Return which slots the trainings of some seeds will read.
 
     Args:
         spec: What the cache holds.
         seeds: The seeds of the trainings' views.
         epochs: How many epochs each has.
+        samples: Returns the positions that an epoch has; None where each has all.
 
     Returns:
         bool (slots,).
@@ -47,6 +50,7 @@ def wanted(spec: CacheSpec, seeds: Iterable[int], epochs: int) -> Tensor:
     flags, indices = torch.zeros(spec.slots, dtype=torch.bool), torch.arange(spec.samples)
     for seed in seeds:
         for epoch in range(epochs):
+            indices = indices if samples is None else samples(epoch)
             flags[spec.place(indices, seed=seed, epoch=epoch)] = True
     return flags
 

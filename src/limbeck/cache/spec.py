@@ -1,13 +1,13 @@
 """What a cache holds: which views of which samples, from which teacher, stored how."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
 from torch import Tensor
 
-from limbeck.cache.augmentation import Augmentation
+from limbeck.cache.augmentation import Augmentation, settings_of
 from limbeck.cache.key import digest_of
 from limbeck.cache.rows import RowFormat
 from limbeck.data import Augment
@@ -96,7 +96,7 @@ class CacheSpec:
 
     @property
     def _augment_material(self) -> dict[str, Any]:
-        values = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.augment).items()}
+        values = {name: list(v) if isinstance(v, tuple) else v for name, v in settings_of(self.augment).items()}
         # That of images has no entry for its class, as caches of earlier versions have none.
         return values if isinstance(self.augment, Augment) else {"class": type(self.augment).__qualname__, **values}
 

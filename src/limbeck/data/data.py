@@ -1,12 +1,15 @@
 """A data set with its splits and what identifies it."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import torch
 
 from limbeck.data.images.augment import Augment
+from limbeck.data.images.splits import FolderSet, ImageSet
+from limbeck.data.images.unlabeled import joined, read_unlabeled
 from limbeck.data.images.views import image_source
 from limbeck.data.samples import Samples, fingerprint
 from limbeck.data.schedule import Schedule
@@ -32,6 +35,7 @@ class Data:
         mean: For images the mean of each channel, of pixels in [0, 1].
         std: For images the standard deviation of each channel, of pixels in [0, 1].
         notes: Findings about the files for their owner, a line each: their sizes, and what was skipped.
+        unlabeled: Training samples without labels, which the teacher alone supervises, or None.
 
     Example:
         >>> from limbeck.data import load
@@ -53,6 +57,7 @@ class Data:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
+    unlabeled: Samples | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -169,23 +174,53 @@ class Data:
         schedule = Schedule(len(split), batch_size, shuffle, seed, drop_last, rank, world_size, view_seed)
         return Batches(self.source(split, augment, **options), schedule)
 
+    def with_unlabeled(self, folder: str | Path) -> Self:
+        """Return the data with the images of a folder as training samples without labels.
+
+        Args:
+            folder: The folder; images of the splits in it are left out.
+
+        Raises:
+            UserError: If the folder has no whole image, or the data are no images.
+        """
+        if not isinstance(self.train, ImageSet | FolderSet):
+            raise UserError(f"data.unlabeled: got {str(folder)!r}, but {self.name} has {self.unit}; it is for images")
+        others = tuple(split for split in (self.validation, self.test) if isinstance(split, ImageSet | FolderSet))
+        unlabeled, note = read_unlabeled(Path(folder).expanduser(), self.train, others)
+        return replace(self, unlabeled=unlabeled, notes=(*self.notes, note))
+
+    @cached_property
+    def joined(self) -> Samples:
+        """The training samples of the student: the labeled ones, and behind them those without labels."""
+        if self.unlabeled is None:
+            return self.train
+        assert isinstance(self.train, ImageSet | FolderSet)
+        assert isinstance(self.unlabeled, ImageSet | FolderSet)
+        return joined(self.train, self.unlabeled)
+
     @cached_property
     def fingerprint(self) -> str:
         """The training split's, see :func:`limbeck.data.fingerprint`; computed once, when first used."""
         return fingerprint(self.train)
 
     @cached_property
+    def joined_fingerprint(self) -> str:
+        """That of :attr:`joined`; computed when first used."""
+        return self.fingerprint if self.unlabeled is None else fingerprint(self.joined)
+
+    @cached_property
     def fingerprints(self) -> dict[str, str]:
         """That of each split by name; computed when first used, because a folder's files are read for it."""
-        held_out = {"validation": self.validation, "test": self.test}
-        return {"train": self.fingerprint, **{name: fingerprint(split) for name, split in held_out.items() if split}}
+        others = {"validation": self.validation, "test": self.test, "unlabeled": self.unlabeled}
+        return {"train": self.fingerprint, **{name: fingerprint(split) for name, split in others.items() if split}}
 
     @property
     def description(self) -> tuple[str, ...]:
         """Classes, counts and the samples' shape in one line, then the notes."""
         names = ", ".join(shortened(name, _SHOWN_NAME, quoted=False) for name in self.classes[:_SHOWN_CLASSES])
         more = ", ..." if len(self.classes) > _SHOWN_CLASSES else ""
-        held_out = f", {len(self.validation):,} validation" if self.validation is not None else ""
+        held_out = f", {len(self.unlabeled):,} unlabeled" if self.unlabeled is not None else ""
+        held_out += f", {len(self.validation):,} validation" if self.validation is not None else ""
         return (
             f"data: {self.name}, {len(self.classes)} classes ({names}{more}), {len(self.train):,} training"
             f"{held_out} and {len(self.test):,} test {self.form}",

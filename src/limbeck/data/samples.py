@@ -20,7 +20,7 @@ class Samples(Protocol):
 
     @property
     def labels(self) -> Tensor:
-        """Class numbers, int64 (N,)."""
+        """Class numbers, int64 (N,), or ground truth of another shape, such as (N, C) for several classes a sample."""
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -1,6 +1,7 @@
 """In which order an epoch takes the samples of a split, in which batches, and in which process."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -31,6 +32,17 @@ class EpochPlan:
     bounds: tuple[int, ...]
     seed: int
     epoch: int
+
+
+class Plans(Protocol):
+    """Says which samples each batch of an epoch has: :class:`Schedule`, or one with samples of several kinds."""
+
+    @property
+    def bounds(self) -> tuple[int, ...]:
+        """Where each batch of an epoch starts, and where the last one ends."""
+
+    def plan(self, epoch: int, *, device: torch.device | str = "cpu") -> EpochPlan:
+        """Return the samples of this process in one epoch."""
 
 
 @dataclass(frozen=True)

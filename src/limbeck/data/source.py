@@ -6,7 +6,7 @@ from typing import Protocol, Self
 import torch
 
 from limbeck.data.batch import Batch
-from limbeck.data.schedule import EpochPlan, Schedule
+from limbeck.data.schedule import EpochPlan, Plans
 
 
 class Source(Protocol):
@@ -20,6 +20,7 @@ class Source(Protocol):
         ...     def batches(self, plan):
         ...         for start, end in zip(plan.bounds, plan.bounds[1:]):
         ...             yield Batch(plan.order[start:end].float(), None, plan.order[start:end])
+        >>> from limbeck.data.schedule import Schedule
         >>> source: Source = Numbers()
         >>> [batch.inputs.tolist() for batch in source.batches(Schedule(3, batch_size=2).plan(0))]
         [[0.0, 1.0], [2.0]]
@@ -52,7 +53,7 @@ class Batches:
         (2, torch.Size([64, 1, 28, 28]))
     """
 
-    def __init__(self, source: Source, schedule: Schedule) -> None:
+    def __init__(self, source: Source, schedule: Plans) -> None:
         self._source, self._schedule = source, schedule
 
     def __enter__(self) -> Self:

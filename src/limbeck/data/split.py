@@ -10,11 +10,27 @@ _HOLD_OUT_STREAM = 301
 _LIMIT_STREAM = 302
 
 
+def strata(labels: Tensor) -> Tensor:
+    """Return the groups that a choice of samples is made in: their classes, or one for all where each has several.
+
+    Args:
+        labels: (N,) class numbers, or (N, C) of 1, 0 and -1.
+
+    Returns:
+        int64 (N,).
+
+    Example:
+        >>> strata(torch.tensor([2, 0])), strata(torch.tensor([[1, 1], [0, 1]]))
+        (tensor([2, 0]), tensor([0, 0]))
+    """
+    return labels if labels.ndim == 1 else labels.new_zeros(len(labels))
+
+
 def hold_out(labels: Tensor, share: float, *, seed: int) -> tuple[Tensor, Tensor]:
     """Cut a share of each class off.
 
     Args:
-        labels: Class numbers, int64 (N,).
+        labels: Class numbers, int64 (N,), or (N, C) where a sample has several, which are drawn from all alike.
         share: How much of each class to cut off, in (0, 1); rounded, but one sample of a class always stays.
         seed: The seed of the choice.
 
@@ -31,6 +47,7 @@ def hold_out(labels: Tensor, share: float, *, seed: int) -> tuple[Tensor, Tensor
     """
     if not 0 < share < 1:
         raise UserError(f"got a share of {share}, expected one between 0 and 1")
+    labels = strata(labels)
     counts = labels.bincount()
     quota = torch.minimum((counts * share + 0.5).long(), (counts - 1).clamp(min=0))
     chosen = _ranks(labels, seed, _HOLD_OUT_STREAM) < quota[labels]
@@ -43,7 +60,7 @@ def limit(labels: Tensor, count: int, *, seed: int, key: str = "data.train_limit
     """Choose ``count`` samples, as evenly over the classes as there are samples for it.
 
     Args:
-        labels: Class numbers, int64 (N,).
+        labels: As for :func:`hold_out`.
         count: How many to keep.
         seed: The seed of the choice.
         key: The setting that ``count`` is from, for the error.
@@ -59,6 +76,7 @@ def limit(labels: Tensor, count: int, *, seed: int, key: str = "data.train_limit
         >>> labels[limit(labels, 15, seed=0)].bincount()
         tensor([6, 3, 6])
     """
+    labels = strata(labels)
     classes = int(labels.bincount().count_nonzero())
     if not classes <= count <= len(labels):
         expected = f"expected {classes} (the classes) to {len(labels)} (the samples)"

@@ -55,7 +55,7 @@ def class_count(num_classes: int | None, task: Task, student: nn.Module) -> int:
         3
     """
     widths = [module.out_features for module in student.modules() if isinstance(module, nn.Linear)]
-    count = num_classes or task.num_classes or next(reversed(widths), None)
+    count = num_classes or task.row_classes or next(reversed(widths), None)
     if count is None:
         raise UserError("num_classes: not given, and the student has no linear layer that has it")
     return count

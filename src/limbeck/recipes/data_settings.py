@@ -51,6 +51,8 @@ class DataSettings(Settings):
     view_seed: Seed | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     augment: AnyAugment = Augment()
+    unlabeled: UserPath | None = None
+    unlabeled_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
     store: Literal["off", "memory", "disk", "auto"] = "off"
     store_limit_gb: Positive = 20.0
     normalize: Normalize | None = None

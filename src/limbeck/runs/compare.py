@@ -189,8 +189,15 @@ def _plan(recipe: Recipe, folder: Path) -> list[Planned]:
             # A run does not depend on what it is compared with, which may change when the comparison is resumed.
             changes = {"method": method, "seed": seed, "compare": _NO_COMPARISON}
             run_folder = RunFolder(folder / folder_name(name) / f"seed-{seed}")
-            plans.append(Planned(name, recipe.model_copy(update=changes), run_folder))
+            plans.append(Planned(name, _with_labels(recipe.model_copy(update=changes)), run_folder))
     return plans
+
+
+def _with_labels(recipe: Recipe) -> Recipe:
+    """Leave ``data.unlabeled`` out of the run of a method without a network as teacher: the baseline with labels."""
+    if recipe.source() in ("live", "self"):
+        return recipe
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"unlabeled": None})})
 
 
 def _method(recipe: Recipe, name: str) -> MethodSettings:
@@ -226,7 +233,8 @@ def _collect(
     live = measured.get("live")
     predictions = live.splits["test"].predictions if live else None
     metrics = task_of(recipe, data).metrics
-    size = f"{len(data.train):,} training {data.unit}"
+    unlabeled = f" and {len(data.unlabeled):,} unlabeled" if data.unlabeled is not None else ""
+    size = f"{len(data.train):,} training{unlabeled} {data.unit}"
     by_name = {name: [plan for plan in plans if plan.name == name] for name in recipe.compare.methods}
     results = tuple(_result(name, runs, metrics, failed, predictions) for name, runs in by_name.items())
     controls = control_notes(results, _controls(plans), metrics[0])
@@ -234,7 +242,13 @@ def _collect(
         folder,
         results=results,
         title=f"{recipe.student.name} on {data.name}, {size}, {recipe.training.epochs} epochs",
-        notes=(*_notes(teachers, measured, data), *_changed_settings(plans), *controls, *_extended(plans)),
+        notes=(
+            *_notes(teachers, measured, data),
+            *_of_labels(recipe, plans),
+            *_changed_settings(plans),
+            *controls,
+            *_extended(plans),
+        ),
         metrics=metrics,
         teachers=tuple(
             TeacherResult(_ROWS[source], teacher.splits["test"].numbers())
@@ -286,6 +300,13 @@ def _notes(
     labels = {"", *(teacher.label for teacher in described)}
     abouts = (built.about.partition(" (kept")[0] for built in teachers.values() if built.about not in labels)
     return (figures, *abouts, *(line for teacher in described for line in (teacher.line, *teacher.warning_lines)))
+
+
+def _of_labels(recipe: Recipe, plans: Sequence[Planned]) -> tuple[str, ...]:
+    alone = dict.fromkeys(plan.name for plan in plans if plan.recipe.data.unlabeled is None)
+    if recipe.data.unlabeled is None or not alone:
+        return ()
+    return (f"{', '.join(alone)}: trained on the labeled images alone",)
 
 
 def _changed_settings(plans: Sequence[Planned]) -> list[str]:

@@ -96,7 +96,7 @@ class Session:
         self.training = decide(self.recipe.training, student.module, self.data.example(2))
         self.fabric, data = make_fabric(self.training), self.recipe.data
         self.loaders = Loaders(self.data, data, self.training, self.fabric, self.recipe.seed, data.view_seed)
-        self.views = self.loaders.train()
+        self.views = self.loaders.for_student()
         self.measured_teacher: MeasuredTeacher | None = None
         self.provenance = provenance(context, student.module)
 

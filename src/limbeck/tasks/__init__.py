@@ -3,6 +3,7 @@
 from limbeck.tasks.base import MAIN, Task
 from limbeck.tasks.classification import Classification
 from limbeck.tasks.metrics import Evaluator, Measured, Metric
+from limbeck.tasks.multilabel import MultiLabel
 from limbeck.tasks.registry import create, names, register
 from limbeck.tasks.segmentation import Segmentation
 
@@ -12,6 +13,7 @@ __all__ = [
     "Evaluator",
     "Measured",
     "Metric",
+    "MultiLabel",
     "Segmentation",
     "Task",
     "create",

@@ -30,6 +30,7 @@ class Task(ABC):
         name: Its name in recipes.
         metrics: What is measured; the first is the one that networks are compared by.
         head_weights: The heads of an output, each with the weight of its losses; ``"main"`` is one of them.
+        several_rows: Whether a sample always has several rows, so that a selection by influence is refused early.
         class_names: The classes' names; empty where they are not known.
         stores_maps: Whether a teacher's stored output has other shapes than (N, C), which are then taken from it.
 
@@ -45,6 +46,7 @@ class Task(ABC):
     name: ClassVar[str]
     metrics: ClassVar[tuple[Metric, ...]]
     head_weights: Mapping[str, float] = {MAIN: 1.0}
+    several_rows: ClassVar[bool] = False
     class_names: tuple[str, ...] = ()
     stores_maps: ClassVar[bool] = False
 
@@ -55,6 +57,22 @@ class Task(ABC):
     def primary(self) -> Metric:
         """The metric that networks are compared by."""
         return self.metrics[0]
+
+    @property
+    def row_classes(self) -> int | None:
+        """The number of logits of a row: the classes, unless a task has rows of its own kind; None if not known."""
+        return self.num_classes
+
+    def check_targets(self, targets: Any, data: str) -> None:  # noqa: B027 - a task may have nothing to check
+        """Check before a run that the ground truth of a data set is this task's; by default nothing is.
+
+        Args:
+            targets: The ground truth of some samples.
+            data: The data's name.
+
+        Raises:
+            UserError: If it is not.
+        """
 
     def call(self, network: nn.Module, inputs: Any) -> Any:
         """Run a network on a batch's inputs; see :func:`limbeck.models.calling.call_network`."""
@@ -162,6 +180,26 @@ class Task(ABC):
         labeled = torch.ones_like(right) if truth.labeled is None else truth.labeled
         samples = len(right) if sample is None or not len(sample) else int(sample.max()) + 1
         return {self.primary.name: samples * (right & labeled).sum() / labeled.sum().clamp_min(1)}
+
+    def check_mixed(self) -> None:
+        """Check that ground truth of this task can be mixed, as mixup and CutMix do.
+
+        Raises:
+            UserError: If it cannot, as by default.
+        """
+        raise UserError(f"training.mix: got one, but the ground truth of task {self.name!r} cannot be mixed")
+
+    def mixed(self, targets: Any, share: float) -> Any:  # noqa: ARG002 - for tasks that can
+        """Mix the ground truth of sample i of N with that of sample N - 1 - i.
+
+        Args:
+            targets: A batch's ground truth.
+            share: How much of each sample is its own, from 0 to 1.
+
+        Raises:
+            UserError: If that is not possible, as by default.
+        """
+        self.check_mixed()
 
     @abstractmethod
     def evaluator(self) -> Evaluator:

@@ -12,7 +12,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibratio
 
 from limbeck.errors import UserError
 from limbeck.models.calling import output_logits
-from limbeck.rows import Rows, ground_truth
+from limbeck.rows import Rows, ground_truth, whole_numbers
 from limbeck.tasks.base import MAIN, Task
 from limbeck.tasks.metrics import Measured, Metric
 
@@ -45,6 +45,41 @@ class Classification(Task):
         """Return the one head's rows: the logits as they are."""
         return {MAIN: Rows(output_logits(output), targets)}
 
+    def check_mixed(self) -> None:
+        """Check that the number of classes is known.
+
+        Raises:
+            UserError: If it is not.
+        """
+        if self.num_classes is None:
+            raise UserError("num_classes: got None, expected the number of classes to mix labels")
+
+    def mixed(self, targets: Tensor, share: float) -> Tensor:
+        """Mix the labels of sample i of N with those of sample N - 1 - i; see :meth:`Task.mixed`.
+
+        Args:
+            targets: (N,) true classes, or (N, C) probabilities.
+            share: How much of each sample is its own.
+
+        Returns:
+            (N, C) probabilities.
+
+        Raises:
+            UserError: If a label is absent, or the number of classes is not known.
+
+        Example:
+            >>> Classification(3).mixed(torch.tensor([0, 2]), 0.75)
+            tensor([[0.7500, 0.0000, 0.2500],
+                    [0.2500, 0.0000, 0.7500]])
+        """
+        self.check_mixed()
+        assert self.num_classes is not None
+        soft = targets
+        if not targets.is_floating_point():
+            classes = whole_numbers(targets, "labels", valid=range(self.num_classes), meaning=" to be mixed")
+            soft = torch.zeros(len(targets), self.num_classes, device=targets.device).scatter_(1, classes[:, None], 1)
+        return share * soft + (1 - share) * soft.flip(0)
+
     def evaluator(self) -> "ClassificationEvaluator":
         """Return an evaluator of top-1, top-5, macro F1, calibration error, loss and confidence.
 
@@ -63,6 +98,12 @@ class Classification(Task):
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise UserError(f"{role}: its output is {got}, expected logits of shape (N, {num_classes})")
         super().check(logits, num_classes, role, data)
+
+    def check_targets(self, targets: Any, data: str) -> None:
+        """Check that each sample has one class; see :meth:`Task.check_targets`."""
+        if isinstance(targets, Tensor) and targets.ndim == 2 and not targets.is_floating_point():
+            got = f"got {data}, whose samples have several classes"
+            raise UserError(f"task {self.name!r}: {got}, expected task 'multilabel', or data of one class each")
 
 
 class ClassificationEvaluator:

@@ -9,6 +9,7 @@ from limbeck.errors import UserError, shortened, unknown_name
 from limbeck.registry import Registry
 from limbeck.tasks.base import Task
 from limbeck.tasks.classification import Classification
+from limbeck.tasks.multilabel import MultiLabel
 from limbeck.tasks.segmentation import Segmentation
 
 
@@ -18,7 +19,9 @@ def _adopted(name: str, found: object) -> type[Task]:
     raise UserError(f"task {shortened(name)}: got {shortened(found)}, expected a class of limbeck.tasks.Task")
 
 
-_BUILT_IN: Mapping[str, type[Task]] = MappingProxyType({"classification": Classification, "segmentation": Segmentation})
+_BUILT_IN: Mapping[str, type[Task]] = MappingProxyType(
+    {"classification": Classification, "multilabel": MultiLabel, "segmentation": Segmentation}
+)
 REGISTRY: Registry[type[Task]] = Registry(
     "task", "limbeck.tasks", lambda: _BUILT_IN, _adopted, forms=("python:MODULE:CLASS",)
 )
@@ -30,7 +33,7 @@ def names() -> tuple[str, ...]:
 
     Example:
         >>> names()
-        ('classification', 'segmentation')
+        ('classification', 'multilabel', 'segmentation')
     """
     return REGISTRY.names()
 

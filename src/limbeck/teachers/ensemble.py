@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from limbeck.data.batch import Batch
 from limbeck.errors import UserError, unknown_name
 from limbeck.models.calling import output_logits
-from limbeck.rows import check_logits, full
+from limbeck.rows import check_logits, full, ground_truth
 from limbeck.teachers.base import Teacher
 from limbeck.teachers.live import LiveTeacher
 
@@ -113,10 +113,15 @@ def _alike(outputs: list[Any]) -> list[Tensor]:
     return [full(rows) for rows in logits]
 
 
-def _confidence(log_p: Tensor, labels: Tensor) -> Tensor:
-    """Return (K, N) weights for (K, N, C) log-probabilities; those of a sample sum to 1."""
+def _confidence(log_p: Tensor, labels: Tensor | None) -> Tensor:
+    """Return (K, N) weights for (K, N, C) log-probabilities; of a sample they sum to 1, and are equal without label."""
     teachers = len(log_p)
     if teachers == 1:
         return torch.ones_like(log_p[:, :, 0])
-    cross_entropy = -log_p.gather(2, labels.expand(teachers, -1)[:, :, None])[:, :, 0]
-    return (1 - cross_entropy.softmax(dim=0)) / (teachers - 1)
+    truth = ground_truth(labels, log_p[0])
+    if truth.labels.is_floating_point():
+        cross_entropy = -(log_p * truth.labels).sum(dim=2)
+    else:
+        cross_entropy = -log_p.gather(2, truth.classes.expand(teachers, -1)[:, :, None])[:, :, 0]
+    weights = (1 - cross_entropy.softmax(dim=0)) / (teachers - 1)
+    return weights if truth.labeled is None else torch.where(truth.labeled, weights, 1 / teachers)

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -31,6 +32,7 @@ from limbeck.training.evaluate import measure
 from limbeck.training.graphs import CudaRecorder, GraphedSteps, why_not_graphed
 from limbeck.training.meter import EpochMeter
 from limbeck.training.mixed import end_step
+from limbeck.training.mixing import Mixer
 from limbeck.training.optimizers import build_optimizer, build_schedule
 from limbeck.training.progress import Position, Progress, Silent
 from limbeck.training.settings import OptimizerSettings, TrainingSettings
@@ -119,6 +121,10 @@ class Engine:
         self.module, *self.optimizers = self.fabric.setup(self.distiller, *self._raw)
         self.schedule = self._make_schedule(0)
         self._recorder = self._make_recorder()
+        self._mixer = Mixer(self.settings.mix, self.task, seed=self.distiller.seed) if self.settings.mix.mixes else None
+        method = self.distiller.method
+        if self.settings.label_smoothing > method.label_smoothing:
+            self.distiller.method = replace(method, label_smoothing=self.settings.label_smoothing)
         if self.settings.compile:
             self._compile()
         self.ema: AveragedModel | None = None
@@ -240,7 +246,7 @@ class Engine:
         meter, steps = EpochMeter(self.wording), len(self.views)
         with self._stepper(epoch, meter) as do_step:
             for step, batch in enumerate(self._batches(self.views, epoch), start=1):
-                do_step(batch)
+                do_step(batch if self._mixer is None else self._mixer(batch, epoch, step))
                 if self._stepped:
                     self.schedule.step()
                 if self._stepped and self.ema is not None:

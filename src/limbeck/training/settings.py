@@ -12,6 +12,8 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 # Keys of a training's settings that leave its result as it is.
 WITHOUT_EFFECT = frozenset({"evaluate_every", "checkpoint_every", "check_finite", "cuda_graph"})
+# Those that earlier versions did not have: what was made without them keeps its key.
+LATER = frozenset({"mix", "label_smoothing"})
 
 
 def named(value: Any) -> Any:
@@ -83,12 +85,38 @@ class ScheduleSettings(Settings):
         return self
 
 
+class MixSettings(Settings):
+    """Mixup and CutMix: every sample of a batch is mixed with another one of it, inputs and labels alike.
+
+    ``mixup`` and ``cutmix`` are the parameters of the Beta distributions from which the shares are drawn, 0 for none;
+    of both, ``switch`` is the share of batches that CutMix takes. ``probability`` is the share of batches that are
+    mixed at all. See :class:`limbeck.training.mixing.Mixer`.
+
+    Example:
+        >>> MixSettings(mixup=0.2).mixes, MixSettings().mixes
+        (True, False)
+    """
+
+    mixup: Annotated[float, Field(ge=0)] = 0.0
+    cutmix: Annotated[float, Field(ge=0)] = 0.0
+    probability: Annotated[float, Field(gt=0, le=1)] = 1.0
+    switch: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+    @property
+    def mixes(self) -> bool:
+        """Whether anything is mixed."""
+        return bool(self.mixup or self.cutmix)
+
+
 class TrainingSettings(Settings):
     """Everything about a training but its data, networks and method.
 
     ``check_finite`` stops a run at the first batch in which the student's or the teacher's logits are nan or inf, and
     names the network; it waits for the device at every step. ``compile`` runs the student through ``torch.compile``,
     and ``cuda_graph`` records an epoch's step once and replays it; where either is impossible, one line is logged.
+
+    ``mix`` mixes the samples of a batch, and ``label_smoothing`` is the least that the cross-entropy smooths labels by,
+    whatever the method.
 
     With ``precision`` and ``channels_last`` at ``auto``, they follow device and network; see
     :func:`limbeck.training.decide`. What is given holds for a live teacher too, unless it has a precision of its own.
@@ -106,6 +134,8 @@ class TrainingSettings(Settings):
     channels_last: Literal["auto"] | bool = "auto"
     clip_norm: Positive | None = None
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    mix: MixSettings = MixSettings()
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     evaluate_every: Count = 1
     checkpoint_every: Count = 1
     drop_last: bool = False
@@ -113,6 +143,11 @@ class TrainingSettings(Settings):
     compile: bool = False
     cuda_graph: bool = False
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+
+    @property
+    def unset_later(self) -> frozenset[str]:
+        """Which of the settings that earlier versions did not have are at their defaults."""
+        return frozenset(key for key in LATER if getattr(self, key) == type(self).model_fields[key].default)
 
     @model_validator(mode="before")
     @classmethod

@@ -1,9 +1,9 @@
 import json
-from dataclasses import asdict
 
 import pytest
 import torch
 
+from limbeck.cache.augmentation import settings_of
 from limbeck.data import Augment
 from limbeck.errors import UserError
 from limbeck.recipes.schema import DataSettings, Recipe
@@ -85,5 +85,5 @@ def test_a_recipe_gives_the_augmentation_that_python_gives():
     read = DataSettings(name="mnist", augment={"scale": [0.5, 1], "rotation": 15}).augment
     assert read == Augment(scale=(0.5, 1.0), rotation=15.0)
     assert hash(read) == hash(Augment(scale=(0.5, 1.0), rotation=15.0))
-    assert json.dumps(asdict(read)) == '{"crop": 0, "flip": false, "scale": [0.5, 1.0], "rotation": 15.0}'
-    assert DataSettings(name="mnist", augment=read).model_dump()["augment"] == asdict(read)
+    assert json.dumps(settings_of(read)) == '{"crop": 0, "flip": false, "scale": [0.5, 1.0], "rotation": 15.0}'
+    assert DataSettings(name="mnist", augment=read).model_dump()["augment"] == vars(read)

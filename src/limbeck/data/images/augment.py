@@ -1,6 +1,6 @@
 """Random views of an image as a pure function of (seed, epoch, sample index)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -12,6 +12,7 @@ from limbeck.randomness.hashing import random_bits, random_integers
 from limbeck.validation import Real, Whole
 
 _VIEW_STREAM = 201
+_MAGNITUDES = 31
 _ANGLE_STREAM = 204
 _WIDEST = 1024
 
@@ -39,8 +40,8 @@ class Augment:
     """How training images are varied.
 
     With ``crop`` and ``flip`` alone an image has few distinct views, so that a view is one number and a teacher's
-    output for all of them can be stored. ``scale``, which is for image folders, and ``rotation`` make the views
-    countless.
+    output for all of them can be stored. ``scale``, which is for image folders, and all other settings make the views
+    countless; a view is a pure function of (seed, epoch, sample) all the same.
 
     Args:
         crop: Zero padding in pixels on each side, out of which a window of the image's own size is cut.
@@ -50,9 +51,16 @@ class Augment:
         rotation: The largest angle in degrees, from 0 to 180: after crop and flip a view is rotated by an angle uniform
             in [-rotation, rotation], bilinearly and with zeros from outside
             (see :func:`limbeck.data.images.rotation.rotate`).
+        rand_augment: torchvision's RandAugment after crop and flip: how many operations, and their magnitude (0 to 30),
+            such as ``(2, 9)``.
+        trivial_augment: Whether torchvision's TrivialAugmentWide, one operation of any strength, comes there instead.
+        color_jitter: How much brightness, contrast, saturation and hue vary, as torchvision's ColorJitter has them,
+            such as ``(0.4, 0.4, 0.4, 0.1)``; after these operations, before a rotation.
+        random_erasing: The share of views in which a rectangle is set to the mean, last of all
+            (see :func:`limbeck.data.images.erasing.erase`).
 
     Raises:
-        UserError: If a setting is out of range, or both ``crop`` and ``scale`` are given.
+        UserError: If a setting is out of range, or two are given that exclude each other.
 
     Example:
         >>> Augment(crop=4, flip=True).views
@@ -66,12 +74,20 @@ class Augment:
     flip: bool = False
     scale: tuple[Real, Real] | None = None
     rotation: Real = 0.0
+    rand_augment: tuple[Whole, Whole] | None = None
+    trivial_augment: bool = False
+    color_jitter: tuple[Real, Real, Real, Real] | None = None
+    random_erasing: Real = 0.0
+
+    # Left out of descriptions where they are not set, so that those of earlier versions stay as they are.
+    later: ClassVar[frozenset[str]] = frozenset({"rand_augment", "trivial_augment", "color_jitter", "random_erasing"})
 
     def __post_init__(self) -> None:
         if not 0 <= self.crop <= _WIDEST:
             raise UserError(f"augment.crop: got {self.crop}, expected a whole number of pixels from 0 to {_WIDEST}")
         if not 0 <= self.rotation <= 180:
             raise UserError(f"augment.rotation: got {self.rotation}, expected degrees from 0 to 180")
+        self._check_operations()
         if self.scale is None:
             return
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] <= 1:
@@ -79,15 +95,34 @@ class Augment:
         if self.crop:
             raise UserError(f"augment.crop: got {self.crop} beside a scale, expected only one of the two")
 
+    def _check_operations(self) -> None:
+        if not 0 <= self.random_erasing <= 1:
+            raise UserError(f"augment.random_erasing: got {self.random_erasing}, expected a share from 0 to 1")
+        jitter, rand = self.color_jitter, self.rand_augment
+        if jitter is not None and (len(jitter) != 4 or min(jitter) < 0 or jitter[3] > 0.5):
+            expected = "brightness, contrast, saturation and hue, at least 0, the hue at most 0.5"
+            raise UserError(f"augment.color_jitter: got {jitter}, expected {expected}")
+        if rand is not None and (len(rand) != 2 or not 1 <= rand[0] <= 100 or not 0 <= rand[1] < _MAGNITUDES):
+            expected = f"how many operations, at least 1, and a magnitude from 0 to {_MAGNITUDES - 1}"
+            raise UserError(f"augment.rand_augment: got {rand}, expected {expected}")
+        if rand is not None and self.trivial_augment:
+            raise UserError(f"augment.rand_augment: got {rand} beside trivial_augment, expected only one of the two")
+
     @property
     def views(self) -> int | None:
-        """The number of distinct views of an image, or None when ``scale`` or ``rotation`` makes them countless."""
+        """The number of distinct views of an image, or None where other settings make them countless."""
         return None if self.countless else (2 * self.crop + 1) ** 2 * (2 if self.flip else 1)
 
     @property
     def countless(self) -> str | None:
         """The setting that makes views countless, or None."""
-        return "scale" if self.scale is not None else "rotation" if self.rotation else None
+        several = ("scale", "rotation", *sorted(self.later))
+        return next((name for name in several if getattr(self, name) not in (None, False, 0.0)), None)
+
+    @property
+    def operates(self) -> bool:
+        """Whether a view has operations on its pixels between crop and flip, and rotation."""
+        return self.rand_augment is not None or self.trivial_augment or self.color_jitter is not None
 
     @property
     def unaugmented(self) -> int | None:
@@ -140,7 +175,7 @@ class Augment:
             >>> Augment(rotation=15).placements(torch.tensor([0, 1]), seed=0, epoch=0).top
             tensor([0, 0])
         """
-        upright = replace(self, rotation=0.0)
+        upright = Augment(self.crop, self.flip, self.scale)
         return upright.place(upright.draw(indices, seed=seed, epoch=epoch))
 
     def angles(self, indices: Tensor, *, seed: int, epoch: int) -> Tensor:

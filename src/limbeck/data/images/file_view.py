@@ -7,6 +7,7 @@ from torchvision.transforms.v2 import functional as tvf
 
 from limbeck.data.images.augment import Augment
 from limbeck.data.images.decode import decode
+from limbeck.data.images.operations import operate
 from limbeck.data.images.rotation import rotate
 from limbeck.data.images.splits import FolderSet
 from limbeck.randomness.hashing import derived_seed
@@ -19,7 +20,7 @@ def view_of_file(split: FolderSet, index: int, augment: Augment, *, seed: int, e
 
     Without ``augment.scale`` the shorter side is resized to the split's size and the center is cut out, then cropped
     and flipped as images in memory are. With it, torchvision's RandomResizedCrop cuts and resizes. Either way
-    ``augment.rotation`` comes last.
+    operations on the pixels follow, and ``augment.rotation`` comes last.
 
     Args:
         split: The split.
@@ -67,6 +68,8 @@ def view_of_image(image: Tensor, index: int, size: int, augment: Augment, *, see
         view = _placed(centered(image, size), index, augment, seed, epoch=epoch)
     else:
         view = _resized(image, size, augment, derived_seed(seed, epoch, index, _TRANSFORM_STREAM))
+    if augment.operates:
+        view = operate(view, index, augment, seed=seed, epoch=epoch)
     if not augment.rotation:
         return view
     return rotate(view[None], augment.angles(torch.tensor([index]), seed=seed, epoch=epoch))[0]

@@ -1,7 +1,6 @@
 """A user's own images: a folder for each class."""
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,13 +10,12 @@ import torch
 from limbeck.data.images.decode import Inspected, inspect_all
 from limbeck.data.images.folder_files import Skipped, is_hidden, list_images, subfolders
 from limbeck.data.images.folder_layout import Layout, find_layout
+from limbeck.data.images.inspected import default_size, resolve_color, sizes_note
 from limbeck.data.images.splits import Color, FolderSet, Splits
 from limbeck.data.split import hold_out
 from limbeck.errors import UserError
 
-MAX_DEFAULT_SIZE = 224
 _OUTSIDE = "outside of the class folders"
-_INSPECTED = 32  # images whose colors decide what "auto" means
 
 
 @dataclass(frozen=True)
@@ -71,21 +69,15 @@ def read_image_folder(
     if layout is not None:
         return _read_divided(root, layout, skipped, size, color)
     classes = _read_classes(root, skipped)
-    everything = _to_set(root, classes, _resolve(color, classes), size or _default_size(classes.inspected))
+    everything = _to_set(
+        root, classes, resolve_color(color, classes.inspected), size or default_size(classes.inspected)
+    )
     try:
         stay, cut = hold_out(everything.labels, test_share, seed=seed)
     except UserError as error:
         raise UserError(f"data.test_share: {error}") from None
     notes = _notes([classes], skipped)
     return Splits(classes.names, everything.select(stay), everything.select(cut), notes=notes)
-
-
-def _default_size(inspected: Iterable[Inspected]) -> int:
-    return min(_median_side(inspected), MAX_DEFAULT_SIZE)
-
-
-def _median_side(inspected: Iterable[Inspected]) -> int:
-    return int(torch.tensor([image.shorter for image in inspected]).median())
 
 
 def _read_divided(
@@ -97,7 +89,7 @@ def _read_divided(
     train, *held_out = parts
     for part in held_out:
         _check_same_classes(root, train, part)
-    resolved, side = _resolve(color, train), size or _default_size(train.inspected)
+    resolved, side = resolve_color(color, train.inspected), size or default_size(train.inspected)
     sets = [_to_set(root, part, resolved, side) for part in parts]
     validation = sets[2] if layout.validation else None
     return Splits(train.names, sets[0], sets[1], validation, (_places(root, layout), *_notes(parts, skipped)))
@@ -158,13 +150,6 @@ def _check_classes(folder: Path, folders: list[Path]) -> None:
             raise UserError(f"data.root: {folder} has the class folder {path.name!a}, expected a name in UTF-8")
 
 
-def _resolve(color: Literal["auto", "rgb", "gray"], classes: _Classes) -> Color:
-    if color != "auto":
-        return color
-    images = classes.inspected[:: max(1, len(classes.inspected) // _INSPECTED)][:_INSPECTED]
-    return "gray" if all(image.gray for image in images) else "rgb"
-
-
 def _to_set(root: Path, classes: _Classes, color: Color, size: int) -> FolderSet:
     return FolderSet(root, classes.paths, torch.tensor(classes.labels), color, size)
 
@@ -176,9 +161,5 @@ def _places(root: Path, layout: Layout) -> str:
 
 def _notes(parts: list[_Classes], skipped: Skipped) -> tuple[str, ...]:
     images = [image for part in parts for image in part.inspected]
-    sizes = sorted({(image.width, image.height) for image in images}, key=lambda size: (size[0] * size[1], size))
-    smallest, largest = (f"{width}x{height}" for width, height in (sizes[0], sizes[-1]))
-    note = f"files: {smallest} to {largest} pixels, median of the shorter sides {_median_side(images)}"
-    if len(sizes) == 1:
-        note = f"files: all {smallest} pixels"
+    note = sizes_note(images)
     return (note, str(skipped)) if str(skipped) else (note,)

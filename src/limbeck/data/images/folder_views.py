@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from limbeck.data.batch import Batch
 from limbeck.data.images.augment import Augment
+from limbeck.data.images.erasing import erase
 from limbeck.data.images.file_view import view_of_file
 from limbeck.data.images.normalize import Normalizer
 from limbeck.data.images.splits import FolderSet
@@ -75,7 +76,7 @@ class FileImages:
     ) -> None:
         check_workers(workers)
         self._labels, self._normalize, self._workers = split.labels, normalize, workers
-        self._dataset = _Decoder(split, augment)
+        self._dataset, self._erasing = _Decoder(split, augment), augment.random_erasing
         self._memory = torch.channels_last if channels_last else torch.contiguous_format
         self._requests: list[Request] = []
         self._kept: DataLoader[Decoded] | None = None
@@ -119,7 +120,10 @@ class FileImages:
                 raise images
             pixels = images.to(device, non_blocking=True).contiguous(memory_format=self._memory)
             labels, indices = (t.to(device, non_blocking=True) for t in (self._labels[part], part))
-            yield Batch(self._normalize(pixels), labels, indices)
+            inputs = self._normalize(pixels)
+            if self._erasing:
+                erase(inputs, indices, self._erasing, seed=plan.seed, epoch=plan.epoch)
+            yield Batch(inputs, labels, indices)
 
     def _decoded(self, plan: EpochPlan, rows: Sequence[Tensor]) -> Iterator[Decoded]:
         """Yield uint8 or float32 (N, C, H, W) for each batch, or the error of an image of it."""

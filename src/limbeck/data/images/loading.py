@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from limbeck.data.data import Data
 from limbeck.data.images.cifar import read_cifar
 from limbeck.data.images.download import download as download_files
 from limbeck.data.images.files import MissingFilesError
 from limbeck.data.images.folder import read_image_folder
+from limbeck.data.images.labeled_folder import read_labeled_folder
 from limbeck.data.images.mnist import read_mnist
 from limbeck.data.images.sample import read_sample
 from limbeck.data.images.splits import Splits
@@ -62,12 +63,15 @@ def _folder(
     color: ColorChoice = "auto",
     test_share: float = 0.2,
     seed: int = 0,
+    labels: str | None = None,
 ) -> Data:
     if download:
         expected = "expected false and your own folder in data.root"
         raise UserError(f"data.download: {FOLDER} cannot be downloaded, {expected}")
     _check(size, color)
-    splits = read_image_folder(_required(FOLDER, root), size=size, color=color, test_share=test_share, seed=seed)
+    folder = _required(FOLDER, root)
+    options: dict[str, Any] = {"size": size, "color": color, "test_share": test_share, "seed": seed}
+    splits = read_image_folder(folder, **options) if labels is None else read_labeled_folder(folder, labels, **options)
     return _data(FOLDER, splits, _IMAGENET[splits.train.shape[0]])
 
 

@@ -10,7 +10,9 @@ from torch.nn import functional as F
 
 from limbeck.data.batch import Batch
 from limbeck.data.images.augment import Augment, Placement
+from limbeck.data.images.erasing import erase
 from limbeck.data.images.normalize import Normalizer
+from limbeck.data.images.operations import operate_all
 from limbeck.data.images.rotation import rotate
 from limbeck.data.images.splits import ImageSet
 from limbeck.data.schedule import EpochPlan
@@ -66,8 +68,13 @@ class ResidentImages:
         for start, end in pairwise(plan.bounds):
             rows = plan.order[start:end]
             views = self.cut(rows, Placement(*(values[start:end] for values in places)))
+            if self.augment.operates:
+                views = operate_all(views, rows, self.augment, seed=plan.seed, epoch=plan.epoch)
             pixels = views if angles is None else rotate(views, angles[start:end])
-            yield Batch(self.normalize(pixels), labels[start:end], rows)
+            inputs = self.normalize(pixels)
+            if self.augment.random_erasing:
+                erase(inputs, rows, self.augment.random_erasing, seed=plan.seed, epoch=plan.epoch)
+            yield Batch(inputs, labels[start:end], rows)
 
     def cut(self, rows: Tensor, place: Placement) -> Tensor:
         """Cut one view out of each image.

@@ -65,6 +65,28 @@ class Pixels:
         return torch.from_numpy(values).view(shape).permute(2, 0, 1)
 
 
+@dataclass(frozen=True, eq=False)
+class JoinedPixels:
+    """The pixels of the images of two, one after the other.
+
+    Example:
+        >>> pixels = pixels_of([torch.zeros(1, 2, 3, dtype=torch.uint8)])
+        >>> len(JoinedPixels(pixels, pixels)), JoinedPixels(pixels, pixels).image(1).shape
+        (2, torch.Size([1, 2, 3]))
+    """
+
+    first: Pixels
+    second: Pixels
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    def image(self, number: int) -> Tensor:
+        """Return an image; see :meth:`Pixels.image`."""
+        count = len(self.first)
+        return self.first.image(number) if number < count else self.second.image(number - count)
+
+
 def pixels_of(images: Iterable[Tensor]) -> Pixels:
     """Keep images in memory, each uint8 (C, H, W).
 

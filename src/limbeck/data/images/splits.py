@@ -15,7 +15,7 @@ Color = Literal["rgb", "gray"]
 
 
 def _check_labels(labels: Tensor, count: int) -> None:
-    if labels.dtype != torch.int64 or labels.shape != (count,):
+    if labels.dtype != torch.int64 or labels.ndim not in (1, 2) or len(labels) != count:
         raise UserError(f"labels: got {labels.dtype} {tuple(labels.shape)}, expected torch.int64 ({count},)")
 
 
@@ -25,7 +25,7 @@ class ImageSet:
 
     Args:
         images: Pixels, uint8 (N, C, H, W).
-        labels: Class numbers, int64 (N,).
+        labels: Class numbers, int64 (N,); or (N, C) of 1, 0 and -1 (not known), where an image has several classes.
 
     Raises:
         UserError: If a shape or a type is another.
@@ -70,7 +70,7 @@ class FolderSet:
     Args:
         root: The folder that the fingerprint takes the paths relative to.
         paths: The image files.
-        labels: Class numbers, int64 (N,).
+        labels: Class numbers, int64 (N,); or (N, C) of 1, 0 and -1 (not known), where an image has several classes.
         color: What every image is converted to, ``"rgb"`` (3 channels) or ``"gray"`` (1 channel).
         size: Height and width in pixels of the student's inputs.
 
