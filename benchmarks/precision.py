@@ -87,7 +87,7 @@ def teachers(net: nn.Module, made: Mapping[str, Bench]) -> dict[str, Loop]:
 
 def auto(role: str, net: nn.Module, size: int) -> str:
     """Name the combination that ``auto`` comes to."""
-    decided = decide(TrainingSettings(device="cpu"), net, (3, size, size))
+    decided = decide(TrainingSettings(device="cpu"), net, torch.zeros(2, 3, size, size))
     precision = decided.precision if role == "student" else resolve_precision("auto", "cpu")
     return in_words(precision, channels_last=bool(decided.channels_last))
 

@@ -1,5 +1,6 @@
 """What all tests share: one thread, a cache of their own, and a tiny data set in the official MNIST layout."""
 
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from data_layouts import write_mnist
+from limbeck import data
 from limbeck.cli.main import main
 
 # Small networks gain nothing from a second thread, and two test processes with two each crawl.
@@ -65,6 +67,16 @@ def _own_compilations():
     # Dynamo counts recompilations over the whole process and gives up at a limit.
     if "torch._dynamo" in sys.modules:
         torch._dynamo.reset()
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """Import one of the benchmarks' scripts; the images that it registers are forgotten afterwards."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    yield importlib.import_module
+    for name in data.names():
+        if name.startswith("claims_"):
+            data.registry.REGISTRY.unregister(name)
 
 
 @pytest.fixture
