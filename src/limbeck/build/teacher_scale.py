@@ -13,15 +13,14 @@ from limbeck.build.proxies import first_half, has_proxies, trained_proxies
 from limbeck.build.reporting import Reporting
 from limbeck.data.batch import Batch
 from limbeck.distiller import Distiller
-from limbeck.methods import Method
 from limbeck.randomness.seeding import generators_kept
 from limbeck.reporting import Log
 
 # The standard error of a share of so many samples is at most half a percent.
 MEASURED_SAMPLES = 10_000
-# Losses that outweigh the labels by far. Fashion-MNIST, a teacher from 40 % wrong labels, lambda = .77, one seed:
-# 82.2 % alone, 79.7 with dist, 79.6 with weigh+dist, 81.6 at a tenth of its weight; 80.9 with dkd, 81.6 with weigh+dkd.
-_HEAVY, _RELIABLE = ("dist", "dkd"), 0.9
+# Letters, teachers from 20, 40 and 60 % wrong labels: lambda .69, .28 and .08; kd, weight auto -2.3, -.9 and +.1 points
+# from no teacher, lr_ds -2.2, -.5 and +.3. On Fashion-MNIST with lambda .77 both gained.
+_RELIABLE = 0.9
 
 
 def measuring_callback(
@@ -49,7 +48,7 @@ def measuring_callback(
         distiller.teacher_scale.load_state_dict(done.state)
         where, of_labels = f"on {done.samples:,} training {loaders.data.unit}", context.source not in ("live", "self")
         _log(done.figures, where, reporting.log, of_labels=of_labels)
-        for line in () if of_labels else _warnings(context.method, done.figures):
+        for line in () if of_labels else _warnings(done.figures):
             reporting.log(f"warning: {line}")
 
     return before_epoch
@@ -63,12 +62,10 @@ class _Done(NamedTuple):
     samples: int
 
 
-def _warnings(method: Method, figures: dict[str, float]) -> tuple[str, ...]:
-    heavy = [term.name for term in method.terms if term.name in _HEAVY]
-    if not heavy or figures.get("weigh.share", 1.0) >= _RELIABLE:
+def _warnings(figures: dict[str, float]) -> tuple[str, ...]:
+    if figures.get("weigh.share", 1.0) >= _RELIABLE:
         return ()
-    measured = f"with such a teacher {' and '.join(heavy)} fell below no teacher even at this weight (docs/claims.md)"
-    return (f"{measured}: expected kd or lr, which did not",)
+    return ("students of such teachers ended up to two points below no teacher (docs/claims.md): compare none",)
 
 
 def _key(context: Context) -> Hashable:
