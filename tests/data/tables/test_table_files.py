@@ -142,6 +142,53 @@ def test_bad_input_is_named_in_one_line(tmp_path, case):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "x,kind\n" + "".join(f"{100 + k},{k},{'ab'[k % 2]}\n" for k in range(8)),
+            "Expected 2 fields in line 2, saw 3",
+        ),
+        ("x,kind\n" + "".join(f"{k},{'ab'[k % 2]},\n" for k in range(8)), "Expected 2 fields in line 2, saw 3"),
+        ("x,kind,kind\n" + "1,a,a\n2,b,b\n" * 4, "rows.csv: two columns are named 'kind', expected a name of its own"),
+        (
+            ",x,kind\n" + "1,2,a\n2,3,b\n" * 4,
+            "rows.csv: column 1 has no name, expected one, or 'Unnamed: 0' in data.opt",
+        ),
+    ],
+    ids=["more cells", "commas at the ends", "repeated name", "no name"],
+)
+def test_columns_that_pandas_would_rename_or_shift_are_refused(tmp_path, content, message):
+    (tmp_path / "rows.csv").write_text(content)
+    with pytest.raises(UserError, match=message):
+        load(tmp_path / "rows.csv")
+
+
+def test_a_column_without_a_name_can_be_ignored(tmp_path):
+    ROWS.to_csv(tmp_path / "rows.csv")
+    assert load(tmp_path / "rows.csv", ignore="Unnamed: 0").shape == (5,)
+
+
+def test_dates_are_refused(tmp_path):
+    frame = ROWS.assign(size=pd.date_range("2020-01-01", periods=10))
+    with pytest.raises(UserError, match=r"rows.parquet: column 'size': holds datetime64.* values, expected numbers or"):
+        load(written(tmp_path / "rows.parquet", frame))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shape": 128}, r"data.options.shape: got 128, expected \[channels, length\]"),
+        ({"label": ["kind"]}, r"data.options.label: got \['kind'\], expected a text"),
+        ({"separator": 5}, "data.options.separator: got 5, expected a text"),
+        ({"test_share": 0.01}, "data.test_share: got a share of 0.01 of 10 samples"),
+    ],
+)
+def test_settings_of_another_type_are_refused(tmp_path, options, message):
+    with pytest.raises(UserError, match=message):
+        load(written(tmp_path / "rows.csv"), **options)
+
+
 def test_a_class_that_no_training_row_has_is_found_in_a_file_of_its_own(tmp_path):
     written(tmp_path / "train.csv")
     written(tmp_path / "test.csv", ROWS.assign(kind="z"))

@@ -97,6 +97,8 @@ def column_values(values: Any, where: str) -> Values:
         raise UserError(f"{where}: has the shape {array.shape}, expected one value a row")
     if array.dtype.kind in "fiub":
         return array.astype(np.float64)
+    if array.dtype.kind in "mMcV":
+        raise UserError(f"{where}: holds {array.dtype} values, expected numbers or texts")
     cells = [None if _is_missing(value) else value for value in array.tolist()]
     if all(cell is None or isinstance(cell, int | float) for cell in cells) and any(cell is not None for cell in cells):
         return np.array([np.nan if cell is None else float(cell) for cell in cells])

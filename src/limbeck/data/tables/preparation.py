@@ -168,7 +168,11 @@ def _raw(table: Table, numeric: Sequence[str], categorical: Sequence[str]) -> Va
 
 
 def _checked(shape: Sequence[int], width: int, is_categorical: bool) -> tuple[int, int]:
-    if len(shape) != 2 or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in shape):
+    if (
+        not isinstance(shape, list | tuple)
+        or len(shape) != 2
+        or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in shape)
+    ):
         raise UserError(f"data.options.shape: got {shortened(shape)}, expected [channels, length]")
     if is_categorical or shape[0] * shape[1] != width:
         got = f"data.options.shape: got {shortened(list(shape))}, {shape[0] * shape[1]} numbers"
