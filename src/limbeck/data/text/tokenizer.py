@@ -131,15 +131,20 @@ def read_tokenizer(path: Path, *, max_length: int) -> Tokenizer:
 
 
 def _of_vocabulary(file: str) -> Any:
-    return _of_words(Path(file).read_text(encoding="utf-8").splitlines())
+    # Not splitlines: that also ends a line at characters such as U+2028, which are tokens of their own.
+    words = Path(file).read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    lowercase = _content(Path(file).parent / _PADDING_FILES[0]).get("do_lower_case", True)
+    return _of_words(words, lowercase=lowercase is not False)
 
 
-def _of_words(words: Sequence[str]) -> Any:
+def _of_words(words: Sequence[str], *, lowercase: bool = True) -> Any:
     library = extra_library("tokenizers", "text")
+    if "[UNK]" not in words:
+        raise ValueError("it has no token [UNK]")
     model = library.models.WordPiece({word: number for number, word in enumerate(words)}, unk_token="[UNK]")
     backend = library.Tokenizer(model)
     backend.add_special_tokens([token for token in SPECIAL if token in words])
-    return _as_bert(backend)
+    return _as_bert(backend, lowercase=lowercase)
 
 
 def _padding_token(backend: Any, folder: Path, label: str) -> str:
@@ -215,9 +220,9 @@ def _words(backend: Any, text: str) -> list[str]:
     return [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(text))]
 
 
-def _as_bert(backend: Any) -> Any:
+def _as_bert(backend: Any, *, lowercase: bool = True) -> Any:
     library = extra_library("tokenizers", "text")
-    backend.normalizer = library.normalizers.BertNormalizer(lowercase=True)
+    backend.normalizer = library.normalizers.BertNormalizer(lowercase=lowercase)
     backend.pre_tokenizer = library.pre_tokenizers.BertPreTokenizer()
     backend.decoder = library.decoders.WordPiece()
     return _with_ends(backend) if backend.token_to_id("[SEP]") is not None else backend
