@@ -46,7 +46,7 @@ class Table:
 
         Args:
             names: The names.
-            key: What asks for them, for the message.
+            key: The setting that needs them, for the message.
         """
         for name in names:
             if name not in self.columns:
@@ -111,7 +111,7 @@ def column_values(values: Any, where: str) -> Values:
 
 
 def _is_missing(value: Any) -> bool:
-    # NaN and pandas' NaT are not equal to themselves; pandas' NA refuses to say so.
+    # NaN and pandas' NaT are not equal to themselves; comparing pandas' NA gives no truth value.
     if value is None or type(value).__name__ == "NAType":
         return True
     return isinstance(value, float) and value != value  # noqa: PLR0124
