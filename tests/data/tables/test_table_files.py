@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from limbeck import data as datasets
+from limbeck.data.tables import prepare
 from limbeck.errors import UserError
 
 ROWS = pd.DataFrame(
@@ -167,6 +168,23 @@ def test_columns_that_pandas_would_rename_or_shift_are_refused(tmp_path, content
 def test_a_column_without_a_name_can_be_ignored(tmp_path):
     ROWS.to_csv(tmp_path / "rows.csv")
     assert load(tmp_path / "rows.csv", ignore="Unnamed: 0").shape == (5,)
+
+
+def test_codes_are_categories_as_they_are_written(tmp_path):
+    lines = [f"{('01', '1', '001')[k % 3]},{k},{'ab'[k % 2]}" for k in range(12)]
+    (tmp_path / "rows.csv").write_text("\n".join(["zip,x,kind", *lines]))
+    data = load(tmp_path / "rows.csv", categorical="zip")
+    assert data.preparation["categories"] == {"zip": ["001", "01", "1"]}
+    (tmp_path / "new.csv").write_text("zip,x\n01,3\n")
+    assert prepare(tmp_path / "new.csv", data.preparation)[0, 1:].tolist() == [0, 1, 0]
+
+
+def test_a_number_that_float32_cannot_be_is_refused(tmp_path):
+    path = written(tmp_path / "rows.csv", ROWS.assign(size=[*range(9), 1e300]))
+    with pytest.raises(
+        UserError, match=r"rows.csv: column 'size', row 10: got 1e\+300, .* when standardized, expected"
+    ):
+        load(path, test_rows=2)
 
 
 def test_dates_are_refused(tmp_path):

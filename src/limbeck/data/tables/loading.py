@@ -39,7 +39,9 @@ def _table(
         raise UserError("data.root: got none, expected a CSV, TSV, Parquet or npz file, or a folder of them")
     _check_names(label=label, separator=separator)
     texts = (label,) if label is not None else tuple(spelled for name in _LABELS for spelled in _spellings(name))
-    tables = read_tables(root, texts=texts, separator=separator)
+    # As numbers, the codes 01 and 1 would be one category.
+    codes = () if categorical is None else tuple(_listed(categorical, "categorical"))
+    tables = read_tables(root, texts=(*texts, *codes), separator=separator)
     column = _label_column(tables["train"], label)
     tables = _with_test(tables, column, test_rows=test_rows, test_share=test_share, seed=seed)
     return _data("table", tables, column, categorical=categorical, ignore=ignore, shape=shape)
