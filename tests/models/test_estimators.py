@@ -92,6 +92,19 @@ def test_an_estimator_of_names_answers_in_the_order_of_the_data():
     assert torch.equal(EstimatorNetwork(counted, class_names=["1", "2", "3"])(INPUTS).argmax(1), LABELS)
 
 
+def test_positions_are_not_mistaken_for_names():
+    few = DecisionTreeClassifier().fit(ROWS[:100], CLASSES[:100] + 1)
+    with pytest.raises(UserError, match=r"knows the classes \[1, 2\], which are both positions and names of classes"):
+        EstimatorNetwork(few, class_names=["1", "2", "3"])
+    assert EstimatorNetwork(few, class_names=["0", "1", "2"])(INPUTS[:1]).argmax() == 1
+
+
+def test_an_estimator_of_several_labels_is_refused():
+    several = RandomForestClassifier(2).fit(ROWS, np.stack([CLASSES, CLASSES.clip(max=1)], axis=1))
+    with pytest.raises(UserError, match="predicts several labels"):
+        EstimatorNetwork(several, 3)
+
+
 def test_before_its_fit_all_classes_are_alike_and_a_seed_decides_the_fit():
     networks = [models.create("sklearn:RandomForestClassifier", num_classes=3, n_estimators=5) for _ in range(3)]
     assert networks[0](INPUTS).unique().tolist() == [0.0]

@@ -209,6 +209,18 @@ def test_models_of_a_users_own_module(recipe, tmp_path, monkeypatch):
         limbeck.run({**own, "teacher": "python:tablemodels:unfitted"}, out=tmp_path / "unfitted")
 
 
+def test_an_own_estimator_may_be_fitted_on_names(recipe, tmp_path, monkeypatch):
+    (tmp_path / "namedmodels.py").write_text(
+        "from limbeck.data import load\nfrom sklearn.tree import DecisionTreeClassifier\n"
+        "def tree():\n    data = load('iris')\n    names = [data.classes[k] for k in data.train.labels]\n"
+        "    return DecisionTreeClassifier(random_state=0).fit(data.train.inputs.numpy(), names)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    own = {**recipe, "data": {"name": "iris"}, "method": "kd", "teacher": "python:namedmodels:tree"}
+    done = limbeck.run(own, out=tmp_path / "run")
+    assert done.summary["teacher.test.accuracy"] > 0.8
+
+
 def test_a_network_of_a_table_prepared_otherwise_is_refused(recipe, tmp_path):
     first = limbeck.run(recipe, out=tmp_path / "first")
     teacher = {"name": "mlp", "options": {"hidden": 8}, "weights": str(first.folder / "student.safetensors")}

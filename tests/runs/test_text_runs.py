@@ -57,6 +57,15 @@ def test_every_system_by_the_command_line(limbeck, recipe, tmp_path, precision):
         assert 0 <= summary["test.macro_f1"] <= 1
 
 
+def test_a_network_of_other_tokens_is_refused(recipe, tmp_path):
+    first = limbeck.run({**recipe, "method": "none", "training": training(1)}, out=tmp_path / "first")
+    own = {**recipe, "training": training(1)}
+    own["teacher"] = {**recipe["student"], "name": "text_cnn", "weights": str(first.folder / "student.safetensors")}
+    limbeck.run(own, overrides={"data.options.max_length": 12}, out=tmp_path / "same")
+    with pytest.raises(UserError, match="took tokens of another tokenizer, expected the same data.options.tokenizer"):
+        limbeck.run(own, overrides={"data.options.vocabulary_size": 40}, out=tmp_path / "other")
+
+
 def test_the_packaged_recipe(tmp_path):
     overrides = {
         "data.train_limit": 60,

@@ -139,12 +139,21 @@ def _same_classes(about: Mapping[str, Any], data: Data, *, trained: bool) -> boo
 
 
 def _check_preparation(about: Mapping[str, Any], data: Data) -> None:
-    """Refuse a network that took inputs of a table prepared otherwise: nothing maps the one to the other."""
+    """Refuse a network that took inputs prepared otherwise from a table or texts: nothing maps the one to the other."""
     expected = data.preparation
+    if "tokenizer" in expected and "tokenizer" in about and _tokens(about) != _tokens(expected):
+        got = "weights: the file's network took tokens of another tokenizer"
+        raise UserError(f"{got}, expected the same data.options.tokenizer, trained on the same texts if it was trained")
     for key in ("numeric", "categories", "mean", "scale"):
         if "scale" in expected and "scale" in about and about.get(key) != expected[key]:
             got = f"weights: the file's network took inputs of a table with other values of {key!r}"
             raise UserError(f"{got}, expected the same training rows, split and data.options")
+
+
+def _tokens(preparation: Mapping[str, Any]) -> Any:
+    """Return a tokenizer's content without the length that texts are cut to."""
+    content = preparation["tokenizer"]
+    return {key: value for key, value in content.items() if key != "truncation"} if isinstance(content, dict) else None
 
 
 def _other_network(about: Mapping[str, Any], settings: NetworkSettings) -> str:

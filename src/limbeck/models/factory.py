@@ -58,7 +58,7 @@ def register(name: str, factory: Callable[..., nn.Module], *, replace: bool = Fa
     Args:
         name: The name, which is found in any case.
         factory: A function or a class of ``nn.Module``, called with a recipe's ``options``, and with ``num_classes``
-            and what its data tell, such as ``in_channels`` of images, as far as its signature takes them.
+            and the facts of its data, such as ``in_channels`` of images, as far as its signature takes them.
         replace: Whether it may take the place of another model.
 
     Raises:

@@ -68,7 +68,7 @@ def call_builder(
         raise UserError(f"model {label!r} could not be built: {one_line(error)}") from error
     classes = facts.get("num_classes")
     if not isinstance(model, nn.Module) and hasattr(model, "predict_proba") and isinstance(classes, int):
-        return EstimatorNetwork(model, classes)
+        return EstimatorNetwork(model, classes, named_later=True)
     if not isinstance(model, nn.Module):
         expected = "expected a torch.nn.Module, or a classifier with predict_proba"
         raise UserError(f"model {label!r}: returned a {type(model).__name__}, {expected}")

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from limbeck import data as datasets
+from limbeck.data.tables import prepare
 from limbeck.errors import UserError
 
 ROWS = pd.DataFrame(
@@ -140,6 +141,70 @@ def test_bad_input_is_named_in_one_line(tmp_path, case):
     with pytest.raises(UserError, match=message) as error:
         load(written(tmp_path / "rows.csv", frame), **options)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "x,kind\n" + "".join(f"{100 + k},{k},{'ab'[k % 2]}\n" for k in range(8)),
+            "Expected 2 fields in line 2, saw 3",
+        ),
+        ("x,kind\n" + "".join(f"{k},{'ab'[k % 2]},\n" for k in range(8)), "Expected 2 fields in line 2, saw 3"),
+        ("x,kind,kind\n" + "1,a,a\n2,b,b\n" * 4, "rows.csv: two columns are named 'kind', expected a name of its own"),
+        (
+            ",x,kind\n" + "1,2,a\n2,3,b\n" * 4,
+            "rows.csv: column 1 has no name, expected one, or 'Unnamed: 0' in data.opt",
+        ),
+    ],
+    ids=["more cells", "commas at the ends", "repeated name", "no name"],
+)
+def test_columns_that_pandas_would_rename_or_shift_are_refused(tmp_path, content, message):
+    (tmp_path / "rows.csv").write_text(content)
+    with pytest.raises(UserError, match=message):
+        load(tmp_path / "rows.csv")
+
+
+def test_a_column_without_a_name_can_be_ignored(tmp_path):
+    ROWS.to_csv(tmp_path / "rows.csv")
+    assert load(tmp_path / "rows.csv", ignore="Unnamed: 0").shape == (5,)
+
+
+def test_codes_are_categories_as_they_are_written(tmp_path):
+    lines = [f"{('01', '1', '001')[k % 3]},{k},{'ab'[k % 2]}" for k in range(12)]
+    (tmp_path / "rows.csv").write_text("\n".join(["zip,x,kind", *lines]))
+    data = load(tmp_path / "rows.csv", categorical="zip")
+    assert data.preparation["categories"] == {"zip": ["001", "01", "1"]}
+    (tmp_path / "new.csv").write_text("zip,x\n01,3\n")
+    assert prepare(tmp_path / "new.csv", data.preparation)[0, 1:].tolist() == [0, 1, 0]
+
+
+def test_a_number_that_float32_cannot_be_is_refused(tmp_path):
+    path = written(tmp_path / "rows.csv", ROWS.assign(size=[*range(9), 1e300]))
+    with pytest.raises(
+        UserError, match=r"rows.csv: column 'size', row 10: got 1e\+300, .* when standardized, expected"
+    ):
+        load(path, test_rows=2)
+
+
+def test_dates_are_refused(tmp_path):
+    frame = ROWS.assign(size=pd.date_range("2020-01-01", periods=10))
+    with pytest.raises(UserError, match=r"rows.parquet: column 'size': holds datetime64.* values, expected numbers or"):
+        load(written(tmp_path / "rows.parquet", frame))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shape": 128}, r"data.options.shape: got 128, expected \[channels, length\]"),
+        ({"label": ["kind"]}, r"data.options.label: got \['kind'\], expected a text"),
+        ({"separator": 5}, "data.options.separator: got 5, expected a text"),
+        ({"test_share": 0.01}, "data.test_share: got a share of 0.01 of 10 samples"),
+    ],
+)
+def test_settings_of_another_type_are_refused(tmp_path, options, message):
+    with pytest.raises(UserError, match=message):
+        load(written(tmp_path / "rows.csv"), **options)
 
 
 def test_a_class_that_no_training_row_has_is_found_in_a_file_of_its_own(tmp_path):

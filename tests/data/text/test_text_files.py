@@ -76,6 +76,39 @@ def test_without_a_test_file_a_share_is_cut_off(tmp_path):
     assert data.test.labels.bincount().tolist() == [5, 5, 5]
 
 
+def test_a_tokenizer_is_trained_without_the_texts_that_are_cut_off(tmp_path):
+    write_csv(tmp_path / "a.csv", [(f"same word{chr(0x4E00 + i)}", "xy"[i % 2]) for i in range(40)])
+    data = load("text", root=tmp_path / "a.csv", test_share=0.5)
+    unknown = data.preparation["tokenizer"]["model"]["vocab"]["[UNK]"]
+    assert unknown in data.test.tokens.tolist()
+    assert unknown not in data.train.tokens.tolist()
+
+
+def test_padding_is_part_of_the_fingerprint(tmp_path):
+    write_csv(tmp_path / "a.csv", rows(30))
+    found = [load("text", root=tmp_path / "a.csv", options={"padding": kind}) for kind in ("longest", "fixed")]
+    assert found[0].fingerprint != found[1].fingerprint
+
+
+def test_words_of_a_vocabulary_keep_their_lines_and_their_case(tmp_path):
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n\u2028\nCard\ncard\n")
+    write_csv(tmp_path / "a.csv", [("Card", "x"), ("card", "y")] * 4)
+    options = {"tokenizer": str(tmp_path)}
+    assert load("text", root=tmp_path / "a.csv", options=options).train.tokens[:6].tolist() == [2, 6, 3, 2, 6, 3]
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    assert load("text", root=tmp_path / "a.csv", options=options).train.tokens[:6].tolist() == [2, 5, 3, 2, 6, 3]
+    (tmp_path / "vocab.txt").write_text("[PAD]\na\n")
+    with pytest.raises(UserError, match=r"it has no token \[UNK\]"):
+        load("text", root=tmp_path / "a.csv", options=options)
+
+
+def test_lines_of_json_end_at_line_ends_alone(tmp_path):
+    lines = [json.dumps({"text": f"a\u2028b {i}", "label": "xy"[i % 2]}, ensure_ascii=False) for i in range(8)]
+    (tmp_path / "a.json").write_text("\r\n".join(lines), encoding="utf-8")
+    data = load("text", root=tmp_path / "a.json")
+    assert len(data.train) + len(data.test) == 8
+
+
 def test_folders_of_datasets(tmp_path):
     datasets = pytest.importorskip("datasets")
     texts, names = zip(*rows(30), strict=True)
@@ -140,6 +173,7 @@ def mistakes():
     yield "size", lambda root: write_csv(root, good), {"vocabulary_size": True}, "vocabulary_size: got True"
     yield "size", lambda root: write_csv(root, good), {"vocabulary_size": 4}, "vocabulary_size: got 4"
     yield "padding", lambda root: write_csv(root, good), {"padding": "left"}, "padding: got 'left', expected longest"
+    yield "text", lambda root: write_csv(root, good), {"text": ["a"]}, r"options.text: got \['a'\], expected the name"
     yield "unknown", lambda root: write_csv(root, good), {"lable": "a"}, "unknown option 'lable'; did you mean 'label'"
 
 
@@ -181,6 +215,8 @@ def test_mistakes_in_folders(tmp_path):
         ("a.jsonl", "[" * 100_000, "nested too deep|is no JSON"),
         ("a.jsonl", '{"text": "a", "label": "x"}\n{"label": "y"}\n', "line 2: the column 'text' is empty"),
         ("a.jsonl", '{"text": "a", "label": NaN}\n', "line 1: the column 'label' is empty"),
+        ("a.jsonl", '{"text": ["a"], "label": "x"}\n', "line 1: the column 'text' holds a list, expected a text"),
+        ("a.csv", 'label,text\nx,a\ny,"b\nx,c\n', "cannot be read as CSV"),
         ("a.txt", "label\n", "line 1: is 'label', expected a label, a space and a text"),
     ],
 )

@@ -1,5 +1,6 @@
 """How training rows of tables are varied."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,7 +19,7 @@ class TableAugment(Strength):
         noise: Its standard deviation, in those of the standardized columns; 0 for none.
 
     Raises:
-        UserError: If it is negative.
+        UserError: If it is negative or not finite.
 
     Example:
         >>> TableAugment(noise=0.1).countless
@@ -30,8 +31,8 @@ class TableAugment(Strength):
     noise: Real = 0.0
 
     def __post_init__(self) -> None:
-        if self.noise < 0:
-            raise UserError(f"augment.noise: got {self.noise}, expected a standard deviation of at least 0")
+        if not 0 <= self.noise < math.inf:
+            raise UserError(f"augment.noise: got {self.noise}, expected a finite standard deviation of at least 0")
 
     @property
     def setting(self) -> str:

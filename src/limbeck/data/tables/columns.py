@@ -46,7 +46,7 @@ class Table:
 
         Args:
             names: The names.
-            key: What asks for them, for the message.
+            key: The setting that needs them, for the message.
         """
         for name in names:
             if name not in self.columns:
@@ -97,6 +97,8 @@ def column_values(values: Any, where: str) -> Values:
         raise UserError(f"{where}: has the shape {array.shape}, expected one value a row")
     if array.dtype.kind in "fiub":
         return array.astype(np.float64)
+    if array.dtype.kind in "mMcV":
+        raise UserError(f"{where}: holds {array.dtype} values, expected numbers or texts")
     cells = [None if _is_missing(value) else value for value in array.tolist()]
     if all(cell is None or isinstance(cell, int | float) for cell in cells) and any(cell is not None for cell in cells):
         return np.array([np.nan if cell is None else float(cell) for cell in cells])
@@ -109,7 +111,7 @@ def column_values(values: Any, where: str) -> Values:
 
 
 def _is_missing(value: Any) -> bool:
-    # NaN and pandas' NaT are not equal to themselves; pandas' NA refuses to say so.
+    # NaN and pandas' NaT are not equal to themselves; comparing pandas' NA gives no truth value.
     if value is None or type(value).__name__ == "NAType":
         return True
     return isinstance(value, float) and value != value  # noqa: PLR0124

@@ -88,16 +88,19 @@ def _kind(path: Path) -> str | None:
 def _read_csv(path: Path, texts: tuple[str, ...], separator: str | None) -> Table:
     pandas = optional_package("pandas", "tables", f"reading {path.name}")
     default = "\t" if _kind(path) in (".tsv", ".tab") else ","
-    frame = pandas.read_csv(
-        path,
-        sep=separator or default,
-        dtype=dict.fromkeys(texts, str),
-        # An empty cell is missing; "NA" or "None" may be a category.
-        keep_default_na=False,
-        na_values=[""],
-        low_memory=False,
-    )
-    return table_of(frame, path.name)
+    # An empty cell is missing; "NA" or "None" may be a category.
+    options = {"sep": separator or default, "keep_default_na": False, "na_values": [""], "low_memory": False}
+    # Two lines, because the names of a header alone would make the cells that rows have beyond it names of the rows.
+    start = pandas.read_csv(path, header=None, nrows=2, dtype=str, **options)
+    _check_names(start.iloc[0].tolist(), path.name)
+    return table_of(pandas.read_csv(path, dtype=dict.fromkeys(texts, str), **options), path.name)
+
+
+def _check_names(header: list[Any], name: str) -> None:
+    # pandas would call the second column of a name NAME.1: a second column of labels would be an input.
+    repeated = next((entry for place, entry in enumerate(header) if entry in header[:place]), None)
+    if isinstance(repeated, str):
+        raise UserError(f"{name}: two columns are named {shortened(repeated)}, expected a name of its own for each")
 
 
 def _read_parquet(path: Path, texts: tuple[str, ...], separator: str | None) -> Table:  # noqa: ARG001

@@ -17,6 +17,8 @@ from limbeck.data.tables.preparation import Preparation
 from limbeck.errors import UserError, shortened
 
 _LABELS = ("label", "target", "class")
+# What pandas calls the columns without a name; the first often has the numbers of the rows, which may give labels away.
+_UNNAMED = "Unnamed: "
 _SHOWN = 3
 Names = str | Sequence[str]
 
@@ -35,11 +37,20 @@ def _table(
 ) -> Data:
     if root is None:
         raise UserError("data.root: got none, expected a CSV, TSV, Parquet or npz file, or a folder of them")
+    _check_names(label=label, separator=separator)
     texts = (label,) if label is not None else tuple(spelled for name in _LABELS for spelled in _spellings(name))
-    tables = read_tables(root, texts=texts, separator=separator)
+    # As numbers, the codes 01 and 1 would be one category.
+    codes = () if categorical is None else tuple(_listed(categorical, "categorical"))
+    tables = read_tables(root, texts=(*texts, *codes), separator=separator)
     column = _label_column(tables["train"], label)
     tables = _with_test(tables, column, test_rows=test_rows, test_share=test_share, seed=seed)
     return _data("table", tables, column, categorical=categorical, ignore=ignore, shape=shape)
+
+
+def _check_names(**given: object) -> None:
+    for key, value in given.items():
+        if value is not None and (not isinstance(value, str) or not value):
+            raise UserError(f"data.options.{key}: got {shortened(value)}, expected a text")
 
 
 def _spellings(name: str) -> tuple[str, str, str]:
@@ -81,13 +92,20 @@ def _with_test(
     if test_rows is None:
         names = as_texts(whole, label)
         numbers = torch.from_numpy(np.unique(names.astype(str), return_inverse=True)[1].astype(np.int64))
-        stay, cut = (part.numpy() for part in hold_out(numbers, test_share, seed=seed))
+        stay, cut = (part.numpy() for part in _held_out(numbers, test_share, seed))
     else:
         if isinstance(test_rows, bool) or not isinstance(test_rows, int) or not 1 <= test_rows < len(whole):
             expected = f"expected 1 to {len(whole) - 1} of the rows of {whole.name}"
             raise UserError(f"data.options.test_rows: got {shortened(test_rows)}, {expected}")
         stay, cut = np.split(np.arange(len(whole)), [len(whole) - test_rows])
     return {**tables, "train": whole.select(stay), "test": whole.select(cut)}
+
+
+def _held_out(numbers: torch.Tensor, share: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    try:
+        return hold_out(numbers, share, seed=seed)
+    except UserError as error:
+        raise UserError(f"data.test_share: {error}") from None
 
 
 def _data(
@@ -122,6 +140,10 @@ def _listed(names: Names, key: str) -> list[str]:
 def _features(table: Table, label: str, ignore: Sequence[str]) -> Table:
     table.require(list(ignore), "data.options.ignore")
     columns = {name: values for name, values in table.columns.items() if name != label and name not in ignore}
+    unnamed = next((name for name in columns if name.startswith(_UNNAMED)), None)
+    if unnamed is not None:
+        got = f"{table.name}: column {int(unnamed.removeprefix(_UNNAMED)) + 1} has no name"
+        raise UserError(f"{got}, expected one, or {unnamed!r} in data.options.ignore (numbers of rows are no input)")
     if not columns:
         raise UserError(f"{table.name}: has no column beside {shortened(label)}, expected some to learn from")
     return Table(table.name, columns, table.rows)
@@ -182,4 +204,4 @@ LOADERS: Mapping[str, Callable[..., Any]] = {
     "table": _table,
     **{name: partial(_bundled, name) for name in ("iris", "wine", "breast_cancer", "digits")},
 }
-"""The loaders by name: tables in files, and the sets that scikit-learn brings along."""
+"""The loaders by name: tables in files, and the sets that are part of scikit-learn."""

@@ -19,7 +19,7 @@ def _quantiles() -> Tensor:
 
 
 def gaussian_noise(indices: Tensor, width: int, *, seed: int, epoch: int) -> Tensor:
-    """Draw standard normal numbers, in steps fine enough that no test of a sample's size tells.
+    """Draw standard normal numbers, rounded to one of 65,536 equally likely quantiles.
 
     A table of quantiles is looked up, so that a number is the same to the bit in a batch of any size.
 

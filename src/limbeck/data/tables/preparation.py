@@ -114,13 +114,14 @@ class Preparation:
         """Return the inputs of rows, float32 (N, *shape).
 
         Raises:
-            UserError: If a column is missing, or a cell is missing, no number, or of an unseen category.
+            UserError: If a column is missing, or a cell is missing, no number, too large, or of an unseen category.
         """
         table.require([*self.numeric, *self.categories], "data")
         rows = _raw(table, self.numeric, tuple(self.categories))
         for place, (name, entries) in enumerate(self.categories.items(), len(self.numeric)):
             _check_seen(table, name, rows[:, place], entries)
         made = np.asarray(self.pipeline().transform(rows), dtype=np.float64)
+        _check_range(table, self.numeric, made)
         return made.astype(np.float32).reshape(len(table), *self.shape)
 
 
@@ -144,8 +145,21 @@ def prepare(table: Any, preparation: Mapping[str, Any]) -> Tensor:
         >>> prepare(rows, preparation)
         tensor([[0., 0., 0., 0.]])
     """
-    made = read_table(Path(table).expanduser()) if isinstance(table, str | Path) else table_of(table)
-    return torch.from_numpy(Preparation.from_json(preparation).inputs(made))
+    rebuilt = Preparation.from_json(preparation)
+    made = (
+        read_table(Path(table).expanduser(), texts=tuple(rebuilt.categories))
+        if isinstance(table, str | Path)
+        else table_of(table)
+    )
+    return torch.from_numpy(rebuilt.inputs(made))
+
+
+def _check_range(table: Table, numeric: Sequence[str], made: Values) -> None:
+    places = np.argwhere(~(np.abs(made) <= np.finfo(np.float32).max))
+    if len(places):
+        row, column = map(int, places[0])
+        got = f"{table.cell(numeric[column], row)}: got {table.columns[numeric[column]][row]}"
+        raise UserError(f"{got}, {made[row, column]:.3g} when standardized, expected a number that float32 can be")
 
 
 def _transformer(numeric: int, categorical: int, categories: Any = "auto") -> Any:
@@ -168,7 +182,11 @@ def _raw(table: Table, numeric: Sequence[str], categorical: Sequence[str]) -> Va
 
 
 def _checked(shape: Sequence[int], width: int, is_categorical: bool) -> tuple[int, int]:
-    if len(shape) != 2 or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in shape):
+    if (
+        not isinstance(shape, list | tuple)
+        or len(shape) != 2
+        or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in shape)
+    ):
         raise UserError(f"data.options.shape: got {shortened(shape)}, expected [channels, length]")
     if is_categorical or shape[0] * shape[1] != width:
         got = f"data.options.shape: got {shortened(list(shape))}, {shape[0] * shape[1]} numbers"

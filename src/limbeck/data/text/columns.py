@@ -43,7 +43,7 @@ def find_columns(table: Table, text: str | None, pair: str | None, label: str | 
         label: The column of the class names, or None.
 
     Raises:
-        UserError: If there is none of that name.
+        UserError: If there is none of that name, or a name is no text.
 
     Example:
         >>> find_columns(Table("a.csv", {"text": ["a"], "category": ["b"]}, (2,)), None, None, None)
@@ -55,6 +55,8 @@ def find_columns(table: Table, text: str | None, pair: str | None, label: str | 
 
 
 def _column(table: Table, option: str, name: str | None, usual: Sequence[str]) -> str:
+    if name is not None and not isinstance(name, str):
+        raise UserError(f"data.options.{option}: got {shortened(name)}, expected the name of a column")
     found = next((column for column in ([name] if name else usual) if column in table.columns), None)
     if found is not None:
         return found
@@ -140,4 +142,9 @@ def _values(table: Table, column: str) -> Sequence[object]:
     if column not in table.columns:
         there = shortened(", ".join(table.columns), 200, quoted=False)
         raise UserError(f"{table.source}: has no column {column!r} as the training texts have; its columns: {there}")
-    return table.columns[column]
+    values = table.columns[column]
+    several = next((row for row, value in enumerate(values) if isinstance(value, list | dict)), None)
+    if several is not None:
+        got = f"the column {column!r} holds a {type(values[several]).__name__}"
+        raise UserError(f"{table.place(several)}: {got}, expected a text or a number")
+    return values

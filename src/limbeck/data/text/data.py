@@ -1,15 +1,18 @@
 """A data set of texts."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from limbeck.data.data import Data
+from limbeck.data.samples import fingerprint
 from limbeck.data.text.augment import TokenAugment
 from limbeck.data.text.batches import Padding, TextBatches, on_device
 from limbeck.data.text.token_set import TextSet
+from limbeck.files import content_digest
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +60,11 @@ class TextData(Data):
     def preparation(self) -> dict[str, Any]:
         """How texts became inputs."""
         return dict(self.tokenization)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The training split's, and how its texts are padded: a network need not leave the padding out."""
+        return content_digest(f"{fingerprint(self.train)} {self.padding} {self.padding_index}".encode())
 
     def example(self, count: int) -> dict[str, Tensor]:
         """Return inputs of the largest length, of the token with the largest id, so that an embedding must hold it."""

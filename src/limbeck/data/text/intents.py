@@ -35,7 +35,7 @@ _OWN = {
         "is it {cold} out",
     ),
 }
-# Sentences that may mean either of two intents, so that a teacher's probabilities hold more than a label.
+# Sentences that may mean either of two intents, so that a teacher's probabilities add something to a label.
 _SHARED = {
     ("alarm", "timer"): ("ring {when}", "tell me when it is {hour}"),
     ("alarm", "reminder"): ("i must get up to {chore}", "do not let me sleep, i must {chore}"),

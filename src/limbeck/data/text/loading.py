@@ -89,14 +89,17 @@ def _text_data(
     name: str, tables: Tables, columns: Columns, test_share: float, seed: int, options: Mapping[str, object]
 ) -> Data:
     _check_options(options)
+    # The first mistake of the files comes before one of the cut.
+    texts_of(tables.train, columns.text)
+    classes = class_names(tables.train, columns.label)
+    tables = _with_test(tables, columns.label, classes, test_share, seed)
     texts = texts_of(tables.train, columns.text)
     seconds = texts_of(tables.train, columns.pair) if columns.pair else []
-    classes = class_names(tables.train, columns.label)
     vocabulary_size, max_length = int(str(options["vocabulary_size"])), int(str(options["max_length"]))
     tokenizer = make_tokenizer(
         str(options["tokenizer"]), [*texts, *seconds], vocabulary_size=vocabulary_size, max_length=max_length
     )
-    splits = _splits(tables, columns, classes, tokenizer, max_length, test_share, seed)
+    splits = _splits(tables, columns, classes, tokenizer, max_length)
     padding: Padding = "fixed" if options["padding"] == "fixed" else "longest"
     return TextData(
         name,
@@ -123,30 +126,33 @@ def _check_options(options: Mapping[str, object]) -> None:
         raise UserError(f"data.options.padding: got {got}, expected {' or '.join(get_args(Padding))}")
 
 
+def _with_test(tables: Tables, label: str, classes: tuple[str, ...], test_share: float, seed: int) -> Tables:
+    """Cut a test split off the training rows where there is none, before a tokenizer is trained on these."""
+    if tables.test is not None:
+        return tables
+    try:
+        stay, rest = hold_out(label_numbers(tables.train, label, classes), test_share, seed=seed)
+    except UserError as error:
+        raise UserError(f"data.test_share: {error}") from None
+    return tables._replace(train=tables.train.select(stay.tolist()), test=tables.train.select(rest.tolist()))
+
+
 def _splits(
     tables: Tables,
     columns: Columns,
     classes: tuple[str, ...],
     tokenizer: Tokenizer,
     max_length: int,
-    test_share: float,
-    seed: int,
 ) -> _Splits:
+    assert tables.test is not None
     train, cut = _tokenized(tables.train, columns, classes, tokenizer, max_length)
-    held_out: list[TextSet | None] = []
-    for table in (tables.validation, tables.test):
-        split, more = (None, 0) if table is None else _tokenized(table, columns, classes, tokenizer, max_length)
-        held_out.append(split)
-        cut += more
+    test, cut_of_test = _tokenized(tables.test, columns, classes, tokenizer, max_length)
+    validation, cut_of_validation = None, 0
+    if tables.validation is not None:
+        validation, cut_of_validation = _tokenized(tables.validation, columns, classes, tokenizer, max_length)
+    cut += cut_of_test + cut_of_validation
     notes = (f"{cut:,} texts have more than {max_length} tokens and are cut there",) if cut else ()
-    validation, test = held_out
-    if test is not None:
-        return _Splits(train, validation, test, notes)
-    try:
-        stay, rest = hold_out(train.labels, test_share, seed=seed)
-    except UserError as error:
-        raise UserError(f"data.test_share: {error}") from None
-    return _Splits(train.select(stay), validation, train.select(rest), notes)
+    return _Splits(train, validation, test, notes)
 
 
 def _tokenized(

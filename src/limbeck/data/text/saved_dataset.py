@@ -6,7 +6,7 @@ from typing import Any
 
 from limbeck.data.text.table import Table
 from limbeck.errors import UserError, one_line, shortened
-from limbeck.extras import extra_library
+from limbeck.imports import optional_package
 
 FILES = ("dataset_dict.json", "dataset_info.json")
 
@@ -25,7 +25,7 @@ def read_saved(root: Path) -> Mapping[str, Table]:
     Raises:
         UserError: If ``datasets`` is not installed or cannot read the folder.
     """
-    library = extra_library("datasets", "text")
+    library = optional_package("datasets", "text", "a folder of datasets")
     name = shortened(str(root), 200, quoted=False)
     try:
         saved = library.load_from_disk(str(root))

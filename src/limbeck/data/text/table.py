@@ -4,8 +4,9 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from limbeck.errors import UserError, shortened
 
@@ -33,6 +34,11 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.lines)
+
+    def select(self, rows: Sequence[int]) -> Self:
+        """Return the rows at these positions, in that order."""
+        columns = {name: [values[row] for row in rows] for name, values in self.columns.items()}
+        return replace(self, columns=columns, lines=[self.lines[row] for row in rows])
 
     def place(self, row: int) -> str:
         """Return the file and line of a row, for messages."""
@@ -65,7 +71,8 @@ def read_table(path: Path) -> Table:
     except OSError as error:
         raise UserError(f"{name}: cannot be read ({error.strerror or error})") from None
     except UnicodeDecodeError:
-        raise UserError(f"{name}: is no text in UTF-8") from None
+        expected = "expected CSV, TSV, JSON, JSONL, or lines of a label and a text"
+        raise UserError(f"{name}: is no text in UTF-8, {expected}") from None
     except csv.Error as error:
         raise UserError(f"{name}: cannot be read as CSV ({error})") from None
     if not len(table):
@@ -74,7 +81,8 @@ def read_table(path: Path) -> Table:
 
 
 def _csv(name: str, file: Iterator[str]) -> Table:
-    reader = csv.reader(file)
+    # Strict: otherwise a quotation mark that is never closed makes one cell of all the lines behind it.
+    reader = csv.reader(file, strict=True)
     header = next(reader, [])
     return _with_header(name, header, ((reader.line_num, [*cells]) for cells in reader if cells))
 
@@ -112,7 +120,7 @@ def _with_header(name: str, header: Sequence[str], rows: Iterator[Cells]) -> Tab
 def _json(name: str, file: Iterator[str]) -> Table:
     text = "".join(file)
     if not text.lstrip().startswith("["):
-        return _json_lines(name, iter(text.splitlines()))
+        return _json_lines(name, iter(text.split("\n")))
     return _of_objects(name, enumerate(_parsed(name, text), start=1))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from limbeck.errors import UserError, one_line, shortened
-from limbeck.extras import extra_library
+from limbeck.imports import optional_package
 
 TRAINED = ("wordpiece", "bpe")
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
@@ -121,7 +121,7 @@ def read_tokenizer(path: Path, *, max_length: int) -> Tokenizer:
     label = f"data.options.tokenizer {shortened(str(path), 200, quoted=False)}"
     if not files:
         raise UserError(f"{label}: has no tokenizer.json, expected the folder of a Hugging Face tokenizer")
-    library = extra_library("tokenizers", "text")
+    library = optional_package("tokenizers", "text", "a tokenizer")
     try:
         backend = (_of_vocabulary if files[0].suffix == ".txt" else library.Tokenizer.from_file)(str(files[0]))
     except Exception as error:  # the library raises plain Exceptions
@@ -131,15 +131,20 @@ def read_tokenizer(path: Path, *, max_length: int) -> Tokenizer:
 
 
 def _of_vocabulary(file: str) -> Any:
-    return _of_words(Path(file).read_text(encoding="utf-8").splitlines())
+    # Not splitlines: that also ends a line at characters such as U+2028, which are tokens of their own.
+    words = Path(file).read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    lowercase = _content(Path(file).parent / _PADDING_FILES[0]).get("do_lower_case", True)
+    return _of_words(words, lowercase=lowercase is not False)
 
 
-def _of_words(words: Sequence[str]) -> Any:
-    library = extra_library("tokenizers", "text")
+def _of_words(words: Sequence[str], *, lowercase: bool = True) -> Any:
+    library = optional_package("tokenizers", "text", "a tokenizer")
+    if "[UNK]" not in words:
+        raise ValueError("it has no token [UNK]")
     model = library.models.WordPiece({word: number for number, word in enumerate(words)}, unk_token="[UNK]")
     backend = library.Tokenizer(model)
     backend.add_special_tokens([token for token in SPECIAL if token in words])
-    return _as_bert(backend)
+    return _as_bert(backend, lowercase=lowercase)
 
 
 def _padding_token(backend: Any, folder: Path, label: str) -> str:
@@ -187,7 +192,7 @@ def train_tokenizer(name: str, texts: Sequence[str], *, vocabulary_size: int, ma
 
 
 def _bytes(texts: Sequence[str], vocabulary_size: int) -> Any:
-    library = extra_library("tokenizers", "text")
+    library = optional_package("tokenizers", "text", "a tokenizer")
     backend = library.Tokenizer(library.models.BPE())
     backend.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=True)
     backend.decoder = library.decoders.ByteLevel()
@@ -200,7 +205,7 @@ def _bytes(texts: Sequence[str], vocabulary_size: int) -> Any:
 
 
 def _wordpiece(texts: Sequence[str], vocabulary_size: int) -> Any:
-    library = extra_library("tokenizers", "text")
+    library = optional_package("tokenizers", "text", "a tokenizer")
     backend = _as_bert(library.Tokenizer(library.models.WordPiece(unk_token="[UNK]")))
     # The library numbers these in the order of a hash map, on which ties depend later, unless they are there already.
     inner = sorted({f"##{character}" for text in texts for word in _words(backend, text) for character in word[1:]})
@@ -215,9 +220,9 @@ def _words(backend: Any, text: str) -> list[str]:
     return [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(text))]
 
 
-def _as_bert(backend: Any) -> Any:
-    library = extra_library("tokenizers", "text")
-    backend.normalizer = library.normalizers.BertNormalizer(lowercase=True)
+def _as_bert(backend: Any, *, lowercase: bool = True) -> Any:
+    library = optional_package("tokenizers", "text", "a tokenizer")
+    backend.normalizer = library.normalizers.BertNormalizer(lowercase=lowercase)
     backend.pre_tokenizer = library.pre_tokenizers.BertPreTokenizer()
     backend.decoder = library.decoders.WordPiece()
     return _with_ends(backend) if backend.token_to_id("[SEP]") is not None else backend
@@ -225,7 +230,7 @@ def _as_bert(backend: Any) -> Any:
 
 def _with_ends(backend: Any) -> Any:
     ends = [(token, backend.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
-    template = extra_library("tokenizers", "text").processors.TemplateProcessing
+    template = optional_package("tokenizers", "text", "a tokenizer").processors.TemplateProcessing
     backend.post_processor = template(single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends)
     return backend
 

@@ -29,6 +29,7 @@ class EstimatorNetwork(nn.Module):
         class_names: The names of the classes in the order of the logits, for an estimator that was fitted on names.
             Classes that are whole numbers below ``num_classes`` are positions.
         smallest: The least probability, in (0, 1).
+        named_later: Whether :meth:`name_classes` follows for an estimator that was fitted on names.
 
     Raises:
         UserError: If the object has no ``predict_proba``, or it knows a class that is none of these.
@@ -42,6 +43,7 @@ class EstimatorNetwork(nn.Module):
 
     why_not_recordable: ClassVar[str] = "an estimator of scikit-learn is run on the CPU"
     digest: Tensor
+    _columns: list[int] | None
 
     def __init__(
         self,
@@ -50,6 +52,7 @@ class EstimatorNetwork(nn.Module):
         *,
         class_names: Sequence[str] = (),
         smallest: float = SMALLEST,
+        named_later: bool = False,
     ) -> None:
         super().__init__()
         self.label = type(estimator).__name__
@@ -63,7 +66,10 @@ class EstimatorNetwork(nn.Module):
             raise UserError(f"estimator {self.label}: is not fitted, expected a fitted one, or num_classes")
         self.smallest = smallest
         self.register_buffer("digest", torch.zeros(32, dtype=torch.uint8))
-        self._adopt(estimator, class_names)
+        if named_later and _has_names(estimator):
+            self._estimator, self._columns = estimator, None
+        else:
+            self._adopt(estimator, class_names)
 
     @property
     def estimator(self) -> Any:
@@ -73,10 +79,12 @@ class EstimatorNetwork(nn.Module):
     @property
     def is_fitted(self) -> bool:
         """Whether the estimator knows its classes."""
-        return self._columns is not None
+        return getattr(self._estimator, "classes_", None) is not None
 
     def _adopt(self, estimator: Any, class_names: Sequence[str] = ()) -> None:
         known = getattr(estimator, "classes_", None)
+        if isinstance(known, list) and any(isinstance(entry, np.ndarray) for entry in known):
+            raise UserError(f"estimator {self.label}: predicts several labels, expected one class a sample")
         columns = None if known is None else _columns(self.label, np.asarray(known), self.num_classes, class_names)
         # Names with an underscore: they are no plain settings, and what they hold is in the digest.
         self._estimator, self._columns = estimator, columns
@@ -84,7 +92,7 @@ class EstimatorNetwork(nn.Module):
             self.digest.copy_(torch.frombuffer(bytearray(_hashed(estimator, self.label)), dtype=torch.uint8))
 
     def name_classes(self, class_names: Sequence[str]) -> None:
-        """Say which names the logits belong to, for an estimator that was fitted on names.
+        """Set which names the logits belong to, for an estimator that was fitted on names.
 
         Raises:
             UserError: If the estimator knows a class that is none of these.
@@ -92,7 +100,7 @@ class EstimatorNetwork(nn.Module):
         self._adopt(self._estimator, class_names)
 
     def fit(self, inputs: Tensor, labels: Tensor, *, seed: int) -> tuple[str, ...]:
-        """Fit a copy of the estimator on (N, ...) inputs and (N,) class numbers, and answer by it from then on.
+        """Fit a copy of the estimator on (N, ...) inputs and (N,) class numbers, which takes its place.
 
         Args:
             inputs: As the network takes them.
@@ -154,8 +162,10 @@ class EstimatorNetwork(nn.Module):
         Raises:
             UserError: If the estimator was fitted on rows of another length.
         """
-        if self._columns is None:
+        if not self.is_fitted:
             return torch.zeros(len(inputs), self.num_classes, device=inputs.device)
+        if self._columns is None:
+            raise UserError(f"estimator {self.label}: was fitted on names of classes, expected name_classes before")
         rows = _rows(inputs)
         expected = getattr(self._estimator, "n_features_in_", rows.shape[1])
         if rows.shape[1] != expected:
@@ -182,6 +192,10 @@ def _is_unseeded(key: str, value: object) -> bool:
     return value is None and (key == "random_state" or key.endswith("__random_state"))
 
 
+def _has_names(estimator: object) -> bool:
+    return np.asarray(getattr(estimator, "classes_", ())).dtype.kind in "UOS"
+
+
 def _unfitted(estimator: Any) -> Any:
     from sklearn.base import clone
 
@@ -192,9 +206,13 @@ def _columns(label: str, known: Any, num_classes: int, class_names: Sequence[str
     """Return the position among the logits of each class that an estimator knows."""
     if known.ndim != 1:
         raise UserError(f"estimator {label}: predicts several labels, expected one class a sample")
-    if known.dtype.kind in "iub" and known.min() >= 0 and known.max() < num_classes:
-        return [int(value) for value in known]
     places = {name: place for place, name in enumerate(class_names)}
+    if known.dtype.kind in "iub" and known.min() >= 0 and known.max() < num_classes:
+        positions, named = [int(value) for value in known], [places.get(str(value)) for value in known.tolist()]
+        if None not in named and named != positions:
+            got = f"knows the classes {shortened(known.tolist())}, which are both positions and names of classes"
+            raise UserError(f"estimator {label}: {got}, expected one that was fitted on texts, or on every class")
+        return positions
     unknown = [value for value in known.tolist() if str(value) not in places]
     if unknown:
         expected = f"expected 0 to {num_classes - 1}" + (" or the names of the data's classes" if class_names else "")

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from limbeck.errors import UserError, one_line, shortened, unknown_name
-from limbeck.extras import extra_library
+from limbeck.imports import optional_package
 from limbeck.models.options import check_options
 from limbeck.reporting import Log, no_log
 
@@ -109,7 +109,7 @@ def _config(
     facts: Mapping[str, object],
     options: Mapping[str, object],
 ) -> Any:
-    library = extra_library("transformers", "text")
+    library = optional_package("transformers", "text", "a model of transformers")
     if folder is None:
         if name not in _types():
             raise _no_such_model(name, label)
@@ -130,7 +130,7 @@ _LOCAL: Mapping[str, Any] = {"local_files_only": True, "trust_remote_code": Fals
 
 
 def _types() -> frozenset[str]:
-    mapping = extra_library("transformers.models.auto.modeling_auto", "text")
+    mapping = optional_package("transformers.models.auto.modeling_auto", "text", "a model of transformers")
     return frozenset(mapping.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES)
 
 
@@ -153,13 +153,13 @@ def _check_sizes(config: Any, label: str, facts: Mapping[str, object]) -> None:
 
 
 def _built(label: str, config: Any) -> nn.Module:
-    auto = extra_library("transformers", "text").AutoModelForSequenceClassification
+    auto = optional_package("transformers", "text", "a model of transformers").AutoModelForSequenceClassification
     model: nn.Module = _guarded(label, lambda: auto.from_config(config, trust_remote_code=False, dtype=torch.float32))
     return model.train()
 
 
 def _loaded(label: str, folder: Path, config: Any, log: Log) -> nn.Module:
-    auto = extra_library("transformers", "text").AutoModelForSequenceClassification
+    auto = optional_package("transformers", "text", "a model of transformers").AutoModelForSequenceClassification
     arguments = {"use_safetensors": True, "dtype": torch.float32, "ignore_mismatched_sizes": True, **_LOCAL}
     with _quiet():
         loaded = _guarded(
@@ -198,7 +198,7 @@ def _guarded(label: str, work: Any) -> Any:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep transformers from writing tables of new tensors, which are logged in one line here."""
-    library = extra_library("transformers.utils.logging", "text")
+    library = optional_package("transformers.utils.logging", "text", "a model of transformers")
     before, bars = library.get_verbosity(), library.is_progress_bar_enabled()
     library.set_verbosity(logging.ERROR)
     library.disable_progress_bar()
