@@ -101,7 +101,7 @@ class MultiLabel(Task):
     def check_targets(self, targets: Any, data: str) -> None:
         """Check that the ground truth is one number a class; see :meth:`Task.check_targets`."""
         if isinstance(targets, Tensor) and targets.ndim != 2:
-            got = f"got {data}, whose samples have one class each"
+            got = f"got {data}, whose samples have one class {'each' if targets.ndim == 1 else 'at each position'}"
             raise UserError(f"task 'multilabel': {got}, expected data of several, such as image_folder with labels")
 
 
