@@ -139,7 +139,12 @@ def mistakes():
     yield "length", lambda root: write_csv(root, good), {"max_length": "many"}, "max_length: got 'many'"
     yield "size", lambda root: write_csv(root, good), {"vocabulary_size": True}, "vocabulary_size: got True"
     yield "size", lambda root: write_csv(root, good), {"vocabulary_size": 4}, "vocabulary_size: got 4"
-    yield "padding", lambda root: write_csv(root, good), {"padding": "left"}, "padding: got 'left', input should be 'longest' or 'fixed'"
+    yield (
+        "padding",
+        lambda root: write_csv(root, good),
+        {"padding": "left"},
+        "padding: got 'left', input should be 'longest'",
+    )
     yield "unknown", lambda root: write_csv(root, good), {"lable": "a"}, "unknown option 'lable'; did you mean 'label'"
 
 
