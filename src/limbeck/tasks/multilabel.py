@@ -159,7 +159,7 @@ class MultiLabelEvaluator:
     def compute(self) -> Measured:
         """Return the figures over all samples, and which classes are predicted, (N, C) of 0 and 1."""
         scores, labels = torch.cat(self._scores), torch.cat(self._labels)
-        values = {"map": _mean_precision(scores, labels), "f1": self._f1.compute()}
+        values: dict[str, Any] = {"map": _mean_precision(scores, labels), "f1": self._f1.compute()}
         values |= {"label_accuracy": self._accuracy.compute(), "loss": self._loss.compute()}
         return Measured({name: float(value) for name, value in values.items()}, (scores > 0).long())
 
