@@ -1,12 +1,22 @@
 """Turn pydantic's findings into the one clear line that a user is shown."""
 
-from collections.abc import Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from itertools import chain
 from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
 from limbeck.errors import UserError, shortened, unknown_name
 
@@ -63,6 +73,7 @@ class Settings(BaseModel):
 
 Model = TypeVar("Model", bound=BaseModel)
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+_PLAIN_TYPES = frozenset({"bool", "float", "int", "str"})
 
 
 def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
@@ -86,11 +97,15 @@ def _within(group: str, message: str, fields: list[str]) -> str:
     return f"{group}.{message.removeprefix(last)}" if names_key else f"{group}: {message}"
 
 
+def _names_type(part: str) -> bool:
+    return "[" in part or part[:1].isupper() or part in _PLAIN_TYPES
+
+
 def _line(model: type[BaseModel], error: ValidationError, where: str) -> UserError:
     # A misspelt key often leaves another one missing: the misspelling is the mistake to report.
     first = min(error.errors(include_url=False), key=lambda entry: entry["type"] not in _UNKNOWN)
     # Names of union members and of types appear in the path too; a key of a recipe is what the user wrote.
-    path = tuple(part for part in first["loc"] if not (isinstance(part, str) and ("[" in part or part[:1].isupper())))
+    path = tuple(part for part in first["loc"] if not (isinstance(part, str) and _names_type(part)))
     keys = [shortened(str(part), quoted=False) for part in path if part != ""]
     name = ".".join([where, *keys] if where else keys)
     if first["type"] in _UNKNOWN:
@@ -149,3 +164,43 @@ def validated(model: type[Model], values: Mapping[str, Any], where: str = "") ->
     """
     with one_line_errors(model, where):
         return model.model_validate(dict(values))
+
+
+class _Arguments(Settings):
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+
+def arguments(function: Callable[..., Any], values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return arguments as the annotations of a function's parameters have them, such as a tuple for a list.
+
+    Args:
+        function: The function, or the class that is called.
+        values: Arguments by name; those without a parameter or an annotation stay as they are.
+        where: What the arguments belong to; it begins the line of an error.
+
+    Raises:
+        UserError: One line that names the argument, the value and what is expected.
+
+    Example:
+        >>> def draw(count: int = 1): ...
+        >>> arguments(draw, {"count": 3}, "data.options")
+        {'count': 3}
+        >>> arguments(draw, {"count": "few"}, "data.options")
+        Traceback (most recent call last):
+        limbeck.errors.UserError: data.options.count: got 'few', input should be a valid integer, ...
+    """
+    try:
+        parameters = inspect.signature(function, eval_str=True).parameters
+    except NameError:  # An annotation that is imported for type checkers alone.
+        return dict(values)
+    named = {name: parameters[name].annotation for name in values if name in parameters}
+    # By position, since a parameter may have the name of a method of pydantic's models.
+    fields: dict[str, Any] = {
+        f"value{place}": (annotation, Field(alias=name))
+        for place, (name, annotation) in enumerate(named.items())
+        if annotation is not inspect.Parameter.empty
+    }
+    model = create_model("Arguments", __base__=_Arguments, **fields)
+    names = {field: str(info.alias) for field, info in model.model_fields.items()}
+    checked = validated(model, {name: values[name] for name in names.values()}, where)
+    return {**values, **{name: getattr(checked, field) for field, name in names.items()}}

@@ -289,3 +289,31 @@ def test_an_installed_package_offers_data_by_an_entry_point(tmp_path, monkeypatc
         text=True,
     )
     assert (done.stdout.split(), done.stderr) == (["4", "True"], "")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "line"),
+    [
+        ("shapes", {"train": "many"}, "data.options.train: got 'many', input should be a valid integer"),
+        ("shapes", {"train": True}, "data.options.train: got True, input should be a number"),
+        ("mask_folder", {"classes": 5}, "data.options.classes: got 5"),
+        ("mask_folder", {"ignore_index": 1.5}, "data.options.ignore_index: got 1.5"),
+        ("mask_folder", {"shape": 5}, "data.options.shape: got 5"),
+        ("image_folder", {"labels": 5}, "data.options.labels: got 5"),
+    ],
+)
+def test_an_option_of_another_type_is_refused(name, options, line, tmp_path):
+    with pytest.raises(UserError, match=line):
+        load(name, root=None if name == "shapes" else tmp_path, options=options)
+
+
+def test_options_are_as_a_loader_has_them():
+    def loader(pair: tuple[int, int] = (0, 0)) -> Data:
+        return shapes if pair == (1, 2) else None
+
+    shapes = load("shapes", options={"train": 4, "test": 2, "side": 16})
+    register("of_a_pair", loader)
+    try:
+        assert len(load("of_a_pair", options={"pair": [1, 2]}).train) == 4
+    finally:
+        REGISTRY.unregister("of_a_pair")

@@ -174,3 +174,13 @@ def test_a_selection_ranks_the_labeled_images_alone(partly, tmp_path, scorer):
         limbeck.run(recipe, out=tmp_path / "stopped", reporting=stopping(1, of=2))
     limbeck.run(recipe, out=tmp_path / "stopped", resume=True)
     assert_same_run(tmp_path / "stopped", whole.folder)
+
+
+def test_a_teacher_may_have_the_labels_of_all_images(partly, tmp_path):
+    write_classes(tmp_path / "photos", each=15)
+    root = str(tmp_path / "photos")
+    data = {"name": "image_folder", "root": root, "size": 16, "unlabeled": root, "train_limit": 6}
+    teacher = {**partly["teacher"], "train_limit": 24}
+    recipe = {**partly, "data": data, "teacher": teacher, "method": "kd"}
+    done = limbeck.run({**recipe, "training": {**partly["training"], "batch_size": 4}}, out=tmp_path / "run")
+    assert "18 unlabeled" in log(done.folder)

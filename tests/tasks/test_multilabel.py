@@ -164,3 +164,17 @@ def test_a_selection_keeps_or_leaves_a_sample_with_all_its_classes(batch):
     chosen = mask[rows.sample]
     expected = limbeck.losses.kd_loss(rows.logits[chosen], distiller.teacher_targets(inputs, labels)[0][chosen])
     torch.testing.assert_close(out.parts["kd"], 0.9 * expected * chosen.sum() / len(chosen))
+
+
+def test_a_class_of_which_nothing_is_known_has_no_figures_of_its_own():
+    logits, labels = torch.tensor([[3.0, 1.0], [-2.0, 1.0]]), torch.tensor([[1, -1], [0, -1]])
+    evaluator = MultiLabel(2).evaluator()
+    evaluator.update(logits, labels)
+    measured = evaluator.compute()
+    assert (measured.map, measured.label_accuracy) == (1.0, 1.0)
+
+
+def test_large_logits_keep_their_order():
+    evaluator = MultiLabel(1).evaluator()
+    evaluator.update(torch.tensor([[20.0], [25.0]]), torch.tensor([[0], [1]]))
+    assert evaluator.compute().map == 1.0

@@ -196,12 +196,33 @@ def test_an_output_that_does_not_fit_is_named(output, line):
     [
         ({"positions": 0}, "task.positions: got 0"),
         ({"aux_weight": -1.0}, "task.aux_weight: got -1.0"),
+        ({"positions": "many"}, "task.positions: got 'many', input should be a valid integer"),
+        ({"ignore_index": 1.5}, "task.ignore_index: got 1.5, input should be a valid integer"),
+        ({"seed": True}, "task.seed: got True, input should be a number"),
         ({"ignore": 3}, "task segmentation: unknown option 'ignore'; did you mean 'ignore_index'"),
     ],
 )
 def test_settings_out_of_range_are_refused(options, line):
     with pytest.raises(UserError, match=line):
         create("segmentation", 3, **options)
+
+
+@pytest.mark.parametrize(
+    ("task", "targets", "line"),
+    [
+        ("segmentation", torch.zeros(2), "whose samples have no masks"),
+        ("segmentation", torch.full((2, 4, 4), 7), "task.ignore_index: got 255, but masks of roads have 7"),
+        ("classification", torch.zeros(2, 4, 4), "a class at each position, expected task 'segmentation'"),
+        ("multilabel", torch.zeros(2, 4, 4), "one class at each position, expected data of several"),
+    ],
+)
+def test_ground_truth_of_another_task_is_refused(task, targets, line):
+    with pytest.raises(UserError, match=line):
+        create(task, CLASSES).check_targets(targets, "roads")
+
+
+def test_masks_with_ignored_positions_are_taken():
+    create("segmentation", 3, ignore_index=11).check_targets(torch.tensor([[[0, 2, 11]]]), "roads")
 
 
 def test_a_task_can_be_copied_and_maps_have_names():

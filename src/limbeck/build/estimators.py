@@ -30,7 +30,7 @@ def check_student(network: nn.Module) -> None:
 
 
 def set_up_estimator(network: EstimatorNetwork, settings: NetworkSettings, data: Data) -> None:
-    """Load what a recipe names into an estimator, and check what it asks of it.
+    """Load what a recipe names into an estimator, and check its settings.
 
     Args:
         network: The estimator, changed in place.
@@ -80,13 +80,13 @@ def fit_and_keep(
     Args:
         folder: Where it is kept.
         settings: The estimator's settings.
-        network: The estimator; it answers by the fitted one afterwards.
+        network: The estimator, fitted afterwards.
         data: The data that it is fitted on.
         reporting: Where lines go.
         role: What it is fitted as, for lines of the log.
 
     Raises:
-        UserError: If it refuses its settings or the samples, or cannot be stored.
+        UserError: If its settings or the samples do not fit it, or cannot be stored.
     """
     reporting.log(f"fitting {settings.name} as {role} on {len(data.train)} {data.unit}")
     start, batches = time.perf_counter(), list(data.batches(data.train, batch_size=500).epoch(0))

@@ -1,8 +1,13 @@
 """Whether a run's method can use the labels that its samples have: none for some of them, mixed ones."""
 
+from typing import Any
+
+import torch
+
 from limbeck.build.caching import is_cached
 from limbeck.build.context import Context
 from limbeck.build.task import row_classes
+from limbeck.data import Data
 from limbeck.errors import UserError
 from limbeck.methods import Term
 from limbeck.training.mixing import Mixer
@@ -18,12 +23,17 @@ def check_labels(context: Context) -> None:
     Raises:
         UserError: If the method cannot use labels as they are.
     """
-    context.task.check_targets(context.data.train.labels[:2], context.data.name)
+    context.task.check_targets(_first_targets(context.data), context.data.name)
     _check_rows_of_two(context)
     _check_mixing(context)
     if context.data.unlabeled is not None and (why := why_needs_labels(context)) is not None:
         got = f"method {context.recipe.method.name!r}: {why}, but data.unlabeled has images without labels"
         raise UserError(f"{got}; expected a teacher alone to supervise them, such as with kd or dist")
+
+
+def _first_targets(data: Data) -> Any:
+    first = data.train.select(torch.arange(min(2, len(data.train))))
+    return next(data.batches(first, batch_size=2).epoch(0)).targets
 
 
 def _check_rows_of_two(context: Context) -> None:

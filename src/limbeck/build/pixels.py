@@ -24,7 +24,7 @@ _CHUNK = 256
 
 
 def with_store(data: Data, settings: DataSettings, cache: Path | None) -> Data:
-    """Put the pixels of an image folder's splits at hand, as ``data.store`` has it.
+    """Return the data with the pixels of an image folder's splits stored, as ``data.store`` has it.
 
     Args:
         data: The data set.

@@ -82,8 +82,9 @@ def trained_folder(recipe: Recipe, settings: NetworkTeacherSettings, network: nn
 def _training_data(recipe: Recipe, settings: NetworkTeacherSettings, data: Data) -> Data:
     if settings.train_limit in (None, recipe.data.train_limit):
         return data
-    loaded = load_data(recipe.data, train_limit=settings.train_limit)
-    return with_store(loaded, recipe.data, recipe.output.cache)
+    # A teacher is trained on labels alone, of which it may have those of all images in data.unlabeled.
+    labeled = recipe.data.model_copy(update={"unlabeled": None})
+    return with_store(load_data(labeled, train_limit=settings.train_limit), labeled, recipe.output.cache)
 
 
 def _folder(recipe: Recipe, settings: NetworkTeacherSettings, network: nn.Module, data: Data) -> Path:

@@ -184,7 +184,7 @@ class Data:
             UserError: If the folder has no whole image, or the data are no images.
         """
         if not isinstance(self.train, ImageSet | FolderSet):
-            raise UserError(f"data.unlabeled: got {str(folder)!r}, but {self.name} has {self.unit}; it is for images")
+            raise UserError(f"data.unlabeled: got {str(folder)!r}, but {self.name} has {self.form}; it is for images")
         others = tuple(split for split in (self.validation, self.test) if isinstance(split, ImageSet | FolderSet))
         unlabeled, note = read_unlabeled(Path(folder).expanduser(), self.train, others)
         return replace(self, unlabeled=unlabeled, notes=(*self.notes, note))

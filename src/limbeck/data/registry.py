@@ -13,6 +13,7 @@ from limbeck.data.split import hold_out, limit
 from limbeck.errors import UserError, one_line, shortened, unknown_name
 from limbeck.imports import PREFIX, folder_importable
 from limbeck.registry import Registry
+from limbeck.validation import arguments
 
 Loader = Callable[..., Data]
 
@@ -169,13 +170,13 @@ def _taken(label: str, loader: Loader, settings: Mapping[str, Any]) -> Mapping[s
 
 
 def _options(label: str, loader: Loader, settings: Mapping[str, Any], options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a loader's own options, all of which its signature must name."""
+    """Return a loader's own options, all of which its signature must name, as its annotations have them."""
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     known = [p.name for p in inspect.signature(loader).parameters.values() if p.kind in kinds]
     for option in options:
         if option in settings or option not in known:
             raise UserError(f"data.options: {unknown_name('option', option, set(known) - set(settings))} ({label})")
-    return options
+    return arguments(loader, options, "data.options")
 
 
 def _held_out(whole: Data, share: float, seed: int) -> tuple[Samples, Samples | None]:

@@ -35,7 +35,7 @@ class EpochPlan:
 
 
 class Plans(Protocol):
-    """Says which samples each batch of an epoch has: :class:`Schedule`, or one with samples of several kinds."""
+    """Which samples each batch of an epoch has: :class:`Schedule`, or one with samples of several kinds."""
 
     @property
     def bounds(self) -> tuple[int, ...]:

@@ -101,6 +101,9 @@ class Classification(Task):
 
     def check_targets(self, targets: Any, data: str) -> None:
         """Check that each sample has one class; see :meth:`Task.check_targets`."""
+        if isinstance(targets, Tensor) and targets.ndim > 2:
+            got = f"got {data}, whose samples have a class at each position"
+            raise UserError(f"task {self.name!r}: {got}, expected task 'segmentation', or data of one class each")
         if isinstance(targets, Tensor) and targets.ndim == 2 and not targets.is_floating_point():
             got = f"got {data}, whose samples have several classes"
             raise UserError(f"task {self.name!r}: {got}, expected task 'multilabel', or data of one class each")

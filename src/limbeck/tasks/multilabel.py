@@ -1,6 +1,5 @@
 """Multi-label classification: each class of a sample is present or not, a row of two logits."""
 
-import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -8,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import MeanMetric
-from torchmetrics.classification import MultilabelAccuracy, MultilabelAveragePrecision, MultilabelF1Score
+from torchmetrics.classification import MultilabelAccuracy, MultilabelF1Score
+from torchmetrics.functional.classification import binary_average_precision
 
 from limbeck.errors import UserError
 from limbeck.models.calling import output_logits
@@ -101,7 +101,7 @@ class MultiLabel(Task):
     def check_targets(self, targets: Any, data: str) -> None:
         """Check that the ground truth is one number a class; see :meth:`Task.check_targets`."""
         if isinstance(targets, Tensor) and targets.ndim != 2:
-            got = f"got {data}, whose samples have one class each"
+            got = f"got {data}, whose samples have one class {'each' if targets.ndim == 1 else 'at each position'}"
             raise UserError(f"task 'multilabel': {got}, expected data of several, such as image_folder with labels")
 
 
@@ -136,35 +136,40 @@ class MultiLabelEvaluator:
 
     def __init__(self, num_classes: int) -> None:
         common: dict[str, Any] = {"num_labels": num_classes, "ignore_index": UNKNOWN, "validate_args": False}
-        self._precision = MultilabelAveragePrecision(average="none", **common)
-        self._positives = torch.zeros(num_classes)
         self._f1 = MultilabelF1Score(average="macro", **common)
         self._accuracy = MultilabelAccuracy(average="micro", **common)
         self._loss = MeanMetric(nan_strategy="disable")
-        self._predictions: list[Tensor] = []
+        self._scores: list[Tensor] = []
+        self._labels: list[Tensor] = []
 
     @torch.no_grad()
     def update(self, output: Any, targets: Tensor) -> None:
         """Count a batch: (N, C) logits and (N, C) of 1, 0, and -1 or nan."""
         logits = output_logits(output).float()
-        self._predictions.append((logits > 0).long())
         labels = _labels(targets, logits).view_as(logits)
         known = labels != ABSENT
         labels = torch.where(known, labels, UNKNOWN)
-        for metric in (self._precision, self._f1, self._accuracy):
+        for metric in (self._f1, self._accuracy):
             metric.to(logits.device).update(logits.sigmoid(), labels)
-        self._positives += (labels == 1).sum(dim=0).cpu()
+        self._scores.append(logits.cpu())
+        self._labels.append(labels.cpu())
         loss = F.binary_cross_entropy_with_logits(logits[known], labels[known].float(), reduction="none")
         self._loss.to(logits.device).update(loss)
 
     def compute(self) -> Measured:
         """Return the figures over all samples, and which classes are predicted, (N, C) of 0 and 1."""
-        with warnings.catch_warnings():
-            # Of classes without a positive sample, which are left out as described.
-            warnings.simplefilter("ignore", UserWarning)
-            precision = self._precision.compute().cpu()
-        positive = self._positives > 0
-        mean = precision[positive].mean() if positive.any() else 0.0
-        values = {"map": mean, "f1": self._f1.compute(), "label_accuracy": self._accuracy.compute()}
-        figures = {name: float(value) for name, value in {**values, "loss": self._loss.compute()}.items()}
-        return Measured(figures, torch.cat(self._predictions).cpu())
+        scores, labels = torch.cat(self._scores), torch.cat(self._labels)
+        values: dict[str, Any] = {"map": _mean_precision(scores, labels), "f1": self._f1.compute()}
+        values |= {"label_accuracy": self._accuracy.compute(), "loss": self._loss.compute()}
+        return Measured({name: float(value) for name, value in values.items()}, (scores > 0).long())
+
+
+def _mean_precision(scores: Tensor, labels: Tensor) -> float:
+    """Return the mean average precision over the classes with a positive sample; 0 without any."""
+    # In float64, in which the sigmoids of large logits still differ.
+    probabilities = scores.double().sigmoid()
+    precisions = [
+        float(binary_average_precision(probabilities[:, c], labels[:, c], ignore_index=UNKNOWN))
+        for c in (labels == 1).any(dim=0).nonzero()[:, 0].tolist()
+    ]
+    return sum(precisions) / len(precisions) if precisions else 0.0

@@ -11,6 +11,7 @@ from limbeck.tasks.base import Task
 from limbeck.tasks.classification import Classification
 from limbeck.tasks.multilabel import MultiLabel
 from limbeck.tasks.segmentation import Segmentation
+from limbeck.validation import arguments
 
 
 def _adopted(name: str, found: object) -> type[Task]:
@@ -76,15 +77,14 @@ def create(task: str | Task, num_classes: int | None = None, **options: Any) -> 
     """
     if isinstance(task, Task):
         return task
-    check_options(task, options)
-    return REGISTRY.get(task)(num_classes, **options)
+    return REGISTRY.get(task)(num_classes, **check_options(task, options))
 
 
-def check_options(task: str, options: Mapping[str, Any]) -> None:
-    """Check that there is a task of a name, and that it takes options.
+def check_options(task: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as a task's class takes them, once it is checked that there is one of that name.
 
     Raises:
-        UserError: If there is none, or it does not take one of them.
+        UserError: If there is none, it does not take an option, or a value is of another type.
 
     Example:
         >>> check_options("segmentation", {"ignore": 11})
@@ -93,8 +93,9 @@ def check_options(task: str, options: Mapping[str, Any]) -> None:
     """
     parameters = inspect.signature(REGISTRY.get(task)).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return
+        return arguments(REGISTRY.get(task), options, "task")
     known = [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL and p.name != "num_classes"]
     for option in options:
         if option not in known:
             raise UserError(f"task {shortened(task, quoted=False)}: {unknown_name('option', option, known)}")
+    return arguments(REGISTRY.get(task), options, "task")

@@ -127,6 +127,20 @@ class Segmentation(Task):
                 raise UserError(f"{role}: {got}, expected maps of logits of shape (N, {num_classes}, H, W)")
         super().check(maps[MAIN], num_classes, role, data)
 
+    def check_targets(self, targets: Any, data: str) -> None:
+        """Check that the ground truth is masks of this task's classes; see :meth:`limbeck.tasks.Task.check_targets`."""
+        if not isinstance(targets, Tensor):
+            return
+        if targets.ndim != 3:
+            got = f"got {data}, whose samples have no masks"
+            raise UserError(f"task {self.name!r}: {got}, expected data of images with masks, such as mask_folder")
+        unknown = targets[
+            (targets != self.ignore_index) & ((targets < 0) | (targets >= (self.num_classes or torch.inf)))
+        ]
+        if len(unknown):
+            got = f"got {self.ignore_index}, but masks of {data} have {int(unknown[0])}"
+            raise UserError(f"task.ignore_index: {got}, expected a class below {self.num_classes} or that value there")
+
 
 def maps_by_head(output: Any) -> dict[str, Tensor]:
     """Return the maps of logits in a network's output by head.

@@ -56,7 +56,7 @@ class SegmentationEvaluator:
         self._predictions.append(predicted.to(torch.uint8 if classes <= 256 else torch.int32).cpu())
 
     def compute(self) -> Measured:
-        """Return the figures over all samples, and the predicted masks, (N, H, W) uint8, or a list of them as one."""
+        """Return the figures over all samples, and the predicted masks, (N, H, W), or None where sizes differ."""
         counts = self._counts.double()
         right, present = counts.diagonal(), counts.sum(0) + counts.sum(1)
         unions = present - right

@@ -94,6 +94,8 @@ def test_without_labels_the_images_get_as_many_unknown_ones(photos, tmp_path):
         ("image,cat\n0.png,1\n0.png,0\n", "line 3: the file '0.png' stands in line 2 too, expected each once"),
         ("image,cat\n0.png,1\n9.png,0\n8.png,0\n", r"names the image '9.png' \(and 1 more\), which is not in"),
         ("image,cat\n/etc/passwd,1\n", "names the image '/etc/passwd', which is not in"),
+        ("image,cat\n0.png,1\n./0.png,0\n", "line 3: the file './0.png' stands in line 2 too, expected each once"),
+        ("image,cat\n../photos/0.png,1\n", "names the image '../photos/0.png', which is not in"),
         ("image,split,cat\n0.png,training,1\n", "line 2: got the split 'training', expected train, test, val"),
         ("image,split,cat\n0.png,train,1\n", "has no images of the split 'test', expected some"),
     ],

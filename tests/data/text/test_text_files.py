@@ -172,8 +172,8 @@ def mistakes():
     yield "length", lambda root: write_csv(root, good), {"max_length": "many"}, "max_length: got 'many'"
     yield "size", lambda root: write_csv(root, good), {"vocabulary_size": True}, "vocabulary_size: got True"
     yield "size", lambda root: write_csv(root, good), {"vocabulary_size": 4}, "vocabulary_size: got 4"
-    yield "padding", lambda root: write_csv(root, good), {"padding": "left"}, "padding: got 'left', expected longest"
-    yield "text", lambda root: write_csv(root, good), {"text": ["a"]}, r"options.text: got \['a'\], expected the name"
+    yield "padding", lambda root: write_csv(root, good), {"padding": "left"}, "padding: got 'left', input should be"
+    yield "text", lambda root: write_csv(root, good), {"text": ["a"]}, r"options.text: got \['a'\]"
     yield "unknown", lambda root: write_csv(root, good), {"lable": "a"}, "unknown option 'lable'; did you mean 'label'"
 
 

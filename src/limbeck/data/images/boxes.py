@@ -8,7 +8,7 @@ from torch import Tensor
 
 from limbeck.randomness.hashing import random_bits
 
-_STREAM = 205
+_STREAM = 240
 _ATTEMPTS = 10
 _LOWEST, _HIGHEST = 3 / 4, 4 / 3
 
@@ -51,8 +51,8 @@ def random_boxes(
     Example:
         >>> sides = torch.tensor([40, 40])
         >>> boxes = random_boxes(torch.tensor([0, 1]), sides, sides, (0.25, 0.25), seed=0, epoch=0)
-        >>> (boxes.height * boxes.width / 1600).round(decimals=1)
-        tensor([0.2000, 0.2000])
+        >>> (boxes.height * boxes.width - 400).abs() < 50
+        tensor([True, True])
     """
     draws = rows[:, None] * 32 + torch.arange(2 * _ATTEMPTS + 3)
     uniform = random_bits(draws, seed=seed, epoch=epoch, stream=_STREAM).double() / 2**63

@@ -14,7 +14,7 @@ _SPLIT_COLUMN, _BETWEEN = "split", "|"
 
 @dataclass(frozen=True)
 class LabelTable:
-    """What a table says of its images.
+    """The content of a table.
 
     Attributes:
         classes: The class names.
@@ -89,13 +89,13 @@ def _split(path: Path, number: int, cell: str) -> str:
 
 
 def _files(path: Path, rows: Sequence[tuple[int, list[str]]]) -> tuple[str, ...]:
-    seen: dict[str, int] = {}
+    lines: dict[Path, int] = {}
     for number, (name, *_) in rows:
-        if name in seen:
-            got = f"the file {shortened(name)} stands in line {seen[name]} too"
+        if Path(name) in lines:
+            got = f"the file {shortened(name)} stands in line {lines[Path(name)]} too"
             raise UserError(f"data.options.labels: {path}, line {number}: {got}, expected each once")
-        seen[name] = number
-    return tuple(seen)
+        lines[Path(name)] = number
+    return tuple(map(str, lines))
 
 
 Labels = tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]

@@ -78,7 +78,8 @@ def _existing(root: Path, place: Path, table: LabelTable) -> list[Path]:
 
 
 def _is_in(root: Path, path: Path) -> bool:
-    return path.is_relative_to(root) and path.is_file()
+    # Through links an image may lie elsewhere, not through its name.
+    return path.is_relative_to(root) and ".." not in path.relative_to(root).parts and path.is_file()
 
 
 def _whole(paths: Sequence[Path], findings: Sequence[Inspected | str], skipped: Skipped) -> Tensor:

@@ -130,7 +130,7 @@ def read_pixels(folder: Path) -> Pixels:
     try:
         index = json.loads((folder / _INDEX).read_bytes())
         shapes = tuple((int(height), int(width), int(c)) for height, width, c in index["shapes"])
-        # Copy on write, as tensors do not know of arrays that must not be written to.
+        # Copy on write, as tensors have no flag for arrays that must not be written to.
         empty = not (folder / _FILE).stat().st_size
         values = np.empty(0, np.uint8) if empty else np.memmap(folder / _FILE, np.uint8, mode="c")
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -34,7 +34,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class StoredSet(FolderSet):
-    """A split of image files of which the pixels are at hand.
+    """A split of image files whose decoded pixels are stored.
 
     Args:
         pixels: Those of each image of the whole split.

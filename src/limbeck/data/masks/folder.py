@@ -41,7 +41,7 @@ def mask_folder(
     color: Literal["auto", "rgb", "gray"] = "auto",
     test_share: float = 0.2,
     seed: int = 0,
-    classes: Sequence[str] | str | None = None,
+    classes: Sequence[object] | str | None = None,
     ignore_index: int | Sequence[int] = IGNORED,
     shape: Sequence[int] | None = None,
 ) -> MaskData:
@@ -97,7 +97,7 @@ def _ignored(values: int | Sequence[int]) -> tuple[int, ...]:
     return listed
 
 
-def _class_names(place: Place, root: Path, classes: Sequence[str] | str | None) -> tuple[str, ...]:
+def _class_names(place: Place, root: Path, classes: Sequence[object] | str | None) -> tuple[str, ...]:
     """Return the class names that are given; none where the masks decide them."""
     if classes is None:
         file = place / _NAMES_FILE
@@ -180,12 +180,15 @@ def _numbers(sets: dict[str, MaskSet]) -> tuple[str, ...]:
 def _data(
     sets: dict[str, MaskSet], names: tuple[str, ...], found: dict[str, Found], test_share: float, seed: int
 ) -> MaskData:
-    lonely = [mask for split in found.values() for mask in split.lonely]
-    notes = [f"{len(lonely):,} masks without an image are left out ({lonely[0].name}, ...)"] if lonely else []
+    unpaired = [mask for split in found.values() for mask in split.unpaired]
+    notes = [f"{len(unpaired):,} masks without an image are left out ({unpaired[0].name}, ...)"] if unpaired else []
     validation = sets.get("validation")
     if WHOLE in sets:
         whole = sets[WHOLE]
-        stay, cut = hold_out(whole.labels, test_share, seed=seed)
+        try:
+            stay, cut = hold_out(whole.labels, test_share, seed=seed)
+        except UserError as error:
+            raise UserError(f"data.test_share: {error}") from None
         train, test = whole.select(stay), whole.select(cut)
     elif "test" not in sets and validation is not None:
         notes.append("the validation split is the test split, as there is no other")

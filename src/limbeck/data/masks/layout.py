@@ -17,11 +17,11 @@ class Found(NamedTuple):
 
     Attributes:
         pairs: Images with their masks, sorted by name.
-        lonely: Masks without an image, which are left out.
+        unpaired: Masks without an image, which are left out.
     """
 
     pairs: list[Pair]
-    lonely: list[Place]
+    unpaired: list[Place]
 
 
 def find_splits(place: Place) -> dict[str, Found]:

@@ -18,7 +18,7 @@ _COLORS, _SPREAD = ((128, 128, 128), (170, 100, 90), (90, 160, 100), (100, 100, 
 def drawn_shapes(*, seed: int = 0, train: int = 400, test: int = 100, side: int = 64, noise: float = 25.0) -> MaskData:
     """Draw discs, squares, triangles and rings of any size and place over one another, with noise on top.
 
-    The colors of a class lie about one of its own, too far to tell it by them alone.
+    The colors of a class lie about one of its own, too far for colors alone to decide.
 
     A border of one pixel around each shape counts nowhere, as in PASCAL VOC.
 
