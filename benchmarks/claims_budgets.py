@@ -207,6 +207,9 @@ E = Claim(
         Regime("fashion, 40 % wrong labels", "fashion_few", "wrong40"),
         Regime("fashion, others", "fashion_few", "others"),
         Regime("imagenette, ImageNet's teacher", "imagenette_few", "imagenet", tier=3),
+        Regime("letters, right labels", "letters_few", "letters_right", tier=1),
+        Regime("letters, 40 % wrong labels", "letters_few", "letters_wrong40", tier=1),
+        Regime("letters, others", "letters_few", "letters_others", tier=1),
     ),
     methods=(
         NONE,
