@@ -16,6 +16,7 @@ import sys
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 # On the machine with the GPU only the standard library is there before the first piece is unpacked.
 from gpu_runner import Runner
@@ -47,7 +48,9 @@ def collect(args: argparse.Namespace) -> int:
     """Put results that came back where they are committed."""
     for archive in args.archives:
         with tarfile.open(archive) as opened:
-            opened.extractall(args.work / "collected", filter="data")
+            # Python has filters from 3.11.4 on.
+            safe: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+            opened.extractall(args.work / "collected", **safe)
         # A rehearsal's results carry a CPU's name, as those measured on one do.
         for path in sorted((args.work / "collected" / "results").glob("*-cuda*")):
             shutil.copy(path, TREE / "benchmarks" / "results" / path.name)

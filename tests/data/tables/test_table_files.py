@@ -196,9 +196,9 @@ def test_dates_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"shape": 128}, r"data.options.shape: got 128, expected \[channels, length\]"),
-        ({"label": ["kind"]}, r"data.options.label: got \['kind'\], expected a text"),
-        ({"separator": 5}, "data.options.separator: got 5, expected a text"),
+        ({"shape": 128}, "data.options.shape: got 128, input should be an instance of Sequence"),
+        ({"label": ["kind"]}, r"data.options.label: got \['kind'\], input should be a valid string"),
+        ({"separator": 5}, "data.options.separator: got 5, input should be a valid string"),
         ({"test_share": 0.01}, "data.test_share: got a share of 0.01 of 10 samples"),
     ],
 )
