@@ -86,7 +86,7 @@ def test_an_estimator_of_names_answers_in_the_order_of_the_data():
     names = np.array(["zebra", "ant", "bee"])
     estimator = DecisionTreeClassifier().fit(ROWS, names[CLASSES])
     assert torch.equal(EstimatorNetwork(estimator, class_names=names.tolist())(INPUTS).argmax(1), LABELS)
-    with pytest.raises(UserError, match="knows the class 'zebra', expected 0 to 2 or the names of the data's classes"):
+    with pytest.raises(UserError, match="has the class 'zebra', expected 0 to 2 or the names of the data's classes"):
         EstimatorNetwork(estimator, class_names=["ant", "bee", "cat"])
     counted = DecisionTreeClassifier().fit(ROWS, CLASSES + 1)
     assert torch.equal(EstimatorNetwork(counted, class_names=["1", "2", "3"])(INPUTS).argmax(1), LABELS)
@@ -94,7 +94,7 @@ def test_an_estimator_of_names_answers_in_the_order_of_the_data():
 
 def test_positions_are_not_mistaken_for_names():
     few = DecisionTreeClassifier().fit(ROWS[:100], CLASSES[:100] + 1)
-    with pytest.raises(UserError, match=r"knows the classes \[1, 2\], which are both positions and names of classes"):
+    with pytest.raises(UserError, match=r"has the classes \[1, 2\], which are both positions and names of classes"):
         EstimatorNetwork(few, class_names=["1", "2", "3"])
     assert EstimatorNetwork(few, class_names=["0", "1", "2"])(INPUTS[:1]).argmax() == 1
 
@@ -190,7 +190,7 @@ def test_types_of_others_are_refused(tmp_path):
         (lambda: EstimatorNetwork(DecisionTreeClassifier(), 3, smallest=0), "smallest: got 0, expected a probability"),
         (lambda: EstimatorTeacher(DecisionTreeClassifier(), 3), "is not fitted, expected a fitted one"),
         (lambda: EstimatorNetwork(fitted("tree"), 3)(INPUTS[:, :2]), "got 2 numbers a sample, expected 4"),
-        (lambda: EstimatorNetwork(fitted("tree"), 2), "knows the class 0, expected 0 to 1|knows the class"),
+        (lambda: EstimatorNetwork(fitted("tree"), 2), "has the class 0, expected 0 to 1|has the class"),
         (lambda: models.create("sklearn:RandomForest", num_classes=3), "unknown classifier of scikit-learn 'RandomFo"),
         (lambda: models.create("sklearn:Ridge", num_classes=3), "unknown classifier of scikit-learn 'Ridge'"),
         (lambda: models.create("sklearn:SVC", num_classes=3), "estimator SVC: has no predict_proba"),

@@ -13,12 +13,12 @@ class EstimatorTeacher(LiveTeacher):
 
     Args:
         estimator: The fitted estimator, of rows as the student's inputs are.
-        num_classes: Number of logits; None for the number of classes that the estimator knows.
+        num_classes: Number of logits; None for the number of classes of the estimator.
         class_names: The names of the classes in the order of the labels, for an estimator that was fitted on names.
         smallest: The least probability: a smaller one, and that of a class which the estimator never saw, counts as it.
 
     Raises:
-        UserError: If the object is not fitted, has no ``predict_proba``, or knows a class that is none of these.
+        UserError: If the object is not fitted, has no ``predict_proba``, or has a class that is none of these.
 
     Example:
         >>> import torch

@@ -61,7 +61,7 @@ def read_table(path: Path, *, texts: tuple[str, ...] = (), separator: str | None
     column.
 
     Raises:
-        UserError: If the file cannot be read as what its name says.
+        UserError: If the file cannot be read as the kind of file that its name stands for.
     """
     kind = _kind(path)
     if kind is None:

@@ -25,14 +25,14 @@ class EstimatorNetwork(nn.Module):
 
     Args:
         estimator: The estimator, fitted or not.
-        num_classes: Number of logits; None for the number of classes that a fitted estimator knows.
+        num_classes: Number of logits; None for the number of classes of a fitted estimator.
         class_names: The names of the classes in the order of the logits, for an estimator that was fitted on names.
             Classes that are whole numbers below ``num_classes`` are positions.
         smallest: The least probability, in (0, 1).
         named_later: Whether :meth:`name_classes` follows for an estimator that was fitted on names.
 
     Raises:
-        UserError: If the object has no ``predict_proba``, or it knows a class that is none of these.
+        UserError: If the object has no ``predict_proba``, or it has a class that is none of these.
 
     Example:
         >>> from sklearn.neighbors import KNeighborsClassifier
@@ -78,7 +78,7 @@ class EstimatorNetwork(nn.Module):
 
     @property
     def is_fitted(self) -> bool:
-        """Whether the estimator knows its classes."""
+        """Whether the estimator has its classes."""
         return getattr(self._estimator, "classes_", None) is not None
 
     def _adopt(self, estimator: Any, class_names: Sequence[str] = ()) -> None:
@@ -95,7 +95,7 @@ class EstimatorNetwork(nn.Module):
         """Set which names the logits belong to, for an estimator that was fitted on names.
 
         Raises:
-            UserError: If the estimator knows a class that is none of these.
+            UserError: If the estimator has a class that is none of these.
         """
         self._adopt(self._estimator, class_names)
 
@@ -203,18 +203,18 @@ def _unfitted(estimator: Any) -> Any:
 
 
 def _columns(label: str, known: Any, num_classes: int, class_names: Sequence[str]) -> list[int]:
-    """Return the position among the logits of each class that an estimator knows."""
+    """Return the position among the logits of each class of an estimator."""
     if known.ndim != 1:
         raise UserError(f"estimator {label}: predicts several labels, expected one class a sample")
     places = {name: place for place, name in enumerate(class_names)}
     if known.dtype.kind in "iub" and known.min() >= 0 and known.max() < num_classes:
         positions, named = [int(value) for value in known], [places.get(str(value)) for value in known.tolist()]
         if None not in named and named != positions:
-            got = f"knows the classes {shortened(known.tolist())}, which are both positions and names of classes"
+            got = f"has the classes {shortened(known.tolist())}, which are both positions and names of classes"
             raise UserError(f"estimator {label}: {got}, expected one that was fitted on texts, or on every class")
         return positions
     unknown = [value for value in known.tolist() if str(value) not in places]
     if unknown:
         expected = f"expected 0 to {num_classes - 1}" + (" or the names of the data's classes" if class_names else "")
-        raise UserError(f"estimator {label}: knows the class {shortened(unknown[0])}, {expected}")
+        raise UserError(f"estimator {label}: has the class {shortened(unknown[0])}, {expected}")
     return [places[str(value)] for value in known.tolist()]
