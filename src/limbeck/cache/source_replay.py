@@ -10,6 +10,7 @@ from limbeck.cache.inputs import Replayed
 from limbeck.cache.spec import CacheSpec
 from limbeck.data import Source
 from limbeck.data.schedule import EpochPlan
+from limbeck.data.source import NumberedSource
 from limbeck.errors import UserError
 
 
@@ -39,7 +40,7 @@ class SourceReplay:
     spec: CacheSpec
 
     def __post_init__(self) -> None:
-        if self._is_numbered and not hasattr(self.source, "numbered"):
+        if self._is_numbered and not isinstance(self.source, NumberedSource):
             raise UserError(f"replay: got {self.spec.per_sample} views a sample, expected one, or an epoch each")
 
     @property
@@ -66,6 +67,7 @@ class SourceReplay:
                 yield Replayed(batch, epoch, batch.indices.cpu() + epoch * self.spec.samples)
 
     def _views(self, slots: Tensor, batch_size: int) -> Iterator[Replayed]:
+        assert isinstance(self.source, NumberedSource)
         for part in torch.split(slots, batch_size):
             indices, views = (values.to(self.source.order_device) for values in self.spec.split(part))
-            yield Replayed(self.source.numbered(indices, views), 0, part)  # type: ignore[attr-defined]
+            yield Replayed(self.source.numbered(indices, views), 0, part)

@@ -1,9 +1,10 @@
 """Batches of a split of any kind: what makes them, and in which order."""
 
 from collections.abc import Iterator
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import torch
+from torch import Tensor
 
 from limbeck.data.batch import Batch
 from limbeck.data.schedule import EpochPlan, Plans
@@ -36,6 +37,21 @@ class Source(Protocol):
         Raises:
             UserError: If a sample cannot be read.
         """
+
+
+@runtime_checkable
+class NumberedSource(Source, Protocol):
+    """A source whose samples have several views that are numbered; see :attr:`limbeck.cache.CacheSpec.per_sample`.
+
+    Example:
+        >>> from limbeck.data import load
+        >>> data = load("shapes")
+        >>> isinstance(data.source(data.train), NumberedSource)
+        True
+    """
+
+    def numbered(self, indices: Tensor, views: Tensor) -> Batch:
+        """Return the batch of these views (int64 (N,)) of the samples at these positions (int64 (N,))."""
 
 
 class Batches:

@@ -15,6 +15,7 @@ from limbeck.models.calling import output_logits
 from limbeck.rows import Rows, ground_truth, whole_numbers
 from limbeck.tasks.base import MAIN, Task
 from limbeck.tasks.metrics import Measured, Metric
+from limbeck.tasks.outputs import logits_of_samples
 
 
 class Classification(Task):
@@ -92,12 +93,7 @@ class Classification(Task):
 
     def check(self, output: Any, num_classes: int, role: str, data: str) -> None:
         """Check that an output is (N, C) logits of the data's classes; see :meth:`Task.check`."""
-        mapped = isinstance(output, Mapping)
-        logits = output_logits(output) if mapped else getattr(output, "logits", output)
-        if not isinstance(logits, Tensor) or logits.ndim != 2:
-            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise UserError(f"{role}: its output is {got}, expected logits of shape (N, {num_classes})")
-        super().check(logits, num_classes, role, data)
+        super().check(logits_of_samples(output, num_classes, role), num_classes, role, data)
 
     def check_targets(self, targets: Any, data: str) -> None:
         """Check that each sample has one class; see :meth:`Task.check_targets`."""

@@ -15,6 +15,7 @@ from limbeck.models.calling import output_logits
 from limbeck.rows import ABSENT, Rows
 from limbeck.tasks.base import MAIN, Task
 from limbeck.tasks.metrics import Measured, Metric
+from limbeck.tasks.outputs import logits_of_samples
 
 UNKNOWN = -1
 """The ground truth of a class of which it is not known whether a sample has it; so is any other negative number."""
@@ -90,11 +91,7 @@ class MultiLabel(Task):
 
     def check(self, output: Any, num_classes: int, role: str, data: str) -> None:
         """Check that an output is (N, C) logits of the data's classes; see :meth:`Task.check`."""
-        mapped = isinstance(output, Mapping)
-        logits = output_logits(output) if mapped else getattr(output, "logits", output)
-        if not isinstance(logits, Tensor) or logits.ndim != 2:
-            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise UserError(f"{role}: its output is {got}, expected logits of shape (N, {num_classes})")
+        logits = logits_of_samples(output, num_classes, role)
         if logits.shape[1] != num_classes:
             raise UserError(f"{role}: gives {logits.shape[1]} classes, expected the {num_classes} of {data}")
 

@@ -1,5 +1,6 @@
 """A table as named columns, and what a cell must be."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -111,10 +112,10 @@ def column_values(values: Any, where: str) -> Values:
 
 
 def _is_missing(value: Any) -> bool:
-    # NaN and pandas' NaT are not equal to themselves; comparing pandas' NA gives no truth value.
-    if value is None or type(value).__name__ == "NAType":
+    # By the names of pandas' types, because pandas need not be there.
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
-    return isinstance(value, float) and value != value  # noqa: PLR0124
+    return isinstance(value, float) and math.isnan(value)
 
 
 def as_numbers(table: Table, column: str) -> Values:
