@@ -5,16 +5,20 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import Tensor
 
-from limbeck.data.masks.splits import IGNORED, MaskSet
 from limbeck.errors import UserError
+
+# Reports need no torch.
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from limbeck.data.masks.splits import MaskSet
 
 _IMAGES = 4
 _GOLDEN, _LIGHTNESS = 0.618034, (0.7, 0.5, 0.32)
@@ -42,6 +46,8 @@ def save_masks_picture(
 
     Example:
         >>> import tempfile
+        >>> import torch
+        >>> from limbeck.data.masks.splits import MaskSet
         >>> masks = torch.zeros(1, 8, 8, dtype=torch.uint8)
         >>> split = MaskSet(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), masks)
         >>> path = Path(tempfile.mkdtemp()) / "masks.png"
@@ -59,7 +65,7 @@ def save_masks_picture(
 
 
 def _figure(split: MaskSet, predictions: Tensor, classes: Sequence[str], ious: Mapping[str, float]) -> Figure:
-    shown = torch.linspace(0, len(split) - 1, min(_IMAGES, len(split))).round().long().tolist()
+    shown = np.linspace(0, len(split) - 1, min(_IMAGES, len(split))).round().astype(int).tolist()
     _, height, width = split.shape
     rows, side = len(shown), 2.2
     figure = Figure(figsize=(3 * side * width / height + 4.2, side * rows + 0.5), layout="constrained")
@@ -80,7 +86,7 @@ def _figure(split: MaskSet, predictions: Tensor, classes: Sequence[str], ious: M
 def _colors(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """Return a color for each class, (256, 3): hues far apart, in three lightnesses; black where nothing counts."""
     table = np.zeros((256, 3), dtype=np.uint8)
-    for number in range(min(count, IGNORED)):
+    for number in range(min(count, len(table) - 1)):
         color = colorsys.hls_to_rgb(number * _GOLDEN % 1.0, _LIGHTNESS[number % 3], 0.65)
         table[number] = [round(255 * value) for value in color]
     return table
