@@ -95,13 +95,56 @@ def test_weight_0_is_plain_training(data):
 def test_auto_is_the_square_of_the_share(data, half):
     distiller, figures = measured(data, half)
     share = teacher_share(*explained(data, half))
-    assert 0.1 < share < 0.95
-    assert figures == {"weigh.share": pytest.approx(share), "weigh.weight": pytest.approx(share**2)}
+    assert 0.1 < share < 0.9
+    weight = {"weigh.share": pytest.approx(share), "weigh.weight": pytest.approx(share**2)}
+    assert figures == {**weight, "weigh.temperature": 1}
     out = distiller(*data)
-    torch.testing.assert_close(out.parts["kd"], share**2 * kd_loss(out.logits, linear(2, 3)(data[0])))
+    torch.testing.assert_close(out.parts["kd"], share**2 * kd_loss(out.logits, linear(2, 3)(data[0]), temperature=1.0))
     out.loss.backward()
     assert distiller.student.weight.grad.isfinite().all()
     assert all(proxy.weight.grad is None for proxy in PROXIES)
+
+
+@pytest.mark.parametrize("method", ["weigh+kd", "weigh+lr", "tame+weigh+kd", "lr_ds"])
+def test_a_reliable_teacher_is_compared_at_2_and_a_temperature_that_is_given_stays(data, half, method):
+    inputs, _, places = data
+    labels = linear(2, 3)(inputs).argmax(1)
+    for settings, expected in (({}, 2.0), ({"temperature": 3.0}, 3.0), ({"temperature": "auto"}, 2.0)):
+        distiller, figures = measured((inputs, labels, places), half, method, **settings)
+        assert figures["weigh.share"] >= 0.9
+        assert figures.get("weigh.temperature", 3.0) == expected
+        logits = linear(2, 3)(inputs) / figures.get("tame.temperature", 1.0)
+        targets = revise_logits(logits, labels) if "lr" in method else logits
+        out = distiller(inputs, labels, places)
+        matched = kd_loss(out.logits, targets, temperature=expected)
+        torch.testing.assert_close(out.parts["kd"], figures["weigh.weight"] * matched)
+
+
+def test_where_a_temperature_is_measured():
+    measures = {
+        "kd": ({}, False),
+        "weigh+lr": ({}, True),
+        "weigh+lr+dist": ({}, False),
+        "weigh+dts": ({}, False),
+        "lr_ds": ({}, True),
+    }
+    for name, (settings, expected) in measures.items():
+        terms = limbeck.methods.create(name, **settings).terms
+        assert [term.measured_temperature for term in terms] == [expected], name
+    for settings in ({"scorer": "random"}, {"temperature": 4.0}):
+        assert limbeck.methods.create("lr_ds", **settings).terms[0].build(3).settings["temperature"] == 4
+    assert limbeck.methods.create("kd", weight=0.5).terms[0].build(3).settings["temperature"] == 4
+    for settings in ({}, {"weight": 0.5}):
+        with pytest.raises(UserError, match=r"temperature: got 'auto', expected a number, or a measured weight"):
+            limbeck.methods.create("kd", temperature="auto", **settings)
+
+
+def test_a_measured_temperature_multiplies_what_stands_in_front(data, half):
+    distiller, figures = measured(data, half, "weigh+lskd+kd")
+    assert figures["weigh.temperature"] == 1
+    other = limbeck.methods.create("weigh+lskd+kd", weight=figures["weigh.weight"], kd={"temperature": 1.0})
+    expected = limbeck.Distiller(linear(1), linear(2, 3), other)(*data)
+    torch.testing.assert_close(distiller(*data).parts["kd"], expected.parts["kd"])
 
 
 def test_scale_is_the_weight_of_a_teacher_that_explains_all(data, half):
@@ -133,13 +176,14 @@ def test_by_row_each_sample_counts_by_its_responsibility(data, half):
     assert weights.mean().item() == pytest.approx(figures["weigh.weight"], rel=1e-6)
     chosen = torch.randperm(N)[:40]
     out = distiller(*(part[chosen] for part in data))
-    rows = kd_loss_by_row(out.logits, linear(2, 3)(data[0][chosen]).detach())
+    rows = kd_loss_by_row(out.logits, linear(2, 3)(data[0][chosen]).detach(), temperature=1.0)
     expected = (weights[chosen].float() * rows).sum() / 40
     torch.testing.assert_close(out.parts["kd"], expected)
 
 
-def kd_loss_by_row(student, teacher):
-    return torch.stack([kd_loss(student[i : i + 1], teacher[i : i + 1]) for i in range(len(student))])
+def kd_loss_by_row(student, teacher, temperature):
+    pairs = zip(student.split(1), teacher.split(1), strict=True)
+    return torch.stack([kd_loss(*pair, temperature=temperature) for pair in pairs])
 
 
 def test_shuffled_weights_are_the_same_on_other_samples(data, half):
@@ -158,7 +202,7 @@ def test_with_a_selection_both_count(data, half):
             distiller.measure_teacher([data], proxies=PROXIES, half=half)
         mask = distiller.select([data])
         out = distiller(*data)
-        rows = kd_loss_by_row(out.logits, linear(2, 3)(data[0]).detach())
+        rows = kd_loss_by_row(out.logits, linear(2, 3)(data[0]).detach(), 1.0 if "by_row" in settings else 4.0)
         weights = distiller.teacher_scale.row_weight if "by_row" in settings else torch.full((N,), 0.5)
         torch.testing.assert_close(out.parts["kd"], (mask * weights * rows).sum() / N)
 
@@ -197,7 +241,8 @@ def test_a_teacher_that_depends_on_the_labels_has_its_full_weight(data):
         for by_row in (False, True):
             method_ = limbeck.methods.create(method, by_row=by_row)
             distiller = limbeck.Distiller(linear(1), teacher, method_, num_classes=4)
-            assert distiller.measure_teacher([data]) == {"weigh.share": 1.0, "weigh.weight": 1.0}
+            at = {"weigh.temperature": 2.0} if method == "weigh+kd" else {}
+            assert distiller.measure_teacher([data]) == {"weigh.share": 1.0, "weigh.weight": 1.0, **at}
             assert distiller(*data).loss.isfinite()
 
 

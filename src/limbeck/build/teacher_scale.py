@@ -15,12 +15,12 @@ from limbeck.data.batch import Batch
 from limbeck.distiller import Distiller
 from limbeck.randomness.seeding import generators_kept
 from limbeck.reporting import Log
+from limbeck.selection import RELIABLE
 
 # The standard error of a share of so many samples is at most half a percent.
 MEASURED_SAMPLES = 10_000
 # Letters, teachers from 20, 40 and 60 % wrong labels: lambda .69, .28 and .08; kd, weight auto -2.3, -.9 and +.1 points
 # from no teacher, lr_ds -2.2, -.5 and +.3. On Fashion-MNIST with lambda .77 both gained.
-_RELIABLE = 0.9
 
 
 def measuring_callback(
@@ -63,7 +63,7 @@ class _Done(NamedTuple):
 
 
 def _warnings(figures: dict[str, float]) -> tuple[str, ...]:
-    if figures.get("weigh.share", 1.0) >= _RELIABLE:
+    if figures.get("weigh.share", 1.0) >= RELIABLE:
         return ()
     return ("students of such teachers ended up to two points below no teacher (docs/claims.md): compare none",)
 
@@ -122,4 +122,5 @@ def _log(figures: dict[str, float], where: str, log: Log, *, of_labels: bool) ->
     elif "weigh.share" in figures:
         explained = f"the teacher explains {100 * figures['weigh.share']:.2f} % of the labels better than a student"
         counted = f"its losses have {figures['weigh.weight']:.4g} of their full weight"
+        counted += f", at T = {figures['weigh.temperature']:g}" if "weigh.temperature" in figures else ""
         log(f"weigh: {explained} without it ({where}); {counted}")

@@ -15,6 +15,7 @@ from limbeck.rows import ABSENT
 from limbeck.selection import (
     calibrated_probabilities,
     informed_probabilities,
+    loss_temperature,
     row_weights,
     shuffled,
     teacher_share,
@@ -116,6 +117,15 @@ class TeacherScale(KeptWide):
             return weighing.weight
         return weighing.scale * self._measured(self.share, "weight") ** 2
 
+    @property
+    def loss_temperature(self) -> Tensor:
+        """The temperature of losses that have a measured one.
+
+        Raises:
+            UserError: If the teacher's weight was not measured.
+        """
+        return loss_temperature(self._measured(self.share, "weight"))
+
     def weights_of(self, indices: Tensor | None) -> Tensor | None:
         """Return how much the teacher counts for samples of the training set; None if it counts alike for all.
 
@@ -208,6 +218,8 @@ class TeacherScale(KeptWide):
             figures["weigh.share"] = self.share.item()
         if self.method.weighing is not None and not (self._weighs and self.share is None):
             figures["weigh.weight"] = float(self.weight)
+        if self.share is not None and any(term.measured_temperature for term in self.method.terms):
+            figures["weigh.temperature"] = float(self.loss_temperature)
         return figures
 
 

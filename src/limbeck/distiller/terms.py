@@ -156,7 +156,8 @@ def _head_parts(
         weight = supervised.weight_for(loss, needs_labels=by_labels)
         factor: Tensor | float = 1.0
         if not term.features:
-            value, factor = _compared(term, loss, modified, truth, weight)
+            temperature = distiller.teacher_scale.loss_temperature if term.measured_temperature else 1.0
+            value, factor = _compared(term, loss, modified, truth, weight, temperature)
         elif features is not None and head == MAIN:
             value = _compared_features(distiller, term, loss, features, rows, truth, weight, context)
         else:
@@ -230,11 +231,16 @@ def _weight_of_samples(distiller: HoldsParts, indices: Tensor | None) -> Tensor 
 
 
 def _compared(
-    term: Term, loss: nn.Module, rows: Modified, truth: GroundTruth, weight: Tensor | None
+    term: Term,
+    loss: nn.Module,
+    rows: Modified,
+    truth: GroundTruth,
+    weight: Tensor | None,
+    temperature: Tensor | float,
 ) -> tuple[Tensor, Tensor | float]:
-    """Return a loss of logits, and what it is multiplied by for the temperature in front of it."""
+    """Return a loss of logits, its own temperature times the given one, and its factor for that in front of it."""
     if term.takes_temperature:
-        return loss(*rows.undivided, truth.classes, weight, rows.temperature), 1.0
-    divided = {"divided_by": rows.temperature} if isinstance(loss, LossModule) else {}
+        return loss(*rows.undivided, truth.classes, weight, rows.temperature * temperature), 1.0
+    divided = {"temperature": temperature, "divided_by": rows.temperature} if isinstance(loss, LossModule) else {}
     value = loss(rows.student, rows.teacher, truth.classes, weight, **divided)
     return value, rows.factor if term.scales_with_temperature else 1.0

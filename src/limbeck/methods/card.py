@@ -47,6 +47,7 @@ class Entry:
         build: Makes its parts from the settings.
         card: Its card.
         component: True for a building block that is no published method of its own.
+        softens: True if its setting ``temperature`` may be ``"auto"``, its default beside a measured weight.
         tempers: True if it brings the temperature itself; that of the losses beside it is then 1 unless it is set.
 
     Example:
@@ -60,6 +61,7 @@ class Entry:
     build: Callable[[Any], Parts]
     card: Card
     component: bool = False
+    softens: bool = False
     tempers: bool = False
 
 
@@ -70,7 +72,7 @@ def builtin(name: str, settings: type[Settings], build: Callable[[Any], Parts], 
         name: What users write.
         settings: The model of its settings.
         build: Makes its parts from the settings.
-        **flags: ``component`` and ``tempers`` of the :class:`Entry`.
+        **flags: ``component``, ``softens`` and ``tempers`` of the :class:`Entry`.
 
     Returns:
         The entry.

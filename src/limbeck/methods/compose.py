@@ -5,8 +5,10 @@ from typing import Any
 
 from limbeck.errors import UserError, unknown_name
 from limbeck.methods.card import Entry
+from limbeck.methods.fields import AUTO
 from limbeck.methods.method import Matching, Method, Parts
 from limbeck.methods.registry import entry
+from limbeck.selection import Weighing
 from limbeck.validation import Settings, validated
 
 
@@ -89,13 +91,22 @@ def _check_weights(entries: Sequence[Entry], chosen: Sequence[Settings], parts: 
 def _settings_of(target: Entry, entries: Sequence[Entry], settings: Mapping[str, Any]) -> dict[str, Any]:
     fields = target.settings.model_fields
     tempered = "temperature" in fields and any(e.tempers for e in entries if e is not target)
+    softened = target.softens and any(e is not target and _measures_weight(e, entries, settings) for e in entries)
     # A mapping under the entry's name comes last, so that it wins over a plain setting.
     mapping = settings.get(target.name)
     nested = mapping if isinstance(mapping, Mapping) else {}
     plain = {
         key: value for key, value in settings.items() if key in fields and (key != target.name or value is not nested)
     }
-    return ({"temperature": 1.0} if tempered else {}) | plain | dict(nested)
+    temperature = {"temperature": 1.0} if tempered else {"temperature": AUTO} if softened else {}
+    return temperature | plain | dict(nested)
+
+
+def _measures_weight(target: Entry, entries: Sequence[Entry], settings: Mapping[str, Any]) -> bool:
+    return issubclass(target.settings, Weighing) and _settings_of(target, entries, settings).get("weight") in (
+        None,
+        AUTO,
+    )
 
 
 def _combine(name: str, tokens: Sequence[str], settings: Sequence[Settings], parts: Sequence[Parts]) -> Method:
@@ -109,6 +120,9 @@ def _combine(name: str, tokens: Sequence[str], settings: Sequence[Settings], par
     terms = matching.terms + tuple(term for part in parts for term in part.extras)
     if not terms and (targets or selections or taming or weighing):
         raise UserError(f"method {name!r}: has no loss against the teacher, add one such as +kd or +dist")
+    if any(term.measured_temperature for term in terms) and not (weighing and weighing.needs_measuring):
+        expected = "expected a number, or a measured weight beside it (weight: auto)"
+        raise UserError(f"method {name!r}: temperature: got 'auto', {expected}")
     return Method(
         name=name,
         settings={token: chosen.model_dump() for token, chosen in zip(tokens, settings, strict=True)},

@@ -1,12 +1,31 @@
 """The settings that many methods share, each with the range it is checked against and a line for the card."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from limbeck.errors import UserError, shortened
 from limbeck.validation import Settings
 
+AUTO: Final = "auto"
+"""A temperature that is measured on the teacher, see :func:`limbeck.selection.loss_temperature`."""
+
+
+def _auto_or_above_zero(value: Any) -> Any:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    if value != AUTO and not is_number:
+        raise UserError(f"got {shortened(value)}, expected 'auto' (beside weigh) or a number above 0")
+    return value
+
+
 Temperature = Annotated[float, Field(gt=0, description="softens both sides before they are compared")]
+MeasuredTemperature = Annotated[
+    Literal["auto"] | float,
+    BeforeValidator(_auto_or_above_zero),
+    Field(
+        description="softens both sides before they are compared; 'auto', beside weigh: by the teacher's reliability"
+    ),
+]
 Alpha = Annotated[float, Field(ge=0, le=1, description="weight of the teacher; the true labels get 1 - alpha")]
 Weight = Annotated[float, Field(ge=0)]
 LabelWeight = Annotated[Weight, Field(description="weight of the true labels")]

@@ -21,7 +21,16 @@ from limbeck.losses import (
     WTTMLoss,
 )
 from limbeck.methods.card import Entry, builtin
-from limbeck.methods.fields import Alpha, LabelWeight, MinSpread, Scale, Temperature, Warmup, Weight
+from limbeck.methods.fields import (
+    Alpha,
+    LabelWeight,
+    MeasuredTemperature,
+    MinSpread,
+    Scale,
+    Temperature,
+    Warmup,
+    Weight,
+)
 from limbeck.methods.method import Parts
 from limbeck.methods.one_loss import one_loss
 from limbeck.validation import Settings
@@ -36,7 +45,7 @@ _TeacherWeight = Annotated[Weight, Field(description="weight of the teacher")]
 class KDSettings(Settings):
     """Settings of ``kd``."""
 
-    temperature: Temperature = 4.0
+    temperature: MeasuredTemperature = 4.0
     alpha: Alpha = 0.9
 
 
@@ -139,7 +148,7 @@ def _entry(name: str, settings: type[Settings], loss: type[nn.Module], **options
 
 
 ENTRIES = (
-    _entry("kd", KDSettings, KDLoss),
+    builtin("kd", KDSettings, partial(one_loss, name="kd", loss=KDLoss), softens=True),
     builtin("dist", DISTSettings, _dist),
     _entry("dkd", DKDSettings, DKDLoss, full_weight=_LIGHT),
     # These three soften only a part of what they compare, so that they get a temperature as an argument.

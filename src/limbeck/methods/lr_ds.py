@@ -10,7 +10,7 @@ from pydantic import Field
 from limbeck.errors import UserError
 from limbeck.losses import KDLoss, LabelRevisionLoss
 from limbeck.methods.card import builtin
-from limbeck.methods.fields import Eta, LabelWeight, Temperature, Weight
+from limbeck.methods.fields import AUTO, Eta, LabelWeight, MeasuredTemperature, Weight
 from limbeck.methods.method import Matching, Parts, Term
 from limbeck.selection import SCORERS, Selection, Weighing
 from limbeck.targets import MaxConfidence, Taming, revise_logits
@@ -26,7 +26,7 @@ class ReviseSettings(Settings):
 class LRSettings(ReviseSettings):
     """Settings of ``lr``."""
 
-    temperature: Temperature = 4.0
+    temperature: MeasuredTemperature = 4.0
     ce_weight: LabelWeight = 1.0
     kd_weight: Annotated[Weight, Field(description="weight of the KL to the revised teacher")] = 1.0
     loss: Annotated[
@@ -37,12 +37,16 @@ class LRSettings(ReviseSettings):
 
 
 NO_SCORER = "none"
+# A selection measures no teacher: its temperature is that of lr.
+_SELECTED_TEMPERATURE = LRSettings().temperature
 
 
 class LRDSSettings(LRSettings, Selection):
     """Settings of ``lr_ds``."""
 
     scorers = (*SCORERS, NO_SCORER)
+
+    temperature: MeasuredTemperature = AUTO
 
     scorer: Annotated[
         str, Field(description="'none' weighs the teacher; otherwise samples are selected by " + ", ".join(SCORERS))
@@ -71,7 +75,9 @@ def _port(settings: LRSettings) -> Parts:
 def _lr(settings: LRSettings) -> Parts:
     if settings.loss == "port":
         return _port(settings)
-    term = Term("kd", settings.kd_weight, partial(KDLoss, temperature=settings.temperature))
+    temperature = 1.0 if settings.temperature == AUTO else settings.temperature
+    loss, measured = partial(KDLoss, temperature=temperature), settings.temperature == AUTO
+    term = Term("kd", settings.kd_weight, loss, measured_temperature=measured)
     matching = Matching(settings.ce_weight, (term,), replaceable=True)
     return replace(_revise(settings), matching=matching)
 
@@ -89,7 +95,8 @@ def _lr_ds(settings: LRDSSettings) -> Parts:
         raise UserError("loss: got 'port', expected 'kd' with a selection (unselected samples would have no loss)")
     if settings.scorer != NO_SCORER:
         _check_default(settings, _OF_WEIGHT, f"with scorer {settings.scorer!r}, expected it without a scorer")
-        return replace(_lr(settings), selection=settings)
+        softened = settings.model_copy(update={"temperature": _SELECTED_TEMPERATURE})
+        return replace(_lr(softened if settings.temperature == AUTO else settings), selection=settings)
     _check_default(settings, _OF_SELECTION, f"without a scorer, expected scorer beside it, one of {', '.join(SCORERS)}")
     if settings.shuffled and not settings.by_row:
         raise UserError("lr_ds.shuffled: got True without a scorer, expected by_row: true or a scorer beside it")
@@ -106,8 +113,8 @@ def _check_default(settings: LRDSSettings, keys: Sequence[str], expected: str) -
 
 
 ENTRIES = (
-    builtin("lr", LRSettings, _lr),
-    builtin("lr_ds", LRDSSettings, _lr_ds),
+    builtin("lr", LRSettings, _lr, softens=True),
+    builtin("lr_ds", LRDSSettings, _lr_ds, softens=True),
     builtin("revise", ReviseSettings, _revise, component=True),
     builtin("select", Selection, _select, component=True),
     builtin("weigh", Weighing, _weigh, component=True),

@@ -37,6 +37,8 @@ class Term:
             logits, where it undoes the division; false for losses without that factor. Features have no temperature.
         takes_temperature: Whether the loss is given that temperature instead, as a fifth argument, and logits that it
             has not divided yet: for losses that soften only a part of what they compare. It is not multiplied then.
+        measured_temperature: Whether the loss, a :class:`limbeck.losses.LossModule` at T = 1, runs at the temperature
+            that the component ``weigh`` measures on the teacher.
         full_weight: The weight beside labels of weight 1 where the component ``weigh`` gives a teacher its full weight;
             None for ``weight``.
 
@@ -60,6 +62,7 @@ class Term:
     warmup: int = 0
     scales_with_temperature: bool = True
     takes_temperature: bool = False
+    measured_temperature: bool = False
     full_weight: float | None = None
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from limbeck.methods.fields import AUTO
 from limbeck.methods.method import Layers, Matching, Parts, Term
 from limbeck.validation import Settings
 
@@ -23,7 +24,8 @@ def one_loss(
 
     Of the settings, ``ce_weight`` is the weight of the cross-entropy and ``warmup`` that of the :class:`Term`. The loss
     is weighted by the setting that ``weight`` names; without it by 1 beside a ``ce_weight``, else by ``alpha``, which
-    leaves 1 - alpha for the cross-entropy. All other settings are arguments of the loss.
+    leaves 1 - alpha for the cross-entropy. All other settings are arguments of the loss; a ``temperature`` of
+    ``"auto"`` is measured on the teacher.
 
     Args:
         settings: The method's settings.
@@ -46,6 +48,8 @@ def one_loss(
         (0.25, 0.75, KDLoss(temperature=4.0, reduction='batchmean'))
     """
     arguments = settings.model_dump()
+    if arguments.get("temperature") == AUTO:
+        arguments["temperature"], term = 1.0, {"measured_temperature": True, **term}
     ce_weight, warmup = arguments.pop("ce_weight", None), arguments.pop("warmup", 0)
     weight = weight or ("alpha" if ce_weight is None else None)
     factor = arguments.pop(weight) if weight else 1.0

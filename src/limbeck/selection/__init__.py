@@ -20,9 +20,10 @@ from limbeck.selection.reliability import (
 from limbeck.selection.scores import agreement_scores, confidence_scores, el2n_scores, random_scores
 from limbeck.selection.settings import ROW_SCORERS, SCORERS, Selection
 from limbeck.selection.shuffle import shuffled
-from limbeck.selection.weighing import Weighing, row_weights
+from limbeck.selection.weighing import RELIABLE, Weighing, loss_temperature, row_weights
 
 __all__ = [
+    "RELIABLE",
     "ROW_SCORERS",
     "SCORERS",
     "Selection",
@@ -37,6 +38,7 @@ __all__ = [
     "halves",
     "head_influence",
     "informed_probabilities",
+    "loss_temperature",
     "nll_temperature",
     "random_scores",
     "responsibilities",

@@ -2,12 +2,17 @@
 
 from typing import Annotated, Any, Literal
 
+import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
 from limbeck.errors import UserError, shortened
 from limbeck.selection.reliability import responsibilities, teacher_share
 from limbeck.validation import Settings, one_line_errors
+
+RELIABLE = 0.9
+"""The share from which on a teacher counts as reliable, see :func:`limbeck.selection.teacher_share`."""
+_RELIABLE_TEMPERATURE = 2.0
 
 
 class Weighing(Settings):
@@ -49,13 +54,36 @@ class Weighing(Settings):
     def _word_or_number(cls, weight: Any) -> Any:
         is_number = isinstance(weight, int | float) and not isinstance(weight, bool) and weight >= 0
         if weight != "auto" and not is_number:
-            raise UserError(f"weight: got {shortened(weight)}, expected 'auto' or a number of at least 0")
+            raise UserError(f"got {shortened(weight)}, expected 'auto' or a number of at least 0")
         return weight
 
     @property
     def needs_measuring(self) -> bool:
         """Whether the weight follows from the teacher's reliability."""
         return self.weight == "auto"
+
+
+def loss_temperature(share: Tensor) -> Tensor:
+    """Return the temperature at which a student is compared with a teacher: 2 for a reliable one, 1 for others.
+
+    Softening enlarges what a teacher has besides its first class. That is knowledge of the classes where it explains
+    the labels better than a student without it, and noise where it does not.
+
+    Args:
+        share: () the teacher's share, from :func:`limbeck.selection.teacher_share`.
+
+    Returns:
+        () 2 for a share of at least 0.9, else 1, as the share is typed and placed.
+
+    References:
+        Ours; docs/claims.md has what was measured.
+
+    Example:
+        >>> loss_temperature(torch.tensor(0.95)), loss_temperature(torch.tensor(0.7))
+        (tensor(2.), tensor(1.))
+    """
+    reliable = torch.full_like(share, _RELIABLE_TEMPERATURE)
+    return torch.where(share >= RELIABLE, reliable, torch.ones_like(share))
 
 
 def row_weights(teacher_p: Tensor, student_p: Tensor) -> Tensor:
@@ -72,7 +100,6 @@ def row_weights(teacher_p: Tensor, student_p: Tensor) -> Tensor:
         UserError: If these are no probabilities, or there are none.
 
     Example:
-        >>> import torch
         >>> row_weights(torch.tensor([0.9, 0.9, 0.1]), torch.tensor([0.5, 0.5, 0.5]))
         tensor([0.2344, 0.2344, 0.0521], dtype=torch.float64)
     """

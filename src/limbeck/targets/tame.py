@@ -21,7 +21,7 @@ _ABOVE_CHANCE = 0.05
 def _auto_or_share(value: Any) -> Any:
     is_share = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
     if value != "auto" and not is_share:
-        raise UserError(f"max_confidence: got {shortened(value)}, expected 'auto' or a number above 0 and at most 1")
+        raise UserError(f"got {shortened(value)}, expected 'auto' or a number above 0 and at most 1")
     return value
 
 
