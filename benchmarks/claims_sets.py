@@ -1,4 +1,4 @@
-"""The images of the claims: which of them a student and its teacher learn from, and with which labels.
+"""The images, rows and texts of the claims: which of them students and teachers learn from, and with which labels.
 
 Every data set is cut by a fixed permutation into a pool, a validation split and other images; the official test split
 stays whole. Students learn from the first images of the pool, and teachers from more of the pool or from the others.
@@ -20,6 +20,7 @@ from harness import cifar100_root, shared_data
 from limbeck.data import Data, ImageSet, Samples
 from limbeck.data.split import hold_out, limit
 from limbeck.data.tables import TableSet
+from limbeck.data.text.token_set import TextSet
 from limbeck.errors import UserError
 
 # How many images the pool and the validation split have; what is left are the others.
@@ -29,15 +30,17 @@ CUTS = {
     "cifar100": (20_000, 5000),
     "imagenette": (2000, 500),
     "letters": (8000, 2000),
+    "banking": (5000, 1000),
+    "sst2": (4000, 1000),
 }
 SOURCES = (*CUTS, "cifar100_unseen")
-# Those whose samples are rows of numbers, which nothing varies.
-ROWS = ("letters",)
+# Those whose samples nothing varies: rows of numbers, and texts.
+UNVARIED = ("letters", "banking", "sst2")
 
 
 @dataclass(frozen=True)
 class Images:
-    """Training images with their labels.
+    """Training images, rows or texts with their labels.
 
     Attributes:
         source: One of ``SOURCES``; ``cifar100_unseen`` is cut from the official test split alone, so that a teacher of
@@ -45,25 +48,26 @@ class Images:
         count: How many.
         others: Whether they are from outside the pool.
         wrong: The share of labels that are another class, drawn evenly.
-        permuted: Whether the labels of the first three classes are exchanged in a circle.
+        circles: How many times three of the first classes have their labels exchanged in a circle.
     """
 
     source: str
     count: int
     others: bool = False
     wrong: float = 0.0
-    permuted: bool = False
+    circles: int = 0
 
     @property
     def name(self) -> str:
         """The name that recipes have for them."""
         marks = ["others"] * self.others + [f"wrong{100 * self.wrong:.0f}"] * bool(self.wrong)
-        return "_".join(["claims", self.source, str(self.count), *marks, *["permuted"] * self.permuted])
+        marks += [f"permuted{3 * self.circles if self.circles > 1 else ''}"] * bool(self.circles)
+        return "_".join(["claims", self.source, str(self.count), *marks])
 
 
-def in_a_circle(labels: Tensor) -> Tensor:
-    """Exchange classes 0, 1 and 2: 0 becomes 1, 1 becomes 2, 2 becomes 0."""
-    return torch.where(labels < 3, (labels + 1) % 3, labels)
+def in_circles(labels: Tensor, circles: int) -> Tensor:
+    """Exchange classes 0 to ``3 * circles - 1``, three at a time: 0 becomes 1, 1 becomes 2, 2 becomes 0."""
+    return torch.where(labels < 3 * circles, labels - labels % 3 + (labels + 1) % 3, labels)
 
 
 def with_wrong(labels: Tensor, share: float, classes: int) -> Tensor:
@@ -74,29 +78,38 @@ def with_wrong(labels: Tensor, share: float, classes: int) -> Tensor:
     return labels.index_put((chosen,), (labels[chosen] + moved) % classes)
 
 
+def at(name: str, folder: str) -> Path:
+    """Return where a data set of the shared data lies."""
+    shared = shared_data()
+    if shared is None:
+        raise UserError(f"{name}: expected LIMBECK_SHARED, a folder with data/{folder}")
+    return shared / folder
+
+
 @cache
 def whole(source: str, root: Path | None) -> Data:
     """Load the data set that images are cut from."""
     if source == "sample":
         return limbeck.data.load("fashion_mnist_sample")
     if source == "fashion":
-        shared = shared_data()
-        if shared is None:
-            raise UserError("Fashion-MNIST: expected LIMBECK_SHARED, a folder with data/fashion-mnist")
-        return limbeck.data.load("fashion_mnist", root=shared / "fashion-mnist")
+        return limbeck.data.load("fashion_mnist", root=at("Fashion-MNIST", "fashion-mnist"))
     if source == "imagenette":
-        shared = shared_data()
-        if shared is None:
-            raise UserError("Imagenette: expected LIMBECK_SHARED, a folder with data/imagenette-144")
-        return imagenette(shared / "imagenette-144" / "imagenette-144.zip", keep=root)
+        return imagenette(at("Imagenette", "imagenette-144") / "imagenette-144.zip", keep=root)
     if source == "letters":
-        shared = shared_data()
-        if shared is None:
-            raise UserError("Letters: expected LIMBECK_SHARED, a folder with data/letter")
         options = {"label": "Letter", "test_rows": 4000}
-        return limbeck.data.load("table", root=shared / "letter" / "letter.csv", options=options)
+        return limbeck.data.load("table", root=at("Letters", "letter") / "letter.csv", options=options)
+    if source == "banking":
+        return texts(at("Banking77", "banking77"), vocabulary_size=4000, max_length=48)
+    if source == "sst2":
+        return texts(at("SST-2", "sst2"), vocabulary_size=8000, max_length=64)
     with cifar100_root(None, keep=root) as folder:
         return limbeck.data.load("cifar100", root=folder)
+
+
+def texts(folder: Path, *, vocabulary_size: int, max_length: int) -> Data:
+    """Load texts by a tokenizer that is trained on all training texts, the same for students and teachers."""
+    options = {"tokenizer": "wordpiece", "vocabulary_size": vocabulary_size, "max_length": max_length}
+    return limbeck.data.load("text", root=folder, options=options)
 
 
 def parts(source: str, root: Path | None) -> tuple[Samples, Samples, Samples, Samples]:
@@ -120,8 +133,8 @@ def load(images: Images, root: Path | None) -> Data:
     train = train.select(limit(train.labels, images.count, seed=0, key="count"))
     data = whole(images.source.removesuffix("_unseen"), root)
     labels = with_wrong(train.labels, images.wrong, len(data.classes))
-    labels = in_a_circle(labels) if images.permuted else labels
-    assert isinstance(train, ImageSet | TableSet)
+    labels = in_circles(labels, images.circles)
+    assert isinstance(train, ImageSet | TableSet | TextSet)
     return replace(data, train=replace(train, labels=labels), validation=validation, test=test)
 
 

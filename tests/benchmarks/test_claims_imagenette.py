@@ -127,4 +127,4 @@ def test_the_imagenet_teacher_knows_small_images_and_the_permuted_one_exchanges_
         answers, others = right(inputs).argmax(1), permuted(inputs).argmax(1)
     labels = validation.labels[:200]
     assert 0.7 < (answers == labels).float().mean() < 0.9
-    assert torch.equal(others, sets.in_a_circle(answers))
+    assert torch.equal(others, sets.in_circles(answers, 1))
