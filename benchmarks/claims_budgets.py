@@ -50,6 +50,12 @@ LETTERS = {
     "permuted": "three classes permuted",
     "right": "right labels",
 }
+BANKING = {
+    "others": "others",
+    "wrong40": "40 % wrong labels",
+    "permuted": "30 classes permuted",
+    "right": "right labels",
+}
 B = Claim(
     letter="b",
     title="LR+DS with unreliable teachers",
@@ -68,6 +74,10 @@ B = Claim(
         *(
             Regime(f"letters, {about}", "letters_few", f"letters_{name}", expected=name != "right", tier=1)
             for name, about in LETTERS.items()
+        ),
+        *(
+            Regime(f"banking, {about}", "banking_few", f"banking_{name}", expected=name != "right", tier=1)
+            for name, about in BANKING.items()
         ),
         Regime("imagenette, ImageNet's teacher", "imagenette_few", "imagenet", tier=3),
         Regime("imagenette, three classes permuted", "imagenette_few", "imagenet_permuted", tier=3),
@@ -133,6 +143,7 @@ C = Claim(
         Regime("fashion, data-limited", "fashion_few"),
         Regime("fashion, not data-limited", "fashion_many", expected=False),
         Regime("letters, data-limited", "letters_few"),
+        Regime("banking, data-limited", "banking_few"),
         Regime("cifar100, data-limited", "cifar100_few", tier=3),
         Regime("imagenette, data-limited", "imagenette_few", tier=4),
     ),
@@ -163,6 +174,7 @@ D = Claim(
         Regime("fashion, data-limited", "fashion_few"),
         Regime("fashion, not data-limited", "fashion_many", expected=False),
         Regime("letters, data-limited", "letters_few"),
+        Regime("banking, data-limited", "banking_few"),
         Regime("cifar100, data-limited", "cifar100_few", tier=1),
         Regime("imagenette, data-limited", "imagenette_few", tier=3),
     ),
@@ -211,6 +223,8 @@ E = Claim(
         Regime("letters, right labels", "letters_few", "letters_right", tier=1),
         Regime("letters, 40 % wrong labels", "letters_few", "letters_wrong40", tier=1),
         Regime("letters, others", "letters_few", "letters_others", tier=1),
+        Regime("banking, right labels", "banking_few", "banking_right", tier=1),
+        Regime("banking, 40 % wrong labels", "banking_few", "banking_wrong40", tier=1),
     ),
     methods=(
         NONE,

@@ -4,7 +4,7 @@ Every data set is cut by a fixed permutation into a pool, a validation split and
 stays whole. Students learn from the first images of the pool, and teachers from more of the pool or from the others.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib import import_module
@@ -36,6 +36,14 @@ CUTS = {
 SOURCES = (*CUTS, "cifar100_unseen")
 # Those whose samples nothing varies: rows of numbers, and texts.
 UNVARIED = ("letters", "banking", "sst2")
+# By which loader the shared data are read, from where, and with which options. A tokenizer is trained on all training
+# texts, so that students and teachers have the same tokens.
+READ: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
+    "fashion": ("fashion_mnist", "fashion-mnist", {}),
+    "letters": ("table", "letter/letter.csv", {"label": "Letter", "test_rows": 4000}),
+    "banking": ("text", "banking77", {"vocabulary_size": 4000, "max_length": 48}),
+    "sst2": ("text", "sst2", {"vocabulary_size": 8000, "max_length": 64}),
+}
 
 
 @dataclass(frozen=True)
@@ -78,12 +86,12 @@ def with_wrong(labels: Tensor, share: float, classes: int) -> Tensor:
     return labels.index_put((chosen,), (labels[chosen] + moved) % classes)
 
 
-def at(name: str, folder: str) -> Path:
+def at(path: str) -> Path:
     """Return where a data set of the shared data lies."""
     shared = shared_data()
     if shared is None:
-        raise UserError(f"{name}: expected LIMBECK_SHARED, a folder with data/{folder}")
-    return shared / folder
+        raise UserError(f"{path}: expected LIMBECK_SHARED, a folder with data/{path}")
+    return shared / path
 
 
 @cache
@@ -91,25 +99,13 @@ def whole(source: str, root: Path | None) -> Data:
     """Load the data set that images are cut from."""
     if source == "sample":
         return limbeck.data.load("fashion_mnist_sample")
-    if source == "fashion":
-        return limbeck.data.load("fashion_mnist", root=at("Fashion-MNIST", "fashion-mnist"))
     if source == "imagenette":
-        return imagenette(at("Imagenette", "imagenette-144") / "imagenette-144.zip", keep=root)
-    if source == "letters":
-        options = {"label": "Letter", "test_rows": 4000}
-        return limbeck.data.load("table", root=at("Letters", "letter") / "letter.csv", options=options)
-    if source == "banking":
-        return texts(at("Banking77", "banking77"), vocabulary_size=4000, max_length=48)
-    if source == "sst2":
-        return texts(at("SST-2", "sst2"), vocabulary_size=8000, max_length=64)
-    with cifar100_root(None, keep=root) as folder:
-        return limbeck.data.load("cifar100", root=folder)
-
-
-def texts(folder: Path, *, vocabulary_size: int, max_length: int) -> Data:
-    """Load texts by a tokenizer that is trained on all training texts, the same for students and teachers."""
-    options = {"tokenizer": "wordpiece", "vocabulary_size": vocabulary_size, "max_length": max_length}
-    return limbeck.data.load("text", root=folder, options=options)
+        return imagenette(at("imagenette-144") / "imagenette-144.zip", keep=root)
+    if source == "cifar100":
+        with cifar100_root(None, keep=root) as folder:
+            return limbeck.data.load("cifar100", root=folder)
+    loader, path, options = READ[source]
+    return limbeck.data.load(loader, root=at(path), options=options)
 
 
 def parts(source: str, root: Path | None) -> tuple[Samples, Samples, Samples, Samples]:

@@ -71,7 +71,7 @@ def test_a_missing_archive_is_named(script, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"Imagenette: expected .*images\.zip"):
         script("claims_imagenette").imagenette(tmp_path / "images.zip", keep=None)
     monkeypatch.delenv("LIMBECK_SHARED", raising=False)
-    with pytest.raises(UserError, match="Imagenette: expected LIMBECK_SHARED, a folder with data/imagenette-144"):
+    with pytest.raises(UserError, match="imagenette-144: expected LIMBECK_SHARED, a folder with data/imagenette-144"):
         sets.whole("imagenette", tmp_path)
 
 
