@@ -123,6 +123,17 @@ F = Claim(
             )
             for name in ("others", "wrong40", "permuted")
         ),
+        *(
+            Regime(f"letters, {name}, {about}", setting, f"letters_{name}", expected=name != "right", tier=4)
+            for setting, about in (
+                ("letters_small", "small student"),
+                ("letters_large", "large student"),
+                ("letters_gentle", "a fifth of the rate"),
+                ("letters_10", "10 epochs"),
+                ("letters_120", "120 epochs"),
+            )
+            for name in ("others", "wrong40", "permuted", "right")
+        ),
         Regime("imagenette, ImageNet's teacher, a fifth of the rate", "imagenette_gentle", "imagenet", tier=4),
     ),
     methods=tuple(

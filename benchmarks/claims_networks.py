@@ -23,6 +23,12 @@ def of_letters(wrong: float = 0, *, others: bool = False, circles: int = 0, abou
     return Teacher(images, "mlp", {"hidden": [256, 256]}, 40, f"trained on {images.count:,} rows, {whose}")
 
 
+def row_student(*hidden: int, epochs: int = 40, lr: float = 0.1) -> Setting:
+    """Return a student of rows."""
+    options = {"hidden": [*(hidden or (32,))]}
+    return Setting(Images("letters", 2000), epochs, network="mlp", lr=lr, options=options)
+
+
 def of_texts(wrong: float = 0, *, others: bool = False, circles: int = 0, about: str) -> Teacher:
     """Return a teacher of the student's texts and as many more, or of other texts."""
     images = Images("banking", 4000 if others else 5000, others=others, wrong=wrong, circles=circles)
@@ -69,7 +75,12 @@ SETTINGS = {
     "cifar100_flip": Setting(Images("cifar100", 10_000), 30, crop=0),
     "cifar100_flip_10": Setting(Images("cifar100", 10_000), 10, crop=0),
     "cifar100_unseen": Setting(Images("cifar100_unseen", 5000), 10, crop=4),
-    "letters_few": Setting(Images("letters", 2000), 40, network="mlp", options={"hidden": [32]}),
+    "letters_few": row_student(),
+    "letters_small": row_student(16),
+    "letters_large": row_student(128, 128),
+    "letters_gentle": row_student(lr=0.02),
+    "letters_10": row_student(epochs=10),
+    "letters_120": row_student(epochs=120),
     "banking_few": text_student(Images("banking", 2500), 15),
     "imagenette_few": Setting(Images("imagenette", 1000), 30, crop=0),
     "imagenette_gentle": Setting(Images("imagenette", 1000), 30, crop=0, lr=0.02),

@@ -114,6 +114,25 @@ def test_three_seeds_of_all_claims_come_before_further_seeds(script):
     assert rows[0].claim == "b"
 
 
+def test_other_students_of_letters_differ_from_the_first_in_one_thing(script):
+    networks, budgets = script("claims_networks"), script("claims_budgets")
+    first, differing = networks.SETTINGS["letters_few"], {}
+    for name, setting in networks.SETTINGS.items():
+        if name.startswith("letters_"):
+            differing[name] = [key for key in vars(setting) if getattr(setting, key) != getattr(first, key)]
+    assert differing == {
+        "letters_few": [],
+        "letters_small": ["options"],
+        "letters_large": ["options"],
+        "letters_gentle": ["lr"],
+        "letters_10": ["epochs"],
+        "letters_120": ["epochs"],
+    }
+    regimes = [one for one in budgets.F.regimes if one.setting.startswith("letters_")]
+    assert {one.setting for one in regimes} == differing.keys() - {"letters_few"}
+    assert {one.teacher for one in regimes if not one.expected} == {"letters_right"}
+
+
 def test_differences_and_their_interval_are_those_of_scipy(script):
     tables = script("claims_tables")
     one, other = ({seed: {"accuracy": value} for seed, value in enumerate(values)} for values in ONE_AND_OTHER)
