@@ -186,6 +186,7 @@ D = Claim(
         Regime("fashion, not data-limited", "fashion_many", expected=False),
         Regime("letters, data-limited", "letters_few"),
         Regime("banking, data-limited", "banking_few"),
+        Regime("sst2, data-limited", "sst2_few"),
         Regime("cifar100, data-limited", "cifar100_few", tier=1),
         Regime("imagenette, data-limited", "imagenette_few", tier=3),
     ),

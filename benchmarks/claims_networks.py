@@ -82,6 +82,7 @@ SETTINGS = {
     "letters_10": row_student(epochs=10),
     "letters_120": row_student(epochs=120),
     "banking_few": text_student(Images("banking", 2500), 15),
+    "sst2_few": text_student(Images("sst2", 4000), 8),
     "imagenette_few": Setting(Images("imagenette", 1000), 30, crop=0),
     "imagenette_gentle": Setting(Images("imagenette", 1000), 30, crop=0, lr=0.02),
     "imagenette_more": Setting(Images("imagenette", 2000), 15, crop=0),

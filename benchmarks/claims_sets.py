@@ -96,7 +96,7 @@ def at(path: str) -> Path:
 
 @cache
 def whole(source: str, root: Path | None) -> Data:
-    """Load the data set that images are cut from."""
+    """Load the data set that images, rows or texts are cut from."""
     if source == "sample":
         return limbeck.data.load("fashion_mnist_sample")
     if source == "imagenette":

@@ -56,6 +56,7 @@ def test_texts_have_one_view_and_their_own_optimizer(script):
     rows = script("claims_plan").plan(script("claims_budgets").CPU, "bcdef", seeds=1)
     rows = [row for row in rows if row.regime.setting.startswith(("banking", "sst2"))]
     assert {row.claim for row in rows if row.regime.setting == "banking_few"} == set("bcde")
+    assert {row.claim for row in rows if row.regime.setting == "sst2_few"} == {"d"}
     for row in rows:
         assert "augment" not in row.recipe["data"]
         for recipe in (row.recipe, row.teacher or {}):
@@ -72,3 +73,11 @@ def test_the_pool_the_validation_texts_and_the_others_are_the_training_texts(scr
     few = sets.load(sets.Images("banking", 2500), None)
     assert few.train.labels.bincount(minlength=77).min() >= 18
     assert len(few.classes) == 77
+    assert [len(split) for split in sets.parts("sst2", None)] == [4000, 1000, 1920, 1821]
+
+
+def test_the_page_says_how_students_are_trained(script):
+    page, budget = script("claims_page"), script("claims_budgets").CPU
+    rows = [line for line in page.settings(budget) if line.startswith("| banking_few")]
+    assert rows == ["| banking_few | text_cnn | 2,500 | banking | 15 | adamw | 0.005 | none |"]
+    assert page.views_of(budget.settings["fashion_few"]) == "crop and flip"
