@@ -79,6 +79,7 @@ B = Claim(
             Regime(f"banking, {about}", "banking_few", f"banking_{name}", expected=name != "right", tier=1)
             for name, about in BANKING.items()
         ),
+        Regime("banking, MiniLM", "banking_minilm", "minilm", tier=3),
         Regime("imagenette, ImageNet's teacher", "imagenette_few", "imagenet", tier=3),
         Regime("imagenette, three classes permuted", "imagenette_few", "imagenet_permuted", tier=3),
         Regime("imagenette, twice the images", "imagenette_more", "imagenet", tier=4),

@@ -82,6 +82,7 @@ SETTINGS = {
     "letters_10": row_student(epochs=10),
     "letters_120": row_student(epochs=120),
     "banking_few": text_student(Images("banking", 2500), 15),
+    "banking_minilm": text_student(Images("banking_minilm", 2500), 15),
     "sst2_few": text_student(Images("sst2", 4000), 8),
     "imagenette_few": Setting(Images("imagenette", 1000), 30, crop=0),
     "imagenette_gentle": Setting(Images("imagenette", 1000), 30, crop=0, lr=0.02),
@@ -115,6 +116,15 @@ TEACHERS = {
     "banking_wrong40": of_texts(0.4, about="40 % wrong labels"),
     "banking_permuted": of_texts(circles=10, about="labels of 30 classes in circles of three"),
     "banking_right": of_texts(about="right labels"),
+    "minilm": Teacher(
+        Images("banking_minilm", 4000, others=True),
+        "python:claims_minilm:minilm",
+        {},
+        2,
+        "MiniLM, a sentence encoder that others trained, fine-tuned on 4,000 texts, none the student's",
+        lr=5e-4,
+        optimizer=ADAMW,
+    ),
     "imagenet": imagenet(0, " of ImageNet, not trained here, on images enlarged from 64 to 128 pixels"),
     "imagenet_permuted": imagenet(1, ", the same with its first three classes in a circle"),
 }

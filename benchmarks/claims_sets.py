@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import limbeck
 from claims_imagenette import efficientnet, imagenette
+from claims_minilm import folder as minilm_folder
 from harness import cifar100_root, shared_data
 from limbeck.data import Data, ImageSet, Samples
 from limbeck.data.split import hold_out, limit
@@ -31,11 +32,12 @@ CUTS = {
     "imagenette": (2000, 500),
     "letters": (8000, 2000),
     "banking": (5000, 1000),
+    "banking_minilm": (5000, 1000),
     "sst2": (4000, 1000),
 }
 SOURCES = (*CUTS, "cifar100_unseen")
 # Those whose samples nothing varies: rows of numbers, and texts.
-UNVARIED = ("letters", "banking", "sst2")
+UNVARIED = ("letters", "banking", "banking_minilm", "sst2")
 # By which loader the shared data are read, from where, and with which options. A tokenizer is trained on all training
 # texts, so that students and teachers have the same tokens.
 READ: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
@@ -104,6 +106,10 @@ def whole(source: str, root: Path | None) -> Data:
     if source == "cifar100":
         with cifar100_root(None, keep=root) as folder:
             return limbeck.data.load("cifar100", root=folder)
+    if source == "banking_minilm":
+        # The same texts as the tokens of a network that others trained.
+        tokens = {"tokenizer": str(minilm_folder()), "max_length": 48}
+        return limbeck.data.load("text", root=at("banking77"), options=tokens)
     loader, path, options = READ[source]
     return limbeck.data.load(loader, root=at(path), options=options)
 
