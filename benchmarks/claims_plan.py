@@ -6,18 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from claims_sets import ROWS, Images
+from claims_sets import UNVARIED, Images
 from limbeck import methods
 from limbeck.errors import UserError
 
-SGD = {"name": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
+SGD = {"name": "sgd", "momentum": 0.9, "weight_decay": 5e-4}
+ADAMW = {"name": "adamw", "weight_decay": 0.01}
 # After which seeds the next claim's turn comes.
 WAVE = 3
 
 
-def training(epochs: int, lr: float = 0.1) -> dict[str, Any]:
+def training(epochs: int, lr: float, optimizer: Mapping[str, Any]) -> dict[str, Any]:
     """Return the recipe's ``training``; what counts is the last epoch, and nothing else is measured."""
-    common = {"batch_size": 64, "optimizer": {**SGD, "lr": lr}, "schedule": "one_cycle"}
+    common = {"batch_size": 64, "optimizer": {**optimizer, "lr": lr}, "schedule": "one_cycle"}
     return {**common, "epochs": epochs, "evaluate_every": epochs, "checkpoint_every": epochs}
 
 
@@ -32,6 +33,7 @@ class Setting:
     crop: int = 2
     lr: float = 0.1
     options: Mapping[str, Any] = field(default_factory=dict)
+    optimizer: Mapping[str, Any] = field(default_factory=lambda: SGD)
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Teacher:
         about: What it is, in words.
         augmented: Whether it sees shifted and mirrored images.
         inputs: What the recipe's ``teacher`` holds on its inputs, ``normalize`` and ``size``.
+        lr: The largest learning rate.
+        optimizer: The recipe's, but for the learning rate.
     """
 
     images: Images | None
@@ -55,6 +59,8 @@ class Teacher:
     about: str
     augmented: bool = True
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    lr: float = 0.1
+    optimizer: Mapping[str, Any] = field(default_factory=lambda: SGD)
 
 
 @dataclass(frozen=True)
@@ -196,7 +202,7 @@ def available(method: Method) -> bool:
 def data_of(images: Images, crop: int, test_limit: int | None) -> dict[str, Any]:
     """Return the recipe's ``data``."""
     limits = {} if test_limit is None else {"test_limit": test_limit}
-    if images.source in ROWS:
+    if images.source in UNVARIED:
         return {"name": images.name, **limits}
     moved = {"crop": crop} if crop else {}
     return {"name": images.name, "augment": {**moved, "flip": True}, **limits}
@@ -212,7 +218,8 @@ def teacher_recipe(budget: Budget, name: str) -> dict[str, Any]:
     data = data_of(teacher.images, crop, budget.test_limit)
     if not teacher.augmented:
         data.pop("augment", None)
-    return {"data": data, "student": network, "method": "none", "training": training(teacher.epochs)}
+    trained = training(teacher.epochs, teacher.lr, teacher.optimizer)
+    return {"data": data, "student": network, "method": "none", "training": trained}
 
 
 def row_of(budget: Budget, claim: Claim, regime: Regime, method: Method, seed: int) -> Row:
@@ -223,7 +230,7 @@ def row_of(budget: Budget, claim: Claim, regime: Regime, method: Method, seed: i
         "data": data_of(setting.images, setting.crop, budget.test_limit),
         "student": {"name": setting.network, "options": options},
         "method": {"name": method.name, **method.settings},
-        "training": training(setting.epochs * method.longer, setting.lr),
+        "training": training(setting.epochs * method.longer, setting.lr, setting.optimizer),
         "seed": seed,
     }
     live = budget.teachers[regime.teacher] if source == "live" and regime.teacher else None

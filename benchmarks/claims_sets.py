@@ -1,10 +1,10 @@
-"""The images of the claims: which of them a student and its teacher learn from, and with which labels.
+"""The images, rows and texts of the claims: which of them students and teachers learn from, and with which labels.
 
 Every data set is cut by a fixed permutation into a pool, a validation split and other images; the official test split
 stays whole. Students learn from the first images of the pool, and teachers from more of the pool or from the others.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib import import_module
@@ -16,10 +16,12 @@ from torch import Tensor, nn
 
 import limbeck
 from claims_imagenette import efficientnet, imagenette
+from claims_minilm import folder as minilm_folder
 from harness import cifar100_root, shared_data
 from limbeck.data import Data, ImageSet, Samples
 from limbeck.data.split import hold_out, limit
 from limbeck.data.tables import TableSet
+from limbeck.data.text.token_set import TextSet
 from limbeck.errors import UserError
 
 # How many images the pool and the validation split have; what is left are the others.
@@ -29,15 +31,26 @@ CUTS = {
     "cifar100": (20_000, 5000),
     "imagenette": (2000, 500),
     "letters": (8000, 2000),
+    "banking": (5000, 1000),
+    "banking_minilm": (5000, 1000),
+    "sst2": (4000, 1000),
 }
 SOURCES = (*CUTS, "cifar100_unseen")
-# Those whose samples are rows of numbers, which nothing varies.
-ROWS = ("letters",)
+# Those whose samples nothing varies: rows of numbers, and texts.
+UNVARIED = ("letters", "banking", "banking_minilm", "sst2")
+# By which loader the shared data are read, from where, and with which options. A tokenizer is trained on all training
+# texts, so that students and teachers have the same tokens.
+READ: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
+    "fashion": ("fashion_mnist", "fashion-mnist", {}),
+    "letters": ("table", "letter/letter.csv", {"label": "Letter", "test_rows": 4000}),
+    "banking": ("text", "banking77", {"vocabulary_size": 4000, "max_length": 48}),
+    "sst2": ("text", "sst2", {"vocabulary_size": 8000, "max_length": 64}),
+}
 
 
 @dataclass(frozen=True)
 class Images:
-    """Training images with their labels.
+    """Training images, rows or texts with their labels.
 
     Attributes:
         source: One of ``SOURCES``; ``cifar100_unseen`` is cut from the official test split alone, so that a teacher of
@@ -45,25 +58,26 @@ class Images:
         count: How many.
         others: Whether they are from outside the pool.
         wrong: The share of labels that are another class, drawn evenly.
-        permuted: Whether the labels of the first three classes are exchanged in a circle.
+        circles: How many times three of the first classes have their labels exchanged in a circle.
     """
 
     source: str
     count: int
     others: bool = False
     wrong: float = 0.0
-    permuted: bool = False
+    circles: int = 0
 
     @property
     def name(self) -> str:
         """The name that recipes have for them."""
         marks = ["others"] * self.others + [f"wrong{100 * self.wrong:.0f}"] * bool(self.wrong)
-        return "_".join(["claims", self.source, str(self.count), *marks, *["permuted"] * self.permuted])
+        marks += [f"permuted{3 * self.circles if self.circles > 1 else ''}"] * bool(self.circles)
+        return "_".join(["claims", self.source, str(self.count), *marks])
 
 
-def in_a_circle(labels: Tensor) -> Tensor:
-    """Exchange classes 0, 1 and 2: 0 becomes 1, 1 becomes 2, 2 becomes 0."""
-    return torch.where(labels < 3, (labels + 1) % 3, labels)
+def in_circles(labels: Tensor, circles: int) -> Tensor:
+    """Exchange classes 0 to ``3 * circles - 1``, three at a time: 0 becomes 1, 1 becomes 2, 2 becomes 0."""
+    return torch.where(labels < 3 * circles, labels - labels % 3 + (labels + 1) % 3, labels)
 
 
 def with_wrong(labels: Tensor, share: float, classes: int) -> Tensor:
@@ -74,29 +88,30 @@ def with_wrong(labels: Tensor, share: float, classes: int) -> Tensor:
     return labels.index_put((chosen,), (labels[chosen] + moved) % classes)
 
 
+def at(path: str) -> Path:
+    """Return where a data set of the shared data lies."""
+    shared = shared_data()
+    if shared is None:
+        raise UserError(f"{path}: expected LIMBECK_SHARED, a folder with data/{path}")
+    return shared / path
+
+
 @cache
 def whole(source: str, root: Path | None) -> Data:
-    """Load the data set that images are cut from."""
+    """Load the data set that images, rows or texts are cut from."""
     if source == "sample":
         return limbeck.data.load("fashion_mnist_sample")
-    if source == "fashion":
-        shared = shared_data()
-        if shared is None:
-            raise UserError("Fashion-MNIST: expected LIMBECK_SHARED, a folder with data/fashion-mnist")
-        return limbeck.data.load("fashion_mnist", root=shared / "fashion-mnist")
     if source == "imagenette":
-        shared = shared_data()
-        if shared is None:
-            raise UserError("Imagenette: expected LIMBECK_SHARED, a folder with data/imagenette-144")
-        return imagenette(shared / "imagenette-144" / "imagenette-144.zip", keep=root)
-    if source == "letters":
-        shared = shared_data()
-        if shared is None:
-            raise UserError("Letters: expected LIMBECK_SHARED, a folder with data/letter")
-        options = {"label": "Letter", "test_rows": 4000}
-        return limbeck.data.load("table", root=shared / "letter" / "letter.csv", options=options)
-    with cifar100_root(None, keep=root) as folder:
-        return limbeck.data.load("cifar100", root=folder)
+        return imagenette(at("imagenette-144") / "imagenette-144.zip", keep=root)
+    if source == "cifar100":
+        with cifar100_root(None, keep=root) as folder:
+            return limbeck.data.load("cifar100", root=folder)
+    if source == "banking_minilm":
+        # The same texts as the tokens of a network that others trained.
+        tokens = {"tokenizer": str(minilm_folder()), "max_length": 48}
+        return limbeck.data.load("text", root=at("banking77"), options=tokens)
+    loader, path, options = READ[source]
+    return limbeck.data.load(loader, root=at(path), options=options)
 
 
 def parts(source: str, root: Path | None) -> tuple[Samples, Samples, Samples, Samples]:
@@ -120,8 +135,8 @@ def load(images: Images, root: Path | None) -> Data:
     train = train.select(limit(train.labels, images.count, seed=0, key="count"))
     data = whole(images.source.removesuffix("_unseen"), root)
     labels = with_wrong(train.labels, images.wrong, len(data.classes))
-    labels = in_a_circle(labels) if images.permuted else labels
-    assert isinstance(train, ImageSet | TableSet)
+    labels = in_circles(labels, images.circles)
+    assert isinstance(train, ImageSet | TableSet | TextSet)
     return replace(data, train=replace(train, labels=labels), validation=validation, test=test)
 
 

@@ -42,7 +42,7 @@ def test_labels_are_wrong_as_often_as_asked(script):
     sets = script("claims_sets")
     right = sets.load(sets.Images("sample", 200), None).train
     wrong = sets.load(sets.Images("sample", 200, wrong=0.4), None).train
-    permuted = sets.load(sets.Images("sample", 200, permuted=True), None).train
+    permuted = sets.load(sets.Images("sample", 200, circles=1), None).train
     assert torch.equal(right.images, wrong.images)
     assert (right.labels != wrong.labels).sum() == 80
     assert sorted({(int(one), int(two)) for one, two in zip(right.labels, permuted.labels, strict=True)})[:4] == [
@@ -56,9 +56,10 @@ def test_labels_are_wrong_as_often_as_asked(script):
 def test_a_permuted_teacher_gives_the_permuted_class(script):
     sets, labels = script("claims_sets"), torch.arange(10)
     permuted = sets.Permuted(torch.nn.Identity(), circles=1)(torch.eye(10)[labels])
-    assert torch.equal(permuted.argmax(1), sets.in_a_circle(labels))
+    assert torch.equal(permuted.argmax(1), sets.in_circles(labels, 1))
     two = sets.Permuted(torch.nn.Identity(), circles=2)(torch.eye(10))
-    assert two.argmax(1).tolist() == [1, 2, 0, 4, 5, 3, 6, 7, 8, 9]
+    assert two.argmax(1).tolist() == sets.in_circles(labels, 2).tolist() == [1, 2, 0, 4, 5, 3, 6, 7, 8, 9]
+    assert torch.equal(sets.in_circles(labels, 0), labels)
 
 
 def test_every_row_has_a_recipe_that_limbeck_takes(script):
@@ -79,6 +80,11 @@ def test_every_row_has_a_recipe_that_limbeck_takes(script):
     for name in [None, *budgets.CPU.teachers]:
         assert name is None or plan.teacher_recipe(budgets.CPU, name)["student"]
     assert sets.Images("fashion", 9, others=True, wrong=0.2).name == "claims_fashion_9_others_wrong20"
+    assert [sets.Images("fashion", 9, circles=count).name for count in (0, 1, 10)] == [
+        "claims_fashion_9",
+        "claims_fashion_9_permuted",
+        "claims_fashion_9_permuted30",
+    ]
 
 
 def test_the_rows_that_questions_and_choices_name_exist(script):
@@ -106,6 +112,25 @@ def test_three_seeds_of_all_claims_come_before_further_seeds(script):
     assert {row.seed for row in rows[:first]} == {0, 1, 2}
     assert all(row.seed >= 3 for row in rows[first:])
     assert rows[0].claim == "b"
+
+
+def test_other_students_of_letters_differ_from_the_first_in_one_thing(script):
+    networks, budgets = script("claims_networks"), script("claims_budgets")
+    first, differing = networks.SETTINGS["letters_few"], {}
+    for name, setting in networks.SETTINGS.items():
+        if name.startswith("letters_"):
+            differing[name] = [key for key in vars(setting) if getattr(setting, key) != getattr(first, key)]
+    assert differing == {
+        "letters_few": [],
+        "letters_small": ["options"],
+        "letters_large": ["options"],
+        "letters_gentle": ["lr"],
+        "letters_10": ["epochs"],
+        "letters_120": ["epochs"],
+    }
+    regimes = [one for one in budgets.F.regimes if one.setting.startswith("letters_")]
+    assert {one.setting for one in regimes} == differing.keys() - {"letters_few"}
+    assert {one.teacher for one in regimes if not one.expected} == {"letters_right"}
 
 
 def test_differences_and_their_interval_are_those_of_scipy(script):

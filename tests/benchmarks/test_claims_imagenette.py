@@ -71,7 +71,7 @@ def test_a_missing_archive_is_named(script, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"Imagenette: expected .*images\.zip"):
         script("claims_imagenette").imagenette(tmp_path / "images.zip", keep=None)
     monkeypatch.delenv("LIMBECK_SHARED", raising=False)
-    with pytest.raises(UserError, match="Imagenette: expected LIMBECK_SHARED, a folder with data/imagenette-144"):
+    with pytest.raises(UserError, match="imagenette-144: expected LIMBECK_SHARED, a folder with data/imagenette-144"):
         sets.whole("imagenette", tmp_path)
 
 
@@ -127,4 +127,4 @@ def test_the_imagenet_teacher_knows_small_images_and_the_permuted_one_exchanges_
         answers, others = right(inputs).argmax(1), permuted(inputs).argmax(1)
     labels = validation.labels[:200]
     assert 0.7 < (answers == labels).float().mean() < 0.9
-    assert torch.equal(others, sets.in_a_circle(answers))
+    assert torch.equal(others, sets.in_circles(answers, 1))
