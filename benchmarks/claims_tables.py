@@ -204,7 +204,7 @@ def shares(results: Results, regime: Regime) -> str:
         label: line["lambda"]
         for label, by_seed in results.found[regime.name].items()
         for line in by_seed.values()
-        if "lambda" in line and label in ("weigh+kd", "lr_ds")
+        if "lambda" in line and label in ("kd, weight auto", "lr_ds")
     }
     return "".join(f"; lambda {share:.2f} for {label}" for label, share in found.items())
 
