@@ -11,6 +11,7 @@ from limbeck import models
 from limbeck.build.class_columns import class_columns, output_count
 from limbeck.build.estimators import set_up_estimator
 from limbeck.build.network_checks import check_network
+from limbeck.build.tokens import token_notes
 from limbeck.build.weights import (
     is_trained_here,
     library_weights,
@@ -90,6 +91,7 @@ def _built(settings: NetworkSettings, data: Data, role: str) -> tuple[nn.Module,
     if notes and not is_trained_here(settings):
         expected = f"expected {role}.training beside it, which trains the new part, or {role}.classes, its columns"
         raise UserError(f"{notes[0]}, {expected}")
+    notes += token_notes(module, settings, data)
     if settings.weights is not None and library_weights(settings) is None:
         notes += load_given(module, settings, data)
     if settings.freeze:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Self
 
+import PIL
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -72,7 +73,8 @@ def stored_form(split: FolderSet, augment: Augment) -> str:
         split: The split.
         augment: How its views are varied: with ``scale`` whole images are needed, else their centers.
     """
-    about = f"{_FORMAT} {augment.scale is not None} {split.size} {split.fingerprint()}"
+    # Another decoder gives other pixels.
+    about = f"{_FORMAT} {PIL.__version__} {augment.scale is not None} {split.size} {split.fingerprint()}"
     return content_digest(about.encode())
 
 
