@@ -68,6 +68,8 @@ def view_of_image(image: Tensor, index: int, size: int, augment: Augment, *, see
         view = _placed(centered(image, size), index, augment, seed, epoch=epoch)
     else:
         view = _resized(image, size, augment, derived_seed(seed, epoch, index, _TRANSFORM_STREAM))
+    # What follows computes in this order of the pixels, and its last bits may depend on it.
+    view = view.contiguous()
     if augment.operates:
         view = operate(view, index, augment, seed=seed, epoch=epoch)
     if not augment.rotation:
