@@ -16,7 +16,7 @@ from limbeck.data.images.augment import Augment, Placement
 from limbeck.data.images.boxes import random_boxes
 from limbeck.data.images.decode import decode
 from limbeck.data.images.erasing import erase
-from limbeck.data.images.file_view import centered
+from limbeck.data.images.file_view import centered, shorter_side
 from limbeck.data.images.memory import resident
 from limbeck.data.images.normalize import Normalizer
 from limbeck.data.images.operations import operate_all
@@ -93,10 +93,10 @@ def stored_image(split: FolderSet, number: int, augment: Augment) -> Tensor:
     Raises:
         UserError: If the image cannot be read.
     """
-    image = decode(split.paths[number], split.color)
+    side = split.size if augment.scale is None else round(split.size * _MARGIN)
+    image = decode(split.paths[number], split.color, shorter_side(split, side))
     if augment.scale is None:
         return centered(image, split.size)
-    side = round(split.size * _MARGIN)
     if min(image.shape[1:]) <= side:
         return image
     resized: Tensor = tvf.resize(image, [side], antialias=True)
