@@ -3,9 +3,9 @@
     python benchmarks/store.py --images 512
     python benchmarks/store.py --images 32 --width 4000 --height 3000
 
-Images of 500x375 pixels or of another size, inputs of 224, batches of 64, in one process with one thread, so that loaders' workers do not
-count. All ways end with normalized float32 batches, ours in the layout
-that our trainings use on a CPU (channels_last). Seconds are those of the process, without what others computed.
+Images of 500x375 pixels or of another size, inputs of 224, batches of 64, in one process with one thread, so that
+loaders' workers do not count. All ways end with normalized float32 batches, ours in the layout that our trainings use
+on a CPU (channels_last). Seconds are those of the process, without what others computed.
 """
 
 import argparse
