@@ -70,6 +70,16 @@ def test_few_classes_have_the_numbers_of_samples_in_the_matrix():
     assert not _figure(figures, "T").axes[0].texts
 
 
+@pytest.mark.parametrize("classes", [2, 10, 30, 31, 500])
+def test_nothing_reaches_beyond_the_picture(classes):
+    for name in ("{}", "a long name of a class {}"):
+        truth, predictions, answers, _ = drawn(classes)
+        names = [name.format(number) for number in range(classes)]
+        figure = _figure(ClassFigures.of(truth, predictions, names, answers), "T")
+        tight, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+        assert min(tight.x0, tight.y0, width - tight.x1, height - tight.y1) >= 0
+
+
 @pytest.mark.parametrize("classes", [31, 130, 1000])
 def test_more_classes_have_the_most_confused_pairs_and_the_lowest_classes(classes):
     *_, figures = drawn(classes, samples=20 * classes)

@@ -58,11 +58,13 @@ def _figure(figures: ClassFigures, title: str) -> Figure:
     left = height - 0.2 if count <= _WHOLE else 4.0
     names = 0.35 + 0.075 * min(_NAME, max(map(len, figures.classes)))
     indent = names if count <= _WHOLE else 2 * names
-    figure = Figure(figsize=(indent + left + names + 3.6, height + names))
-    panels = [
-        _panel(figure, indent, names, left, height - 0.6),
-        _panel(figure, indent + left + names, names, 3.3, height - 0.6),
-    ]
+    # Below the panels there is room for the matrix' names, the numbers of an axis, its label and a legend.
+    below, panel = max(names, 0.75), height - 0.6
+    figure = Figure(figsize=(indent + left + names + 3.6, height + below))
+    panels = (
+        _panel(figure, indent, below, left, panel),
+        _panel(figure, indent + left + names, below, 3.3, panel),
+    )
     if count <= _WHOLE:
         _draw_matrix(panels[0], figures)
         _draw_bars(panels[1], figures, np.arange(count))
