@@ -1,6 +1,7 @@
 """A network that was trained on other classes teaches those of the data: ``teacher.classes``."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ import limbeck
 from data_layouts import write_classes
 from limbeck.errors import UserError
 from limbeck.models.saving import save_network
+from limbeck.recipes.loading import load_recipe
 
 COLUMNS = [13, 2, 0, 5, 7, 4, 3, 10, 11, 1]
 MODULE = f"""
@@ -176,3 +178,12 @@ def test_the_packaged_recipe_runs_with_a_network_of_more_columns(limbeck, tmp_pa
     code, out, err = limbeck("run", "imagenet-teacher", "--out", tmp_path / "run", *words)
     assert code == 0, out + err
     assert "teacher.test.accuracy" in json.loads((tmp_path / "run" / "summary.json").read_text())
+
+
+def test_the_recipe_of_the_page_is_valid(tmp_path):
+    page = Path(__file__).parents[2] / "docs" / "photos.md"
+    block = page.read_text().split("```yaml\n")[1].split("```")[0]
+    (tmp_path / "mine.yaml").write_text(block)
+    recipe = load_recipe(tmp_path / "mine.yaml")
+    assert recipe.teacher.classes == {"church": 497, "golf_ball": 574, "tench": 0, "terrier": (179, 180, 181)}
+    assert (recipe.source(), recipe.teacher.size) == ("live", 224)
