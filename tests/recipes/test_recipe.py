@@ -14,6 +14,7 @@ PACKAGED = (
     "cifar100-resnet32x4-resnet8x4",
     "cifar100-resnet56-resnet20",
     "imagenet-deit-tiny",
+    "imagenet-teacher",
     "own-images",
     "quickstart",
     "segmentation_quickstart",
@@ -56,6 +57,11 @@ def test_a_file(tmp_path):
 def test_overrides_reach_groups_that_were_names():
     recipe = load_recipe("quickstart", parse_overrides(["student.options.width=0.5", "method.name=kd", "seed=4"]))
     assert (recipe.student.name, recipe.student.options, recipe.method.name) == ("resnet8", {"width": 0.5}, "kd")
+
+
+def test_a_plain_off_of_yaml_is_off():
+    recipe = load_recipe("quickstart", parse_overrides(["data.store=off", "teacher.cache=off"]))
+    assert (recipe.data.store, recipe.teacher.cache) == ("off", "off")
 
 
 def test_a_name_over_a_group_replaces_its_name_alone():

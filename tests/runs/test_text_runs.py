@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import pytest
 import torch
@@ -127,6 +128,81 @@ def test_networks_of_transformers_as_teacher_and_student(recipe, tmp_path):
     student = {"name": "transformers:bert", "options": TINY_BERT, "weights": str(done.folder / "student.safetensors")}
     again = limbeck.run({**recipe, "teacher": student}, out=tmp_path / "again")
     assert again.summary["epoch"] == 2
+
+
+def pretrained(folder, recipe, vocab_size=None, tokenizer=None):
+    """Save a small BERT, and perhaps a tokenizer, as a folder of transformers."""
+    transformers = pytest.importorskip("transformers")
+    data = load("text", root=recipe["data"]["root"], options=recipe["data"]["options"])
+    torch.manual_seed(0)
+    config = transformers.BertConfig(vocab_size=vocab_size or data.vocabulary_size, **TINY_BERT)
+    transformers.BertModel(config).save_pretrained(folder)
+    if tokenizer is not None:
+        content = json.loads(json.dumps(data.preparation["tokenizer"]))
+        (folder / "tokenizer.json").write_text(json.dumps(tokenizer(content)))
+    return {"name": f"transformers:{folder}"}
+
+
+def exchanged(content):
+    """Exchange the last two tokens of a tokenizer."""
+    words = content["model"]["vocab"]
+    first, second = sorted(words, key=words.get)[-2:]
+    words[first], words[second] = words[second], words[first]
+    return content
+
+
+def one_less(content):
+    words = content["model"]["vocab"]
+    del words[max(words, key=words.get)]
+    return content
+
+
+def unused(content):
+    words = content["model"]["vocab"]
+    words["[unused0]"] = words.pop(max(words, key=words.get))
+    return content
+
+
+def test_a_pretrained_model_of_other_tokens_is_refused_where_its_folder_shows_them(recipe, tmp_path):
+    student = pretrained(tmp_path / "other", recipe, tokenizer=exchanged)
+    with pytest.raises(
+        UserError, match=r"tokenizer: token \d+ is '.*', but '.*' in the model's own folder, exp"
+    ) as error:
+        limbeck.run({**recipe, "method": "none", "student": student}, out=tmp_path / "run")
+    assert "\n" not in str(error.value)
+    # With the folder's own tokenizer it is right.
+    recipe["data"]["options"]["tokenizer"] = str(tmp_path / "other")
+    done = limbeck.run({**recipe, "method": "none", "student": student}, out=tmp_path / "run")
+    assert "tokens" not in (done.folder / "log.txt").read_text().split("student:", 1)[-1]
+
+
+@pytest.mark.parametrize(
+    ("form", "vocab_size", "line"),
+    [
+        (None, 300, r"the model takes 300 tokens, data.options.tokenizer has \d+; right only if"),
+        (None, None, None),
+        (dict, 300, None),
+        (one_less, None, "1 tokens of data.options.tokenizer .* are new to the model"),
+        (unused, None, "1 tokens of data.options.tokenizer .* are new to the model"),
+    ],
+)
+def test_other_numbers_of_tokens_are_a_line_of_the_log(recipe, tmp_path, form, vocab_size, line):
+    student = pretrained(tmp_path / "body", recipe, vocab_size, form)
+    options = {"training.epochs": 1, "method": "none", "student": student}
+    done = limbeck.run(recipe, overrides=options, out=tmp_path / "run")
+    log = (done.folder / "log.txt").read_text()
+    assert re.search(f"student: {line}", log) if line else "the model takes" not in log and "are new to" not in log
+
+
+def test_special_tokens_beyond_the_embedding_are_refused(recipe, tmp_path):
+    student = pretrained(tmp_path / "body", recipe, tokenizer=dict)
+    file = tmp_path / "body" / "tokenizer.json"
+    content = json.loads(file.read_text())
+    content["added_tokens"].append({**content["added_tokens"][0], "id": 500, "content": "[MASK]"})
+    file.write_text(json.dumps(content))
+    recipe["data"]["options"]["tokenizer"] = str(file.parent)
+    with pytest.raises(UserError, match=r"takes \d+ \(vocab_size\), expected at least the \d+ tokens of the tokenizer"):
+        limbeck.run({**recipe, "method": "none", "student": student}, out=tmp_path / "run")
 
 
 def test_other_weights_in_the_folder_are_another_teacher(recipe, tmp_path):

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
+from limbeck.build.class_columns import class_columns
 from limbeck.build.context import Context
 from limbeck.build.data import Loaders
 from limbeck.build.networks import input_adapter, placed
@@ -105,6 +106,8 @@ def _output_shape(context: Context) -> Any:
     inputs = next(data.batches(first, batch_size=1, augment=augment).epoch(0)).inputs
     adapter = input_adapter(settings, data)
     output = context.task.call(network, inputs if adapter is None else adapter(inputs))
+    columns = class_columns(settings, data, key)
+    output = output if columns is None else columns(output)
     # An average of several networks has their main logits alone.
     return RowFormat.of(output_logits(output) if context.recipe.teacher.members else output).shape
 

@@ -16,7 +16,7 @@ from limbeck.recipes.network_settings import NetworkSettings, NetworkTeacherSett
 from limbeck.training import TrainingSettings
 
 FILE = "teacher.skops"
-_OF_NETWORKS = ("freeze", "weights_entry", "normalize", "size", "train_mode", "layers")
+_OF_NETWORKS = ("freeze", "weights_entry", "normalize", "size", "classes", "train_mode", "layers")
 
 
 def check_student(network: nn.Module) -> None:

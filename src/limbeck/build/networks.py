@@ -8,8 +8,10 @@ from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
 from limbeck import models
+from limbeck.build.class_columns import class_columns, output_count
 from limbeck.build.estimators import set_up_estimator
 from limbeck.build.network_checks import check_network
+from limbeck.build.tokens import token_notes
 from limbeck.build.weights import (
     is_trained_here,
     library_weights,
@@ -76,7 +78,7 @@ def _built(settings: NetworkSettings, data: Data, role: str) -> tuple[nn.Module,
     notes: list[str] = []
     module = models.create(
         str(settings.name),
-        num_classes=len(data.classes),
+        num_classes=output_count(settings, data),
         facts=data.facts,
         weights=library_weights(settings),
         log=notes.append,
@@ -87,7 +89,9 @@ def _built(settings: NetworkSettings, data: Data, role: str) -> tuple[nn.Module,
         set_up_estimator(module, settings, data)
         return module, notes
     if notes and not is_trained_here(settings):
-        raise UserError(f"{notes[0]}, expected {role}.training beside it, which trains the new part")
+        expected = f"expected {role}.training beside it, which trains the new part, or {role}.classes, its columns"
+        raise UserError(f"{notes[0]}, {expected}")
+    notes += token_notes(module, settings, data)
     if settings.weights is not None and library_weights(settings) is None:
         notes += load_given(module, settings, data)
     if settings.freeze:
@@ -135,7 +139,8 @@ def build_teacher_network(settings: NetworkTeacherSettings, data: Data, task: Ta
     if settings.training is None and not has_weights and not str(settings.name).startswith("python:"):
         raise UserError(f"{key} {settings.name}: has no weights, expected {key}.weights or {key}.training")
     adapter = input_adapter(settings, data)
-    check_network(teacher.module, data, task, role=f"{key} {settings.name}", adapter=adapter)
+    columns = class_columns(settings, data, key)
+    check_network(teacher.module, data, task, role=f"{key} {settings.name}", adapter=adapter, columns=columns)
     return teacher
 
 

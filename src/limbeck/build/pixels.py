@@ -57,7 +57,7 @@ def _stored(split: Samples, augment: Augment, *, settings: DataSettings, folder:
     _check_room(split, augment, settings, folder)
     pixels = _in_memory(split, augment) if settings.store == "memory" else _on_disk(split, augment, folder)
     rows = torch.arange(len(split))
-    values = {key: getattr(split, key) for key in ("root", "paths", "labels", "color", "size")}
+    values = {key: getattr(split, key) for key in ("root", "paths", "labels", "color", "size", "reduced")}
     return StoredSet(**values, pixels=pixels, rows=rows, whole=augment.scale is not None)
 
 

@@ -135,7 +135,9 @@ def _advice(recipe: Recipe, data: Data) -> str:
     loaded = [network for network in networks if network.training is None]
     if not loaded:
         return f"train it for longer or with another learning rate ({key}.training)"
-    advice = f"check its weights, the order of its classes, {key}.normalize and {key}.size"
+    mapped = all(network.classes is not None for network in loaded)
+    order = f"{key}.classes" if mapped else "the order of its classes"
+    advice = f"check its weights, {order}, {key}.normalize and {key}.size"
     if any(network.normalize is None and recorded_normalize(network, data) is None for network in loaded):
         advice += f"; without {key}.normalize its inputs are normalized as the student's, {_normalization(data)}"
     return advice

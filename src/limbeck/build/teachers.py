@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from limbeck.build.class_columns import class_columns
 from limbeck.build.context import Context
 from limbeck.build.lightweight import lightweight_teacher
 from limbeck.build.networks import input_adapter
@@ -106,7 +107,8 @@ def _live(context: Context, key: str, settings: NetworkTeacherSettings, reportin
     adapter = input_adapter(settings, context.data)
     precision = answer_precision(context.recipe, settings, key)
     mode, call = settings.train_mode, context.task.call
-    teacher = LiveTeacher(network, adapter=adapter, train_mode=mode, precision=precision, call=call)
+    columns = class_columns(settings, context.data, key)
+    teacher = LiveTeacher(network, adapter=adapter, train_mode=mode, precision=precision, call=call, columns=columns)
     return BuiltTeacher(teacher, about, (*notes, later))
 
 

@@ -99,14 +99,15 @@ def load_given(network: nn.Module, settings: NetworkSettings, data: Data) -> tup
     trained = is_trained_here(settings)
     if not trained:
         _check_preparation(about, data)
-    same = _same_classes(about, data, trained=trained)
+    # A teacher of other classes has columns for those of the data.
+    same = getattr(settings, "classes", None) is not None or _same_classes(about, data, trained=trained)
     try:
         if not trained:
             return models.load_weights(network, settings.weights, name=name, entry=entry)
         classes = len(data.classes)
         return models.load_body(network, settings.weights, num_classes=classes, name=name, entry=entry, keep_head=same)
     except UserError as error:
-        raise UserError(f"{error}{_other_network(about, settings)}") from None
+        raise UserError(f"{error}{_other_network(about, settings)}{_other_outputs(settings)}") from None
 
 
 def recorded_normalize(settings: NetworkTeacherSettings, data: Data) -> Normalize | None:
@@ -154,6 +155,12 @@ def _tokens(preparation: Mapping[str, Any]) -> Any:
     """Return a tokenizer's content without the length that texts are cut to."""
     content = preparation["tokenizer"]
     return {key: value for key, value in content.items() if key != "truncation"} if isinstance(content, dict) else None
+
+
+def _other_outputs(settings: NetworkSettings) -> str:
+    if not isinstance(settings, NetworkTeacherSettings) or settings.classes is None or settings.outputs is not None:
+        return ""
+    return "; where the file's network has another number of logits: expected it as teacher.outputs"
 
 
 def _other_network(about: Mapping[str, Any], settings: NetworkSettings) -> str:

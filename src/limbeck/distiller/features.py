@@ -106,8 +106,8 @@ class FeaturePairs:
         with torch.no_grad():
             adapted = inputs if self.live.adapter is None else self.live.adapter(inputs)
             with self.live.computing(device_of(inputs).type):
-                features: Features = call_network(self.teacher, adapted)
-        return features
+                output, features = call_network(self.teacher, adapted)
+            return self.live.in_classes(output), features
 
 
 def _places(term: Term, count: int, is_named: bool) -> tuple[int, ...]:

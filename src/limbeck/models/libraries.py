@@ -154,6 +154,31 @@ def _torchvision_weights(name: str, pretrained: object) -> Any:
     return members[chosen]
 
 
+def recorded_outputs(source: str, name: str, weights: object) -> int | None:
+    """Return the number of logits that pretrained weights were trained for; None if it is not known.
+
+    Args:
+        source: ``"timm"`` or ``"torchvision"``.
+        name: The library's name of the model.
+        weights: The library's name of the weights, ``DEFAULT`` or True.
+
+    Example:
+        >>> recorded_outputs("torchvision", "fcn_resnet50", "DEFAULT"), recorded_outputs("timm", "resnet18", True)
+        (21, 1000)
+    """
+    from torchvision import models
+
+    if source == "torchvision":
+        known = models.get_model_weights(name).__members__ if name in models.list_models() else {}
+        chosen = known.get("DEFAULT" if weights is True else str(weights))
+        return None if chosen is None else len(chosen.meta["categories"])
+    import timm
+
+    full = f"{name}.{weights}" if isinstance(weights, str) and weights != "DEFAULT" else name
+    configuration = timm.get_pretrained_cfg(full) if timm.is_model(name) else None
+    return getattr(configuration, "num_classes", None)
+
+
 def _downloaded(label: str, weights: Any) -> Mapping[str, Tensor]:
     """Return pretrained weights, which torch keeps under ``$TORCH_HOME``; their file runs no code."""
     try:

@@ -2,11 +2,11 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from limbeck.data import Augment
 from limbeck.recipes.augmentation import AnyAugment
-from limbeck.recipes.fields import Seed, Share, Side, UserPath
+from limbeck.recipes.fields import Seed, Share, Side, UserPath, off_for_false
 from limbeck.training.settings import Count, Positive
 from limbeck.validation import Settings
 
@@ -57,3 +57,5 @@ class DataSettings(Settings):
     store_limit_gb: Positive = 20.0
     normalize: Normalize | None = None
     workers: Annotated[int, Field(ge=0)] = 0
+
+    _yaml_off = field_validator("store", mode="before")(off_for_false)

@@ -30,6 +30,16 @@ def expanded(path: Path) -> Path:
         raise UserError(f"got {shortened(str(path))}, whose home folder is not known, expected a path") from None
 
 
+def off_for_false(value: Any) -> Any:
+    """Return ``"off"`` for False, as which YAML reads a plain ``off``.
+
+    Example:
+        >>> off_for_false(False), off_for_false("disk")
+        ('off', 'disk')
+    """
+    return "off" if value is False else value
+
+
 def _in_a_tuple(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 

@@ -5,8 +5,9 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from limbeck.errors import UserError, shortened
+from limbeck.recipes.class_columns import ColumnsByClass
 from limbeck.recipes.data_settings import Normalize
-from limbeck.recipes.fields import LayerNames, LayersByName, Seed, Side, UserPath
+from limbeck.recipes.fields import LayerNames, LayersByName, Seed, Side, UserPath, off_for_false
 from limbeck.training import TrainingSettings
 from limbeck.training.settings import Count, Positive, named
 from limbeck.validation import Settings
@@ -71,9 +72,15 @@ class NetworkTeacherSettings(NetworkSettings):
     of classes differs, and the layers that ``freeze`` names are not trained. ``precision`` is that of its forward pass:
     with ``auto`` that of ``training.precision``, if that is given, else the fastest on the device.
 
+    ``classes`` makes a network that was trained on other classes teach those of the data: the column of its logits, or
+    several, that each class is, see :class:`limbeck.teachers.ClassColumns`. ``outputs`` is how many columns it has: by
+    default as many as its weights record, else the 1,000 of ImageNet.
+
     Example:
         >>> NetworkTeacherSettings(name="resnet56").seed
         0
+        >>> NetworkTeacherSettings(name="timm:resnet18", weights="DEFAULT", classes={"tench": 0}).classes
+        {'tench': 0}
     """
 
     training: TrainingSettings | None = None
@@ -81,6 +88,8 @@ class NetworkTeacherSettings(NetworkSettings):
     seed: Seed = 0
     normalize: Normalize | None = None
     size: Side | None = None
+    classes: ColumnsByClass = None
+    outputs: Count | None = None
     train_mode: bool = False
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
 
@@ -92,6 +101,10 @@ class NetworkTeacherSettings(NetworkSettings):
             raise UserError("name: missing, expected the teacher network's name")
         if self.training is not None and (self.normalize is not None or self.size is not None):
             raise UserError("normalize and size: are for teachers trained elsewhere, expected neither beside training")
+        if self.training is not None and self.classes is not None:
+            raise UserError("classes: are for teachers trained on other classes, expected none beside training")
+        if self.outputs is not None and self.classes is None:
+            raise UserError(f"outputs: got {self.outputs} without classes, expected the column of each class")
         return self
 
 
@@ -119,11 +132,7 @@ class TeacherSettings(NetworkTeacherSettings):
     cache_top_k: Count | None = None
     cache_limit_gb: Positive = 20.0
 
-    @field_validator("cache", mode="before")
-    @classmethod
-    def _yaml_off(cls, value: Any) -> Any:
-        # YAML reads a plain `off` as false.
-        return "off" if value is False else value
+    _yaml_off = field_validator("cache", mode="before")(off_for_false)
 
     @field_validator("members", mode="before")
     @classmethod

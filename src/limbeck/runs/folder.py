@@ -32,6 +32,7 @@ _FILES = (
     "provenance.json",
     "log.txt",
     "checkpoints",
+    "classes.png",
     "masks.png",
     "recipe.yaml",
 )
@@ -77,8 +78,8 @@ class RunFolder:
     """The files of one run.
 
     ``recipe.yaml`` (resolved), ``provenance.json``, ``summary.json``, ``metrics.csv``, ``student.safetensors`` (the
-    student alone), ``predictions.safetensors`` (of the test split), ``checkpoints/last``, ``log.txt``, and of
-    segmentation ``masks.png``.
+    student alone), ``predictions.safetensors`` (of the test split), ``checkpoints/last``, ``log.txt``, and
+    ``classes.png`` of classification, ``masks.png`` of segmentation.
 
     Args:
         path: The folder; ``~`` is the user's home.

@@ -33,6 +33,7 @@ from limbeck.tasks import Task
 from limbeck.training import (
     Engine,
     EpochMeter,
+    Measured,
     Position,
     Progress,
     Wording,
@@ -119,13 +120,20 @@ class Session:
         network = copy.deepcopy(engine.network).cpu().eval()
         save_network(self.folder.path / "student.safetensors", network, describe(self.recipe.student, self.data))
         self.folder.write_predictions(engine.measured["test"].predictions)
-        save_picture(self.folder.path, self.data, engine.measured["test"])
+        self._draw(engine.measured["test"])
         seconds = time.perf_counter() - began
         summary = summarize(self.recipe, self.folder, engine, self.measured_teacher, seconds)
         self.folder.write_summary(summary)
         run = Run(self.folder.path, summary, network, self.task)
         self.log(run.line)
         return run
+
+    def _draw(self, measured: Measured) -> None:
+        teacher = self.measured_teacher.splits.get("test") if self.measured_teacher else None
+        primary, recipe = self.task.primary, self.recipe
+        value = primary.text(measured.values.get(primary.name, float("nan")))
+        title = f"{recipe.method.name}: {recipe.student.name} on {self.data.name}, test {primary.title} {value}"
+        save_picture(self.folder.path, self.data, measured, teacher=teacher, title=title)
 
     def _open(self, start: Start) -> None:
         warnings = check_provenance(self.folder, self.provenance) if start.resume else []

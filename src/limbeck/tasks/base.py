@@ -219,4 +219,6 @@ class Task(ABC):
         """
         logits = self.rows(output, None)[MAIN].logits
         if logits.shape[1] != num_classes:
-            raise UserError(f"{role}: gives {logits.shape[1]} classes, expected the {num_classes} of {data}")
+            mapped = role.startswith("teacher") and logits.shape[1] > num_classes
+            columns = ", or the column of each as teacher.classes" if mapped else ""
+            raise UserError(f"{role}: gives {logits.shape[1]} classes, expected the {num_classes} of {data}{columns}")

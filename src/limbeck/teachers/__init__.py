@@ -4,6 +4,7 @@ A self-teacher (DR-KD, Tf-KD) is a live network too: a trained copy of the stude
 """
 
 from limbeck.teachers.base import LabelTeacher, Teacher
+from limbeck.teachers.columns import ClassColumns
 from limbeck.teachers.ensemble import EnsembleTeacher
 from limbeck.teachers.estimator import EstimatorTeacher
 from limbeck.teachers.lightweight import LightweightBank, LightweightTeacher, train_lightweight
@@ -11,6 +12,7 @@ from limbeck.teachers.live import InputAdapter, LiveTeacher
 from limbeck.teachers.virtual import VirtualTeacher
 
 __all__ = [
+    "ClassColumns",
     "EnsembleTeacher",
     "EstimatorTeacher",
     "InputAdapter",

@@ -15,6 +15,7 @@ from limbeck.errors import UserError
 from limbeck.models.calling import call_network
 from limbeck.precision import Precision, computing_in
 from limbeck.teachers.base import Teacher
+from limbeck.teachers.columns import ClassColumns
 
 Channels = Sequence[float]
 # A CPU's float32 matrix products take other algorithms for the rows that are left over, and for few rows in all, which
@@ -94,6 +95,7 @@ class LiveTeacher(Teacher):
         device: Where the network stays, whatever moves the distiller; inputs go there and outputs come back. None to
             follow the distiller.
         call: Runs a network on inputs; a task's :meth:`limbeck.tasks.Task.call`.
+        columns: The columns of the network's logits that are the student's classes, if it was trained with others.
 
     Example:
         >>> teacher = LiveTeacher(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(4), nn.Linear(4, 3)))
@@ -112,10 +114,12 @@ class LiveTeacher(Teacher):
         precision: Precision | None = None,
         device: torch.device | str | None = None,
         call: Callable[[nn.Module, Any], Any] = call_network,
+        columns: ClassColumns | None = None,
     ) -> None:
         super().__init__()
         self.network, self.adapter, self.train_mode = network.requires_grad_(False), adapter, train_mode
-        self.precision, self._call = precision, call
+        # Private: a teacher without columns has the hash, and the caches, that it had before there were any.
+        self.precision, self._call, self._columns = precision, call, columns
         # Collected once: walking a deep network's modules at every call would take longer than looking at their modes.
         self._parts = tuple(network.modules())
         self._device: torch.device | None = None
@@ -166,7 +170,12 @@ class LiveTeacher(Teacher):
         with torch.no_grad():
             adapted = inputs if self.adapter is None else self.adapter(inputs)
             with self.computing(device):
-                return self._call(self.network, adapted)
+                output = self._call(self.network, adapted)
+            return self.in_classes(output)
+
+    def in_classes(self, output: Any) -> Any:
+        """Return the logits of the student's classes in the network's output; the output itself without columns."""
+        return output if self._columns is None else self._columns(output)
 
 
 def _mapped(work: Callable[[Tensor], Tensor], values: Any) -> Any:

@@ -8,6 +8,7 @@ from torchvision.transforms.v2 import functional as tvf
 
 from data_layouts import write_classes
 from limbeck.data import Augment, Views, load
+from limbeck.data.images.file_view import view_of_image
 from limbeck.errors import RunError, UserError
 
 
@@ -160,3 +161,16 @@ def test_on_a_gpu_kept_workers_give_the_same_views(data):
         found = [by_index(tuple(t.cpu() for t in batch) for batch in kept.epoch(epoch)) for epoch in (0, 1)]
     assert pids() == before
     assert all(one.equal(by_index(views(data).epoch(0))) for one in found)
+
+
+def test_the_order_of_pixels_in_memory_changes_no_view():
+    random = torch.Generator().manual_seed(0)
+    for number, channels in enumerate((3, 1, 3, 1)):
+        height, width = torch.randint(20, 200, (2,), generator=random).tolist()
+        pixels = torch.randint(0, 256, (channels, height, width), generator=random, dtype=torch.uint8)
+        decoded = pixels.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+        every = {"rand_augment": (2, 9)} if channels == 3 else {"rotation": 10}
+        for augment in (Augment(), Augment(crop=3, flip=True), Augment(scale=(0.1, 1.0), **every)):
+            views = [view_of_image(image, number, 32, augment, seed=1, epoch=2) for image in (pixels, decoded)]
+            assert torch.equal(*views)
+            assert views[1].is_contiguous()

@@ -55,6 +55,16 @@ def test_views_of_stored_centers_are_those_of_the_files_bit_for_bit(photos, tmp_
     assert kept.fingerprints == files.fingerprints
 
 
+def test_another_decoder_has_a_store_of_its_own(photos, tmp_path, monkeypatch):
+    before = stored(photos, tmp_path, {"crop": 2})
+    again = stored(photos, tmp_path, {"crop": 2})
+    monkeypatch.setattr("PIL.__version__", "0.0")
+    after = stored(photos, tmp_path, {"crop": 2})
+    assert before.train.pixels.place == again.train.pixels.place != after.train.pixels.place
+    # What the views are named by in other caches stays.
+    assert before.fingerprints == after.fingerprints
+
+
 def test_scaled_views_are_a_function_of_seed_epoch_and_sample(photos, tmp_path):
     data = stored(photos, tmp_path, SCALED)
     first, _ = epoch(data, data.train, SCALED)

@@ -1,11 +1,13 @@
 """One view of one image file."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
-from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tvf
 
 from limbeck.data.images.augment import Augment
+from limbeck.data.images.cut import Cut
 from limbeck.data.images.decode import decode
 from limbeck.data.images.operations import operate
 from limbeck.data.images.rotation import rotate
@@ -13,6 +15,9 @@ from limbeck.data.images.splits import FolderSet
 from limbeck.randomness.hashing import derived_seed
 
 _TRANSFORM_STREAM = 203
+# Of a decoder that makes a JPEG smaller by itself we take an image of at least so many times the size that is needed,
+# so that most of the resizing is ours.
+REDUCED = 2
 
 
 def view_of_file(split: FolderSet, index: int, augment: Augment, *, seed: int, epoch: int) -> Tensor:
@@ -20,7 +25,8 @@ def view_of_file(split: FolderSet, index: int, augment: Augment, *, seed: int, e
 
     Without ``augment.scale`` the shorter side is resized to the split's size and the center is cut out, then cropped
     and flipped as images in memory are. With it, torchvision's RandomResizedCrop cuts and resizes. Either way
-    operations on the pixels follow, and ``augment.rotation`` comes last.
+    operations on the pixels follow, and ``augment.rotation`` comes last. Of a split that is ``reduced`` the decoder
+    makes a JPEG smaller by itself, by 2, 4 or 8, to no less than twice the size that the view is cut from.
 
     Args:
         split: The split.
@@ -43,10 +49,39 @@ def view_of_file(split: FolderSet, index: int, augment: Augment, *, seed: int, e
         Traceback (most recent call last):
         limbeck.errors.UserError: data.root: lost.png cannot be read as an image: ...
     """
-    return view_of_image(decode(split.paths[index], split.color), index, split.size, augment, seed=seed, epoch=epoch)
+    path, color, size = split.paths[index], split.color, split.size
+    if augment.scale is None or not split.reduced:
+        image = decode(path, color, shorter_side(split))
+        return view_of_image(image, index, size, augment, seed=seed, epoch=epoch)
+    cuts: list[Cut] = []
+
+    def needed(height: int, width: int) -> int:
+        cuts.append(_cut((height, width), index, augment, seed, epoch))
+        return cuts[0].shorter_side(REDUCED * size)
+
+    image = decode(path, color, needed)
+    return view_of_image(image, index, size, augment, seed=seed, epoch=epoch, cut=cuts[0] if cuts else None)
 
 
-def view_of_image(image: Tensor, index: int, size: int, augment: Augment, *, seed: int, epoch: int) -> Tensor:
+def shorter_side(split: FolderSet, size: int | None = None) -> Callable[[int, int], int] | None:
+    """Return how long the shorter side of a decoded image has to be, for :func:`decode`; None for whole images.
+
+    Args:
+        split: The split.
+        size: The shorter side that the image is resized to; None for the split's.
+
+    Example:
+        >>> from pathlib import Path
+        >>> split = FolderSet(Path("."), (Path("a.jpg"),), torch.tensor([0]), "rgb", 32, reduced=True)
+        >>> shorter_side(split)(600, 400)
+        64
+    """
+    return (lambda height, width: REDUCED * (size or split.size)) if split.reduced else None  # noqa: ARG005
+
+
+def view_of_image(
+    image: Tensor, index: int, size: int, augment: Augment, *, seed: int, epoch: int, cut: Cut | None = None
+) -> Tensor:
     """Make one view of a decoded image.
 
     Args:
@@ -56,6 +91,7 @@ def view_of_image(image: Tensor, index: int, size: int, augment: Augment, *, see
         augment: How the image is varied.
         seed: The run's seed.
         epoch: The epoch, from 0.
+        cut: The random cut, of an image that was decoded smaller; else it is drawn for the image's own size.
 
     Returns:
         As :func:`view_of_file`.
@@ -67,7 +103,10 @@ def view_of_image(image: Tensor, index: int, size: int, augment: Augment, *, see
     if augment.scale is None:
         view = _placed(centered(image, size), index, augment, seed, epoch=epoch)
     else:
-        view = _resized(image, size, augment, derived_seed(seed, epoch, index, _TRANSFORM_STREAM))
+        height, width = image.shape[1:]
+        view = (cut or _cut((height, width), index, augment, seed, epoch)).of(image, size)
+    # What follows computes in this order of the pixels, and its last bits may depend on it.
+    view = view.contiguous()
     if augment.operates:
         view = operate(view, index, augment, seed=seed, epoch=epoch)
     if not augment.rotation:
@@ -86,14 +125,10 @@ def centered(image: Tensor, size: int) -> Tensor:
     return resized
 
 
-def _resized(image: Tensor, size: int, augment: Augment, seed: int) -> Tensor:
-    transform = v2.RandomResizedCrop(size, scale=augment.scale, antialias=True)
-    mirror = v2.RandomHorizontalFlip(0.5 if augment.flip else 0.0)
-    with torch.random.fork_rng(devices=[]):
-        # Not torch.manual_seed, which would seed the accelerators of the training as well.
-        torch.default_generator.manual_seed(seed)
-        view: Tensor = mirror(transform(image))
-    return view
+def _cut(whole: tuple[int, int], index: int, augment: Augment, seed: int, epoch: int) -> Cut:
+    assert augment.scale is not None
+    drawn = derived_seed(seed, epoch, index, _TRANSFORM_STREAM)
+    return Cut.drawn(whole, augment.scale, flip=augment.flip, seed=drawn)
 
 
 def _placed(image: Tensor, index: int, augment: Augment, seed: int, *, epoch: int) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from limbeck.data.images.decode import Inspected, inspect_all
 from limbeck.data.images.folder_files import Skipped, is_hidden, list_images, subfolders
 from limbeck.data.images.folder_layout import Layout, find_layout
-from limbeck.data.images.inspected import default_size, resolve_color, sizes_note
+from limbeck.data.images.inspected import are_large, default_size, resolve_color, sizes_note
 from limbeck.data.images.splits import Color, FolderSet, Splits
 from limbeck.data.split import hold_out
 from limbeck.errors import UserError
@@ -151,7 +151,8 @@ def _check_classes(folder: Path, folders: list[Path]) -> None:
 
 
 def _to_set(root: Path, classes: _Classes, color: Color, size: int) -> FolderSet:
-    return FolderSet(root, classes.paths, torch.tensor(classes.labels), color, size)
+    labels, reduced = torch.tensor(classes.labels), are_large(classes.inspected, size)
+    return FolderSet(root, classes.paths, labels, color, size, reduced)
 
 
 def _places(root: Path, layout: Layout) -> str:

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 
 from limbeck.data.images.decode import Inspected
+from limbeck.data.images.file_view import REDUCED
 from limbeck.data.images.splits import Color
 
 MAX_DEFAULT_SIZE = 224
@@ -24,6 +25,16 @@ def default_size(inspected: Iterable[Inspected]) -> int:
 
 def _median_side(inspected: Iterable[Inspected]) -> int:
     return int(torch.tensor([image.shorter for image in inspected]).median())
+
+
+def are_large(images: Iterable[Inspected], size: int) -> bool:
+    """Return whether any image is so large that its decoder may make it smaller by itself, to twice ``size`` or more.
+
+    Example:
+        >>> are_large([Inspected(400, 300, False)], 64), are_large([Inspected(400, 300, False)], 128)
+        (True, False)
+    """
+    return any(image.shorter >= 2 * REDUCED * size for image in images)
 
 
 def resolve_color(color: Literal["auto", "rgb", "gray"], inspected: Sequence[Inspected]) -> Color:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from limbeck.data.images.decode import Inspected, inspect_all
 from limbeck.data.images.folder_files import Skipped, list_images
-from limbeck.data.images.inspected import default_size, resolve_color, sizes_note
+from limbeck.data.images.inspected import are_large, default_size, resolve_color, sizes_note
 from limbeck.data.images.label_table import LabelTable, read_label_table
 from limbeck.data.images.splits import FolderSet, Splits
 from limbeck.data.split import hold_out
@@ -59,7 +59,8 @@ def read_labeled_folder(
     if not inspected:
         raise UserError(f"data.root: {root} holds no images of {place} that can be read ({skipped})")
     resolved, side = resolve_color(color, inspected), size or default_size(inspected)
-    everything = FolderSet(root, tuple(paths), torch.tensor(table.labels), resolved, side)
+    reduced = are_large(inspected, side)
+    everything = FolderSet(root, tuple(paths), torch.tensor(table.labels), resolved, side, reduced)
     parts = _parts(table, kept, everything.labels, test_share, seed, place)
     train, test = everything.select(parts["train"]), everything.select(parts["test"])
     validation = everything.select(parts["validation"]) if "validation" in parts else None

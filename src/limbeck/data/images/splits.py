@@ -73,6 +73,7 @@ class FolderSet:
         labels: Class numbers, int64 (N,); or (N, C) of 1, 0 and -1 (not known), where an image has several classes.
         color: What every image is converted to, ``"rgb"`` (3 channels) or ``"gray"`` (1 channel).
         size: Height and width in pixels of the student's inputs.
+        reduced: Whether large JPEGs are decoded at a part of their size, see :func:`limbeck.data.images.decode.decode`.
 
     Raises:
         UserError: If there is not one label for each path, or ``size`` or ``color`` is out of range.
@@ -88,6 +89,7 @@ class FolderSet:
     labels: Tensor
     color: Color
     size: int
+    reduced: bool = False
 
     def __post_init__(self) -> None:
         _check_labels(self.labels, len(self.paths))
@@ -117,7 +119,8 @@ class FolderSet:
             UserError: If a file cannot be read.
         """
         files = files_content(self.root, self.paths, self.color)
-        return content_digest(f"FolderSet {self.shape}\n".encode(), self.labels, files)
+        reduced = " reduced" if self.reduced else ""
+        return content_digest(f"FolderSet {self.shape}{reduced}\n".encode(), self.labels, files)
 
 
 Split = ImageSet | FolderSet

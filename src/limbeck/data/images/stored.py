@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Self
 
+import PIL
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,7 +16,7 @@ from limbeck.data.images.augment import Augment, Placement
 from limbeck.data.images.boxes import random_boxes
 from limbeck.data.images.decode import decode
 from limbeck.data.images.erasing import erase
-from limbeck.data.images.file_view import centered
+from limbeck.data.images.file_view import centered, shorter_side
 from limbeck.data.images.memory import resident
 from limbeck.data.images.normalize import Normalizer
 from limbeck.data.images.operations import operate_all
@@ -72,7 +73,8 @@ def stored_form(split: FolderSet, augment: Augment) -> str:
         split: The split.
         augment: How its views are varied: with ``scale`` whole images are needed, else their centers.
     """
-    about = f"{_FORMAT} {augment.scale is not None} {split.size} {split.fingerprint()}"
+    # Another decoder gives other pixels.
+    about = f"{_FORMAT} {PIL.__version__} {augment.scale is not None} {split.size} {split.fingerprint()}"
     return content_digest(about.encode())
 
 
@@ -91,10 +93,10 @@ def stored_image(split: FolderSet, number: int, augment: Augment) -> Tensor:
     Raises:
         UserError: If the image cannot be read.
     """
-    image = decode(split.paths[number], split.color)
+    side = split.size if augment.scale is None else round(split.size * _MARGIN)
+    image = decode(split.paths[number], split.color, shorter_side(split, side))
     if augment.scale is None:
         return centered(image, split.size)
-    side = round(split.size * _MARGIN)
     if min(image.shape[1:]) <= side:
         return image
     resized: Tensor = tvf.resize(image, [side], antialias=True)

@@ -1,6 +1,7 @@
 """Images without classes beside a labeled set: a folder of them, and both as one split."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from limbeck.data.images.augment import Augment
 from limbeck.data.images.decode import Inspected, inspect_all
 from limbeck.data.images.file_view import view_of_file
 from limbeck.data.images.folder_files import Skipped, list_images
+from limbeck.data.images.inspected import are_large
 from limbeck.data.images.pixels import JoinedPixels, Pixels
 from limbeck.data.images.splits import FolderSet, ImageSet, Split
 from limbeck.data.images.stored import StoredSet
@@ -47,12 +49,12 @@ def read_unlabeled(folder: Path, like: Split, others: tuple[Split, ...] = ()) ->
     if not folder.is_dir():
         raise UserError(f"{_KEY}: the folder {folder} does not exist")
     skipped = Skipped(folder)
-    paths = _whole(_not_among(list_images(folder, skipped), (like, *others), skipped), skipped)
+    paths, inspected = _whole(_not_among(list_images(folder, skipped), (like, *others), skipped), skipped)
     if not paths:
         why = f" ({skipped})" if str(skipped) else ""
         raise UserError(f"{_KEY}: {folder} holds no images that can be read and are no labeled ones{why}")
     note = f"unlabeled: {len(paths):,} images from {folder}" + (f"; {skipped}" if str(skipped) else "")
-    return _as(like, folder, paths), note
+    return _as(like, folder, paths, inspected), note
 
 
 def _not_among(paths: list[Path], splits: tuple[Split, ...], skipped: Skipped) -> list[Path]:
@@ -63,22 +65,24 @@ def _not_among(paths: list[Path], splits: tuple[Split, ...], skipped: Skipped) -
     return kept
 
 
-def _whole(paths: list[Path], skipped: Skipped) -> tuple[Path, ...]:
-    whole = []
+def _whole(paths: list[Path], skipped: Skipped) -> tuple[tuple[Path, ...], list[Inspected]]:
+    whole, inspected = [], []
     for path, finding in zip(paths, inspect_all(paths), strict=True):
         if isinstance(finding, Inspected):
             whole.append(path)
+            inspected.append(finding)
         else:
             skipped.name("unreadable", path, finding)
-    return tuple(whole)
+    return tuple(whole), inspected
 
 
-def _as(like: Split, folder: Path, paths: tuple[Path, ...]) -> Split:
+def _as(like: Split, folder: Path, paths: tuple[Path, ...], inspected: Sequence[Inspected]) -> Split:
     labels = like.labels.new_full((len(paths), *like.labels.shape[1:]), ABSENT)
     channels, height, width = like.shape
     if height != width:
         raise UserError(f"{_KEY}: got a folder beside images of {width}x{height} pixels, expected square images")
-    files = FolderSet(folder, paths, labels, "rgb" if channels == 3 else "gray", height)
+    reduced = are_large(inspected, height)
+    files = FolderSet(folder, paths, labels, "rgb" if channels == 3 else "gray", height, reduced)
     return files if isinstance(like, FolderSet) else ImageSet(_decoded(files), labels)
 
 
@@ -112,7 +116,8 @@ def joined(labeled: Split, unlabeled: Split) -> Split:
     # The fingerprint takes paths relative to the root.
     root = Path(os.path.commonpath([_absolute(split.root) for split in (labeled, unlabeled)]))
     paths = tuple(map(_absolute, (*labeled.paths, *unlabeled.paths)))
-    return replace(labeled, root=root, paths=paths, labels=labels, **_pixels(labeled, unlabeled))
+    reduced = labeled.reduced or unlabeled.reduced
+    return replace(labeled, root=root, paths=paths, labels=labels, reduced=reduced, **_pixels(labeled, unlabeled))
 
 
 def _pixels(labeled: FolderSet, unlabeled: FolderSet) -> dict[str, Any]:
