@@ -10,7 +10,7 @@ from limbeck.data.batch import Batch
 from limbeck.distiller.extras import KeptWide
 from limbeck.distiller.measuring import Proxies, TeacherRows, teacher_rows
 from limbeck.errors import UserError
-from limbeck.methods import Method
+from limbeck.methods import Method, Term
 from limbeck.rows import ABSENT
 from limbeck.selection import (
     calibrated_probabilities,
@@ -24,7 +24,7 @@ from limbeck.targets import mean_confidence, tame_logits, taming_temperature
 from limbeck.tasks import Task
 from limbeck.teachers import Teacher
 
-_SAVED = ("temperature", "share", "row_weight")
+_SAVED = ("temperature", "share", "row_weight", "loss_temperature")
 
 
 class TeacherScale(KeptWide):
@@ -37,6 +37,7 @@ class TeacherScale(KeptWide):
     Attributes:
         temperature: What the teacher's logits are divided by; None until it is measured, and for methods without one.
         share: The share of labels that the teacher explains better than a student without it; None as before.
+        loss_temperature: The temperature of losses that have a measured one; None as before.
         row_weight: (samples,) how much the teacher counts for each training sample; None unless ``by_row``.
 
     Example:
@@ -49,6 +50,7 @@ class TeacherScale(KeptWide):
     temperature: Tensor | None
     share: Tensor | None
     row_weight: Tensor | None
+    loss_temperature: Tensor | None
     _place: Tensor
 
     def __init__(self, method: Method, student: nn.Module) -> None:
@@ -61,6 +63,7 @@ class TeacherScale(KeptWide):
         self.register_buffer("temperature", None if tau is None else self._here(torch.tensor(tau)))
         self.register_buffer("share", None)
         self.register_buffer("row_weight", None)
+        self.register_buffer("loss_temperature", None)
 
     def _here(self, values: Tensor) -> Tensor:
         return values.to(self._place)
@@ -117,14 +120,16 @@ class TeacherScale(KeptWide):
             return weighing.weight
         return weighing.scale * self._measured(self.share, "weight") ** 2
 
-    @property
-    def loss_temperature(self) -> Tensor:
-        """The temperature of losses that have a measured one.
+    def temperature_of(self, term: Term) -> Tensor | float:
+        """Return what the temperature of a loss is multiplied by: the measured one where it has none of its own.
+
+        Args:
+            term: One of the method's.
 
         Raises:
-            UserError: If the teacher's weight was not measured.
+            UserError: If it was not measured.
         """
-        return loss_temperature(self._measured(self.share, "weight"))
+        return self._measured(self.loss_temperature, "temperature") if term.measured_temperature else 1.0
 
     def weights_of(self, indices: Tensor | None) -> Tensor | None:
         """Return how much the teacher counts for samples of the training set; None if it counts alike for all.
@@ -205,6 +210,10 @@ class TeacherScale(KeptWide):
         teacher, student, indices = _explained(rows, of_labels=of_labels, corrected=self.method.corrects)
         share = 1.0 if of_labels else teacher_share(teacher, student)
         self.share = self._here(torch.tensor(share, dtype=torch.float64))
+        # Corrections put the true class first: what stands beside it is still that of the teacher as it is.
+        uncorrected = not of_labels and self.method.corrects
+        as_it_is = teacher_share(*_explained(rows, of_labels=False, corrected=False)[:2]) if uncorrected else share
+        self.loss_temperature = self._here(torch.tensor(loss_temperature(as_it_is)))
         if weighing.by_row:
             weights = torch.ones_like(teacher) if of_labels else row_weights(teacher, student)
             by_sample = _means(weights, indices, otherwise=share**2)
@@ -218,8 +227,8 @@ class TeacherScale(KeptWide):
             figures["weigh.share"] = self.share.item()
         if self.method.weighing is not None and not (self._weighs and self.share is None):
             figures["weigh.weight"] = float(self.weight)
-        if self.share is not None and any(term.measured_temperature for term in self.method.terms):
-            figures["weigh.temperature"] = float(self.loss_temperature)
+        if self.loss_temperature is not None and any(term.measured_temperature for term in self.method.terms):
+            figures["weigh.temperature"] = self.loss_temperature.item()
         return figures
 
 

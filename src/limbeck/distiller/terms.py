@@ -156,7 +156,7 @@ def _head_parts(
         weight = supervised.weight_for(loss, needs_labels=by_labels)
         factor: Tensor | float = 1.0
         if not term.features:
-            temperature = distiller.teacher_scale.loss_temperature if term.measured_temperature else 1.0
+            temperature = distiller.teacher_scale.temperature_of(term)
             value, factor = _compared(term, loss, modified, truth, weight, temperature)
         elif features is not None and head == MAIN:
             value = _compared_features(distiller, term, loss, features, rows, truth, weight, context)

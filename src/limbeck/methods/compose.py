@@ -20,8 +20,8 @@ def create(name: str, **settings: Any) -> Method:
     loss that a name carries only as its default (``lr``, ``lr_ds``, ``dr_kd``, ``tf_kd_*``, ``lw_kd``, ``none``) gives
     way to a loss named on purpose (``kd``, ``dist``, ...); several losses named on purpose are added, with the largest
     of their cross-entropy weights; of several defaults, the last one is used. With ``weigh`` that weight is 1, and the
-    teacher's losses have their full weight times the teacher's. ``weight="auto"`` is short for ``tame+weigh`` in the
-    name, and for ``weigh`` alone in front of a teacher that the method brings itself.
+    teacher's losses have their full weight times the teacher's. ``weight`` as a setting is short for ``weigh`` in the
+    name; measured, it measures the temperature of ``kd`` and ``lr`` too, unless that is given.
 
     Args:
         name: One name or several joined by ``+``.
@@ -42,7 +42,7 @@ def create(name: str, **settings: Any) -> Method:
         >>> [term.name for term in method.terms]
         ['dist']
         >>> create("kd", weight="auto").name
-        'tame+weigh+kd'
+        'weigh+kd'
     """
     tokens = _with_weight([token.strip() for token in str(name).split("+")], settings)
     if len(set(tokens)) != len(tokens):
@@ -58,12 +58,10 @@ def create(name: str, **settings: Any) -> Method:
 
 
 def _with_weight(tokens: list[str], settings: Mapping[str, Any]) -> list[str]:
-    """Put ``weigh``, and ``tame`` too for a measured weight, beside names without the setting ``weight``."""
+    """Put ``weigh`` beside names without the setting ``weight``, where that is given."""
     if "weight" not in settings or any("weight" in entry(token).settings.model_fields for token in tokens):
         return tokens
-    rest = {key: value for key, value in settings.items() if key != "weight"}
-    tames = settings["weight"] == "auto" and "tame" not in tokens and create("+".join(tokens), **rest).teacher == "any"
-    return [*(["tame"] if tames else []), "weigh", *tokens]
+    return ["weigh", *tokens]
 
 
 def _check_keys(entries: Sequence[Entry], settings: Mapping[str, Any]) -> None:

@@ -53,7 +53,7 @@ class LRDSSettings(LRSettings, Selection):
     ] = NO_SCORER
     max_confidence: Annotated[
         MaxConfidence, Field(description="without a scorer, that of tame; 1 leaves the teacher as it is")
-    ] = "auto"
+    ] = 1.0
     by_row: Annotated[bool, Field(description="without a scorer, that of weigh")] = False
 
 
@@ -101,7 +101,8 @@ def _lr_ds(settings: LRDSSettings) -> Parts:
     if settings.shuffled and not settings.by_row:
         raise UserError("lr_ds.shuffled: got True without a scorer, expected by_row: true or a scorer beside it")
     weighing = Weighing(by_row=settings.by_row, shuffled=settings.shuffled)
-    return replace(_lr(settings), taming=Taming(max_confidence=settings.max_confidence), weighing=weighing)
+    taming = None if settings.max_confidence == 1 else Taming(max_confidence=settings.max_confidence)
+    return replace(_lr(settings), taming=taming, weighing=weighing)
 
 
 def _check_default(settings: LRDSSettings, keys: Sequence[str], expected: str) -> None:

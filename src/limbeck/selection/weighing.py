@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
@@ -63,27 +62,26 @@ class Weighing(Settings):
         return self.weight == "auto"
 
 
-def loss_temperature(share: Tensor) -> Tensor:
+def loss_temperature(share: float) -> float:
     """Return the temperature at which a student is compared with a teacher: 2 for a reliable one, 1 for others.
 
     Softening enlarges what a teacher has besides its first class. That is knowledge of the classes where it explains
     the labels better than a student without it, and noise where it does not.
 
     Args:
-        share: () the teacher's share, from :func:`limbeck.selection.teacher_share`.
+        share: The share of the teacher as it is, uncorrected, from :func:`limbeck.selection.teacher_share`.
 
     Returns:
-        () 2 for a share of at least 0.9, else 1, as the share is typed and placed.
+        2 for a share of at least 0.9, else 1.
 
     References:
         Ours; docs/claims.md has what was measured.
 
     Example:
-        >>> loss_temperature(torch.tensor(0.95)), loss_temperature(torch.tensor(0.7))
-        (tensor(2.), tensor(1.))
+        >>> loss_temperature(0.95), loss_temperature(0.7)
+        (2.0, 1.0)
     """
-    reliable = torch.full_like(share, _RELIABLE_TEMPERATURE)
-    return torch.where(share >= RELIABLE, reliable, torch.ones_like(share))
+    return _RELIABLE_TEMPERATURE if share >= RELIABLE else 1.0
 
 
 def row_weights(teacher_p: Tensor, student_p: Tensor) -> Tensor:
@@ -100,6 +98,7 @@ def row_weights(teacher_p: Tensor, student_p: Tensor) -> Tensor:
         UserError: If these are no probabilities, or there are none.
 
     Example:
+        >>> import torch
         >>> row_weights(torch.tensor([0.9, 0.9, 0.1]), torch.tensor([0.5, 0.5, 0.5]))
         tensor([0.2344, 0.2344, 0.0521], dtype=torch.float64)
     """
