@@ -105,6 +105,25 @@ def test_auto_is_the_square_of_the_share(data, half):
     assert all(proxy.weight.grad is None for proxy in PROXIES)
 
 
+def test_the_temperature_follows_the_teacher_as_it_is(data, half):
+    """A teacher that exchanges classes throughout is reliable for lr, which puts the true ones first; not softened."""
+    inputs, _, places = data
+    exchanged = nn.Linear(4, 4, bias=False)
+    with torch.no_grad():
+        exchanged.weight.copy_(torch.eye(4)[[1, 0, 2, 3]])
+        labels = exchanged(linear(2)(inputs)).argmax(1)
+        # Students without it, right on most of what it exchanges.
+        student = linear(2)
+        student.weight.add_(0.6 * linear(5).weight)
+    proxies = (nn.Sequential(student, exchanged),) * 2
+    figures = {
+        name: weighed(name).measure_teacher([(inputs, labels, places)], proxies=proxies, half=half)
+        for name in ("weigh+kd", "weigh+lr")
+    }
+    assert figures["weigh+kd"]["weigh.share"] < 0.9 <= figures["weigh+lr"]["weigh.share"]
+    assert {found["weigh.temperature"] for found in figures.values()} == {1.0}
+
+
 @pytest.mark.parametrize("method", ["weigh+kd", "weigh+lr", "tame+weigh+kd", "lr_ds"])
 def test_a_reliable_teacher_is_compared_at_2_and_a_temperature_that_is_given_stays(data, half, method):
     inputs, _, places = data
@@ -373,9 +392,11 @@ def test_teachers_of_labels_are_tamed_by_proxies_too(data, half):
 
 
 @pytest.mark.parametrize("settings", [{}, {"by_row": True}, {"by_row": True, "shuffled": True}])
-def test_without_a_scorer_lr_ds_weighs_a_tamed_teacher(data, half, settings):
-    composed, figures = measured(data, half, "tame+weigh+revise+kd", max_confidence="auto", **settings)
-    other, same = measured(data, half, "lr_ds", **settings)
+@pytest.mark.parametrize("tamed", [{}, {"max_confidence": "auto"}])
+def test_without_a_scorer_lr_ds_weighs_its_teacher(data, half, settings, tamed):
+    name = "tame+weigh+revise+kd" if tamed else "weigh+revise+kd"
+    composed, figures = measured(data, half, name, **settings, **tamed)
+    other, same = measured(data, half, "lr_ds", **settings, **tamed)
     assert same == figures
     torch.testing.assert_close(other(*data).loss, composed(*data).loss)
     with pytest.raises(UserError, match="has no selection to make"):

@@ -112,20 +112,15 @@ def test_a_setting_reaches_the_names_that_have_it():
 @pytest.mark.parametrize(
     ("name", "whole"),
     [
-        *((name, f"tame+weigh+{name}") for name in ("kd", "dist", "dkd", "lr", "lr+dist", "lskd+dkd")),
-        # Teachers that the method brings itself are not tamed.
-        *((name, f"weigh+{name}") for name in ("dr_kd", "lw_kd", "tf_kd_reg")),
+        *((name, f"weigh+{name}") for name in ("kd", "dist", "dkd", "lr", "lr+dist", "lskd+dkd", "dr_kd", "lw_kd")),
         ("tame+kd", "weigh+tame+kd"),
     ],
 )
-def test_a_measured_weight_is_short_for_tame_and_weigh_in_front(name, whole):
-    short, long = methods.create(name, weight="auto"), methods.create(whole)
+@pytest.mark.parametrize("weight", ["auto", 0.5])
+def test_a_weight_is_short_for_weigh_in_front(name, whole, weight):
+    short, long = methods.create(name, weight=weight), methods.create(whole, weight=weight)
     assert (short.name, short.settings) == (long.name, long.settings)
     assert (short.weighing, short.taming) == (long.weighing, long.taming)
-
-
-def test_a_weight_in_numbers_tames_nothing():
-    assert methods.create("kd", weight=0.5).name == "weigh+kd"
 
 
 @pytest.mark.parametrize(("name", "weights"), [("kd", [1.0]), ("dist", [0.1]), ("dkd", [0.1]), ("kd+dist", [1.0, 0.1])])
