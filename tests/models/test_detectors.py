@@ -131,7 +131,9 @@ def test_anchor_rows_are_the_heads_logits_level_by_level_with_the_matchers_label
         first = rows.labels[rows.sample == 0].view(count, 3)
         for place in range(count):
             found = int(matched[start + place])
-            expected = [-100] * 3 if found == -2 else [int(found >= 0 and targets[0]["labels"][found] == c) for c in (1, 2, 3)]
+            expected = (
+                [-100] * 3 if found == -2 else [int(found >= 0 and targets[0]["labels"][found] == c) for c in (1, 2, 3)]
+            )
             assert first[place].tolist() == expected
         assert not rows.labels[rows.sample == 1].any()
         start += count

@@ -43,4 +43,5 @@ def given_teacher(
     if teacher is None:
         raise UserError(f"method {method.name!r}: needs a teacher, {_NEEDED[method.teacher]}")
     check_apart(student, teacher)
+    task.check_teacher(student, teacher)
     return teacher if isinstance(teacher, Teacher) else LiveTeacher(teacher, call=task.call)

@@ -107,5 +107,6 @@ def _heads(logits: Tensor, labels: Tensor | None, places: Anchors) -> dict[str, 
 
 def _rows(values: Tensor, labels: Tensor | None) -> Rows:
     flat = values.flatten()
+    logits = torch.stack([torch.zeros_like(flat), flat], dim=1)
     sample = torch.arange(len(values), device=values.device).repeat_interleave(values[0].numel())
-    return Rows(torch.stack([torch.zeros_like(flat), flat], dim=1), None if labels is None else labels.flatten(), None, sample)
+    return Rows(logits, None if labels is None else labels.flatten(), None, sample)
