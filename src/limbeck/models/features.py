@@ -68,8 +68,8 @@ def stage_layers(network: nn.Module, inputs: Any) -> list[str]:
     """Suggest layers to compare: the last one of every size of map, and the last one that returns tokens.
 
     Modules made of others come before single layers, and of two that end in the same place the outer one is named:
-    the stages of a ResNet, a VGG or a MobileNet. Of a network with a feature pyramid of torchvision the pyramid's levels
-    are named, without one that is pooled from another.
+    the stages of a ResNet, a VGG or a MobileNet. Of a network with a feature pyramid of torchvision its levels are
+    named, without one that is pooled from another.
 
     Args:
         network: A network; it is run once, in eval mode, without a graph.

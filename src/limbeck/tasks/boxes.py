@@ -53,8 +53,9 @@ def _check_values(name: str, boxes: Tensor, labels: Tensor, num_classes: int | N
         got = [round(number, 3) for number in boxes[wrong][0].tolist()]
         raise UserError(f"{name}: got the box {got}, expected x1 y1 x2 y2 with x1 < x2 and y1 < y2")
     if int(labels.min()) < 1 or (num_classes is not None and int(labels.max()) > num_classes):
-        got, most = f"{int(labels.min())} to {int(labels.max())}", num_classes or "the number of classes"
-        raise UserError(f"{name}: got labels from {got}, expected 1 to {most} (0 is the background)")
+        most = num_classes or "the number of classes"
+        labeled = f"labels from {int(labels.min())} to {int(labels.max())}"
+        raise UserError(f"{name}: got {labeled}, expected 1 to {most} (0 is the background)")
 
 
 def _described(value: Any) -> str:

@@ -76,7 +76,7 @@ class Detection(Task):
         return None if self.num_classes is None else self.num_classes + 1
 
     def call(self, network: nn.Module, inputs: Any) -> Any:
-        """Run a detector: at another's regions or anchors if given, else to be trained in train mode, else for boxes."""
+        """Run a detector: at another's regions or anchors if given, else to train it in train mode, else for boxes."""
         images = _images(inputs)
         if isinstance(inputs, Mapping) and "places" in inputs:
             return at_places(network, images, inputs["places"])

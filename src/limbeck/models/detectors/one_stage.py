@@ -99,8 +99,8 @@ def _labels(matched: Tensor, target: Mapping[str, Tensor], classes: int) -> Tens
 
 
 def _heads(logits: Tensor, labels: Tensor | None, places: Anchors) -> dict[str, Rows]:
-    values = logits[..., 1:].split(places.counts, dim=1)
-    truths = [None] * len(values) if labels is None else labels.split(places.counts, dim=1)
+    values = torch.split(logits[..., 1:], places.counts, dim=1)
+    truths = [None] * len(values) if labels is None else torch.split(labels, places.counts, dim=1)
     names = ["main", *(f"level{place}" for place in range(1, len(values)))]
     return {name: _rows(*part) for name, *part in zip(names, values, truths, strict=True)}
 
