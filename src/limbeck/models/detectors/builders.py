@@ -151,7 +151,7 @@ def _small_regions(columns: int, width: int, sizes: dict[str, int]) -> nn.Module
         "box_head": TwoMLPHead(25 * channels, 8 * width),
         "box_predictor": FastRCNNPredictor(8 * width, columns),
     }
-    counts = {"rpn_pre_nms_top_n_train": 200, "rpn_post_nms_top_n_train": 100, "box_batch_size_per_image": 64}
+    counts = {"rpn_pre_nms_top_n_train": 200, "rpn_post_nms_top_n_train": 100, "box_batch_size_per_image": 32}
     counts |= {"rpn_pre_nms_top_n_test": 200, "rpn_post_nms_top_n_test": 50, "rpn_batch_size_per_image": 64}
     anchors = _anchors(tuple((size,) for size in _SMALL_ANCHORS))
     detector: nn.Module = FasterRCNN(_small_pyramid(width), rpn_anchor_generator=anchors, **parts, **counts, **sizes)
