@@ -1,5 +1,6 @@
 """Reports of finished runs: the comparison's table and picture."""
 
+from limbeck.report.boxes import save_boxes_picture
 from limbeck.report.masks import save_masks_picture
 from limbeck.report.plot import save_comparison_plot
 from limbeck.report.results import MethodResult, TeacherResult
@@ -9,6 +10,7 @@ __all__ = [
     "MethodResult",
     "TeacherResult",
     "comparison_rows",
+    "save_boxes_picture",
     "save_comparison_plot",
     "save_masks_picture",
     "to_csv",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,6 +11,8 @@ from limbeck.tasks.metrics import Measured
 
 # COCO counts so many detections of an image, those of the highest scores.
 _MOST = 100
+# As pycocotools has them; torchmetrics rounds its own to float32, by which boxes at a threshold fall below it.
+_OVERLAPS, _RECALLS = np.linspace(0.5, 0.95, 10).tolist(), np.linspace(0.0, 1.0, 101).tolist()
 Boxes = Mapping[str, Tensor]
 
 
@@ -45,7 +48,9 @@ class DetectionEvaluator:
 
         self._names = tuple(class_names)
         # Every process measures all samples, so that nothing is to be gathered.
-        self._metric = MeanAveragePrecision(class_metrics=True, sync_on_compute=False)
+        self._metric = MeanAveragePrecision(
+            iou_thresholds=_OVERLAPS, rec_thresholds=_RECALLS, class_metrics=True, sync_on_compute=False
+        )
         self._metric.warn_on_many_detections = False
         self._detected: list[Tensor] = []
 

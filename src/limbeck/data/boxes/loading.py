@@ -3,8 +3,10 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from limbeck.data.boxes.coco import coco
 from limbeck.data.boxes.shapes import drawn_boxes
+from limbeck.data.boxes.voc import voc
 from limbeck.data.data import Data
 
-LOADERS: Mapping[str, Callable[..., Data]] = MappingProxyType({"boxes_sample": drawn_boxes})
+LOADERS: Mapping[str, Callable[..., Data]] = MappingProxyType({"coco": coco, "voc": voc, "boxes_sample": drawn_boxes})
 """The loaders by name; what their signatures have beside a recipe's settings stands in ``data.options``."""
