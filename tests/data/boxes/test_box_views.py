@@ -259,3 +259,17 @@ def test_cuts_take_boxes_along():
     assert (len(data.train), len(data.test)) == (20, 5)
     assert 8 <= len(data.validation) <= 12
     assert len(data.train.targets) == 20
+
+
+def test_settings_of_image_folders_are_refused(data):
+    from limbeck.build.data import load_data
+    from limbeck.build.pixels import with_store
+    from limbeck.recipes.data_settings import DataSettings
+
+    settings = {"name": "boxes_sample", "options": {"train": 2, "test": 2}}
+    with pytest.raises(UserError, match="data.store: got 'disk', but rectangles is no image folder"):
+        with_store(data, DataSettings(**settings, store="disk"), None)
+    with pytest.raises(UserError, match="data.normalize: got one, but images of boxes_sample are not normalized"):
+        load_data(DataSettings(**settings, normalize={"mean": [0.5] * 3, "std": [0.5] * 3}))
+    with pytest.raises(UserError, match="data.unlabeled: got .*, but boxes_sample has images with .* boxes"):
+        load_data(DataSettings(**settings, unlabeled="somewhere"))

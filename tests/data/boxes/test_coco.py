@@ -158,7 +158,7 @@ def test_images_and_boxes_are_resized(settings, shape, coco_root):
 
 def test_images_in_files_are_those_in_memory(coco_root):
     for settings in ({}, {"size": 15}):
-        memory, disk = (load("coco", root=coco_root, options={"store": s}, **settings) for s in ("memory", "disk"))
+        memory, disk = (load("coco", root=coco_root, options={"in_memory": kept}, **settings) for kept in (True, False))
         assert isinstance(memory.train.images[0], torch.Tensor)
         assert not isinstance(disk.train.images[0], torch.Tensor)
         batches = (next(data.batches(data.train, batch_size=3).epoch(0)).inputs["images"] for data in (memory, disk))
@@ -255,7 +255,7 @@ def test_what_is_wrong_is_named_in_one_line(change, line, coco_root):
         ({"options": {"shape": [0, 3]}}, r"data.options.shape: got \[0, 3\]"),
         ({"size": 4, "options": {"shape": [3, 3]}}, "data.size: got 4 beside data.options.shape"),
         ({"size": 0}, "data.size: got 0"),
-        ({"options": {"store": "tape"}}, "data.options.store: got 'tape'"),
+        ({"options": {"in_memory": "tape"}}, "data.options.in_memory: got 'tape'"),
         ({"options": {"annotation": "a"}}, "data.options: unknown option 'annotation'; did you mean 'annotations'"),
         ({"color": "gray"}, "data.color: got 'gray', but data set 'coco' takes"),
         ({"options": {"annotations": "nowhere.json"}}, "nowhere.json cannot be read as annotations"),

@@ -142,7 +142,7 @@ def test_bccd_is_read_whole(shared, tmp_path):
 
     with zipfile.ZipFile(shared / "data" / "bccd" / "bccd-voc.zip") as archive:
         archive.extractall(tmp_path)
-    data = load("voc", root=tmp_path, size=96, options={"store": "disk"})
+    data = load("voc", root=tmp_path, size=96, options={"in_memory": False})
     assert (len(data.train), len(data.validation), len(data.test)) == (205, 87, 72)
     assert data.classes == ("Platelets", "RBC", "WBC")
     splits = (data.train, data.validation, data.test)

@@ -108,11 +108,13 @@ class BoxAugment:
             >>> image.shape
             torch.Size([3, 6, 8])
         """
+        row = torch.tensor([index])
+        if not self.countless:
+            flip = self.flip and bool(self.draw(row, seed=seed, epoch=epoch))
+            return mirrored(image, target) if flip else (image, target)
         size = (image.shape[1], image.shape[2])
-        drawn = self.places.windows(torch.tensor([index]), size, seed=seed, epoch=epoch)
-        place = Window(*(values[0] for values in drawn))
-        if self.countless:
-            image, target = cut_view(image, target, place, self.window or size, visible=self.visible)
+        place = Window(*(values[0] for values in self.places.windows(row, size, seed=seed, epoch=epoch)))
+        image, target = cut_view(image, target, place, self.window or size, visible=self.visible)
         return mirrored(image, target) if bool(place.flip) else (image, target)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from limbeck.data.boxes.checked import Annotated
 from limbeck.data.boxes.coco_layout import Place, find_places
 from limbeck.data.boxes.data import BoxData
-from limbeck.data.boxes.reading import Form, Store, box_data, class_names, existing_root
+from limbeck.data.boxes.reading import Form, box_data, class_names, existing_root
 from limbeck.data.boxes.splits import Size
 from limbeck.errors import UserError, one_line, shortened
 
@@ -25,7 +25,7 @@ def coco(
     images: str | Mapping[str, str] | None = None,
     classes: Sequence[object] | None = None,
     shape: Sequence[int] | None = None,
-    store: Store = "auto",
+    in_memory: bool | None = None,
 ) -> BoxData:
     """Read images with boxes from COCO's JSON files.
 
@@ -43,12 +43,13 @@ def coco(
         images: The folders of images in ``root`` by split, or one for all.
         classes: The class names in their order; by default the categories of the first file, by their numbers.
         shape: Height and width that images are resized to.
-        store: ``"memory"`` decodes images once, ``"disk"`` in every epoch, ``"auto"`` does the first up to 2 GiB.
+        in_memory: Whether images are decoded once and held in memory, instead of in every epoch; by default up to
+            2 GiB of pixels.
 
     Raises:
         UserError: If a file is missing or damaged, or an annotation is of an image or a class that is not there.
     """
-    form = Form(size, shape, store, test_share, seed)
+    form = Form(size, shape, in_memory, test_share, seed)
     home = existing_root(root, "coco")
     read = {split: (place, _content(place.file)) for split, place in find_places(home, annotations, images).items()}
     known = class_names(classes if classes is not None else _first_categories(read))

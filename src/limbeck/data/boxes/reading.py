@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from limbeck.data.boxes.checked import Annotated, Findings, checked_target
 from limbeck.data.boxes.data import BoxData
@@ -15,7 +14,6 @@ from limbeck.errors import UserError, shortened
 
 WHOLE = "whole"
 """The name of the only split of files that have none."""
-Store = Literal["auto", "memory", "disk"]
 # Of decoded pixels that are held in memory without being asked for.
 _MOST_BYTES = 2**31
 
@@ -27,7 +25,7 @@ class Form:
     Args:
         size: The shorter side in pixels that images are resized to, in their own proportions; None leaves them.
         shape: Height and width that they are resized to instead.
-        store: Whether decoded images are held in memory or decoded in every epoch; ``"auto"`` holds them up to 2 GiB.
+        in_memory: Whether images are decoded once and held in memory, instead of in every epoch; None for up to 2 GiB.
         test_share: The share of files without splits to cut off as the test split.
         seed: The seed of this cut.
 
@@ -41,7 +39,7 @@ class Form:
 
     size: int | None = None
     shape: Sequence[int] | None = None
-    store: Store = "auto"
+    in_memory: bool | None = None
     test_share: float = 0.2
     seed: int = 0
 
@@ -112,9 +110,9 @@ def _sizes(images: Sequence[Annotated]) -> list[Size]:
 
 
 def _in_memory(form: Form, sizes: Sequence[Size]) -> bool:
-    return form.store == "memory" or (
-        form.store == "auto" and sum(3 * height * width for height, width in sizes) <= _MOST_BYTES
-    )
+    if form.in_memory is not None:
+        return form.in_memory
+    return sum(3 * height * width for height, width in sizes) <= _MOST_BYTES
 
 
 def _with_splits(

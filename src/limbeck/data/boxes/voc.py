@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 
 from limbeck.data.boxes.checked import Annotated
 from limbeck.data.boxes.data import BoxData
-from limbeck.data.boxes.reading import Form, Store, box_data, class_names, existing_root
+from limbeck.data.boxes.reading import Form, box_data, class_names, existing_root
 from limbeck.data.boxes.splits import Size
 from limbeck.data.masks.files import images_in
 from limbeck.data.threads import map_in_threads
@@ -27,7 +27,7 @@ def voc(
     classes: Sequence[object] | None = None,
     splits: Mapping[str, str] | None = None,
     shape: Sequence[int] | None = None,
-    store: Store = "auto",
+    in_memory: bool | None = None,
     first_pixel: int = 1,
     difficult: bool = True,
 ) -> BoxData:
@@ -43,7 +43,8 @@ def voc(
         classes: The class names in their order; by default those of all annotations, sorted.
         splits: The lists to read as ``train``, ``val`` and ``test``, such as ``{"train": "trainval", "test": "test"}``.
         shape: Height and width that images are resized to.
-        store: ``"memory"`` decodes images once, ``"disk"`` in every epoch, ``"auto"`` does the first up to 2 GiB.
+        in_memory: Whether images are decoded once and held in memory, instead of in every epoch; by default up to
+            2 GiB of pixels.
         first_pixel: The number of an image's first pixel: 1 in VOC itself, 0 in the files of some programs. An edge is
             then its pixel's outer one.
         difficult: Whether objects that are marked as difficult count; they do for VOC's training, and not for its
@@ -52,7 +53,7 @@ def voc(
     Raises:
         UserError: If a file is missing or damaged, or a box is of a class that is not among ``classes``.
     """
-    form = Form(size, shape, store)
+    form = Form(size, shape, in_memory)
     if first_pixel not in {0, 1}:
         raise UserError(f"data.options.first_pixel: got {first_pixel}, expected 0 or 1")
     home = _home(existing_root(root, "voc"))
