@@ -1,4 +1,4 @@
-"""Detection by recipe: every system, resumed, in fp32 and bf16, of two kinds of detectors, and what is refused early."""
+"""Detection by recipe: every system, resumed, in fp32 and bf16, of both kinds of detectors; what is refused early."""
 
 import functools
 import math

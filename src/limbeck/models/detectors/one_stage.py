@@ -99,10 +99,11 @@ def _labels(matched: Tensor, target: Mapping[str, Tensor], classes: int) -> Tens
 
 
 def _heads(logits: Tensor, labels: Tensor | None, places: Anchors) -> dict[str, Rows]:
-    values = torch.split(logits[..., 1:], places.counts, dim=1)
-    truths = [None] * len(values) if labels is None else torch.split(labels, places.counts, dim=1)
-    names = ["main", *(f"level{place}" for place in range(1, len(values)))]
-    return {name: _rows(*part) for name, *part in zip(names, values, truths, strict=True)}
+    counts = list(places.counts)
+    values = torch.split(logits[..., 1:], counts, dim=1)
+    truths = [None] * len(counts) if labels is None else torch.split(labels, counts, dim=1)
+    names = ["main", *(f"level{place}" for place in range(1, len(counts)))]
+    return {name: _rows(part, truth) for name, part, truth in zip(names, values, truths, strict=True)}
 
 
 def _rows(values: Tensor, labels: Tensor | None) -> Rows:
