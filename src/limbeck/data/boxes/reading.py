@@ -61,9 +61,7 @@ class Form:
         return height, width
 
 
-def box_data(
-    name: str, classes: Sequence[str], found: Mapping[str, Sequence[Annotated]], form: Form, notes: Sequence[str] = ()
-) -> BoxData:
+def box_data(name: str, classes: Sequence[str], found: Mapping[str, Sequence[Annotated]], form: Form) -> BoxData:
     """Read the images of all splits, and make the data set.
 
     Args:
@@ -71,7 +69,6 @@ def box_data(
         classes: The class names without the background.
         found: The images of each split with their annotations: ``train``, ``validation`` and ``test``, or ``whole``.
         form: What images are read as.
-        notes: Findings so far.
 
     Raises:
         UserError: If an image cannot be read or has another size than its annotations give, or a split is missing.
@@ -85,12 +82,10 @@ def box_data(
     sets = {}
     for split, images in found.items():
         files = [ImageFile(image.image, form.of(size)) for image, size in zip(images, sizes[split], strict=True)]
-        targets = [
-            checked_target(image, size, file.size, findings, crowds=crowds)
-            for image, size, file in zip(images, sizes[split], files, strict=True)
-        ]
+        rows = zip(images, sizes[split], files, strict=True)
+        targets = [checked_target(image, size, file.size, findings, crowds=crowds) for image, size, file in rows]
         sets[split] = BoxSet(map_in_threads(ImageFile.read, files) if in_memory else files, targets)
-    return _with_splits(name, tuple(classes), sets, form, (*notes, *findings.notes))
+    return _with_splits(name, tuple(classes), sets, form, findings.notes)
 
 
 def _sizes(images: Sequence[Annotated]) -> list[Size]:
