@@ -255,3 +255,40 @@ def test_tasks_of_images_take_no_boxes():
     assert Detection(3).row_classes == 4
     assert Detection(3, stages=1).row_classes == 2
     assert Classification(3).student_inputs(1, 2) == 1
+
+
+def test_boxes_under_autocast_are_those_of_float32():
+    """torchvision's own forward makes anchors of bfloat16 there, whose edges beyond 256 pixels are even numbers."""
+    made = network(min_size=320, max_size=480).eval()
+    images = [torch.rand(3, 320, 470)]
+    seen = []
+    made.rpn.anchor_generator.register_forward_hook(lambda _, __, anchors: seen.append(anchors[0]))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        made(images)
+        Detection(3).call(made, {"images": images})
+    with torch.no_grad():
+        made(images)
+    own, ours, full = seen
+    assert own.dtype == torch.bfloat16
+    assert torch.equal(ours, full)
+    assert (own.float() - full).abs().max() >= 1
+
+
+def test_a_mask_rcnn_teaches_its_boxes():
+    from torchvision.models.detection import MaskRCNN
+
+    torch.manual_seed(0)
+    boxes = network(width=8)
+    teacher = MaskRCNN(boxes.backbone, 4, min_size=64, max_size=96, rpn_anchor_generator=boxes.rpn.anchor_generator)
+    out = Distiller(network(), teacher, "dist", task=Detection(3))(*batch())
+    assert out.parts["dist"].isfinite()
+
+
+def test_features_of_a_network_that_is_run_part_by_part():
+    made = network().eval()
+    extractor = models.FeatureExtractor(made, ["backbone.fpn.layer_blocks.0", "backbone.body.layer2"])
+    inputs, _ = batch()
+    found, features = extractor.called(Detection(3).call, inputs)
+    _, same = extractor(images=inputs["images"])
+    assert sorted(found[0]) == ["boxes", "labels", "scores"]
+    assert all(torch.equal(a, b) for a, b in zip(features, same, strict=True))
