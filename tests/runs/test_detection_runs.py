@@ -103,6 +103,10 @@ def test_a_stopped_run_resumes_bit_for_bit(method, recipe, tmp_path):
         ({"data": {"name": "digits", "options": {}}}, "whose samples have no boxes|cannot take"),
         ({"task": "classification"}, "its output is list, expected logits|student"),
         ({"task": {"name": "detection", "stages": 3}}, "task.stages: got 3"),
+        (
+            {"task": {"name": "detection", "stages": 1}, "method": "lw_kd"},
+            "task.stages: got 1, expected 2, as the student",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_before_training(changes, line, recipe, tmp_path):

@@ -189,6 +189,14 @@ def test_other_networks_and_teachers_are_refused_in_one_line():
         Distiller(masks, None, "none", task=Detection(3))(*batch())
 
 
+@pytest.mark.parametrize("stages", [1, 2])
+def test_teachers_made_from_labels_need_the_number_of_logits_of_a_row(stages):
+    task = Detection(3, stages=3 - stages)
+    for method, teacher in (("tf_kd_reg", None), ("lw_kd", _lightweight(4))):
+        with pytest.raises(UserError, match=f"task.stages: got {3 - stages}, expected {stages}, as the student is a"):
+            Distiller(network(stages), teacher, method, task=task)
+
+
 def test_ground_truth_that_does_not_fit_is_refused_in_one_line():
     inputs, targets = batch()
     good, made = targets[0], distiller("none")

@@ -4,7 +4,9 @@ from torch import nn
 
 from limbeck.build.caching import is_cached
 from limbeck.build.context import Context
+from limbeck.build.task import row_classes
 from limbeck.errors import UserError
+from limbeck.teachers import VirtualTeacher
 
 
 def check_by_parts(context: Context, student: nn.Module) -> None:
@@ -42,6 +44,9 @@ def _check_teacher(context: Context, student: nn.Module) -> None:
     teacher = context.recipe.teacher
     if is_cached(context.recipe):
         raise UserError(f"teacher.cache: got {teacher.cache!r}, {_why(context)}, expected off")
+    if context.source in ("lightweight", "virtual"):
+        # Either is a table of logits for each class.
+        context.task.check_teacher(student, VirtualTeacher(row_classes(context.task, context.data)))
     if context.source != "live":
         return
     if teacher.members:

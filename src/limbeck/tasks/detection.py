@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import UserError
-from limbeck.models.detectors.calling import at_places, check_pair, detected, trained
+from limbeck.models.detectors.calling import at_places, check_pair, detected, stage_count, trained
 from limbeck.models.detectors.output import Anchors, DetectorOutput
 from limbeck.rows import Rows
 from limbeck.tasks.base import Task
@@ -105,11 +105,18 @@ class Detection(Task):
     def check_teacher(self, student: nn.Module, teacher: nn.Module) -> None:
         """Check that the teacher is one network of the student's kind; see :meth:`limbeck.tasks.Task.check_teacher`."""
         if isinstance(teacher, LabelTeacher):
+            self._check_stages(student)
             return
         if isinstance(teacher, Teacher) and not isinstance(teacher, LiveTeacher):
             expected = "expected one network, which is run on what the student found"
             raise UserError(f"task {self.name!r}: got a {type(teacher).__name__} as teacher, {expected}")
         check_pair(student, teacher.network if isinstance(teacher, LiveTeacher) else teacher)
+
+    def _check_stages(self, student: nn.Module) -> None:
+        stages = stage_count(student)
+        if stages not in (None, self.stages):
+            needed = f"as the student is a {type(student).__name__} and the teacher's logits are made from labels"
+            raise UserError(f"task.stages: got {self.stages}, expected {stages}, {needed}")
 
     def rows(self, output: Any, targets: Any) -> Mapping[str, Rows]:  # noqa: ARG002 - the detector had them
         """Return the rows of a detector that was run to be trained, or at another's places.
