@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -159,10 +160,13 @@ def _small_regions(columns: int, width: int, sizes: dict[str, int]) -> nn.Module
 
 
 def _small_anchors(columns: int, width: int, sizes: dict[str, int]) -> nn.Module:
-    from torchvision.models.detection import RetinaNet
+    from torchvision.models.detection.retinanet import RetinaNet, RetinaNetHead
 
     anchors = _anchors(tuple((size, round(1.4 * size)) for size in _SMALL_ANCHORS))
-    detector: nn.Module = RetinaNet(_small_pyramid(width), columns, anchor_generator=anchors, **sizes)
+    # Without a normalization its four layers hardly begin to learn in a short training.
+    norm = partial(nn.GroupNorm, 2)
+    head = RetinaNetHead(2 * width, anchors.num_anchors_per_location()[0], columns, norm_layer=norm)
+    detector: nn.Module = RetinaNet(_small_pyramid(width), columns, anchor_generator=anchors, head=head, **sizes)
     return detector
 
 
