@@ -8,6 +8,7 @@ import torch
 
 import limbeck
 from limbeck.errors import UserError
+from limbeck.runs.cache_commands import build_cache
 from limbeck.tasks import Detection
 from stopped_runs import assert_same_run, metrics, stopping
 
@@ -124,6 +125,13 @@ def test_what_does_not_fit_is_refused_before_training(changes, line, recipe, tmp
             overrides[key] = value
     with pytest.raises(UserError, match=line):
         limbeck.run(recipe, overrides=overrides, out=tmp_path / "run")
+
+
+def test_a_cache_is_not_built(recipe):
+    with pytest.raises(
+        UserError, match="teacher.cache: got 'views', but in task 'detection' the teacher is run on what"
+    ):
+        build_cache(recipe, overrides={"method": "kd", "teacher.cache": "views"})
 
 
 def test_several_teachers_are_refused(recipe, tmp_path):

@@ -2,7 +2,6 @@
 
 from torch import nn
 
-from limbeck.build.caching import is_cached
 from limbeck.build.context import Context
 from limbeck.build.task import row_classes
 from limbeck.errors import UserError
@@ -17,7 +16,7 @@ def check_by_parts(context: Context, student: nn.Module) -> None:
         student: Its student.
 
     Raises:
-        UserError: If it stores, measures or averages teachers, scores the training set by networks, or the teacher is
+        UserError: If it measures or averages teachers, scores the training set by networks, or the teacher is
             not one that can be paired with the student.
 
     Example:
@@ -42,8 +41,6 @@ def check_by_parts(context: Context, student: nn.Module) -> None:
 
 def _check_teacher(context: Context, student: nn.Module) -> None:
     teacher = context.recipe.teacher
-    if is_cached(context.recipe):
-        raise UserError(f"teacher.cache: got {teacher.cache!r}, {_why(context)}, expected off")
     if context.source in ("lightweight", "virtual"):
         # Either is a table of logits for each class.
         context.task.check_teacher(student, VirtualTeacher(row_classes(context.task, context.data)))
