@@ -26,9 +26,10 @@ def lowest(requirement: str) -> str | None:
 
 
 def constraints(project: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a constraint for each dependency of the package and of its extras for texts and tests, if it has one."""
+    """Yield a constraint for each dependency of the package and of three extras, if it has one."""
     extras = project.get("optional-dependencies", {})
-    for requirement in [*project["dependencies"], *extras.get("text", ()), *extras.get("test", ())]:
+    of_extras = [requirement for name in ("detection", "text", "test") for requirement in extras.get(name, ())]
+    for requirement in [*project["dependencies"], *of_extras]:
         if constraint := lowest(requirement):
             yield constraint
 

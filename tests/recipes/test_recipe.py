@@ -13,6 +13,7 @@ from limbeck.runs import dump_recipe, load_recipe, packaged, parse_overrides
 PACKAGED = (
     "cifar100-resnet32x4-resnet8x4",
     "cifar100-resnet56-resnet20",
+    "detection_quickstart",
     "imagenet-deit-tiny",
     "imagenet-teacher",
     "own-images",

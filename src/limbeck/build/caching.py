@@ -153,6 +153,9 @@ def check_cache(context: Context) -> None:
     recipe = context.recipe
     if not is_cached(recipe):
         return
+    if context.task.by_parts:
+        why = f"but in task {context.task.name!r} the teacher is run on what the student finds"
+        raise UserError(f"teacher.cache: got {recipe.teacher.cache!r}, {why}, expected off")
     if in_train_mode(recipe):
         key = "the train_mode of teacher.members" if recipe.teacher.members else "teacher.train_mode"
         got = f"teacher.cache: got {recipe.teacher.cache!r} with {key}"

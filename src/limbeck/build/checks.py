@@ -5,6 +5,7 @@ import copy
 from torch import nn
 
 from limbeck import models
+from limbeck.build.by_parts import check_by_parts
 from limbeck.build.caching import check_cache
 from limbeck.build.context import Context
 from limbeck.build.data import Loaders
@@ -79,6 +80,7 @@ def check_method(context: Context, student: nn.Module) -> None:
     _check_teacher(context)
     _check_features(context, student)
     check_labels(context)
+    check_by_parts(context, student)
     check_cache(context)
     context.method.check(row_classes(context.task, context.data))
     check_proxies(context.recipe, context.data)

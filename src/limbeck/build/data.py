@@ -33,7 +33,8 @@ def load_data(settings: DataSettings, *, train_limit: int | None = None) -> Data
     if settings.normalize is None:
         return data
     if not data.mean:
-        raise UserError(f"data.normalize: got one, but {data.name} has {data.unit}; it is for images")
+        got = f"got one, but {data.unit} of {data.name} are not normalized"
+        raise UserError(f"data.normalize: {got}; it is for images with classes or masks")
     mean, std = settings.normalize.mean, settings.normalize.std
     if not len(mean) == len(std) == data.shape[0]:
         got = f"{len(mean)} means and {len(std)} deviations"

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from limbeck.files import content_digest, replacing
+from limbeck.tasks.metrics import narrowed
 from limbeck.training import Measured
 
 
@@ -32,8 +33,7 @@ def write_measured(path: Path, measured: Measured) -> None:
     figures = json.dumps(measured.numbers())
     tensors, predictions = {}, measured.predictions
     if predictions is not None:
-        # Masks stay as narrow as they are.
-        tensors["predictions"] = predictions if predictions.dtype == torch.uint8 else predictions.to(torch.int32)
+        tensors["predictions"] = narrowed(predictions)
     metadata = {"figures": figures, "checksum": _checksum(figures, tensors.get("predictions"))}
     with replacing(path) as partial:
         save_file(tensors, partial, metadata=metadata)
@@ -52,7 +52,7 @@ def read_measured(path: Path) -> Measured | None:
             predictions = file.get_tensor("predictions") if file.keys() else None
         if metadata["checksum"] != _checksum(metadata["figures"], predictions):
             return None
-        if predictions is not None and predictions.dtype != torch.uint8:
+        if predictions is not None and predictions.dtype == torch.int32:
             predictions = predictions.long()
         return Measured(json.loads(metadata["figures"]), predictions)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):

@@ -40,7 +40,7 @@ def with_store(data: Data, settings: DataSettings, cache: Path | None) -> Data:
     if not isinstance(data.train, FolderSet):
         if settings.store == "auto":
             return data
-        got = f"data.store: got {settings.store!r}, but the {data.unit} of {data.name} are in memory already"
+        got = f"data.store: got {settings.store!r}, but {data.name} is no image folder"
         raise UserError(f"{got}, expected off or auto")
     augment = data.augment(settings.augment)
     store = partial(_stored, settings=settings, folder=cache_folder(cache) / "pixels")

@@ -1,6 +1,6 @@
 """A batch of any modality, and what an epoch of batches is."""
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Mapping, Sized
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -40,8 +40,9 @@ class Batch(NamedTuple):
         for part in (self.indices, self.targets):
             if isinstance(part, Tensor) and part.ndim:
                 return len(part)
-        if isinstance(self.inputs, list):
-            return len(self.inputs)
+        for part in (self.targets, self.inputs):
+            if isinstance(part, list):
+                return len(part)
         tensors = [leaf for leaf in pytree.tree_leaves(self.inputs) if isinstance(leaf, Tensor)]
         return len(tensors[0]) if tensors else 0
 
@@ -95,7 +96,8 @@ def are_rows(values: Any, count: int) -> bool:
         >>> are_rows({"x": torch.zeros(3, 2), "mask": None}, 3), are_rows([torch.zeros(3, 2)] * 3, 3)
         (True, False)
     """
-    if isinstance(values, list):
+    parts = values.values() if isinstance(values, Mapping) else (values,)
+    if any(isinstance(part, list) for part in parts):
         return False
     # For pytree None is a leaf in some versions and none in others.
     leaves = [leaf for leaf in pytree.tree_leaves(values) if leaf is not None]

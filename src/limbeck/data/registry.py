@@ -19,12 +19,13 @@ Loader = Callable[..., Data]
 
 
 def _built_in() -> Mapping[str, Loader]:
+    from limbeck.data.boxes.loading import LOADERS as BOXES
     from limbeck.data.images.loading import LOADERS
     from limbeck.data.masks.loading import LOADERS as MASKS
     from limbeck.data.tables.loading import LOADERS as TABLES
     from limbeck.data.text.loading import LOADERS as TEXTS
 
-    return {**LOADERS, **MASKS, **TABLES, **TEXTS}
+    return {**LOADERS, **MASKS, **BOXES, **TABLES, **TEXTS}
 
 
 def _adopted(name: str, loader: object) -> Loader:

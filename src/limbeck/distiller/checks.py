@@ -44,7 +44,7 @@ def check_apart(student: nn.Module, teacher: nn.Module) -> None:
 
 
 def class_count(num_classes: int | None, task: Task, student: nn.Module) -> int:
-    """Return the number of classes: the given one, the task's, or that of the student's last linear layer.
+    """Return the number of a row's logits: the task's, the given one, or that of the student's last linear layer.
 
     Raises:
         UserError: If there is none of these.
@@ -55,7 +55,7 @@ def class_count(num_classes: int | None, task: Task, student: nn.Module) -> int:
         3
     """
     widths = [module.out_features for module in student.modules() if isinstance(module, nn.Linear)]
-    count = num_classes or task.row_classes or next(reversed(widths), None)
+    count = task.row_classes or num_classes or next(reversed(widths), None)
     if count is None:
         raise UserError("num_classes: not given, and the student has no linear layer that has it")
     return count

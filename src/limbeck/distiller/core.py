@@ -15,10 +15,11 @@ from limbeck.distiller.features import FeaturePairs
 from limbeck.distiller.given_teacher import given_teacher
 from limbeck.distiller.measuring import Proxies
 from limbeck.distiller.output import Output
+from limbeck.distiller.running import run_student, run_teacher
 from limbeck.distiller.selection import selected_samples
 from limbeck.distiller.teacher_logits import corrected, label_logits, main_rows
 from limbeck.distiller.teacher_scale import TeacherScale
-from limbeck.distiller.terms import Context, Features, as_heads, part_name, teacher_parts
+from limbeck.distiller.terms import Context, Features, as_heads, label_parts, teacher_parts
 from limbeck.errors import UserError
 from limbeck.losses import AdversarialLoss
 from limbeck.methods import Method, Term
@@ -184,7 +185,7 @@ class Distiller(nn.Module):
             raise UserError("labels: got None in train mode, expected the ground truth (-100 where there is none)")
         if labels is not None:
             self._check_epoch(epoch)
-        output, features = self._run_student(inputs)
+        output, features = run_student(self, inputs, labels)
         rows = self.task.rows(output, labels)
         if labels is None:
             return Output(rows[MAIN].logits.new_zeros(()), {}, rows)
@@ -192,7 +193,7 @@ class Distiller(nn.Module):
         batch = Batch(inputs, labels, indices)
         context = Context(indices, epoch or 0)
         self._check_student(heads)
-        parts = self._ground_truth(output, heads, None)
+        parts = label_parts(self, output, heads, None)
         if self.teacher is not None:
             logits, teacher_features = self._teacher_heads(batch, output, heads, context.epoch)
             parts |= teacher_parts(self, heads, logits, context, Features(features, teacher_features))
@@ -240,7 +241,7 @@ class Distiller(nn.Module):
         self._check_epoch(epoch)
         heads = as_heads(student_rows, labels, weight)
         self._check_student(heads)
-        parts = self._ground_truth(None, heads, total)
+        parts = label_parts(self, None, heads, total)
         if self.teacher is not None:
             context = Context(indices, epoch or 0, total)
             parts |= teacher_parts(self, heads, self._given_heads(teacher_rows, heads, context), context)
@@ -255,17 +256,6 @@ class Distiller(nn.Module):
             for rows in heads.values():
                 check_finite_logits(rows.logits, "the student's logits")
 
-    def _run_student(self, inputs: Any) -> tuple[Any, list[Tensor]]:
-        if self.feature_pairs is None:
-            return self.task.call(self.student, inputs), []
-        return self.feature_pairs.run_student(inputs)
-
-    def _ground_truth(self, output: Any, heads: Mapping[str, Rows], total: Tensor | float | None) -> dict[str, Tensor]:
-        if not self.method.ce_weight:
-            return {}
-        losses = self.task.ground_truth(output, heads, label_smoothing=self.method.label_smoothing, total=total)
-        return {part_name("ce", head): self.method.ce_weight * loss for head, loss in losses.items()}
-
     def _summed(self, parts: dict[str, Tensor], rows: Mapping[str, Rows]) -> Output:
         # Without any part a zero that is tied to the graph.
         losses = list(parts.values()) or [rows[MAIN].logits.sum() * 0]
@@ -279,11 +269,7 @@ class Distiller(nn.Module):
         assert self.teacher is not None
         if isinstance(self.teacher, LabelTeacher):
             return label_logits(self.teacher, heads, batch.indices, epoch), []
-        if self.feature_pairs is not None:
-            teacher_output, features = self.feature_pairs.run_teacher(batch.inputs)
-        else:
-            batch, features = batch._replace(inputs=self.task.teacher_inputs(batch.inputs, output)), []
-            teacher_output = self.teacher.answer(batch, epoch)
+        teacher_output, features = run_teacher(self, batch, output, epoch)
         return self._paired(heads, self.task.rows(self.task.aligned(teacher_output, output), batch.targets)), features
 
     def _given_heads(

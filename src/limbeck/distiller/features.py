@@ -1,6 +1,6 @@
 """The features that a method compares: which layers, of which networks, from one pass of each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -17,6 +17,7 @@ from limbeck.teachers import LiveTeacher, Teacher
 
 Names = Sequence[str] | None
 Feature = TypeVar("Feature")
+Call = Callable[[Any, Any], Any]
 
 
 class FeaturePairs:
@@ -95,18 +96,17 @@ class FeaturePairs:
         """Pick the features, or their shapes, that a term compares."""
         return [features[position] for position in self.chosen[term.name]]
 
-    def run_student(self, inputs: Any) -> Features:
-        """Run the student for its output and features."""
-        features: Features = call_network(self.student, inputs)
-        return features
+    def run_student(self, inputs: Any, call: Call = call_network) -> Features:
+        """Run the student for its output and features, as ``call`` runs a network on inputs."""
+        return self.student.called(call, inputs)
 
-    def run_teacher(self, inputs: Any) -> Features:
+    def run_teacher(self, inputs: Any, call: Call = call_network) -> Features:
         """Run the teacher, behind its input adapter, for its output and features; without a graph."""
         self.live.keep_mode()
         with torch.no_grad():
             adapted = inputs if self.live.adapter is None else self.live.adapter(inputs)
             with self.live.computing(device_of(inputs).type):
-                output, features = call_network(self.teacher, adapted)
+                output, features = self.teacher.called(call, adapted)
             return self.live.in_classes(output), features
 
 

@@ -39,8 +39,9 @@ def given_teacher(
     if method.teacher is None:
         return None
     if teacher is None and method.teacher == "virtual":
-        return VirtualTeacher(class_count(num_classes, task, student))
+        teacher = VirtualTeacher(class_count(num_classes, task, student))
     if teacher is None:
         raise UserError(f"method {method.name!r}: needs a teacher, {_NEEDED[method.teacher]}")
     check_apart(student, teacher)
+    task.check_teacher(student, teacher)
     return teacher if isinstance(teacher, Teacher) else LiveTeacher(teacher, call=task.call)

@@ -159,7 +159,9 @@ def selected_samples(
     if first is None or first.indices is None:
         raise UserError("selection: got no samples with their positions, expected the training set")
     training_set, labels = chain([first], training_set), None
-    if _has_several_rows(task, student, first):
+    if task.by_parts:
+        scores, indices = _drawn(selection, task, training_set, seed)
+    elif _has_several_rows(task, student, first):
         scores, indices = _sample_scores(selection, task, student, teacher_targets, training_set, seed)
     else:
         rows = collect(student, teacher_targets, training_set, task, with_features=selection.needs_training_set)
@@ -175,6 +177,14 @@ def selected_samples(
     mask = torch.zeros(int(indices.max()) + 1, dtype=torch.bool, device=indices.device)
     mask[indices] = chosen
     return mask
+
+
+def _drawn(selection: Selection, task: Task, batches: Iterable[Batch], seed: int) -> tuple[Tensor, Tensor]:
+    if selection.scorer != "random":
+        got = f"task {task.name!r} has no logits of the training set before training"
+        raise UserError(f"selection by {selection.scorer!r}: {got}, expected random")
+    indices = torch.cat([batch.indices for batch in batches if batch.indices is not None])
+    return random_scores(indices, seed=seed, epoch=0), indices
 
 
 @torch.no_grad()

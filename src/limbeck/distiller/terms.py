@@ -1,7 +1,7 @@
 """The losses against the teacher: targets, selection, modifiers and losses on the rows of every head."""
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
@@ -26,6 +26,7 @@ from limbeck.teachers import Teacher
 class HoldsParts(Protocol):
     """What is read of a distiller here."""
 
+    student: nn.Module
     method: Method
     task: Task
     teacher: Teacher | None
@@ -107,6 +108,29 @@ def part_name(name: str, head: str) -> str:
         ('kd', 'kd.aux')
     """
     return name if head == MAIN else f"{name}.{head}"
+
+
+def label_parts(
+    distiller: HoldsParts, output: Any, heads: Mapping[str, Rows], total: Tensor | float | None
+) -> dict[str, Tensor]:
+    """Return a distiller's weighted losses with the ground truth, by name.
+
+    The method's weight of the cross-entropy is that of the heads' losses, which stand beside losses with the teacher; a
+    task's other losses, such as those of boxes, count whole.
+
+    Args:
+        distiller: Holds method and task.
+        output: What the student returned; None where only its rows are known.
+        heads: The student's rows by head.
+        total: What sums over rows are divided by, instead of their number.
+    """
+    weight = distiller.method.ce_weight
+    if not weight and not distiller.task.by_parts:
+        return {}
+    smoothing = distiller.method.label_smoothing
+    losses = distiller.task.ground_truth(output, heads, label_smoothing=smoothing, total=total)
+    of_heads = {part_name("ce", head): weight * loss for head, loss in losses.items() if head in heads and weight}
+    return of_heads | {name: loss for name, loss in losses.items() if name not in heads}
 
 
 def teacher_parts(

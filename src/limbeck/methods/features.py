@@ -1,4 +1,4 @@
-"""Methods that compare features: FitNet, AT, SP, RKD, PKT, VID, CRD and ReviewKD, each beside any other loss."""
+"""Methods that compare features: FitNet, mimic, AT, SP, RKD, PKT, VID, CRD and ReviewKD, each beside any other loss."""
 
 from collections.abc import Callable
 from functools import partial
@@ -29,6 +29,12 @@ class FitNetSettings(Settings):
     """Settings of ``fitnet``."""
 
     fitnet_weight: OfLoss = 100.0
+
+
+class MimicSettings(Settings):
+    """Settings of ``mimic``."""
+
+    mimic_weight: OfLoss = 1.0
 
 
 class ATSettings(Settings):
@@ -92,6 +98,7 @@ def _entry(name: str, settings: type[Settings], loss: Callable[..., Any], layers
 
 ENTRIES = (
     _entry("fitnet", FitNetSettings, FitNetLoss, "middle"),
+    _entry("mimic", MimicSettings, FitNetLoss),
     _entry("at", ATSettings, ATLoss),
     _entry("sp", SPSettings, SPLoss, "last"),
     _entry("rkd", RKDSettings, RKDLoss, "last"),

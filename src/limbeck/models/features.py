@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 
 from limbeck.errors import UserError, first_line
 from limbeck.models.calling import call_network
+from limbeck.models.pyramids import pyramid_layers
 from limbeck.models.recording import Kept, Outputs, Recorder
 from limbeck.models.tracing import modes_kept, traced
 
@@ -67,7 +68,8 @@ def stage_layers(network: nn.Module, inputs: Any) -> list[str]:
     """Suggest layers to compare: the last one of every size of map, and the last one that returns tokens.
 
     Modules made of others come before single layers, and of two that end in the same place the outer one is named:
-    the stages of a ResNet, a VGG or a MobileNet.
+    the stages of a ResNet, a VGG or a MobileNet. Of a network with a feature pyramid of torchvision its levels are
+    named, without one that is pooled from another.
 
     Args:
         network: A network; it is run once, in eval mode, without a graph.
@@ -84,6 +86,8 @@ def stage_layers(network: nn.Module, inputs: Any) -> list[str]:
         >>> stage_layers(models.create("vgg8", num_classes=10), torch.zeros(1, 3, 32, 32))
         ['block0', 'block1', 'block2', 'block4']
     """
+    if pyramid := pyramid_layers(_layers(network)):
+        return pyramid
     modules = {name: module for name, module in _layers(network).items() if name.count(".") <= 1}
     modules = {name: module for name, module in modules.items() if any(module.children())} or modules
     outputs: Outputs = _once(network, partial(Recorder(modules).run, network), inputs)
@@ -220,6 +224,22 @@ class FeatureExtractor(nn.Module):
             outputs = dict(zip(self.layers, entries, strict=True))
         else:
             output, outputs = self._recorder.run(self.network, *args, **kwargs)
+        return output, [self._feature(layer, outputs) for layer in self.layers]
+
+    def called(self, call: Callable[[Any, Any], Any], inputs: Any) -> Features:
+        """Run the network as ``call`` runs one on inputs, which may be part by part, for its output and features.
+
+        Args:
+            call: Runs a network on inputs, as a task does.
+            inputs: The inputs.
+
+        Raises:
+            UserError: If a layer is not run, or returns no tensor.
+        """
+        if self._graphs:
+            features: Features = call_network(self, inputs)
+            return features
+        output, outputs = self._recorder.run(call, self.network, inputs)
         return output, [self._feature(layer, outputs) for layer in self.layers]
 
     def _feature(self, layer: str, outputs: Outputs) -> Tensor:

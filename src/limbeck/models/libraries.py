@@ -18,6 +18,8 @@ _INCEPTIONS: Mapping[str, object] = MappingProxyType({"aux_logits": False, "init
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 # torchvision's MobileNetV3 takes these two out of its keyword arguments before any signature names them.
 _READ_BY_MOBILENET = ("dilated", "reduced_tail")
+# Their classes count the background as class 0.
+_WITH_BACKGROUND = "torchvision.models.detection"
 _IMAGE_MODULES = ("torchvision.models", "torchvision.models.segmentation")
 # What timm's create_model would read from a place of the recipe's choice; its own reader runs a pickle's code.
 _TIMM_FILES = ("checkpoint_path", "cache_dir", "model_name")
@@ -95,7 +97,8 @@ def torchvision_model(
 
     Args:
         name: A name of ``torchvision.models.list_models()``.
-        num_classes: Number of logits; a classifier's pretrained weights of another number leave its head new.
+        num_classes: Number of logits; a classifier's pretrained weights of another number leave its head new. That of a
+            detector is without the background, which it has beside them.
         in_channels: Channels of the images. Other than 3 is possible for the image classifiers and segmentation
             networks: the first convolution is rebuilt so that a gray image counts as its three equal channels did.
         options: Further arguments of the model's class; ``pretrained`` is True, ``DEFAULT`` or the name of the weights.
@@ -127,7 +130,8 @@ def torchvision_model(
     arguments = _torchvision_arguments(name, dict(options), "weights_backbone" in inspect.signature(builder).parameters)
     in_place = weights is not None and home != _IMAGE_MODULES[0]
     arguments["weights"] = weights if in_place else None
-    model = build(label, builder, builder.__module__, {"num_classes": num_classes, **arguments})
+    columns = num_classes + (home == _WITH_BACKGROUND)
+    model = build(label, builder, builder.__module__, {"num_classes": columns, **arguments})
     _check_swallowed(label, builder, model, options)
     if weights is not None and not in_place:
         tensors = _downloaded(label, weights)

@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from torch import nn
 
+from limbeck.models.detectors.builders import fasterrcnn, retinanet, small_detector
 from limbeck.models.segmenters import SmallSegmenter, TimmSegmenter
 from limbeck.models.tables.cnn1d import cnn1d
 from limbeck.models.tables.mlp import mlp
@@ -21,5 +22,10 @@ _TEXTS: Mapping[str, Callable[..., nn.Module]] = {
     "text_transformer": TextTransformer,
 }
 _MAPS: Mapping[str, Callable[..., nn.Module]] = {"segmenter": TimmSegmenter, "small_segmenter": SmallSegmenter}
-OTHERS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType({**_MAPS, **_TABLES, **_TEXTS})
+_BOXES: Mapping[str, Callable[..., nn.Module]] = {
+    "fasterrcnn": fasterrcnn,
+    "retinanet": retinanet,
+    "small_detector": small_detector,
+}
+OTHERS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType({**_MAPS, **_BOXES, **_TABLES, **_TEXTS})
 """Each is called with a recipe's options, and with what its signature takes of ``num_classes`` and the data's facts."""

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Tag
 
 from limbeck.data import Augment
+from limbeck.data.boxes.augment import BoxAugment
 from limbeck.data.masks.augment import MaskAugment
 from limbeck.data.tables.augment import TableAugment
 from limbeck.data.text.augment import TokenAugment
 
-_KINDS = (Augment, MaskAugment, TableAugment, TokenAugment)
+_KINDS = (Augment, MaskAugment, BoxAugment, TableAugment, TokenAugment)
 
 
 def _kind(value: Any) -> str:
@@ -26,6 +27,7 @@ def _kind(value: Any) -> str:
 AnyAugment = Annotated[
     Annotated[Augment, Tag("Augment")]
     | Annotated[MaskAugment, Tag("MaskAugment")]
+    | Annotated[BoxAugment, Tag("BoxAugment")]
     | Annotated[TableAugment, Tag("TableAugment")]
     | Annotated[TokenAugment, Tag("TokenAugment")],
     Discriminator(_kind),

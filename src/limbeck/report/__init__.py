@@ -1,5 +1,6 @@
 """Reports of finished runs: the comparison's table and picture."""
 
+from limbeck.report.boxes import save_boxes_picture
 from limbeck.report.class_figures import ClassFigures
 from limbeck.report.classes import save_class_picture
 from limbeck.report.masks import save_masks_picture
@@ -12,6 +13,7 @@ __all__ = [
     "MethodResult",
     "TeacherResult",
     "comparison_rows",
+    "save_boxes_picture",
     "save_class_picture",
     "save_comparison_plot",
     "save_masks_picture",

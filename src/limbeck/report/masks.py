@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from limbeck.errors import UserError
+from limbeck.report.class_bars import class_colors, draw_class_bars
 
 # Reports need no torch.
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from limbeck.data.masks.splits import MaskSet
 
 _IMAGES = 4
-_GOLDEN, _LIGHTNESS = 0.618034, (0.7, 0.5, 0.32)
 
 
 def save_masks_picture(
@@ -70,7 +68,7 @@ def _figure(split: MaskSet, predictions: Tensor, classes: Sequence[str], ious: M
     rows, side = len(shown), 2.2
     figure = Figure(figsize=(3 * side * width / height + 4.2, side * rows + 0.5), layout="constrained")
     grid = figure.add_gridspec(rows, 4, width_ratios=[width / height] * 3 + [1.6])
-    colors = _colors(len(classes))
+    colors = class_colors(len(classes))
     for row, number in enumerate(shown):
         image = split.images[number].permute(1, 2, 0).expand(-1, -1, 3).numpy()
         pictures = (image, colors[split.masks[number].numpy()], colors[predictions[number].numpy()])
@@ -79,30 +77,5 @@ def _figure(split: MaskSet, predictions: Tensor, classes: Sequence[str], ious: M
             axes.imshow(picture, interpolation="nearest")
             axes.set_axis_off()
             axes.set_title("" if row else title)
-    _draw_bars(figure.add_subplot(grid[:, 3]), classes, ious, colors)
+    draw_class_bars(figure.add_subplot(grid[:, 3]), classes, ious, "IoU (%)")
     return figure
-
-
-def _colors(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """Return a color for each class, (256, 3): hues far apart, in three lightnesses; black where nothing counts."""
-    table = np.zeros((256, 3), dtype=np.uint8)
-    for number in range(min(count, len(table) - 1)):
-        color = colorsys.hls_to_rgb(number * _GOLDEN % 1.0, _LIGHTNESS[number % 3], 0.65)
-        table[number] = [round(255 * value) for value in color]
-    return table
-
-
-def _draw_bars(
-    axes: Axes,
-    classes: Sequence[str],
-    ious: Mapping[str, float],
-    colors: np.ndarray[tuple[int, ...], np.dtype[np.uint8]],
-) -> None:
-    values = [100 * ious.get(name, 0.0) for name in classes]
-    places = range(len(classes))
-    axes.barh(places, values, color=colors[: len(classes)] / 255, edgecolor="#333333", linewidth=0.5)
-    axes.set_yticks(places, classes)
-    axes.invert_yaxis()
-    axes.set_xlim(0, 100)
-    axes.set_xlabel("IoU (%)")
-    axes.spines[["top", "right"]].set_visible(False)

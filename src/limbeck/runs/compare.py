@@ -282,8 +282,8 @@ def _result(
 
 
 def _agreement(folders: Sequence[RunFolder], teacher: torch.Tensor | None) -> tuple[float, ...] | None:
-    """Return the shares of the test samples for which student and teacher predict the same, where both predict."""
-    if teacher is None:
+    """Return the shares of the test samples for which student and teacher predict the same class, where both do."""
+    if teacher is None or teacher.is_floating_point():
         return None
     students = [predictions for folder in folders if (predictions := folder.read_predictions()) is not None]
     if len(students) < len(folders) or any(student.shape != teacher.shape for student in students):

@@ -8,7 +8,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
@@ -20,6 +19,7 @@ from limbeck.locking import locked
 from limbeck.models.saving import save_tensors
 from limbeck.recipes.loading import dump_recipe
 from limbeck.recipes.schema import Recipe
+from limbeck.tasks.metrics import narrowed
 from limbeck.training.checkpoint import has_checkpoint
 
 LOCK = ".lock"
@@ -34,6 +34,7 @@ _FILES = (
     "checkpoints",
     "classes.png",
     "masks.png",
+    "boxes.png",
     "recipe.yaml",
 )
 
@@ -79,7 +80,7 @@ class RunFolder:
 
     ``recipe.yaml`` (resolved), ``provenance.json``, ``summary.json``, ``metrics.csv``, ``student.safetensors`` (the
     student alone), ``predictions.safetensors`` (of the test split), ``checkpoints/last``, ``log.txt``, and
-    ``classes.png`` of classification, ``masks.png`` of segmentation.
+    ``classes.png`` of classification, ``masks.png`` of segmentation, ``boxes.png`` of detection.
 
     Args:
         path: The folder; ``~`` is the user's home.
@@ -235,15 +236,12 @@ class RunFolder:
         write_atomically(self.path / "metrics.csv", csv_text(rows))
 
     def write_predictions(self, predictions: Tensor | None) -> None:
-        """Write the predicted classes of the test split, in its order; None for a task without predictions."""
-        tensors = {}
-        if predictions is not None:
-            # Masks stay as narrow as they are.
-            tensors["test"] = predictions if predictions.dtype == torch.uint8 else predictions.to(torch.int32)
+        """Write the predictions of the test split, in its order; None for a task without predictions."""
+        tensors = {} if predictions is None else {"test": narrowed(predictions)}
         save_tensors(self.path / "predictions.safetensors", tensors)
 
     def read_predictions(self) -> Tensor | None:
-        """Read the predicted classes of the test split; None if the task has no predictions.
+        """Read the predictions of the test split; None if the task has no predictions.
 
         Raises:
             UserError: If they are not there, or damaged.

@@ -2,6 +2,7 @@
 
 from limbeck.tasks.base import MAIN, Task
 from limbeck.tasks.classification import Classification
+from limbeck.tasks.detection import Detection
 from limbeck.tasks.metrics import Evaluator, Measured, Metric
 from limbeck.tasks.multilabel import MultiLabel
 from limbeck.tasks.registry import create, names, register
@@ -10,6 +11,7 @@ from limbeck.tasks.segmentation import Segmentation
 __all__ = [
     "MAIN",
     "Classification",
+    "Detection",
     "Evaluator",
     "Measured",
     "Metric",

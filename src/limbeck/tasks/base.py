@@ -33,6 +33,8 @@ class Task(ABC):
         several_rows: Whether a sample always has several rows, so that a selection by influence is refused early.
         class_names: The classes' names; empty where they are not known.
         stores_maps: Whether a teacher's stored output has other shapes than (N, C), which are then taken from it.
+        by_parts: Whether networks in training are run part by part, and the teacher on what the student found: then its
+            output can be neither stored nor measured beforehand, and the student is not compiled as a whole.
 
     Example:
         >>> from limbeck.tasks import Classification
@@ -49,6 +51,7 @@ class Task(ABC):
     several_rows: ClassVar[bool] = False
     class_names: tuple[str, ...] = ()
     stores_maps: ClassVar[bool] = False
+    by_parts: ClassVar[bool] = False
 
     def __init__(self, num_classes: int | None = None) -> None:
         self.num_classes = num_classes
@@ -77,6 +80,25 @@ class Task(ABC):
     def call(self, network: nn.Module, inputs: Any) -> Any:
         """Run a network on a batch's inputs; see :func:`limbeck.models.calling.call_network`."""
         return call_network(network, inputs)
+
+    def student_inputs(self, inputs: Any, targets: Any) -> Any:  # noqa: ARG002 - for tasks that need it
+        """Return what the student is run on in train mode: a batch's inputs, or more, such as its ground truth.
+
+        Raises:
+            UserError: If the ground truth is not this task's.
+        """
+        return inputs
+
+    def check_teacher(self, student: nn.Module, teacher: nn.Module) -> None:  # noqa: B027 - a task may take any
+        """Check that a teacher can be paired with the student; by default any can.
+
+        Args:
+            student: The student.
+            teacher: A network, or a :class:`limbeck.teachers.Teacher`.
+
+        Raises:
+            UserError: If it cannot.
+        """
 
     def teacher_inputs(self, inputs: Any, student_output: Any) -> Any:  # noqa: ARG002 - for tasks that need it
         """Return what the teacher is run on: the student's inputs, or more, such as the student's regions."""

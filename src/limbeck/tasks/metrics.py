@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 
@@ -51,7 +52,8 @@ class Measured:
 
     Attributes:
         values: A figure for each metric that exists there, by name; also read as attributes (``measured.accuracy``).
-        predictions: (N, ...) the predicted classes, in the split's order, on the CPU; None where a task has none.
+        predictions: (N, ...) the predicted classes, or what else a task has as float numbers, in the split's order, on
+            the CPU; None where a task has none.
 
     Example:
         >>> measured = Measured({"accuracy": 0.9, "loss": 0.3})
@@ -72,6 +74,17 @@ class Measured:
         if name in values:
             return values[name]
         raise AttributeError(f"no figure {name!r}; there are {', '.join(values) or 'none'}")
+
+
+def narrowed(predictions: Tensor) -> Tensor:
+    """Return predictions as they are stored: masks (uint8) and float numbers as they are, other classes as int32.
+
+    Example:
+        >>> narrowed(torch.tensor([3])).dtype, narrowed(torch.tensor([0.5])).dtype
+        (torch.int32, torch.float32)
+    """
+    kept = predictions.dtype == torch.uint8 or predictions.is_floating_point()
+    return predictions if kept else predictions.to(torch.int32)
 
 
 class Evaluator(Protocol):

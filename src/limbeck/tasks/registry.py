@@ -9,6 +9,7 @@ from limbeck.errors import UserError, shortened, unknown_name
 from limbeck.registry import Registry
 from limbeck.tasks.base import Task
 from limbeck.tasks.classification import Classification
+from limbeck.tasks.detection import Detection
 from limbeck.tasks.multilabel import MultiLabel
 from limbeck.tasks.segmentation import Segmentation
 from limbeck.validation import arguments
@@ -21,7 +22,12 @@ def _adopted(name: str, found: object) -> type[Task]:
 
 
 _BUILT_IN: Mapping[str, type[Task]] = MappingProxyType(
-    {"classification": Classification, "multilabel": MultiLabel, "segmentation": Segmentation}
+    {
+        "classification": Classification,
+        "detection": Detection,
+        "multilabel": MultiLabel,
+        "segmentation": Segmentation,
+    }
 )
 REGISTRY: Registry[type[Task]] = Registry(
     "task", "limbeck.tasks", lambda: _BUILT_IN, _adopted, forms=("python:MODULE:CLASS",)
@@ -34,7 +40,7 @@ def names() -> tuple[str, ...]:
 
     Example:
         >>> names()
-        ('classification', 'multilabel', 'segmentation')
+        ('classification', 'detection', 'multilabel', 'segmentation')
     """
     return REGISTRY.names()
 

@@ -146,6 +146,8 @@ class Engine:
             return None
         device = self.fabric.device.type
         why = why_not_graphed(self.settings, device, resolve_precision(self.settings.precision, device))
+        if self.task.by_parts:
+            why = f"task {self.task.name!r} decides on the host which boxes count"
         if why is None:
             return CudaRecorder()
         self._log_once(f"training.cuda_graph: steps are not recorded: {why}")
@@ -153,7 +155,9 @@ class Engine:
 
     def _compile(self) -> None:
         why: str | None = f"method {self.distiller.method.name!r} reads the student's features as it goes"
-        if self.distiller.feature_pairs is None:
+        if self.task.by_parts:
+            why = f"task {self.task.name!r} runs its parts"
+        elif self.distiller.feature_pairs is None:
             device = self.fabric.device
             with torch.random.fork_rng([device] if device.type == "cuda" else []):
                 example = next(self._batches(self.views, 0)).inputs
@@ -228,7 +232,8 @@ class Engine:
     def _why_not_finite(self, epoch: int, loss: float) -> str:
         teacher = self.distiller.teacher
         # Logits that are made from labels alone depend on no weights and no inputs.
-        batches = () if isinstance(teacher, LabelTeacher) else self._batches(self.views, epoch)
+        alone = not isinstance(teacher, LabelTeacher) and not self.task.by_parts
+        batches = self._batches(self.views, epoch) if alone else ()
         for batch in islice(batches, 0 if teacher is None else _SEARCHED_BATCHES):
             assert teacher is not None
             with self.fabric.autocast():

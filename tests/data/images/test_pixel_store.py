@@ -194,7 +194,7 @@ def test_data_in_memory_need_no_store(tmp_path):
     data = load("mnist", root=tmp_path / "mnist")
     settings = DataSettings(name="mnist", root=tmp_path / "mnist", store="auto")
     assert with_store(data, settings, tmp_path) is data
-    with pytest.raises(UserError, match="data.store: got 'disk', but the images of mnist are in memory already"):
+    with pytest.raises(UserError, match="data.store: got 'disk', but mnist is no image folder"):
         with_store(data, settings.model_copy(update={"store": "disk"}), tmp_path)
 
 

@@ -6,13 +6,14 @@ from typing import ClassVar
 import torch
 
 from limbeck.data.images.augment import Augment
-from limbeck.data.images.folder_views import FileImages, check_workers
+from limbeck.data.images.folder_views import FileImages
 from limbeck.data.images.memory import ResidentImages, resident
 from limbeck.data.images.normalize import normalizer
 from limbeck.data.images.splits import FolderSet, Split
 from limbeck.data.images.stored import StoredImages, StoredSet
 from limbeck.data.schedule import Schedule
 from limbeck.data.source import Batches
+from limbeck.data.workers import check_workers
 from limbeck.errors import UserError
 
 

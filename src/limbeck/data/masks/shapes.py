@@ -56,7 +56,7 @@ def _drawn(side: int, noise: float, generator: torch.Generator) -> tuple[Tensor,
     mask = torch.zeros(side, side, dtype=torch.uint8)
     for _ in range(_SHAPES_AN_IMAGE):
         kind = int(torch.randint(1, len(CLASSES), (), generator=generator))
-        distance = _distance(kind, side, generator)
+        distance = shape_distance(CLASSES[kind], side, generator)
         mask[distance < 0.5] = IGNORED
         mask[distance < -0.5] = kind
         image[:, distance < 0] = _color(kind, generator)
@@ -68,13 +68,27 @@ def _color(kind: int, generator: torch.Generator) -> Tensor:
     return torch.tensor(_COLORS[kind])[:, None] + _SPREAD * (2 * torch.rand(3, 1, generator=generator) - 1)
 
 
-def _distance(kind: int, side: int, generator: torch.Generator) -> Tensor:
-    """Return how many pixels each position lies outside a shape; negative within it."""
+def shape_distance(shape: str, side: int, generator: torch.Generator) -> Tensor:
+    """Return how many pixels each position of an image lies outside a shape that is drawn; negative within it.
+
+    Args:
+        shape: ``"disc"``, ``"square"``, ``"triangle"`` or ``"ring"``.
+        side: Height and width of the image in pixels.
+        generator: Of place, size and angle.
+
+    Returns:
+        (side, side) pixels.
+
+    Example:
+        >>> distance = shape_distance("disc", 32, torch.Generator().manual_seed(0))
+        >>> distance.shape, bool((distance < 0).any())
+        (torch.Size([32, 32]), True)
+    """
     *center, spread, turn = torch.rand(4, generator=generator).tolist()
     radius, angle = side * (0.12 + 0.16 * spread), 2 * math.pi * turn
     y, x = torch.meshgrid(*(torch.arange(side) + 0.5 - side * place for place in center), indexing="ij")
     y, x = math.cos(angle) * y - math.sin(angle) * x, math.sin(angle) * y + math.cos(angle) * x
-    return _outside(CLASSES[kind], x, y, radius)
+    return _outside(shape, x, y, radius)
 
 
 def _outside(shape: str, x: Tensor, y: Tensor, radius: float) -> Tensor:
