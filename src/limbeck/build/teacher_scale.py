@@ -63,7 +63,7 @@ class _Done(NamedTuple):
 
 
 def _warnings(figures: dict[str, float]) -> tuple[str, ...]:
-    if figures.get("weigh.share", 1.0) >= RELIABLE:
+    if figures.get("weigh.share", 1.0) >= RELIABLE and figures.get("weigh.temperature") != 1:
         return ()
     return ("students of such teachers ended up to two points below no teacher (docs/claims.md): compare none",)
 
