@@ -72,7 +72,7 @@ def _stepping(network: nn.Module, loss: Callable[[Batch], torch.Tensor], batches
     def epoch(_: int) -> None:
         for batch in batches:
             optimizer.zero_grad()
-            loss(batch).backward()
+            torch.autograd.backward(loss(batch))
             optimizer.step()
 
     return epoch
