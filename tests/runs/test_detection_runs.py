@@ -95,6 +95,7 @@ def test_a_stopped_run_resumes_bit_for_bit(method, recipe, tmp_path):
     ("changes", "line"),
     [
         ({"teacher.cache": "views"}, "teacher.cache: got 'views', but in task 'detection' the teacher is run on what"),
+        ({"teacher.train_mode": True}, "teacher.train_mode: got true in task 'detection', expected false"),
         ({"method": "tame+kd"}, "tame measures the teacher before training, but in task 'detection'"),
         ({"method": "weigh+kd"}, "weigh measures the teacher before training, but in task 'detection'"),
         ({"method": "lr_ds", "method.scorer": "influence"}, "scorer: got 'influence', which needs logits"),

@@ -4,6 +4,7 @@ from torch import nn
 
 from limbeck.build.context import Context
 from limbeck.build.task import row_classes
+from limbeck.build.teacher_settings import in_train_mode
 from limbeck.errors import UserError
 from limbeck.teachers import VirtualTeacher
 
@@ -48,6 +49,9 @@ def _check_teacher(context: Context, student: nn.Module) -> None:
         return
     if teacher.members:
         raise UserError(f"teacher.members: got {len(teacher.members)}, {_why(context)}, expected one network")
+    if in_train_mode(context.recipe):
+        expected = "expected false: a detector in train mode returns losses"
+        raise UserError(f"teacher.train_mode: got true in task {context.task.name!r}, {expected}")
     context.task.check_teacher(student, context.teacher_network("teacher").module)
 
 
