@@ -46,9 +46,8 @@ class ClassColumns(nn.Module):
 
     def __init__(self, columns: Sequence[Columns]) -> None:
         super().__init__()
-        if isinstance(columns, str) or not isinstance(columns, Sequence):
-            raise UserError(f"columns: got {shortened(columns)}, expected a list with an entry for each class")
-        self._set(columns, [f"class {place}" for place in range(len(columns))])
+        listed = _listed(columns)
+        self._set(listed, [f"class {place}" for place in range(len(listed))])
 
     @classmethod
     def named(cls, columns: Mapping[str, Columns] | Sequence[Columns], classes: Sequence[str]) -> Self:
@@ -101,6 +100,12 @@ class ClassColumns(nn.Module):
         chosen = chosen.reshape(len(logits), classes, width, *logits.shape[2:])
         missing = (columns == _NO_COLUMN).view(classes, width, *[1] * (logits.ndim - 2))
         return chosen.masked_fill(missing, -torch.inf).logsumexp(dim=2)
+
+
+def _listed(columns: Any) -> Sequence[Columns]:
+    if isinstance(columns, str) or not isinstance(columns, Sequence):
+        raise UserError(f"columns: got {shortened(columns)}, expected a list with an entry for each class")
+    return columns
 
 
 def _in_order(columns: Any, classes: Sequence[str]) -> Sequence[Columns]:
