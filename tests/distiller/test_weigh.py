@@ -495,3 +495,26 @@ def test_a_copy_of_an_entry_keeps_its_own_settings():
         assert limbeck.methods.create("own", weight=0.5).terms[0].build(3).settings["temperature"] == 2
     finally:
         REGISTRY.unregister("own")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        (
+            "weigh+lr_ds",
+            {"lr_ds": {"by_row": True}},
+            "lr_ds.by_row: got True beside weigh, expected weigh.by_row alone",
+        ),
+        (
+            "lr_ds+tame",
+            {"lr_ds": {"max_confidence": 0.6}},
+            "lr_ds.max_confidence: got 0.6 beside tame, expected tame.max",
+        ),
+    ],
+)
+def test_settings_of_lr_ds_that_a_component_sets_aside_are_refused(name, settings, message):
+    with pytest.raises(UserError, match=message):
+        limbeck.methods.create(name, **settings)
+    # A plain setting goes to both, and so does what a run's folder has of it.
+    method = limbeck.methods.create(name, **settings["lr_ds"])
+    assert limbeck.methods.create(name, **method.settings).settings == method.settings

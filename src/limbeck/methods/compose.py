@@ -57,6 +57,7 @@ def create(name: str, **settings: Any) -> Method:
     tempered = [{**_temperature(e, entries, weighing), **values} for e, values in zip(entries, given, strict=True)]
     chosen, parts = _built(entries, tempered)
     _check_weights(entries, chosen, parts)
+    _check_twice(entries, chosen, parts)
     return _combine("+".join(tokens), tokens, chosen, parts)
 
 
@@ -87,6 +88,19 @@ def _check_weights(entries: Sequence[Entry], chosen: Sequence[Settings], parts: 
             if field is not None and value != field.default:
                 expected = "expected weigh.weight alone: beside weigh the labels have the weight 1"
                 raise UserError(f"{target.name}.{key}: got {value} with weigh, {expected}")
+
+
+def _check_twice(entries: Sequence[Entry], chosen: Sequence[Settings], parts: Sequence[Parts]) -> None:
+    """Refuse settings of ``lr_ds`` that a component beside it sets aside; the component may have the same."""
+    components = {e.name: settings for e, settings in zip(entries, chosen, strict=True)}
+    for target, settings, part in zip(entries, chosen, parts, strict=True):
+        of_weigh = ("by_row", "shuffled") if part.matching and part.weighing else ()
+        of_tame = ("max_confidence",) if part.matching and part.taming else ()
+        for name, key in (*(("weigh", key) for key in of_weigh), *(("tame", key) for key in of_tame)):
+            value, fields = getattr(settings, key, None), target.settings.model_fields
+            given = key in fields and value != fields[key].default
+            if given and name in components and getattr(components[name], key) != value:
+                raise UserError(f"{target.name}.{key}: got {value} beside {name}, expected {name}.{key} alone")
 
 
 def _given(target: Entry, settings: Mapping[str, Any]) -> dict[str, Any]:
