@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from claims_plan import Row
+from limbeck.methods import Method
 
 # What a line keeps of a summary.
 KEPT = {
@@ -23,6 +24,16 @@ KEPT = {
     "tau": "tame.temperature",
     "lambda": "weigh.share",
 }
+
+
+def without_effect(method: Method) -> set[tuple[str, str]]:
+    """Return the settings, by name and key, that change nothing in a run: with other defaults it is the same run."""
+    selects = [name for name, settings in method.settings.items() if settings.get("scorer", "none") != "none"]
+    idle = {(name, key) for name in selects for key in ("max_confidence", "by_row")}
+    if not any(term.name == "kd" for term in method.terms):
+        # Another loss has taken the place of theirs.
+        idle |= {(name, "temperature") for name in ("lr", "lr_ds")}
+    return idle
 
 
 class Lines:
@@ -71,10 +82,13 @@ class Lines:
         made = self.by_key[row.key].get("settings", {}) if row.key in self else None
         if made is None:
             return False
-        present = row.method.composed().settings
+        method = row.method.composed()
+        present, idle = method.settings, without_effect(method)
         # A setting that the library did not have then does not count.
         return all(
-            present.get(part, {}).get(key) == value for part, values in made.items() for key, value in values.items()
+            (part, key) in idle or present.get(part, {}).get(key) == value
+            for part, values in made.items()
+            for key, value in values.items()
         )
 
     @staticmethod

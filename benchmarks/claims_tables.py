@@ -22,7 +22,7 @@ class Difference:
 
     Attributes:
         mean: Over the seeds that both have.
-        half: Half the width of the 95 % t interval; None with fewer than three seeds, of which it would say nothing.
+        half: Half the width of the 95 % t interval; None with fewer than three seeds, for which it would be too wide.
     """
 
     mean: float
@@ -101,7 +101,7 @@ def collect(claim: Claim, rows: Sequence[Row], lines: Lines) -> Results:
             if name is not None:
                 chosen[regime, choice] = name
                 methods[choice] = methods[name]
-    # A regime in which nothing but the common baseline has run says nothing yet.
+    # A regime in which nothing but the common baseline has run has no difference yet.
     return Results(claim, {regime: methods for regime, methods in found.items() if methods.keys() - {"none"}}, chosen)
 
 

@@ -222,6 +222,25 @@ def test_a_run_with_former_defaults_is_made_again(script, tmp_path):
     assert json.loads(json.dumps(row.method.composed().settings)) == row.method.composed().settings
 
 
+@pytest.mark.parametrize(
+    ("letter", "label", "name", "then", "expected"),
+    [
+        ("b", "lr_ds@random", "lr_ds", {"max_confidence": "auto"}, True),
+        ("b", "lr_ds@random", "lr_ds", {"ratio": 0.5}, False),
+        ("b", "lr_ds", "lr_ds", {"max_confidence": "auto"}, False),
+        ("b", "lr", "lr", {"temperature": 2.0}, False),
+        ("e", "lr+dist, weight auto", "lr", {"temperature": 4.0}, True),
+    ],
+)
+def test_a_default_without_effect_in_a_run_leaves_it_done(script, tmp_path, letter, label, name, then, expected):
+    plan, budget = script("claims_plan"), script("claims_budgets").CPU
+    row = next(row for row in plan.plan(budget, letter) if row.method.label == label)
+    lines = lines_of(script, tmp_path / "lines.jsonl", {})
+    settings = row.method.composed().settings
+    lines.add(row.key, {"settings": {**settings, name: {**settings[name], **then}}}, {"test.accuracy": 0.7})
+    assert lines.done(row) is expected
+
+
 def test_the_script_runs_every_row_once(script, tmp_path, monkeypatch, capsys):
     claims, page, record = script("claims"), script("claims_page"), script("record")
     words = ["--out", str(tmp_path)]

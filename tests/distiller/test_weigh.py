@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,9 +13,11 @@ import limbeck
 from dense_task import CLASSES, SAMPLES, FieldBatches, FieldNet, Fields
 from limbeck.errors import UserError
 from limbeck.losses import dist_loss, dkd_loss, kd_loss
+from limbeck.methods.registry import REGISTRY, entry
 from limbeck.selection import calibrated_probabilities, halves, informed_probabilities, responsibilities, teacher_share
 from limbeck.targets import rectify_logits, revise_logits, taming_temperature
 from limbeck.teachers import LightweightBank, LightweightTeacher, Teacher
+from limbeck.validation import Settings
 
 N = 120
 
@@ -435,3 +438,83 @@ def test_of_a_corrected_teacher_the_information_is_measured(data, half, name):
         teacher_share(*(informed_probabilities(z, labels, half) for z in (exchanged(data[0]), proxies[0](data[0]))))
     )
     assert figures[name]["weigh.share"] > figures["weigh+kd"]["weigh.share"] + 0.3
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "weight", "temperature"),
+    [
+        ("lr_ds", {"weight": 0.5}, 0.5, 4.0),
+        ("lr_ds+weigh", {"weight": 0.5}, 0.5, 4.0),
+        ("weigh+lr_ds", {"weight": 0.5, "temperature": 2}, 0.5, 2.0),
+        ("lr_ds+weigh", {}, "auto", None),
+        ("lr_ds+weigh", {"scale": 2.0}, "auto", None),
+        ("lr_ds+kd", {}, "auto", None),
+        ("lr_ds+kd", {"kd": {"temperature": "4e0"}}, "auto", 4.0),
+        ("kd+lr_ds", {"weight": 0.5}, 0.5, 4.0),
+        ("lr_ds+dts+kd", {}, "auto", 1.0),
+        ("lr_ds", {"scorer": "random", "weight": "auto"}, "auto", None),
+        ("lr_ds", {"scorer": "random", "weight": 0.5}, 0.5, 4.0),
+        ("lr_ds+kd", {"scorer": "random"}, None, 4.0),
+    ],
+)
+def test_lr_ds_beside_other_names(name, settings, weight, temperature):
+    method = limbeck.methods.create(name, **settings)
+    (term,) = method.terms
+    assert (None if method.weighing is None else method.weighing.weight) == weight
+    assert term.measured_temperature is (temperature is None)
+    assert term.build(3).settings["temperature"] == (temperature or 1.0)
+    assert method.weighing is None or method.weighing.scale == settings.get("scale", 1.0)
+    # What a run's folder has of it makes the same method.
+    again = limbeck.methods.create(method.name, **method.settings)
+    assert again.settings == method.settings
+    assert again.weighing == method.weighing
+
+
+def test_a_selection_alone_measures_no_temperature():
+    assert limbeck.methods.create("lr_ds", scorer="random").settings["lr_ds"]["temperature"] == 4
+    with pytest.raises(UserError, match=r"method 'lr_ds': temperature: got 'auto', expected a number, or a measured"):
+        limbeck.methods.create("lr_ds", scorer="random", temperature="auto")
+
+
+@pytest.mark.parametrize("value", [0, -1, float("inf"), float("nan"), "some", None])
+def test_a_temperature_that_is_none_is_one_clear_line(value):
+    with pytest.raises(
+        UserError, match=r"kd.temperature: got .*, expected 'auto' \(beside weigh\) or a number above 0"
+    ):
+        limbeck.methods.create("kd", temperature=value)
+
+
+def test_a_copy_of_an_entry_keeps_its_own_settings():
+    class Own(Settings):
+        temperature: float = 2.0
+        alpha: float = 0.5
+
+    limbeck.methods.register(replace(entry("kd"), name="own", settings=Own))
+    try:
+        assert limbeck.methods.create("own").terms[0].build(3).settings["temperature"] == 2
+        assert limbeck.methods.create("own", weight=0.5).terms[0].build(3).settings["temperature"] == 2
+    finally:
+        REGISTRY.unregister("own")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        (
+            "weigh+lr_ds",
+            {"lr_ds": {"by_row": True}},
+            "lr_ds.by_row: got True beside weigh, expected weigh.by_row alone",
+        ),
+        (
+            "lr_ds+tame",
+            {"lr_ds": {"max_confidence": 0.6}},
+            "lr_ds.max_confidence: got 0.6 beside tame, expected tame.max",
+        ),
+    ],
+)
+def test_settings_of_lr_ds_that_a_component_sets_aside_are_refused(name, settings, message):
+    with pytest.raises(UserError, match=message):
+        limbeck.methods.create(name, **settings)
+    # A plain setting goes to both, and so does what a run's folder has of it.
+    method = limbeck.methods.create(name, **settings["lr_ds"])
+    assert limbeck.methods.create(name, **method.settings).settings == method.settings

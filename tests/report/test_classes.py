@@ -131,3 +131,14 @@ def test_predictions_of_another_length_are_one_line():
         ClassFigures.of([0, 1, 1], [0, 1], ["a", "b"])
     with pytest.raises(UserError, match="^predictions: got values from 0 to 2, expected 0 to 1"):
         ClassFigures.of([0, 1], [0, 2], ["a", "b"])
+
+
+@pytest.mark.parametrize("count", [3, 40])
+def test_a_class_without_samples_is_marked(count):
+    classes = [f"class {number}" for number in range(count)]
+    # The first has none; the second has one, which is wrong.
+    truth = range(1, count)
+    bars = _figure(ClassFigures.of(truth, [2, *truth[1:]], classes), "T").axes[1]
+    names = [label.get_text() for label in bars.get_yticklabels()]
+    found = [names[int(text.get_position()[1])] for text in bars.texts if text.get_text() == "no sample"]
+    assert found == (["class 0"] if count == 3 else [])

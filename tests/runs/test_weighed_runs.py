@@ -45,6 +45,17 @@ def test_methods_and_seeds_share_the_proxies(tiny, tmp_path):
     assert len([path for path in kept.iterdir() if path.is_dir()]) == 3
 
 
+@pytest.mark.parametrize("methods", [["weigh+kd", "weigh+dist"], ["weigh+dist", "weigh+kd"]])
+def test_a_shared_measurement_is_logged_for_each_method(tiny, tmp_path, methods):
+    recipe = {**weighed(tiny), "compare": {"methods": methods, "seeds": 1}}
+    limbeck.compare(recipe, out=tmp_path / "all", jobs=1)
+    for method in methods:
+        folder = next(path.parent for path in (tmp_path / "all").rglob("summary.json") if method in str(path))
+        measured = json.loads((folder / "summary.json").read_text()).get("weigh.temperature")
+        assert (measured is None) is (method == "weigh+dist")
+        assert (", at T = " in log(folder)) is (method == "weigh+kd")
+
+
 def test_other_trainings_have_other_proxies(tiny, tmp_path):
     recipe = weighed(tiny)
     limbeck.run(recipe, out=tmp_path / "first")

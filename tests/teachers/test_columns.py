@@ -60,7 +60,7 @@ def test_maps_mappings_and_empty_batches_keep_their_shape():
         ([0, []], r"class 1: got \[\], expected a column"),
         ([0, [2, "a"]], "class 1: got 'a', expected a column"),
         ([0, [2, 0]], "column 0: got it for class 0 and class 1, expected each column once"),
-        ([[3, 3], 1], "column 3: got it for class 0 and class 0, expected each column once"),
+        ([[3, 3], 1], "column 3: got it twice for class 0, expected each column once"),
     ],
 )
 def test_bad_columns_are_one_line(columns, message):
@@ -140,3 +140,22 @@ def test_columns_count_for_the_key_of_a_cache_and_none_leave_it_as_it_was():
     plain = teacher_hash(LiveTeacher(network))
     assert len({*hashes, plain}) == 5
     assert "columns" not in structure(LiveTeacher(network))
+
+
+@pytest.mark.parametrize("columns", [[2, 0], [[2, 1], 0]])
+def test_columns_follow_the_logits_to_their_device(columns):
+    chosen = ClassColumns(columns)(torch.empty(3, 4, device="meta"))
+    assert (chosen.shape, chosen.device.type) == ((3, 2), "meta")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ClassColumns([1, 0])(torch.zeros(3)), r"the output: got shape \(3,\), expected \(N, K, ...\) logits"),
+        (lambda: ClassColumns(5), "columns: got 5, expected a list with an entry for each class"),
+        (lambda: ClassColumns([[1, 1], 0]), "column 1: got it twice for class 0, expected each column once"),
+    ],
+)
+def test_what_is_no_column_or_output_is_named(make, message):
+    with pytest.raises(UserError, match=message):
+        make()

@@ -19,6 +19,7 @@ from limbeck.selection import RELIABLE
 
 # The standard error of a share of so many samples is at most half a percent.
 MEASURED_SAMPLES = 10_000
+_OF_TEACHER = ("tame.confidence", "tame.max_confidence")
 # Letters, teachers from 20, 40 and 60 % wrong labels: lambda .69, .28 and .08; kd, weight auto -2.3, -.9 and +.1 points
 # from no teacher, lr_ds -2.2, -.5 and +.3. On Fashion-MNIST with lambda .77 both gained.
 
@@ -47,8 +48,11 @@ def measuring_callback(
         done = context.shared.once(_key(context), lambda: _measured(context, distiller, loaders, reporting))
         distiller.teacher_scale.load_state_dict(done.state)
         where, of_labels = f"on {done.samples:,} training {loaders.data.unit}", context.source not in ("live", "self")
-        _log(done.figures, where, reporting.log, of_labels=of_labels)
-        for line in () if of_labels else _warnings(done.figures):
+        # Methods that share what was measured differ in what they use of it.
+        of_method = distiller.teacher_scale.figures()
+        figures = {**{key: value for key, value in done.figures.items() if key in _OF_TEACHER}, **of_method}
+        _log(figures, where, reporting.log, of_labels=of_labels)
+        for line in () if of_labels else _warnings(figures):
             reporting.log(f"warning: {line}")
 
     return before_epoch

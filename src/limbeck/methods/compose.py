@@ -1,11 +1,11 @@
 """The grammar of methods: names joined by ``+``, each contributing its parts."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from limbeck.errors import UserError, unknown_name
 from limbeck.methods.card import Entry
-from limbeck.methods.fields import AUTO
+from limbeck.methods.fields import AUTO, UNMEASURED
 from limbeck.methods.method import Matching, Method, Parts
 from limbeck.methods.registry import entry
 from limbeck.selection import Weighing
@@ -21,7 +21,8 @@ def create(name: str, **settings: Any) -> Method:
     way to a loss named on purpose (``kd``, ``dist``, ...); several losses named on purpose are added, with the largest
     of their cross-entropy weights; of several defaults, the last one is used. With ``weigh`` that weight is 1, and the
     teacher's losses have their full weight times the teacher's. ``weight`` as a setting is short for ``weigh`` in the
-    name; measured, it measures the temperature of ``kd`` and ``lr`` too, unless that is given.
+    name; measured, it measures the temperature of ``kd``, ``lr`` and ``lr_ds`` too, unless that is given. ``weigh`` and
+    ``tame`` take the place of what ``lr_ds`` has of them.
 
     Args:
         name: One name or several joined by ``+``.
@@ -51,9 +52,12 @@ def create(name: str, **settings: Any) -> Method:
     former = {key: current for e in entries for key, current in e.settings.former_keys.items()}
     settings = {former.get(key, key): value for key, value in settings.items()}
     _check_keys(entries, settings)
-    chosen = [validated(e.settings, _settings_of(e, entries, settings), e.name) for e in entries]
-    parts = [e.build(s) for e, s in zip(entries, chosen, strict=True)]
+    given = [_given(e, settings) for e in entries]
+    weighing = _on_purpose("weighing", _built(entries, given)[1])
+    tempered = [{**_temperature(e, entries, weighing), **values} for e, values in zip(entries, given, strict=True)]
+    chosen, parts = _built(entries, tempered)
     _check_weights(entries, chosen, parts)
+    _check_twice(entries, chosen, parts)
     return _combine("+".join(tokens), tokens, chosen, parts)
 
 
@@ -86,25 +90,51 @@ def _check_weights(entries: Sequence[Entry], chosen: Sequence[Settings], parts: 
                 raise UserError(f"{target.name}.{key}: got {value} with weigh, {expected}")
 
 
-def _settings_of(target: Entry, entries: Sequence[Entry], settings: Mapping[str, Any]) -> dict[str, Any]:
+def _check_twice(entries: Sequence[Entry], chosen: Sequence[Settings], parts: Sequence[Parts]) -> None:
+    """Refuse settings of ``lr_ds`` that a component beside it sets aside; the component may have the same."""
+    components = {e.name: settings for e, settings in zip(entries, chosen, strict=True)}
+    for target, settings, part in zip(entries, chosen, parts, strict=True):
+        of_weigh = ("by_row", "shuffled") if part.matching and part.weighing else ()
+        of_tame = ("max_confidence",) if part.matching and part.taming else ()
+        for name, key in (*(("weigh", key) for key in of_weigh), *(("tame", key) for key in of_tame)):
+            value, fields = getattr(settings, key, None), target.settings.model_fields
+            given = key in fields and value != fields[key].default
+            if given and name in components and getattr(components[name], key) != value:
+                raise UserError(f"{target.name}.{key}: got {value} beside {name}, expected {name}.{key} alone")
+
+
+def _given(target: Entry, settings: Mapping[str, Any]) -> dict[str, Any]:
     fields = target.settings.model_fields
-    tempered = "temperature" in fields and any(e.tempers for e in entries if e is not target)
-    softened = target.softens and any(e is not target and _measures_weight(e, entries, settings) for e in entries)
     # A mapping under the entry's name comes last, so that it wins over a plain setting.
     mapping = settings.get(target.name)
     nested = mapping if isinstance(mapping, Mapping) else {}
     plain = {
         key: value for key, value in settings.items() if key in fields and (key != target.name or value is not nested)
     }
-    temperature = {"temperature": 1.0} if tempered else {"temperature": AUTO} if softened else {}
-    return temperature | plain | dict(nested)
+    return plain | dict(nested)
 
 
-def _measures_weight(target: Entry, entries: Sequence[Entry], settings: Mapping[str, Any]) -> bool:
-    return issubclass(target.settings, Weighing) and _settings_of(target, entries, settings).get("weight") in (
-        None,
-        AUTO,
-    )
+def _built(entries: Sequence[Entry], given: Sequence[Mapping[str, Any]]) -> tuple[list[Settings], list[Parts]]:
+    chosen = [validated(e.settings, values, e.name) for e, values in zip(entries, given, strict=True)]
+    return chosen, [e.build(settings) for e, settings in zip(entries, chosen, strict=True)]
+
+
+def _temperature(target: Entry, entries: Sequence[Entry], weighing: Weighing | None) -> dict[str, Any]:
+    """Return the temperature of a name to which none is given, where what stands beside it decides that."""
+    field = target.settings.model_fields.get("temperature")
+    if field is None:
+        return {}
+    if any(e.tempers for e in entries if e is not target):
+        return {"temperature": 1.0}
+    if weighing and weighing.needs_measuring:
+        return {"temperature": AUTO} if target.softens else {}
+    return {"temperature": UNMEASURED} if field.default == AUTO else {}
+
+
+def _on_purpose(field: Literal["weighing", "taming"], parts: Sequence[Parts]) -> Any:
+    """Return what the parts have of a kind: that of a component (``weigh``, ``tame``) before that of ``lr_ds``."""
+    having = sorted((part for part in parts if getattr(part, field)), key=lambda part: part.matching is not None)
+    return getattr(having[0], field) if having else None
 
 
 def _combine(name: str, tokens: Sequence[str], settings: Sequence[Settings], parts: Sequence[Parts]) -> Method:
@@ -113,8 +143,7 @@ def _combine(name: str, tokens: Sequence[str], settings: Sequence[Settings], par
     selections = [part.selection for part in parts if part.selection]
     if len(selections) > 1:
         raise UserError(f"method {name!r}: selects samples twice, expected one of select and lr_ds")
-    taming = next((part.taming for part in parts if part.taming), None)
-    weighing = next((part.weighing for part in parts if part.weighing), None)
+    taming, weighing = _on_purpose("taming", parts), _on_purpose("weighing", parts)
     terms = matching.terms + tuple(term for part in parts for term in part.extras)
     if not terms and (targets or selections or taming or weighing):
         raise UserError(f"method {name!r}: has no loss against the teacher, add one such as +kd or +dist")

@@ -1,5 +1,6 @@
 """The settings that many methods share, each with the range it is checked against and a line for the card."""
 
+import math
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field
@@ -9,13 +10,21 @@ from limbeck.validation import Settings
 
 AUTO: Final = "auto"
 """A temperature that is measured on the teacher, see :func:`limbeck.selection.loss_temperature`."""
+UNMEASURED: Final = 4.0
+"""The temperature of the same losses where no weight is measured beside them."""
 
 
 def _auto_or_above_zero(value: Any) -> Any:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-    if value != AUTO and not is_number:
+    if value == AUTO:
+        return value
+    try:
+        # YAML has 1e-1 as a string.
+        number = float(value)
+    except (TypeError, ValueError):
+        number = 0.0
+    if not 0 < number < math.inf:
         raise UserError(f"got {shortened(value)}, expected 'auto' (beside weigh) or a number above 0")
-    return value
+    return number
 
 
 Temperature = Annotated[float, Field(gt=0, description="softens both sides before they are compared")]

@@ -22,6 +22,7 @@ from limbeck.losses import (
 )
 from limbeck.methods.card import Entry, builtin
 from limbeck.methods.fields import (
+    UNMEASURED,
     Alpha,
     LabelWeight,
     MeasuredTemperature,
@@ -45,7 +46,7 @@ _TeacherWeight = Annotated[Weight, Field(description="weight of the teacher")]
 class KDSettings(Settings):
     """Settings of ``kd``."""
 
-    temperature: MeasuredTemperature = 4.0
+    temperature: MeasuredTemperature = UNMEASURED
     alpha: Alpha = 0.9
 
 

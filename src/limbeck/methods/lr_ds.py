@@ -10,7 +10,7 @@ from pydantic import Field
 from limbeck.errors import UserError
 from limbeck.losses import KDLoss, LabelRevisionLoss
 from limbeck.methods.card import builtin
-from limbeck.methods.fields import AUTO, Eta, LabelWeight, MeasuredTemperature, Weight
+from limbeck.methods.fields import AUTO, UNMEASURED, Eta, LabelWeight, MeasuredTemperature, Weight
 from limbeck.methods.method import Matching, Parts, Term
 from limbeck.selection import SCORERS, Selection, Weighing
 from limbeck.targets import MaxConfidence, Taming, revise_logits
@@ -26,7 +26,7 @@ class ReviseSettings(Settings):
 class LRSettings(ReviseSettings):
     """Settings of ``lr``."""
 
-    temperature: MeasuredTemperature = 4.0
+    temperature: MeasuredTemperature = UNMEASURED
     ce_weight: LabelWeight = 1.0
     kd_weight: Annotated[Weight, Field(description="weight of the KL to the revised teacher")] = 1.0
     loss: Annotated[
@@ -37,8 +37,6 @@ class LRSettings(ReviseSettings):
 
 
 NO_SCORER = "none"
-# A selection measures no teacher: its temperature is that of lr.
-_SELECTED_TEMPERATURE = LRSettings().temperature
 
 
 class LRDSSettings(LRSettings, Selection):
@@ -95,8 +93,7 @@ def _lr_ds(settings: LRDSSettings) -> Parts:
         raise UserError("loss: got 'port', expected 'kd' with a selection (unselected samples would have no loss)")
     if settings.scorer != NO_SCORER:
         _check_default(settings, _OF_WEIGHT, f"with scorer {settings.scorer!r}, expected it without a scorer")
-        softened = settings.model_copy(update={"temperature": _SELECTED_TEMPERATURE})
-        return replace(_lr(softened if settings.temperature == AUTO else settings), selection=settings)
+        return replace(_lr(settings), selection=settings)
     _check_default(settings, _OF_SELECTION, f"without a scorer, expected scorer beside it, one of {', '.join(SCORERS)}")
     if settings.shuffled and not settings.by_row:
         raise UserError("lr_ds.shuffled: got True without a scorer, expected by_row: true or a scorer beside it")

@@ -122,6 +122,9 @@ def _draw_bars(axes: Axes, figures: ClassFigures, shown: NDArray[np.int64]) -> N
     for number, (name, (values, color)) in enumerate(whose.items()):
         places = np.arange(len(shown)) - 0.4 + width * (number + 0.5)
         axes.barh(places, 100 * np.nan_to_num(values[shown]), width, color=color, label=name)
+    for place in np.flatnonzero(np.isnan(figures.student[shown])).tolist():
+        # No bar is an accuracy of zero too.
+        axes.text(1, place, "no sample", va="center", fontsize=7, color=_INK)
     _finish(axes, [_plain(figures.classes[place]) for place in shown])
     axes.set_xlim(0, 100)
     some = "" if len(shown) == len(figures.classes) else f", the {len(shown)} lowest of {len(figures.classes)}"

@@ -28,7 +28,8 @@ class ClassColumns(nn.Module):
         columns: The columns of each class, from 0.
 
     Raises:
-        UserError: If there are none, or one is no column or stands twice; when called, if the logits have fewer.
+        UserError: If there are none, or one is no column or stands twice; when called, if the output is no (N, K, ...)
+            logits, or has fewer columns.
 
     References:
         Ours.
@@ -45,7 +46,8 @@ class ClassColumns(nn.Module):
 
     def __init__(self, columns: Sequence[Columns]) -> None:
         super().__init__()
-        self._set(columns, [f"class {place}" for place in range(len(columns))])
+        listed = _listed(columns)
+        self._set(listed, [f"class {place}" for place in range(len(listed))])
 
     @classmethod
     def named(cls, columns: Mapping[str, Columns] | Sequence[Columns], classes: Sequence[str]) -> Self:
@@ -83,17 +85,27 @@ class ClassColumns(nn.Module):
         Sums over several columns are computed, and returned, in at least float32.
         """
         logits = output_logits(output)
-        count = logits.shape[1] if logits.ndim > 1 else 0
+        if logits.ndim < 2:
+            raise UserError(f"the output: got shape {tuple(logits.shape)}, expected (N, K, ...) logits")
+        count = logits.shape[1]
         if self._highest >= count:
             got = f"{self._whose}: got column {self._highest}, but the output has {count}"
             raise UserError(f"{got}, expected at most column {count - 1}")
-        classes, width = self.columns.shape
+        # A network that was on its device before the columns stood behind it does not take them there.
+        columns = self.columns.to(logits.device)
+        classes, width = columns.shape
         if width == 1:
-            return logits.index_select(1, self.columns[:, 0])
-        chosen = full(logits).index_select(1, self.columns.clamp_min(0).flatten())
+            return logits.index_select(1, columns[:, 0])
+        chosen = full(logits).index_select(1, columns.clamp_min(0).flatten())
         chosen = chosen.reshape(len(logits), classes, width, *logits.shape[2:])
-        missing = (self.columns == _NO_COLUMN).view(classes, width, *[1] * (logits.ndim - 2))
+        missing = (columns == _NO_COLUMN).view(classes, width, *[1] * (logits.ndim - 2))
         return chosen.masked_fill(missing, -torch.inf).logsumexp(dim=2)
+
+
+def _listed(columns: Any) -> Sequence[Columns]:
+    if isinstance(columns, str) or not isinstance(columns, Sequence):
+        raise UserError(f"columns: got {shortened(columns)}, expected a list with an entry for each class")
+    return columns
 
 
 def _in_order(columns: Any, classes: Sequence[str]) -> Sequence[Columns]:
@@ -129,6 +141,7 @@ def _check_distinct(groups: Sequence[tuple[int, ...]], names: Sequence[str]) -> 
     for group, name in zip(groups, names, strict=True):
         for column in group:
             if column in owners:
-                got = f"column {column}: got it for {owners[column]} and {name}"
+                both = f"for {owners[column]} and {name}" if owners[column] != name else f"twice for {name}"
+                got = f"column {column}: got it {both}"
                 raise UserError(f"{got}, expected each column once")
             owners[column] = name
