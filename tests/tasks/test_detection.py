@@ -211,6 +211,9 @@ def test_ground_truth_that_does_not_fit_is_refused_in_one_line():
         ([good, {"boxes": boxes, "labels": labels - 1}], "got labels from 0 to 2, expected 1 to 3"),
         ([good, {"boxes": boxes * torch.nan, "labels": labels}], "got the box .nan"),
         ([good, {"boxes": boxes[:, [2, 1, 0, 3]], "labels": labels}], "got the box"),
+        ([good, {**good, "crowd": labels}], r"targets\[1\]: got torch.int64 \(2,\) as crowd, expected bool \(2,\)"),
+        ([good, {**good, "crowd": labels[:1] > 0}], r"targets\[1\]: got torch.bool \(1,\) as crowd"),
+        ([good, {**good, "crowd": [True, False]}], r"targets\[1\]: got list as crowd"),
     )
     for wrong, line in cases:
         with pytest.raises(UserError, match=line):
@@ -220,6 +223,26 @@ def test_ground_truth_that_does_not_fit_is_refused_in_one_line():
     for options, line in (({"stages": 3}, "task.stages: got 3"), ({"positions": 0}, "task.positions: got 0")):
         with pytest.raises(UserError, match=line):
             create("detection", 3, **options)
+
+
+def test_images_that_do_not_fit_are_refused_in_one_line():
+    _, targets = batch()
+    made, image = distiller("kd"), torch.rand(3, 64, 64)
+    cases = (
+        ([image, (image * 255).byte()], r"images\[1\]: got torch.uint8 \(3, 64, 64\), expected floats \(3, H, W\)"),
+        ([image[0], image[0]], r"images\[0\]: got torch.float32 \(64, 64\), expected floats"),
+        (["a.jpg", "b.jpg"], r"images\[0\]: got str, expected floats"),
+        ({"pixel_values": [image, image]}, "inputs: got the keys pixel_values, expected a list of images"),
+        ({"images": []}, "inputs: got no image, expected a list of images"),
+        ([], "inputs: got no image, expected a list of images"),
+        (None, "inputs: got NoneType, expected a list of images"),
+    )
+    for wrong, line in cases:
+        with pytest.raises(UserError, match=line):
+            made(wrong, targets)
+        with pytest.raises(UserError, match=line):
+            made.task.call(made.student.eval(), wrong)
+        made.train()
 
 
 def test_label_smoothing_changes_the_loss_of_classes_alone():
