@@ -8,9 +8,11 @@ from torch import nn
 
 from limbeck import Distiller, methods, models
 from limbeck.data.batch import Batch, are_rows
+from limbeck.distiller.selection import batch_weight
 from limbeck.errors import UserError
 from limbeck.models.detectors.one_stage import anchor_logits, train_anchors
 from limbeck.models.detectors.two_stage import region_logits, train_regions
+from limbeck.rows import ground_truth
 from limbeck.tasks import Classification, Detection, create
 from limbeck.teachers import EnsembleTeacher, LightweightTeacher, LiveTeacher
 from limbeck.teachers.lightweight import LightweightBank
@@ -121,6 +123,21 @@ def test_mimic_matches_the_levels_of_the_pyramid(stages):
     if stages == 1:
         # No draw is part of it.
         torch.testing.assert_close(out.parts["dist"], plain.parts["dist"])
+
+
+def test_anchors_without_a_label_are_selected_with_their_image():
+    made = distiller(methods.create("select+kd", scorer="random"), 1)
+    inputs, targets = batch()
+    made.selected, indices = torch.tensor([False, True]), torch.tensor([0, 1])
+    out = made(inputs, targets, indices, 0)
+    # The first image alone has boxes, and so anchors that are neither matched nor background.
+    rows = next(rows for rows in out.rows.values() if (rows.labels == -100).any())
+    truth = ground_truth(rows.labels, rows.logits)
+    mask = batch_weight(made.method.selection, made.selected, rows, rows.logits, truth, indices, 0, 0)
+    assert torch.equal(mask, rows.sample == 1)
+    made.selected = torch.tensor([False, False])
+    parts = made(inputs, targets, indices, 0).parts
+    assert all(float(part.detach()) == 0 for name, part in parts.items() if name.startswith("kd"))
 
 
 def test_positions_draw_as_many_rows_of_each_image_and_level():
