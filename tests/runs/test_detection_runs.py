@@ -7,7 +7,9 @@ import pytest
 import torch
 
 import limbeck
+from limbeck.build.networks import input_adapter
 from limbeck.errors import UserError
+from limbeck.recipes.network_settings import NetworkTeacherSettings
 from limbeck.runs.cache_commands import build_cache
 from limbeck.tasks import Detection
 from stopped_runs import assert_same_run, metrics, stopping
@@ -101,6 +103,10 @@ def test_a_stopped_run_resumes_bit_for_bit(method, recipe, tmp_path):
         ({"method": "lr_ds", "method.scorer": "influence"}, "scorer: got 'influence', which needs logits"),
         ({"training.mix": {"mixup": 0.2}}, "training.mix: got inputs of dict"),
         ({"teacher": {"options": {"width": 8, "stages": 1}}}, "a one-stage detector .*, expected a two-stage"),
+        (
+            {"teacher": {"options": {"width": 8}, "train_mode": True}},
+            "teacher.train_mode: got true in task 'detection'",
+        ),
         ({"student": {"name": "resnet8", "options": {}}}, "student resnet8: cannot take boxes_sample's images"),
         ({"data": {"name": "digits", "options": {}}}, "whose samples have no boxes|cannot take"),
         ({"task": "classification"}, "its output is list, expected logits|student"),
@@ -126,6 +132,29 @@ def test_what_does_not_fit_is_refused_before_training(changes, line, recipe, tmp
             overrides[key] = value
     with pytest.raises(UserError, match=line):
         limbeck.run(recipe, overrides=overrides, out=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"teacher": {"min_size": 96}}, "teacher: has anchors of the sizes .*, expected those of the student"),
+        ({"student": {"min_size": [64, 80]}}, r"student: resizes images to one of the sizes \[64, 80\] at random"),
+    ],
+)
+def test_other_anchors_are_refused_before_a_teacher_is_trained(options, line, recipe, tmp_path):
+    recipe = one_stage(recipe)
+    for role, changes in options.items():
+        recipe[role]["options"].update(changes)
+    with pytest.raises(UserError, match=line):
+        limbeck.run(recipe, overrides={"method": "kd"}, out=tmp_path / "run")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_inputs_of_a_teacher_are_not_mapped():
+    data = limbeck.data.load("boxes_sample", options={"train": 1, "test": 1, "side": 64})
+    line = "teacher.normalize and size: got one, but the images of boxes_sample are not normalized"
+    with pytest.raises(UserError, match=line):
+        input_adapter(NetworkTeacherSettings(name="small_detector", size=96), data)
 
 
 def test_a_cache_is_not_built(recipe):

@@ -8,9 +8,11 @@ from torch import nn
 
 from limbeck import Distiller, methods, models
 from limbeck.data.batch import Batch, are_rows
+from limbeck.distiller.selection import batch_weight
 from limbeck.errors import UserError
 from limbeck.models.detectors.one_stage import anchor_logits, train_anchors
 from limbeck.models.detectors.two_stage import region_logits, train_regions
+from limbeck.rows import ground_truth
 from limbeck.tasks import Classification, Detection, create
 from limbeck.teachers import EnsembleTeacher, LightweightTeacher, LiveTeacher
 from limbeck.teachers.lightweight import LightweightBank
@@ -123,6 +125,21 @@ def test_mimic_matches_the_levels_of_the_pyramid(stages):
         torch.testing.assert_close(out.parts["dist"], plain.parts["dist"])
 
 
+def test_anchors_without_a_label_are_selected_with_their_image():
+    made = distiller(methods.create("select+kd", scorer="random"), 1)
+    inputs, targets = batch()
+    made.selected, indices = torch.tensor([False, True]), torch.tensor([0, 1])
+    out = made(inputs, targets, indices, 0)
+    # The first image alone has boxes, and so anchors that are neither matched nor background.
+    rows = next(rows for rows in out.rows.values() if (rows.labels == -100).any())
+    truth = ground_truth(rows.labels, rows.logits)
+    mask = batch_weight(made.method.selection, made.selected, rows, rows.logits, truth, indices, 0, 0)
+    assert torch.equal(mask, rows.sample == 1)
+    made.selected = torch.tensor([False, False])
+    parts = made(inputs, targets, indices, 0).parts
+    assert all(float(part.detach()) == 0 for name, part in parts.items() if name.startswith("kd"))
+
+
 def test_positions_draw_as_many_rows_of_each_image_and_level():
     inputs, targets = batch()
     made = distiller("kd", 1, positions=16)
@@ -211,6 +228,9 @@ def test_ground_truth_that_does_not_fit_is_refused_in_one_line():
         ([good, {"boxes": boxes, "labels": labels - 1}], "got labels from 0 to 2, expected 1 to 3"),
         ([good, {"boxes": boxes * torch.nan, "labels": labels}], "got the box .nan"),
         ([good, {"boxes": boxes[:, [2, 1, 0, 3]], "labels": labels}], "got the box"),
+        ([good, {**good, "crowd": labels}], r"targets\[1\]: got torch.int64 \(2,\) as crowd, expected bool \(2,\)"),
+        ([good, {**good, "crowd": labels[:1] > 0}], r"targets\[1\]: got torch.bool \(1,\) as crowd"),
+        ([good, {**good, "crowd": [True, False]}], r"targets\[1\]: got list as crowd"),
     )
     for wrong, line in cases:
         with pytest.raises(UserError, match=line):
@@ -220,6 +240,26 @@ def test_ground_truth_that_does_not_fit_is_refused_in_one_line():
     for options, line in (({"stages": 3}, "task.stages: got 3"), ({"positions": 0}, "task.positions: got 0")):
         with pytest.raises(UserError, match=line):
             create("detection", 3, **options)
+
+
+def test_images_that_do_not_fit_are_refused_in_one_line():
+    _, targets = batch()
+    made, image = distiller("kd"), torch.rand(3, 64, 64)
+    cases = (
+        ([image, (image * 255).byte()], r"images\[1\]: got torch.uint8 \(3, 64, 64\), expected floats \(3, H, W\)"),
+        ([image[0], image[0]], r"images\[0\]: got torch.float32 \(64, 64\), expected floats"),
+        (["a.jpg", "b.jpg"], r"images\[0\]: got str, expected floats"),
+        ({"pixel_values": [image, image]}, "inputs: got the keys pixel_values, expected a list of images"),
+        ({"images": []}, "inputs: got no image, expected a list of images"),
+        ([], "inputs: got no image, expected a list of images"),
+        (None, "inputs: got NoneType, expected a list of images"),
+    )
+    for wrong, line in cases:
+        with pytest.raises(UserError, match=line):
+            made(wrong, targets)
+        with pytest.raises(UserError, match=line):
+            made.task.call(made.student.eval(), wrong)
+        made.train()
 
 
 def test_label_smoothing_changes_the_loss_of_classes_alone():

@@ -72,6 +72,12 @@ def test_nothing_found_and_nothing_there():
         assert evaluator.compute().values == values
 
 
+def test_no_image_at_all():
+    measured = DetectionEvaluator(("cat", "dog")).compute()
+    assert measured.values == {"map": 0.0, "map_50": 0.0, "map_75": 0.0}
+    assert measured.predictions.shape == (0, 0, 6)
+
+
 def test_one_class_of_many_is_there():
     evaluator = DetectionEvaluator(("cat", "dog", "cow"))
     evaluator.update([detected([ONE], [3], [0.5])], [true([ONE], [3])])

@@ -1,10 +1,14 @@
 """Checks of a run whose task runs networks part by part, the teacher on what the student found."""
 
+import copy
+
+import torch
 from torch import nn
 
 from limbeck.build.context import Context
 from limbeck.build.task import row_classes
 from limbeck.build.teacher_settings import in_train_mode
+from limbeck.distiller.modes import evaluating
 from limbeck.errors import UserError
 from limbeck.teachers import VirtualTeacher
 
@@ -18,7 +22,7 @@ def check_by_parts(context: Context, student: nn.Module) -> None:
 
     Raises:
         UserError: If it measures or averages teachers, scores the training set by networks, or the teacher is
-            not one that can be paired with the student.
+            in train mode or not one that can be paired with the student.
 
     Example:
         >>> from limbeck.recipes.loading import load_recipe
@@ -52,7 +56,16 @@ def _check_teacher(context: Context, student: nn.Module) -> None:
     if in_train_mode(context.recipe):
         expected = "expected false: a detector in train mode returns losses"
         raise UserError(f"teacher.train_mode: got true in task {context.task.name!r}, {expected}")
-    context.task.check_teacher(student, context.teacher_network("teacher").module)
+    network = context.teacher_network("teacher").module
+    context.task.check_teacher(student, network)
+    _check_together(context, student, network)
+
+
+def _check_together(context: Context, student: nn.Module, teacher: nn.Module) -> None:
+    """Run the teacher on what a copy of the student finds in blank samples."""
+    task, blank, trial = context.task, context.data.example(2), copy.deepcopy(student).train()
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), evaluating(teacher):
+        task.call(teacher, task.teacher_inputs(blank, task.call(trial, blank)))
 
 
 def _why(context: Context) -> str:

@@ -154,7 +154,8 @@ def input_adapter(settings: NetworkTeacherSettings, data: Data) -> InputAdapter 
     if normalize is None and settings.size is None:
         return None
     if not data.mean:
-        raise UserError(f"teacher.normalize and size: got one, but {data.name} has {data.unit}; they are for images")
+        got = f"got one, but the {data.unit} of {data.name} are not normalized"
+        raise UserError(f"teacher.normalize and size: {got}; they are for images with classes or masks")
     mean = normalize.mean if normalize else data.mean
     std = normalize.std if normalize else data.std
     return InputAdapter(data.mean, data.std, mean, std, size=settings.size)

@@ -278,9 +278,17 @@ def batch_weight(
         mask = selection.batch_mask(logits, teacher_logits, truth.classes, indices=indices, seed=seed, epoch=epoch)
     else:
         mask = _mask_by_sample(selection, rows, teacher_logits, truth, indices, seed, epoch)
-    mask = mask if rows.sample is None else mask[rows.sample]
-    # The teacher alone supervises a row without a label.
-    return mask if truth.labeled is None else mask | ~truth.labeled
+    if truth.labeled is not None:
+        # The teacher alone supervises a sample without a label.
+        mask = mask | ~_have_labels(rows, truth.labeled, len(mask))
+    return mask if rows.sample is None else mask[rows.sample]
+
+
+def _have_labels(rows: Rows, labeled: Tensor, samples: int) -> Tensor:
+    """Return which samples have a row with a label, (samples,) bool."""
+    if rows.sample is None:
+        return labeled
+    return labeled.new_zeros(samples, dtype=torch.int64).index_add(0, rows.sample, labeled.long()) > 0
 
 
 def _mask_by_sample(

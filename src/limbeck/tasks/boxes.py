@@ -1,12 +1,40 @@
-"""Checks of the boxes that a detector is trained on."""
+"""Checks of the images and boxes that a detector is given."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from limbeck.errors import UserError
+
+
+def checked_images(inputs: Any) -> list[Tensor]:
+    """Return the images of a batch, checked.
+
+    Args:
+        inputs: The images, or a mapping that has them as ``images``.
+
+    Raises:
+        UserError: If there are none, or one is no float (channels, H, W).
+
+    Example:
+        >>> len(checked_images({"images": torch.zeros(2, 3, 8, 8)}))
+        2
+        >>> checked_images([torch.zeros(3, 8, 8, dtype=torch.uint8)])
+        Traceback (most recent call last):
+        limbeck.errors.UserError: images[0]: got torch.uint8 (3, 8, 8), expected floats (3, H, W) in [0, 1]
+    """
+    given = inputs.get("images") if isinstance(inputs, Mapping) else inputs
+    images = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else []
+    if not images:
+        got = f"the keys {', '.join(map(str, inputs)) or 'none'}" if isinstance(inputs, Mapping) else _described(inputs)
+        got = "no image" if isinstance(given, Iterable) else got
+        raise UserError(f"inputs: got {got}, expected a list of images, or a mapping that has it as images")
+    for place, image in enumerate(images):
+        if not isinstance(image, Tensor) or not image.is_floating_point() or image.ndim != 3:
+            raise UserError(f"images[{place}]: got {_described(image)}, expected floats (3, H, W) in [0, 1]")
+    return images
 
 
 def check_boxes(targets: Any, images: int, num_classes: int | None = None) -> None:
@@ -42,6 +70,9 @@ def _check(name: str, target: Any, num_classes: int | None) -> None:
         raise UserError(f"{name}: got {_described(boxes)} as boxes, expected float32 (B, 4)")
     if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.shape != boxes.shape[:1]:
         raise UserError(f"{name}: got {_described(labels)} as labels, expected int64 ({len(boxes)},)")
+    crowd = target.get("crowd", labels.bool())
+    if not isinstance(crowd, Tensor) or crowd.dtype != torch.bool or crowd.shape != labels.shape:
+        raise UserError(f"{name}: got {_described(crowd)} as crowd, expected bool ({len(boxes)},)")
     if boxes.device.type == "cpu" and len(boxes):
         _check_values(name, boxes, labels, num_classes)
 

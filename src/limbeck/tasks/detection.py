@@ -11,7 +11,7 @@ from limbeck.models.detectors.calling import at_places, check_pair, detected, st
 from limbeck.models.detectors.output import Anchors, DetectorOutput
 from limbeck.rows import Rows
 from limbeck.tasks.base import Task
-from limbeck.tasks.boxes import check_boxes, without_crowds
+from limbeck.tasks.boxes import check_boxes, checked_images, without_crowds
 from limbeck.tasks.metrics import Evaluator, Metric
 from limbeck.tasks.positions import rows_at, spread_positions
 from limbeck.teachers import LabelTeacher, LiveTeacher, Teacher
@@ -77,7 +77,7 @@ class Detection(Task):
 
     def call(self, network: nn.Module, inputs: Any) -> Any:
         """Run a detector: at another's regions or anchors if given, else to train it in train mode, else for boxes."""
-        images = _images(inputs)
+        images = checked_images(inputs)
         if isinstance(inputs, Mapping) and "places" in inputs:
             return at_places(network, images, inputs["places"])
         if network.training:
@@ -94,13 +94,13 @@ class Detection(Task):
 
     def student_inputs(self, inputs: Any, targets: Any) -> Any:
         """Return the images with their boxes, those of crowds left out."""
-        images = _images(inputs)
+        images = checked_images(inputs)
         check_boxes(targets, len(images), self.num_classes)
         return {"images": images, "targets": [without_crowds(target) for target in targets]}
 
     def teacher_inputs(self, inputs: Any, student_output: Any) -> Any:
         """Return the images with the student's regions or anchors."""
-        return {"images": _images(inputs), "places": _trained_output(student_output).places}
+        return {"images": checked_images(inputs), "places": _trained_output(student_output).places}
 
     def check_teacher(self, student: nn.Module, teacher: nn.Module) -> None:
         """Check that the teacher is one network of the student's kind; see :meth:`limbeck.tasks.Task.check_teacher`."""
@@ -187,10 +187,6 @@ class Detection(Task):
         if not isinstance(targets, list | tuple):
             expected = "expected data of images with boxes, such as coco or voc"
             raise UserError(f"task {self.name!r}: got {data}, whose samples have no boxes, {expected}")
-
-
-def _images(inputs: Any) -> list[Tensor]:
-    return list(inputs["images"] if isinstance(inputs, Mapping) else inputs)
 
 
 def _are_boxes(output: Any) -> bool:

@@ -74,6 +74,8 @@ class DetectionEvaluator:
             The figures; as predictions float32 (N, D, 6): left, upper, right and lower edge, class from 1 and score of
             an image's D boxes of the highest scores; NaN where an image has fewer.
         """
+        if not self._detected:
+            return Measured({"map": 0.0, "map_50": 0.0, "map_75": 0.0}, self._predicted())
         found = self._metric.compute()
         values = {name: max(float(found[name]), 0.0) for name in ("map", "map_50", "map_75")}
         classes, precisions = found["classes"].reshape(-1).tolist(), found["map_per_class"].reshape(-1).tolist()

@@ -157,6 +157,20 @@ def test_a_box_of_which_little_is_visible_is_left_out():
     assert nothing["boxes"].shape == (0, 4)
 
 
+def test_a_thin_part_of_a_box_is_left_out_at_any_share():
+    target = {"boxes": torch.tensor([[0.0, 2.0, 10.001, 6.0]]), "labels": torch.tensor([1])}
+    place = Window(*(torch.tensor(value, dtype=torch.float64) for value in (0, 10, 1, 0)))
+    _, seen = cut_view(torch.zeros(3, 20, 500, dtype=torch.uint8), target, place, (20, 400), visible=0.0)
+    assert seen["boxes"].shape == (0, 4)
+
+
+def test_all_samples_of_a_split_have_crowds_or_none():
+    image, box = torch.zeros(3, 4, 4, dtype=torch.uint8), torch.tensor([[0.0, 0.0, 2.0, 2.0]])
+    plain = {"boxes": box, "labels": torch.tensor([1])}
+    with pytest.raises(UserError, match="targets: sample 1: has crowd, unlike sample 0, expected it in all or in none"):
+        BoxSet([image] * 2, [plain, {**plain, "crowd": torch.tensor([True])}])
+
+
 def test_numbered_views(data):
     augment = BoxAugment(flip=True)
     drawn = augment.draw(torch.arange(7), seed=3, epoch=0)

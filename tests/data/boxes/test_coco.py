@@ -146,6 +146,14 @@ def test_boxes_that_are_none_are_left_out_and_named(coco_root):
     )
 
 
+def test_a_box_too_thin_to_be_mirrored_is_left_out(coco_root):
+    """In float32 its edges would be one number at the other side of the image, at which a training would stop."""
+    entry(coco_root, 2, bbox=[1e-7, 5, 1e-7, 10])
+    data = load("coco", root=coco_root)
+    assert data.train.targets[1]["boxes"].shape == (0, 4)
+    assert any("left out: 1 (b.png annotation 2)" in note for note in data.notes)
+
+
 @pytest.mark.parametrize(
     ("settings", "shape"), [({"size": 40}, (40, 60)), ({"options": {"shape": [10, 60]}}, (10, 60))]
 )
@@ -200,6 +208,10 @@ def test_images_of_several_sizes(coco_root):
         (
             lambda root: entry(root, 1, image_id=5),
             "train.json annotation 1: is of image 5, expected one of the file's 3",
+        ),
+        (
+            lambda root: entry(root, 1, "categories", id=7),
+            "train.json has 2 categories, but only 1 ids of them",
         ),
         (lambda root: entry(root, 1, image_id=[5]), r"annotation 1: is of image \[5\], expected one of the file's 3"),
         (

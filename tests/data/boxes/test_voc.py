@@ -85,9 +85,9 @@ def test_boxes_that_are_none_are_left_out_and_named(voc_root):
 
 
 def test_sizes_that_are_not_given(voc_root):
-    for name in "abc":
+    for name, width in {"a": "0", "b": "", "c": "\u00b2"}.items():
         path = voc_root / "Annotations" / f"{name}.xml"
-        path.write_text(path.read_text().replace("<width>30<", "<width>0<"))
+        path.write_text(path.read_text().replace("<width>30<", f"<width>{width}<"), encoding="utf-8")
     assert load("voc", root=voc_root).shape == (3, *SIZE)
 
 
@@ -99,6 +99,10 @@ def test_sizes_that_are_not_given(voc_root):
         (
             lambda root: (root / "Annotations" / "b.xml").write_text("<annotation>"),
             "b.xml cannot be read as annotations",
+        ),
+        (
+            lambda root: (root / "Annotations" / "b.xml").write_text('<?xml version="1.0" encoding="x"?><annotation/>'),
+            "b.xml cannot be read as annotations .*unknown encoding: x",
         ),
         (
             lambda root: annotate(root, "b", [("dog", 5, 5, 9, "low")]),

@@ -15,6 +15,7 @@ from limbeck.validation import Real, Whole
 
 _MEAN_COLOR = (124, 116, 104)
 """ImageNet's, which torchvision's detectors take to zero."""
+_LEAST_SIDE = 0.01
 
 
 @dataclass(frozen=True)
@@ -192,6 +193,18 @@ def areas(boxes: Tensor) -> Tensor:
     return (boxes[:, 2] - boxes[:, 0]).clamp_min(0) * (boxes[:, 3] - boxes[:, 1]).clamp_min(0)
 
 
+def have_area(boxes: Tensor) -> Tensor:
+    """Return which boxes (B, 4) have an area, (B,) bool: those of at least 0.01 pixels in width and height.
+
+    Of a thinner box both edges are one number in float32 once it is mirrored to the other side of its image.
+
+    Example:
+        >>> have_area(torch.tensor([[1.0, 2.0, 3.0, 5.0], [3.0, 2.0, 3.001, 5.0]]))
+        tensor([ True, False])
+    """
+    return (boxes[:, 2:] - boxes[:, :2] >= _LEAST_SIDE).all(dim=1)
+
+
 def _shared(start: int, length: int, side: int) -> tuple[int, int]:
     """Return where a window's part within the image begins and ends, in pixels of the image."""
     first = min(max(start, 0), side)
@@ -200,5 +213,5 @@ def _shared(start: int, length: int, side: int) -> tuple[int, int]:
 
 def _within(target: Target, boxes: Tensor, size: Size, visible: float) -> Target:
     inside = clipped(boxes, size)
-    stays = (areas(inside) > 0) & (areas(inside) >= visible * areas(boxes))
+    stays = have_area(inside) & (areas(inside) >= visible * areas(boxes))
     return {**{name: values[stays] for name, values in target.items()}, "boxes": inside[stays]}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from limbeck.data.boxes.augment import areas, clipped, scaled
+from limbeck.data.boxes.augment import clipped, have_area, scaled
 from limbeck.data.boxes.splits import Size, Target
 
 _SHOWN = 3
@@ -104,11 +104,12 @@ def checked_target(annotated: Annotated, size: Size, to: Size, findings: Finding
     """
     boxes = torch.tensor(annotated.boxes, dtype=torch.float64).view(-1, 4)
     inside = clipped(boxes, size)
-    stays = boxes.isfinite().all(dim=1) & (areas(inside) > 0)
+    resized = scaled(inside, size, to)
+    stays = boxes.isfinite().all(dim=1) & have_area(inside) & have_area(resized)
     changed = stays & ((inside - boxes).abs() > _ROUNDED).any(dim=1)
     findings.dropped += [name for name, stay in zip(annotated.names, stays.tolist(), strict=True) if not stay]
     findings.clipped += [name for name, change in zip(annotated.names, changed.tolist(), strict=True) if change]
     findings.empty += not bool(stays.any())
     labels, crowd = torch.tensor(annotated.labels, dtype=torch.int64), torch.tensor(annotated.crowd, dtype=torch.bool)
-    target = {"boxes": scaled(inside[stays], size, to).float(), "labels": labels[stays]}
+    target = {"boxes": resized[stays].float(), "labels": labels[stays]}
     return {**target, "crowd": crowd[stays]} if crowds else target

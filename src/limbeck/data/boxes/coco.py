@@ -66,7 +66,15 @@ def _content(file: Path) -> dict[str, list[Entry]]:
         entries = content.get(key) if isinstance(content, dict) else None
         if not isinstance(entries, list) or not all(isinstance(entry, dict) and "id" in entry for entry in entries):
             raise UserError(f"data.root: {file} has no list {key!r} of entries with an id, expected COCO's format")
+    _check_numbers(file, "categories", content["categories"])
     return {key: content[key] for key in ("images", "annotations", "categories")}
+
+
+def _check_numbers(file: Path, kind: str, entries: Sequence[Entry]) -> None:
+    """Check that no two entries have one id."""
+    numbers = {_key(entry, "id") for entry in entries}
+    if len(numbers) < len(entries):
+        raise UserError(f"data.root: {file} has {len(entries)} {kind}, but only {len(numbers)} ids of them")
 
 
 def _first_categories(read: Mapping[str, tuple[Place, Mapping[str, Sequence[Entry]]]]) -> list[str]:
@@ -103,8 +111,7 @@ def _images(place: Place, entries: Sequence[Entry]) -> dict[Any, Annotated]:
     for key, name in names.items():
         if not isinstance(name, str) or not name:
             raise UserError(f"data.root: {place.file} image {shortened(key)}: has no file_name, expected one")
-    if len(names) < len(entries):
-        raise UserError(f"data.root: {place.file} has {len(entries)} images, but only {len(names)} ids of them")
+    _check_numbers(place.file, "images", entries)
     folder = place.folder([*map(str, names.values())])
     sizes = {_key(entry, "id"): _size(entry) for entry in entries}
     return {key: Annotated(folder / str(name), str(place.file), sizes[key]) for key, name in names.items()}

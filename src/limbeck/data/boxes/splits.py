@@ -80,6 +80,17 @@ class BoxSet:
                 raise UserError(f"images: got {got} (sample {number}), expected torch.uint8 (3, H, W)")
         for number, target in enumerate(self.targets):
             _check(target, f"targets: sample {number}")
+        self._check_entries()
+
+    def _check_entries(self) -> None:
+        # The entries of a batch are those of its first sample.
+        first = set(self.targets[0]) if self.targets else set()
+        for number, target in enumerate(self.targets):
+            if different := sorted(first ^ set(target)):
+                verb = "has" if different[0] in target else "lacks"
+                raise UserError(
+                    f"targets: sample {number}: {verb} {different[0]}, unlike sample 0, expected it in all or in none"
+                )
 
     def __len__(self) -> int:
         return len(self.images)

@@ -108,7 +108,7 @@ def _listed(path: Path) -> list[str]:
 def _tree(path: Path) -> Element:
     try:
         return ET.parse(path).getroot()
-    except (OSError, ET.ParseError, ValueError) as error:
+    except (OSError, ET.ParseError, ValueError, LookupError) as error:
         raise UserError(f"data.root: {path} cannot be read as annotations ({one_line(error)})") from None
 
 
@@ -141,7 +141,7 @@ def _annotated(
 def _size(tree: Element) -> Size | None:
     """Return height and width, where the file gives them: some programs write zeros."""
     sides = [_text(tree, f"size/{side}") for side in ("height", "width")]
-    if not all(side.isdigit() and int(side) for side in sides):
+    if not all(side.isdecimal() and int(side) for side in sides):
         return None
     return int(sides[0]), int(sides[1])
 

@@ -154,6 +154,10 @@ def check_pair(student: Any, teacher: Any) -> None:
         raise UserError(f"teacher: has {other} classes with the background, expected {own} as the student")
     if stages == 1:
         _check_anchors(student.anchor_generator, teacher.anchor_generator)
+        sizes = sorted(set(student.transform.min_size))
+        if len(sizes) > 1:
+            expected = "expected one min_size, for the teacher must have the same anchors"
+            raise UserError(f"student: resizes images to one of the sizes {sizes} at random, {expected}")
 
 
 def _check_anchors(own: Any, other: Any) -> None:
