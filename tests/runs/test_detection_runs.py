@@ -103,10 +103,6 @@ def test_a_stopped_run_resumes_bit_for_bit(method, recipe, tmp_path):
         ({"method": "lr_ds", "method.scorer": "influence"}, "scorer: got 'influence', which needs logits"),
         ({"training.mix": {"mixup": 0.2}}, "training.mix: got inputs of dict"),
         ({"teacher": {"options": {"width": 8, "stages": 1}}}, "a one-stage detector .*, expected a two-stage"),
-        (
-            {"teacher": {"options": {"width": 8}, "train_mode": True}},
-            "teacher.train_mode: got true in task 'detection'",
-        ),
         ({"student": {"name": "resnet8", "options": {}}}, "student resnet8: cannot take boxes_sample's images"),
         ({"data": {"name": "digits", "options": {}}}, "whose samples have no boxes|cannot take"),
         ({"task": "classification"}, "its output is list, expected logits|student"),
