@@ -1,4 +1,4 @@
-"""Worker processes that make the batches of an epoch: of a DataLoader, and kept between epochs where that is asked."""
+"""Worker processes that make the batches of an epoch: of a DataLoader, and kept between epochs if wanted."""
 
 import os
 from collections.abc import Iterator, Sequence

@@ -155,7 +155,7 @@ class Detection(Task):
         return {**own, **of_rows}
 
     def figures(self, rows: Mapping[str, Rows]) -> dict[str, Tensor]:  # noqa: ARG002 - most rows are background
-        """Return nothing: how many rows are right says little where most are background."""
+        """Return nothing: the share of right rows is no measure where most are background."""
         return {}
 
     def evaluator(self) -> Evaluator:

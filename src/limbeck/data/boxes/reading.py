@@ -14,7 +14,7 @@ from limbeck.errors import UserError, shortened
 
 WHOLE = "whole"
 """The name of the only split of files that have none."""
-# Of decoded pixels that are held in memory without being asked for.
+# Of decoded pixels that are held in memory by default.
 _MOST_BYTES = 2**31
 
 

@@ -83,7 +83,7 @@ def _built(
     from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
     _check_channels(label, in_channels)
-    # What a detector does not know it passes on, and its transform takes anything.
+    # A detector passes unknown arguments on to its transform, which takes anything.
     accepted = {*keyword_defaults(detector), *keyword_defaults(GeneralizedRCNNTransform)}
     check_options(label, options, accepted - {"num_classes"} | {"min_size", "max_size"})
     arguments = {"backbone": pyramid, "num_classes": num_classes + 1, **options}
