@@ -65,9 +65,9 @@ class _Done(NamedTuple):
 
 
 def _warnings(figures: dict[str, float]) -> tuple[str, ...]:
-    # Letters, teachers from 20, 40 and 60 % wrong labels, lambda .69, .28 and .08: kd, weight auto -1.1, -.4 and 0 points
-    # from no teacher, lr_ds -.5, 0 and 0. Banking77, 30 classes exchanged, T = 1: kd -.5, lr_ds -2.4. On Fashion-MNIST
-    # with lambda .77 both gained.
+    # Letters, teachers from 20, 40 and 60 % wrong labels, lambda .69, .28 and .08: kd, weight auto -1.1, -.4 and 0
+    # points from no teacher, lr_ds -.5, 0 and 0. Banking77, 30 classes exchanged, T = 1: kd -.5, lr_ds -2.4. On
+    # Fashion-MNIST with lambda .77 both gained.
     if figures.get("weigh.share", 1.0) >= RELIABLE and figures.get("weigh.temperature") != 1:
         return ()
     return ("students of such teachers ended up to 2.4 points below no teacher (docs/claims.md): compare none",)
