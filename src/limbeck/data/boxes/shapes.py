@@ -6,8 +6,7 @@ from torch import Tensor
 from limbeck.data.boxes.augment import areas
 from limbeck.data.boxes.data import BoxData
 from limbeck.data.boxes.splits import BoxSet, Target
-from limbeck.data.masks.shapes import shape_distance
-from limbeck.errors import UserError
+from limbeck.data.masks.shapes import check_drawing, shape_distance
 
 CLASSES = ("disc", "square", "triangle")
 _MOST_SHAPES = 4
@@ -37,11 +36,7 @@ def drawn_boxes(*, seed: int = 0, train: int = 300, test: int = 100, side: int =
         >>> data.classes, data.train.shape, len(data.test)
         (('disc', 'square', 'triangle'), (3, 64, 64), 2)
     """
-    for name, value, least in (("train", train, 1), ("test", test, 1), ("side", side, 32)):
-        if value < least:
-            raise UserError(f"data.options.{name}: got {value}, expected a whole number of at least {least}")
-    if noise < 0:
-        raise UserError(f"data.options.noise: got {noise}, expected a number of at least 0")
+    check_drawing(train, test, side, noise, least_side=32)
     generator = torch.Generator().manual_seed(seed)
     samples = [_drawn(side, noise, generator) for _ in range(train + test)]
     splits = [

@@ -37,11 +37,7 @@ def drawn_shapes(*, seed: int = 0, train: int = 400, test: int = 100, side: int 
         >>> data.classes, data.train.images.shape, len(data.test)
         (('background', 'disc', 'square', 'triangle', 'ring'), torch.Size([8, 3, 32, 32]), 2)
     """
-    for name, value, least in (("train", train, 1), ("test", test, 1), ("side", side, 16)):
-        if value < least:
-            raise UserError(f"data.options.{name}: got {value}, expected a whole number of at least {least}")
-    if noise < 0:
-        raise UserError(f"data.options.noise: got {noise}, expected a number of at least 0")
+    check_drawing(train, test, side, noise, least_side=16)
     generator = torch.Generator().manual_seed(seed)
     whole = [_drawn(side, noise, generator) for _ in range(train + test)]
     splits = [
@@ -49,6 +45,26 @@ def drawn_shapes(*, seed: int = 0, train: int = 400, test: int = 100, side: int 
         for part in (whole[:train], whole[train:])
     ]
     return MaskData("shapes", CLASSES, splits[0], None, splits[1], (0.5,) * 3, (0.25,) * 3)
+
+
+def check_drawing(train: int, test: int, side: int, noise: float, *, least_side: int) -> None:
+    """Raise ``UserError`` if a setting of a drawn set is out of range.
+
+    Args:
+        train: The number of training images.
+        test: The number of test images.
+        side: Height and width in pixels.
+        noise: The standard deviation of the noise.
+        least_side: What the side is at least.
+
+    Example:
+        >>> check_drawing(8, 2, 32, 20.0, least_side=16)
+    """
+    for name, value, least in (("train", train, 1), ("test", test, 1), ("side", side, least_side)):
+        if value < least:
+            raise UserError(f"data.options.{name}: got {value}, expected a whole number of at least {least}")
+    if noise < 0:
+        raise UserError(f"data.options.noise: got {noise}, expected a number of at least 0")
 
 
 def _drawn(side: int, noise: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
