@@ -81,7 +81,7 @@ _OVERCONFIDENT = (
 
 
 # Fashion-MNIST, 1,000 images, a teacher that exchanges three classes (mean confidence 90 %, right on 65 %): kd 59.4 %,
-# kd with weight: auto 82.0, lr 83.1, lr_ds 83.5, without a teacher 82.1 (docs/claims.md).
+# kd with weight: auto 81.3, lr 83.1, lr_ds 82.5, without a teacher 82.1 (docs/claims.md).
 _WRONG = "revise its labels (lr, lr_ds), or let it count by its measured reliability (method.weight: auto)"
 
 
