@@ -55,7 +55,7 @@ LEFT = """## What was tried and left
 
 Runs of former code, two seeds each where no other number stands; their lines are in
 `benchmarks/results/claims-cpu-left.jsonl` with the commits that made them, but for the mixed label, the full weights of
-dist and dkd and the teacher's own accuracy as `max_confidence`, which were tried outside this script.
+dist and dkd, T = 1 and the teacher's own accuracy as `max_confidence`, which were tried outside this script.
 
 - `tame+weigh+lr` with three times the weight, `max_confidence` .6 and lambda from the calibrated teacher alone: over
   none +3.1 (others), +1.6, +0.5, +0.9 (20, 40, 60 % wrong labels), +0.2 (permuted), +2.9 (right labels); ECE 17 to 19 %
