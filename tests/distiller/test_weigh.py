@@ -2,67 +2,19 @@
 
 import copy
 import itertools
-from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 import limbeck
 from dense_task import CLASSES, SAMPLES, FieldBatches, FieldNet, Fields
 from limbeck.errors import UserError
 from limbeck.losses import dist_loss, dkd_loss, kd_loss
-from limbeck.methods.registry import REGISTRY, entry
-from limbeck.selection import calibrated_probabilities, halves, informed_probabilities, responsibilities, teacher_share
+from limbeck.selection import informed_probabilities, responsibilities, teacher_share
 from limbeck.targets import rectify_logits, revise_logits, taming_temperature
 from limbeck.teachers import LightweightBank, LightweightTeacher, Teacher
-from limbeck.validation import Settings
-
-N = 120
-
-
-def linear(seed, scale=1.0):
-    torch.manual_seed(seed)
-    network = nn.Linear(6, 4)
-    with torch.no_grad():
-        network.weight.mul_(scale)
-    return network
-
-
-@pytest.fixture
-def data():
-    """Labels that the teacher is right about in some rows, and a proxy in others."""
-    generator = torch.Generator().manual_seed(0)
-    inputs = torch.randn(N, 6, generator=generator)
-    by_teacher = torch.rand(N, generator=generator) < 0.6
-    labels = torch.where(by_teacher, linear(2)(inputs).argmax(1), linear(5)(inputs).argmax(1))
-    return inputs, labels, torch.arange(N)
-
-
-@pytest.fixture
-def half(data):
-    return halves(data[1], data[2], seed=0)
-
-
-PROXIES = (linear(5, 2), linear(6, 2))
-
-
-def weighed(method="weigh+kd", teacher=None, **settings):
-    return limbeck.Distiller(linear(1), teacher or linear(2, 3), limbeck.methods.create(method, **settings))
-
-
-def measured(data, half, method="weigh+kd", **settings):
-    distiller = weighed(method, **settings)
-    batches = zip(*(part.split(50) for part in data), strict=True)
-    return distiller, distiller.measure_teacher(batches, proxies=PROXIES, half=half)
-
-
-def explained(data, half):
-    """The probability of each label under the teacher and the proxy without it, by hand."""
-    proxies = [proxy(data[0]).detach() for proxy in PROXIES]
-    outside = torch.where(half[:, None], proxies[1], proxies[0])
-    return (calibrated_probabilities(logits, data[1], half) for logits in (linear(2, 3)(data[0]).detach(), outside))
+from weighed_rows import PROXIES, N, explained, linear, measured, outside, weighed
 
 
 @pytest.mark.parametrize(
@@ -106,67 +58,6 @@ def test_auto_is_the_square_of_the_share(data, half):
     out.loss.backward()
     assert distiller.student.weight.grad.isfinite().all()
     assert all(proxy.weight.grad is None for proxy in PROXIES)
-
-
-def test_the_temperature_follows_the_teacher_as_it_is(data, half):
-    """A teacher that exchanges classes throughout is reliable for lr, which puts the true ones first; not softened."""
-    inputs, _, places = data
-    exchanged = nn.Linear(4, 4, bias=False)
-    with torch.no_grad():
-        exchanged.weight.copy_(torch.eye(4)[[1, 0, 2, 3]])
-        labels = exchanged(linear(2)(inputs)).argmax(1)
-        # Students without it, right on most of what it exchanges.
-        student = linear(2)
-        student.weight.add_(0.6 * linear(5).weight)
-    proxies = (nn.Sequential(student, exchanged),) * 2
-    figures = {
-        name: weighed(name).measure_teacher([(inputs, labels, places)], proxies=proxies, half=half)
-        for name in ("weigh+kd", "weigh+lr")
-    }
-    assert figures["weigh+kd"]["weigh.share"] < 0.9 <= figures["weigh+lr"]["weigh.share"]
-    assert {found["weigh.temperature"] for found in figures.values()} == {1.0}
-
-
-@pytest.mark.parametrize("method", ["weigh+kd", "weigh+lr", "tame+weigh+kd", "lr_ds"])
-def test_a_reliable_teacher_is_compared_at_2_and_a_temperature_that_is_given_stays(data, half, method):
-    inputs, _, places = data
-    labels = linear(2, 3)(inputs).argmax(1)
-    for settings, expected in (({}, 2.0), ({"temperature": 3.0}, 3.0), ({"temperature": "auto"}, 2.0)):
-        distiller, figures = measured((inputs, labels, places), half, method, **settings)
-        assert figures["weigh.share"] >= 0.9
-        assert figures.get("weigh.temperature", 3.0) == expected
-        logits = linear(2, 3)(inputs) / figures.get("tame.temperature", 1.0)
-        targets = revise_logits(logits, labels) if "lr" in method else logits
-        out = distiller(inputs, labels, places)
-        matched = kd_loss(out.logits, targets, temperature=expected)
-        torch.testing.assert_close(out.parts["kd"], figures["weigh.weight"] * matched)
-
-
-def test_where_a_temperature_is_measured():
-    measures = {
-        "kd": ({}, False),
-        "weigh+lr": ({}, True),
-        "weigh+lr+dist": ({}, False),
-        "weigh+dts": ({}, False),
-        "lr_ds": ({}, True),
-    }
-    for name, (settings, expected) in measures.items():
-        terms = limbeck.methods.create(name, **settings).terms
-        assert [term.measured_temperature for term in terms] == [expected], name
-    for settings in ({"scorer": "random"}, {"temperature": 4.0}):
-        assert limbeck.methods.create("lr_ds", **settings).terms[0].build(3).settings["temperature"] == 4
-    assert limbeck.methods.create("kd", weight=0.5).terms[0].build(3).settings["temperature"] == 4
-    for settings in ({}, {"weight": 0.5}):
-        with pytest.raises(UserError, match=r"temperature: got 'auto', expected a number, or a measured weight"):
-            limbeck.methods.create("kd", temperature="auto", **settings)
-
-
-def test_a_measured_temperature_multiplies_what_stands_in_front(data, half):
-    distiller, figures = measured(data, half, "weigh+lskd+kd")
-    assert figures["weigh.temperature"] == 1
-    other = limbeck.methods.create("weigh+lskd+kd", weight=figures["weigh.weight"], kd={"temperature": 1.0})
-    expected = limbeck.Distiller(linear(1), linear(2, 3), other)(*data)
-    torch.testing.assert_close(distiller(*data).parts["kd"], expected.parts["kd"])
 
 
 def test_scale_is_the_weight_of_a_teacher_that_explains_all(data, half):
@@ -356,11 +247,6 @@ def test_a_compiled_distiller_has_the_same_loss(data, half, by_row):
     torch.testing.assert_close(torch.compile(distiller, backend="aot_eager")(*data).loss, eager.loss)
 
 
-def outside(data, half):
-    proxies = [proxy(data[0]).detach() for proxy in PROXIES]
-    return torch.where(half[:, None], proxies[1], proxies[0])
-
-
 def test_a_teacher_is_tamed_halfway_from_the_proxies_to_itself(data, half):
     teacher = linear(2, 30)
     by_proxies, by_teacher = (
@@ -394,35 +280,6 @@ def test_teachers_of_labels_are_tamed_by_proxies_too(data, half):
     assert figures["weigh.share"] == 1
 
 
-@pytest.mark.parametrize("settings", [{}, {"by_row": True}, {"by_row": True, "shuffled": True}])
-@pytest.mark.parametrize("tamed", [{}, {"max_confidence": "auto"}])
-def test_without_a_scorer_lr_ds_weighs_its_teacher(data, half, settings, tamed):
-    name = "tame+weigh+revise+kd" if tamed else "weigh+revise+kd"
-    composed, figures = measured(data, half, name, **settings, **tamed)
-    other, same = measured(data, half, "lr_ds", **settings, **tamed)
-    assert same == figures
-    torch.testing.assert_close(other(*data).loss, composed(*data).loss)
-    with pytest.raises(UserError, match="has no selection to make"):
-        other.select([data])
-    selecting = limbeck.methods.create("lr_ds", scorer="influence")
-    assert (selecting.selection.scorer, selecting.weighing, selecting.taming) == ("influence", None, None)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"ratio": 0.5}, "lr_ds.ratio: got 0.5 without a scorer, expected scorer beside it, one of influence, "),
-        ({"divide_by": "selected"}, "lr_ds.divide_by: got 'selected' without a scorer"),
-        ({"shuffled": True}, "lr_ds.shuffled: got True without a scorer, expected by_row: true or a scorer beside it"),
-        ({"scorer": "random", "by_row": True}, "lr_ds.by_row: got True with scorer 'random', expected it without a"),
-        ({"scorer": "random", "max_confidence": 0.6}, "lr_ds.max_confidence: got 0.6 with scorer 'random'"),
-    ],
-)
-def test_settings_of_lr_ds_without_effect_are_refused(settings, message):
-    with pytest.raises(UserError, match=message):
-        limbeck.methods.create("lr_ds", **settings)
-
-
 @pytest.mark.parametrize("name", ["weigh+lr", "weigh+revise+dkd", "weigh+dr_kd", "weigh+kd+rectify"])
 def test_of_a_corrected_teacher_the_information_is_measured(data, half, name):
     labels = linear(2)(data[0]).argmax(1)
@@ -438,83 +295,3 @@ def test_of_a_corrected_teacher_the_information_is_measured(data, half, name):
         teacher_share(*(informed_probabilities(z, labels, half) for z in (exchanged(data[0]), proxies[0](data[0]))))
     )
     assert figures[name]["weigh.share"] > figures["weigh+kd"]["weigh.share"] + 0.3
-
-
-@pytest.mark.parametrize(
-    ("name", "settings", "weight", "temperature"),
-    [
-        ("lr_ds", {"weight": 0.5}, 0.5, 4.0),
-        ("lr_ds+weigh", {"weight": 0.5}, 0.5, 4.0),
-        ("weigh+lr_ds", {"weight": 0.5, "temperature": 2}, 0.5, 2.0),
-        ("lr_ds+weigh", {}, "auto", None),
-        ("lr_ds+weigh", {"scale": 2.0}, "auto", None),
-        ("lr_ds+kd", {}, "auto", None),
-        ("lr_ds+kd", {"kd": {"temperature": "4e0"}}, "auto", 4.0),
-        ("kd+lr_ds", {"weight": 0.5}, 0.5, 4.0),
-        ("lr_ds+dts+kd", {}, "auto", 1.0),
-        ("lr_ds", {"scorer": "random", "weight": "auto"}, "auto", None),
-        ("lr_ds", {"scorer": "random", "weight": 0.5}, 0.5, 4.0),
-        ("lr_ds+kd", {"scorer": "random"}, None, 4.0),
-    ],
-)
-def test_lr_ds_beside_other_names(name, settings, weight, temperature):
-    method = limbeck.methods.create(name, **settings)
-    (term,) = method.terms
-    assert (None if method.weighing is None else method.weighing.weight) == weight
-    assert term.measured_temperature is (temperature is None)
-    assert term.build(3).settings["temperature"] == (temperature or 1.0)
-    assert method.weighing is None or method.weighing.scale == settings.get("scale", 1.0)
-    # What a run's folder has of it makes the same method.
-    again = limbeck.methods.create(method.name, **method.settings)
-    assert again.settings == method.settings
-    assert again.weighing == method.weighing
-
-
-def test_a_selection_alone_measures_no_temperature():
-    assert limbeck.methods.create("lr_ds", scorer="random").settings["lr_ds"]["temperature"] == 4
-    with pytest.raises(UserError, match=r"method 'lr_ds': temperature: got 'auto', expected a number, or a measured"):
-        limbeck.methods.create("lr_ds", scorer="random", temperature="auto")
-
-
-@pytest.mark.parametrize("value", [0, -1, float("inf"), float("nan"), "some", None])
-def test_a_temperature_that_is_none_is_one_clear_line(value):
-    with pytest.raises(
-        UserError, match=r"kd.temperature: got .*, expected 'auto' \(beside weigh\) or a number above 0"
-    ):
-        limbeck.methods.create("kd", temperature=value)
-
-
-def test_a_copy_of_an_entry_keeps_its_own_settings():
-    class Own(Settings):
-        temperature: float = 2.0
-        alpha: float = 0.5
-
-    limbeck.methods.register(replace(entry("kd"), name="own", settings=Own))
-    try:
-        assert limbeck.methods.create("own").terms[0].build(3).settings["temperature"] == 2
-        assert limbeck.methods.create("own", weight=0.5).terms[0].build(3).settings["temperature"] == 2
-    finally:
-        REGISTRY.unregister("own")
-
-
-@pytest.mark.parametrize(
-    ("name", "settings", "message"),
-    [
-        (
-            "weigh+lr_ds",
-            {"lr_ds": {"by_row": True}},
-            "lr_ds.by_row: got True beside weigh, expected weigh.by_row alone",
-        ),
-        (
-            "lr_ds+tame",
-            {"lr_ds": {"max_confidence": 0.6}},
-            "lr_ds.max_confidence: got 0.6 beside tame, expected tame.max",
-        ),
-    ],
-)
-def test_settings_of_lr_ds_that_a_component_sets_aside_are_refused(name, settings, message):
-    with pytest.raises(UserError, match=message):
-        limbeck.methods.create(name, **settings)
-    # A plain setting goes to both, and so does what a run's folder has of it.
-    method = limbeck.methods.create(name, **settings["lr_ds"])
-    assert limbeck.methods.create(name, **method.settings).settings == method.settings
