@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,7 +34,17 @@ class Normalizer:
             pixels: uint8 (N, C, H, W), or float32 in [0, 255], which is overwritten.
         """
         # Two roundings on purpose: a fused one differs between vectorized and leftover elements, so with the batch.
-        return pixels.float().mul_(self.scale).add_(self.shift)
+        return _floats(pixels).mul_(self.scale).add_(self.shift)
+
+
+def _floats(pixels: Tensor) -> Tensor:
+    """Return uint8 pixels as float32 of the same strides, and floats as they are."""
+    if pixels.is_floating_point() or pixels.device.type != "cpu":
+        return pixels.float()
+    strides = torch.empty_like(pixels, device="meta").stride()
+    # Numpy asks the system for huge pages, torch does not: without them most of the time goes into page faults.
+    room = torch.from_numpy(np.empty(pixels.numel(), np.float32))
+    return room.as_strided(pixels.shape, strides).copy_(pixels)
 
 
 def normalizer(
