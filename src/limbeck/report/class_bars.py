@@ -50,7 +50,8 @@ def draw_class_bars(axes: Axes, classes: Sequence[str], figures: Mapping[str, fl
     axes.barh(
         places, [100 * figures.get(name, 0.0) for name in classes], color=colors, edgecolor="#333333", linewidth=0.5
     )
-    axes.set_yticks(places, classes)
+    # A name may hold dollar signs, which would be read as a formula.
+    axes.set_yticks(places, classes, parse_math=False)
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
     axes.set_xlabel(label)
