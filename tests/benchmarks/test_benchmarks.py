@@ -11,6 +11,7 @@ import limbeck
 from data_layouts import write_cifar100_binary
 from limbeck import losses
 from limbeck.errors import UserError
+from limbeck.recipes.loading import load_recipe
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
@@ -143,6 +144,18 @@ def test_distinct_views_and_what_they_come_to(script):
     row = compare.extrapolated(1e-3, 1e-3, methods=5, jobs=1)
     assert 1.9 < row["cached is faster by"] < 2
     assert compare.extrapolated(1e-3, 0, methods=5, jobs=1)["cached is faster by"] == 1
+
+
+def test_the_three_ways_of_the_crops_are_recipes(script, tmp_path):
+    crops = script("crops")
+    args = crops.arguments([])
+    recipes = {name: load_recipe(crops.recipe(args, tmp_path, way)) for name, way in crops.WAYS.items()}
+    assert [recipes[name].teacher.cache for name in (crops.SHARED, crops.OWN, crops.LIVE)] == [
+        "epochs",
+        "epochs",
+        "off",
+    ]
+    assert [recipes[name].data.view_seed for name in (crops.SHARED, crops.OWN)] == [0, None]
 
 
 def test_reading_a_table_is_measured(script, tmp_path):
