@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from limbeck.distiller import Distiller, Output
     from limbeck.errors import RunError, UserError
     from limbeck.randomness.seeding import seed_everything
+    from limbeck.runs.check import Checked, check
     from limbeck.runs.compare import Comparison, compare
     from limbeck.runs.run import run
     from limbeck.runs.session import Run
@@ -46,6 +47,7 @@ __version__ = version("limbeck")
 # The application decides where log records go; the command line prints them.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 __all__ = [
+    "Checked",
     "Comparison",
     "Distiller",
     "Output",
@@ -53,6 +55,7 @@ __all__ = [
     "RunError",
     "UserError",
     "cache",
+    "check",
     "compare",
     "data",
     "errors",
@@ -75,12 +78,14 @@ __all__ = [
 
 # Imported at the first use: a command such as `limbeck --help` should not wait for torch.
 _HOMES = {
+    "Checked": "runs.check",
     "Comparison": "runs.compare",
     "Distiller": "distiller",
     "Output": "distiller",
     "Run": "runs.session",
     "RunError": "errors",
     "UserError": "errors",
+    "check": "runs.check",
     "compare": "runs.compare",
     "run": "runs.run",
     "seed_everything": "randomness.seeding",

@@ -76,10 +76,15 @@ def trained_folder(recipe: Recipe, settings: NetworkTeacherSettings, network: nn
     Raises:
         UserError: If the data cannot be loaded with the teacher's own ``train_limit``.
     """
-    return _folder(recipe, settings, network, _training_data(recipe, settings, data))
+    return _folder(recipe, settings, network, training_data(recipe, settings, data))
 
 
-def _training_data(recipe: Recipe, settings: NetworkTeacherSettings, data: Data) -> Data:
+def training_data(recipe: Recipe, settings: NetworkTeacherSettings, data: Data) -> Data:
+    """Return what a teacher is trained on: the run's data, or more or fewer of them by its ``train_limit``.
+
+    Raises:
+        UserError: If they cannot be loaded.
+    """
     if settings.train_limit in (None, recipe.data.train_limit):
         return data
     # A teacher is trained on labels alone, of which it may have those of all images in data.unlabeled.
@@ -116,7 +121,7 @@ def trained(
         UserError: If the settings do not fit the data, or the kept teacher is damaged.
         RunError: If the training fails.
     """
-    data = _training_data(recipe, settings, data)
+    data = training_data(recipe, settings, data)
     folder = _folder(recipe, settings, network, data)
     before = folder.is_dir()
     made_once(folder, lambda path: _make(path, recipe, settings, network, data, reporting, role), reporting.log)

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from torch import nn
+
 from limbeck.build.class_columns import class_columns
 from limbeck.build.context import Context
 from limbeck.build.lightweight import lightweight_teacher
@@ -104,12 +106,30 @@ def _live(context: Context, key: str, settings: NetworkTeacherSettings, reportin
             done = trained(context.recipe, settings, network, context.data, reporting)
         load_trained(network, done.folder)
         about, later = f"{about}: {done.about}", f"{about}: {done._replace(before=True).about}"
-    adapter = input_adapter(settings, context.data)
-    precision = answer_precision(context.recipe, settings, key)
-    mode, call = settings.train_mode, context.task.call
-    columns = class_columns(settings, context.data, key)
-    teacher = LiveTeacher(network, adapter=adapter, train_mode=mode, precision=precision, call=call, columns=columns)
+    teacher = live_teacher(context, key, settings, network)
     return BuiltTeacher(teacher, about, (*notes, later))
+
+
+def live_teacher(context: Context, key: str, settings: NetworkTeacherSettings, network: nn.Module) -> LiveTeacher:
+    """Return a network of a recipe as the teacher of a run, with the inputs, precision and columns of its settings.
+
+    Args:
+        context: The run.
+        key: The recipe's key of the network.
+        settings: Its settings.
+        network: The network itself, which is frozen.
+
+    Raises:
+        UserError: If the settings do not fit the data or the device.
+    """
+    return LiveTeacher(
+        network,
+        adapter=input_adapter(settings, context.data),
+        train_mode=settings.train_mode,
+        precision=answer_precision(context.recipe, settings, key),
+        call=context.task.call,
+        columns=class_columns(settings, context.data, key),
+    )
 
 
 @contextmanager

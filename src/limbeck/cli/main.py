@@ -132,6 +132,26 @@ def compare(
         )
 
 
+@app.command(epilog="Examples:  limbeck check quickstart  |  limbeck check recipe.yaml training.epochs=100")
+def check(
+    recipe: Recipe, overrides: Pairs = None, trust: Trust = False, quiet: Quiet = False, verbose: Verbose = False
+) -> None:
+    """Print what a recipe's runs would do and cost, without training or downloading anything."""
+    from limbeck.cli.console import showing
+    from limbeck.runs import check as check_recipe
+    from limbeck.runs import parse_overrides
+
+    with showing(quiet=quiet, verbose=verbose) as shown:
+        checked = check_recipe(
+            recipe, overrides=parse_overrides(overrides or []), reporting=shown.reporting, trust=trust
+        )
+    lines = [line for title, parts in checked.sections.items() for line in (f"{title}:", *(f"  {p}" for p in parts))]
+    for line in (*lines, *(f"warning: {text}" for text in checked.warnings)):
+        shown.console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if checked.problems:
+        raise UserError("; ".join(checked.problems))
+
+
 @app.command(epilog="Examples:  limbeck methods  |  limbeck methods lr_ds  |  limbeck methods lr_ds --markdown")
 def methods(
     name: Annotated[str | None, typer.Argument(help="A method or component.", show_default=False)] = None,

@@ -4,17 +4,20 @@ from limbeck.build.reporting import Reporting
 from limbeck.recipes.loading import dump_recipe, load_recipe, parse_overrides
 from limbeck.recipes.packaged import packaged
 from limbeck.recipes.schema import Recipe
+from limbeck.runs.check import Checked, check
 from limbeck.runs.compare import Comparison, compare
 from limbeck.runs.folder import RunFolder
 from limbeck.runs.run import read_run, run
 from limbeck.runs.session import Run
 
 __all__ = [
+    "Checked",
     "Comparison",
     "Recipe",
     "Reporting",
     "Run",
     "RunFolder",
+    "check",
     "compare",
     "dump_recipe",
     "load_recipe",

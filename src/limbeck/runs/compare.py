@@ -23,7 +23,7 @@ from limbeck.errors import UserError
 from limbeck.files import write_atomically
 from limbeck.randomness.seeding import generators_kept
 from limbeck.recipes.loading import load_recipe
-from limbeck.recipes.method_settings import CompareSettings, MethodSettings, without_label
+from limbeck.recipes.method_settings import without_label
 from limbeck.recipes.schema import Recipe
 from limbeck.report.controls import control_notes
 from limbeck.report.plot import save_comparison_plot
@@ -34,6 +34,7 @@ from limbeck.runs.attempts import Planned, Tick, run_all
 from limbeck.runs.comparison_folder import ComparisonFolder
 from limbeck.runs.folder import RunFolder, folder_name
 from limbeck.runs.local_names import local_names
+from limbeck.runs.method_recipes import method_recipe
 from limbeck.runs.provenance import provenance
 from limbeck.runs.signals import terminates_as_interrupt
 from limbeck.runs.workers import cores
@@ -41,7 +42,6 @@ from limbeck.tasks import Metric
 from limbeck.training import resolve_device
 
 # What the recipe of a single run has.
-_NO_COMPARISON = CompareSettings()
 # The names of the measured teachers' rows in the table, by the source of the logits.
 _ROWS = {"live": "teacher", "self": "self-teacher"}
 
@@ -181,29 +181,13 @@ def _plan(recipe: Recipe, folder: Path) -> list[Planned]:
     seeds = recipe.compare.seeds
     if recipe.seed + seeds > 2**32:
         raise UserError(f"compare.seeds: got {seeds} from seed {recipe.seed} on, expected seeds below {2**32}")
-    settings = {name: _method(recipe, name) for name in recipe.compare.methods}
     plans = []
     # Seeds outside, so that a comparison that is stopped early holds every method.
     for seed in range(recipe.seed, recipe.seed + seeds):
-        for name, method in settings.items():
-            # A run does not depend on what it is compared with, which may change when the comparison is resumed.
-            changes = {"method": method, "seed": seed, "compare": _NO_COMPARISON}
+        for name in recipe.compare.methods:
             run_folder = RunFolder(folder / folder_name(name) / f"seed-{seed}")
-            plans.append(Planned(name, _with_labels(recipe.model_copy(update=changes)), run_folder))
+            plans.append(Planned(name, method_recipe(recipe, name, seed), run_folder))
     return plans
-
-
-def _with_labels(recipe: Recipe) -> Recipe:
-    """Leave ``data.unlabeled`` out of the run of a method without a network as teacher: the baseline with labels."""
-    if recipe.source() in ("live", "self"):
-        return recipe
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"unlabeled": None})})
-
-
-def _method(recipe: Recipe, name: str) -> MethodSettings:
-    # Settings of the recipe's method hold here too, except for the keys that the comparison sets otherwise.
-    settings = recipe.method.model_extra if recipe.method.name == without_label(name) else None
-    return recipe.compare.method(name, settings)
 
 
 def _jobs(requested: int | None, recipe: Recipe, runs: int, log: Log) -> int:

@@ -1,0 +1,128 @@
+"""What the runs of a recipe take: seconds by run, and what is done once for all of them."""
+
+import copy
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from limbeck.build.caching import expected_spec, is_cached, stored_shape
+from limbeck.build.context import Context
+from limbeck.build.proxies import has_proxies
+from limbeck.build.teacher_training import training_data
+from limbeck.build.teachers import is_trained, live_teacher
+from limbeck.build.trial import Trial, forward_seconds, tried
+from limbeck.models.estimators.network import EstimatorNetwork
+from limbeck.recipes.network_settings import NetworkTeacherSettings
+from limbeck.training import make_fabric
+
+SELF, PROXIES = "self-teacher's training", "training of two students on half of the data each, to measure the teacher"
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What is done once for several runs.
+
+    Attributes:
+        seconds: How long it takes.
+        methods: The methods whose runs need it.
+    """
+
+    seconds: float
+    methods: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds, estimated from a few steps.
+
+    Attributes:
+        trial: The student's steps.
+        teacher: The teacher's forward pass for a batch, by its source; None where it was not timed.
+        run: A run, by method.
+        once: What all runs share, by what it is.
+    """
+
+    trial: Trial
+    teacher: Mapping[str, float | None]
+    run: Mapping[str, float]
+    once: Mapping[str, Shared]
+
+    def comparison(self, methods: Sequence[str], seeds: int) -> float:
+        """Return the seconds of a comparison's runs, one after another."""
+        shared = sum(once.seconds for once in self.once.values() if once.methods.intersection(methods))
+        return shared + seeds * sum(self.run[name] for name in methods)
+
+
+def estimated(contexts: Mapping[str, Context], downloaded: Collection[str] = ()) -> Costs:
+    """Time a few steps of the student and of each teacher, and estimate what the runs take.
+
+    Args:
+        contexts: A run for each method, by its name in the comparison; all passed their checks.
+        downloaded: The recipe's keys of networks whose weights are not there yet; no run trains them.
+
+    Example:
+        >>> from limbeck.recipes.loading import load_recipe
+        >>> recipe = {"data": {"name": "fashion_mnist_sample", "train_limit": 100}, "student": "resnet8"}
+        >>> costs = estimated({"none": Context(load_recipe({**recipe, "method": "none"}))})
+        >>> costs.run["none"] == costs.comparison(["none"], seeds=1), costs.once
+        (True, {})
+    """
+    first = next(iter(contexts.values()))
+    trial = tried(first, first.student().module, first.recipe.training)
+    by_source = {str(context.source): context for context in contexts.values() if context.source in ("live", "self")}
+    teacher = {source: _teacher_forward(context) for source, context in by_source.items()}
+    run = {name: _run(context, trial, teacher.get(str(context.source))) for name, context in contexts.items()}
+    once: dict[str, Shared] = {}
+    for source, context in by_source.items():
+        users = frozenset(name for name, user in contexts.items() if str(user.source) == source)
+        shared = _trainings(context, trial, downloaded) | _filling(context, teacher[source])
+        once |= {what: Shared(seconds, users) for what, seconds in shared.items()}
+    if measured := frozenset(name for name, context in contexts.items() if has_proxies(context.recipe)):
+        once[PROXIES] = Shared(trial.training(first.recipe.training, workers=first.recipe.data.workers), measured)
+    return Costs(trial, teacher, run, once)
+
+
+def _run(context: Context, trial: Trial, teacher: float | None) -> float:
+    live = 0.0 if teacher is None or is_cached(context.recipe) else teacher
+    return trial.training(context.recipe.training, workers=context.recipe.data.workers, teacher=live)
+
+
+def _teacher_forward(context: Context) -> float | None:
+    """Return the seconds of a batch; None for what cannot be run before it is fitted, or only on a student's output."""
+    if context.task.by_parts or any(_is_estimator(context, key) for key in context.teacher_settings):
+        return None
+    device, seconds = make_fabric(context.recipe.training).device, 0.0
+    for key, settings in context.teacher_settings.items():
+        teacher = live_teacher(context, key, settings, copy.deepcopy(context.teacher_network(key).module)).to(device)
+        seconds += forward_seconds(context, teacher.answer, context.recipe.training)
+    return seconds
+
+
+def _trainings(context: Context, trial: Trial, downloaded: Collection[str]) -> dict[str, float]:
+    if is_trained(context):
+        return {}
+    if context.source == "self":
+        return {SELF: trial.training(context.recipe.training, workers=context.recipe.data.workers)}
+    return {
+        f"training of {key} {settings.name}": _teacher_training(context, key, settings)
+        for key, settings in context.teacher_settings.items()
+        if settings.training is not None and key not in downloaded and not _is_estimator(context, key)
+    }
+
+
+def _is_estimator(context: Context, key: str) -> bool:
+    return isinstance(context.teacher_network(key).module, EstimatorNetwork)
+
+
+def _teacher_training(context: Context, key: str, settings: NetworkTeacherSettings) -> float:
+    assert settings.training is not None
+    data = training_data(context.recipe, settings, context.data)
+    taken = tried(context, context.teacher_network(key).module, settings.training, data)
+    return taken.training(settings.training, workers=context.recipe.data.workers)
+
+
+def _filling(context: Context, teacher: float | None) -> dict[str, float]:
+    recipe = context.recipe
+    if teacher is None or not is_cached(recipe):
+        return {}
+    spec = expected_spec(recipe, context.data, None, stored_shape(context))
+    return {f"logits of the {context.source} teacher for the cache": spec.slots / recipe.training.batch_size * teacher}
