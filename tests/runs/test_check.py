@@ -114,6 +114,17 @@ def test_data_that_a_run_would_download_are_one_line(tiny, tmp_path, monkeypatch
         limbeck.check(recipe, overrides={"data.download": False})
 
 
+def test_pixels_are_not_stored(tiny, tmp_path):
+    write_classes(tmp_path / "photos", each=25)
+    data = {"name": "image_folder", "root": str(tmp_path / "photos"), "size": 32, "store": "disk"}
+    overrides = {"output.cache": str(tmp_path / "cache")}
+    checked = limbeck.check(compared({**tiny, "data": data}, "none"), overrides=overrides)
+    assert any("runs make them from stored pixels (data.store)" in line for line in checked.sections["time"])
+    assert not (tmp_path / "cache").exists()
+    with pytest.raises(UserError, match="data.store: got 'disk', but mnist is no image folder"):
+        limbeck.check(tiny, overrides={"data.store": "disk"})
+
+
 def test_what_a_comparison_takes(tiny, monkeypatch):
     """Three steps and two epochs a run: 1 s a step, 10 s a measurement, 2 s a batch of the teacher's."""
     monkeypatch.setattr(costs, "tried", lambda *_: Trial(steps=3, loading=0.0, step=1.0, measuring=10.0))

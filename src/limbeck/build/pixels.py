@@ -35,19 +35,35 @@ def with_store(data: Data, settings: DataSettings, cache: Path | None) -> Data:
         UserError: If the data are no image folder, the pixels are more than ``data.store_limit_gb`` or the disk's room,
             or an image cannot be read.
     """
-    if settings.store == "off":
+    if not stores(data, settings):
         return data
-    if not isinstance(data.train, FolderSet):
-        if settings.store == "auto":
-            return data
-        got = f"data.store: got {settings.store!r}, but {data.name} is no image folder"
-        raise UserError(f"{got}, expected off or auto")
+    assert isinstance(data.train, FolderSet)
     augment = data.augment(settings.augment)
     store = partial(_stored, settings=settings, folder=cache_folder(cache) / "pixels")
     held_out = None if data.validation is None else store(data.validation, Augment())
     train, test = store(data.train, augment), store(data.test, Augment())
     unlabeled = None if data.unlabeled is None else store(data.unlabeled, augment)
     return replace(data, train=train, validation=held_out, test=test, unlabeled=unlabeled)
+
+
+def stores(data: Data, settings: DataSettings) -> bool:
+    """Return whether the pixels of a data set are stored, as ``data.store`` has it.
+
+    Raises:
+        UserError: If they are to be, but the data are no image folder.
+
+    Example:
+        >>> from limbeck.data import load
+        >>> settings = DataSettings(name="fashion_mnist_sample", store="auto")
+        >>> stores(load("fashion_mnist_sample", train_limit=10), settings)
+        False
+    """
+    if settings.store == "off":
+        return False
+    if not isinstance(data.train, FolderSet) and settings.store != "auto":
+        got = f"data.store: got {settings.store!r}, but {data.name} is no image folder"
+        raise UserError(f"{got}, expected off or auto")
+    return isinstance(data.train, FolderSet)
 
 
 def _stored(split: Samples, augment: Augment, *, settings: DataSettings, folder: Path) -> FolderSet:

@@ -15,6 +15,7 @@ from limbeck.build.context import Context
 from limbeck.build.measured_teacher import measure_teacher
 from limbeck.build.method_warnings import method_warnings
 from limbeck.build.networks import input_adapter, parameter_count
+from limbeck.build.pixels import stores
 from limbeck.build.reporting import Reporting
 from limbeck.build.shared import Shared
 from limbeck.build.teacher_settings import teacher_settings
@@ -110,6 +111,7 @@ class _Check:
         self.shared = Shared(keep_teachers=True)
         self.first = Context(recipe, self.shared)
         self.data = self.first.data
+        self.stores = stores(self.data, given.data)
         self.figures: dict[str, float] = {}
         self.warnings: list[str] = []
 
@@ -214,6 +216,11 @@ class _Check:
         return [
             f"estimated from a few steps on {_device(self.recipe)}; a machine that does other work takes longer",
             f"a batch of {settings.batch_size}: {_batch(costs)}",
+            *(
+                ["batches are made from the files here; runs make them from stored pixels (data.store)"]
+                if self.stores
+                else []
+            ),
             *(f"not counted: the {source} teacher's forward pass, {why}" for source, why in self._untimed(costs)),
             *(f"once for all runs: {what}, {_duration(once.seconds)}" for what, once in costs.once.items()),
             *(f"{name}: {_duration(seconds)} a run" for name, seconds in costs.run.items()),

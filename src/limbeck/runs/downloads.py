@@ -1,4 +1,4 @@
-"""What a recipe's runs would download, and the recipe without that."""
+"""What a recipe's runs would download, and the recipe without that, and without a store of decoded pixels."""
 
 from typing import TypeVar
 
@@ -11,7 +11,7 @@ Settings = TypeVar("Settings", bound=NetworkSettings)
 
 
 def without_downloads(recipe: Recipe) -> tuple[Recipe, dict[str, str]]:
-    """Return a recipe that downloads nothing, and a line for each download of the given one, by the recipe's key.
+    """Return a recipe that downloads and stores nothing, and a line for each download of the given one by its key.
 
     Its networks have the structure of the given ones; those whose weights are not there count as if a run trained them.
 
@@ -28,7 +28,7 @@ def without_downloads(recipe: Recipe) -> tuple[Recipe, dict[str, str]]:
     teacher = _without(recipe.teacher, "teacher", lines)
     members = tuple(_without(m, f"teacher.members.{n}", lines) for n, m in enumerate(recipe.teacher.members))
     parts = {
-        "data": recipe.data.model_copy(update={"download": False}),
+        "data": recipe.data.model_copy(update={"download": False, "store": "off"}),
         "student": _without(recipe.student, "student", lines),
         "teacher": teacher.model_copy(update={"members": members}) if members else teacher,
     }
