@@ -146,6 +146,11 @@ def test_what_a_comparison_takes(tiny, monkeypatch):
     filling = 2 * 60 * 50 / 20 * 2
     assert cached.figures["time.comparison"] == once + filling + 3 * 5 * plain
     assert len(cached.sections["disk"]) == 2
+    # Two epochs of each seed's own views, or the same ones for all seeds.
+    for view_seed, passes in ((None, 3), (0, 1)):
+        overrides = {"teacher.cache": "epochs", "data.view_seed": view_seed}
+        each = limbeck.check(compared(tiny, *methods, seeds=3), overrides=overrides)
+        assert each.figures["time.comparison"] == once + 2 * passes * (60 * 2 / 20 * 2) + 3 * 5 * plain
 
 
 QUICKSTARTS = {

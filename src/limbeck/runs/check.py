@@ -30,7 +30,7 @@ from limbeck.randomness.seeding import generators_kept
 from limbeck.recipes.loading import load_recipe
 from limbeck.recipes.schema import Recipe
 from limbeck.reporting import no_log
-from limbeck.runs.costs import Costs, estimated
+from limbeck.runs.costs import Costs, SharedCost, estimated
 from limbeck.runs.downloads import without_downloads
 from limbeck.runs.method_recipes import method_recipe
 from limbeck.training import make_fabric, resolve_device
@@ -222,7 +222,7 @@ class _Check:
                 else []
             ),
             *(f"not counted: the {source} teacher's forward pass, {why}" for source, why in self._untimed(costs)),
-            *(f"once for all runs: {what}, {_duration(once.seconds)}" for what, once in costs.once.items()),
+            *(f"{_scope(once)}: {what}, {_duration(once.seconds)}" for what, once in costs.once.items()),
             *(f"{name}: {_duration(seconds)} a run" for name, seconds in costs.run.items()),
             f"limbeck compare: {len(compared)} methods x {seeds} seeds, {_duration(total)} one after another",
         ]
@@ -267,6 +267,10 @@ def _batch(costs: Costs) -> str:
     ]
     parts = (f"{1e3 * costs.trial.loading:.1f} ms to make", f"{1e3 * costs.trial.step:.1f} ms to train on", *teachers)
     return ", ".join(parts)
+
+
+def _scope(shared: SharedCost) -> str:
+    return "once for all runs of a seed" if shared.each_seed else "once for all runs"
 
 
 def _duration(seconds: float) -> str:

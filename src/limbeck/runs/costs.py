@@ -18,16 +18,18 @@ SELF, PROXIES = "self-teacher's training", "training of two students on half of 
 
 
 @dataclass(frozen=True)
-class Shared:
+class SharedCost:
     """What is done once for several runs.
 
     Attributes:
         seconds: How long it takes.
         methods: The methods whose runs need it.
+        each_seed: Whether the runs of another seed need another one.
     """
 
     seconds: float
     methods: frozenset[str]
+    each_seed: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,12 @@ class Costs:
     trial: Trial
     teacher: Mapping[str, float | None]
     run: Mapping[str, float]
-    once: Mapping[str, Shared]
+    once: Mapping[str, SharedCost]
 
     def comparison(self, methods: Sequence[str], seeds: int) -> float:
         """Return the seconds of a comparison's runs, one after another."""
-        shared = sum(once.seconds for once in self.once.values() if once.methods.intersection(methods))
+        needed = [once for once in self.once.values() if once.methods.intersection(methods)]
+        shared = sum(once.seconds * (seeds if once.each_seed else 1) for once in needed)
         return shared + seeds * sum(self.run[name] for name in methods)
 
 
@@ -71,13 +74,15 @@ def estimated(contexts: Mapping[str, Context], downloaded: Collection[str] = ())
     by_source = {str(context.source): context for context in contexts.values() if context.source in ("live", "self")}
     teacher = {source: _teacher_forward(context) for source, context in by_source.items()}
     run = {name: _run(context, trial, teacher.get(str(context.source))) for name, context in contexts.items()}
-    once: dict[str, Shared] = {}
+    once: dict[str, SharedCost] = {}
     for source, context in by_source.items():
         users = frozenset(name for name, user in contexts.items() if str(user.source) == source)
-        shared = _trainings(context, trial, downloaded) | _filling(context, teacher[source])
-        once |= {what: Shared(seconds, users) for what, seconds in shared.items()}
+        once |= {what: SharedCost(s, users) for what, s in _trainings(context, trial, downloaded).items()}
+        once |= {
+            what: SharedCost(s, users, _by_seed(context)) for what, s in _filling(context, teacher[source]).items()
+        }
     if measured := frozenset(name for name, context in contexts.items() if has_proxies(context.recipe)):
-        once[PROXIES] = Shared(trial.training(first.recipe.training, workers=first.recipe.data.workers), measured)
+        once[PROXIES] = SharedCost(trial.training(first.recipe.training, workers=first.recipe.data.workers), measured)
     return Costs(trial, teacher, run, once)
 
 
@@ -118,6 +123,10 @@ def _teacher_training(context: Context, key: str, settings: NetworkTeacherSettin
     data = training_data(context.recipe, settings, context.data)
     taken = tried(context, context.teacher_network(key).module, settings.training, data)
     return taken.training(settings.training, workers=context.recipe.data.workers)
+
+
+def _by_seed(context: Context) -> bool:
+    return context.recipe.teacher.cache == "epochs" and context.recipe.data.view_seed is None
 
 
 def _filling(context: Context, teacher: float | None) -> dict[str, float]:
