@@ -146,6 +146,12 @@ def test_distinct_views_and_what_they_come_to(script):
     assert compare.extrapolated(1e-3, 0, methods=5, jobs=1)["cached is faster by"] == 1
 
 
+@pytest.mark.parametrize("path", sorted((FOLDER / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
+def test_recipes_of_results_can_be_read(path):
+    recipe = load_recipe(path, trust=True)
+    assert {"none", "kd", "dist"} <= set(recipe.compare.methods)
+
+
 def test_the_three_ways_of_the_crops_are_recipes(script, tmp_path):
     crops = script("crops")
     args = crops.arguments([])
