@@ -135,22 +135,94 @@ def test_what_a_comparison_takes(tiny, monkeypatch):
     times = {"none": plain, "kd": live, "lr_ds": live, "dr_kd": live, "lw_kd": plain}
     assert {name: found[f"time.{name}"] for name in methods} == times
     # The teacher has one epoch; the self-teacher and the two proxies are a plain run each.
-    once = (1 * 3 * 1 + 10) + plain + plain
+    # Each proxy has half of the steps, and is measured as often as a plain run.
+    once = (1 * 3 * 1 + 10) + plain + (plain + 2 * 10)
     assert found["time.comparison"] == once + 3 * sum(times.values())
     # Neither the teacher of the recipe's own method nor the proxies are needed for these.
     alone = limbeck.check(compared({**tiny, "method": "kd"}, "none", "lw_kd"))
     assert alone.figures["time.comparison"] == 2 * plain
     assert alone.figures["time.kd"] == live
     cached = limbeck.check(compared(tiny, *methods, seeds=3), overrides={"teacher.cache": "views"})
-    # 60 images with 25 places twice, in batches of 20, for each of two teachers.
-    filling = 2 * 60 * 50 / 20 * 2
-    assert cached.figures["time.comparison"] == once + filling + 3 * 5 * plain
+    # Of 60 images' 25 places twice 6 are drawn, in batches of 20, for each of two teachers.
+    filling = 2 * 60 * 50 * (1 - (1 - 1 / 50) ** 6) / 20 * 2
+    assert cached.figures["time.comparison"] == pytest.approx(once + filling + 3 * 5 * plain)
     assert len(cached.sections["disk"]) == 2
     # Two epochs of each seed's own views, or the same ones for all seeds.
     for view_seed, passes in ((None, 3), (0, 1)):
         overrides = {"teacher.cache": "epochs", "data.view_seed": view_seed}
         each = limbeck.check(compared(tiny, *methods, seeds=3), overrides=overrides)
-        assert each.figures["time.comparison"] == once + 2 * passes * (60 * 2 / 20 * 2) + 3 * 5 * plain
+        assert each.figures["time.comparison"] == pytest.approx(once + 2 * passes * (60 * 2 / 20 * 2) + 3 * 5 * plain)
+
+
+@pytest.fixture
+def timed(monkeypatch):
+    """1 s a step, no time for anything else."""
+    monkeypatch.setattr(costs, "tried", lambda *_: Trial(steps=3, loading=0.0, step=1.0, measuring=0.0))
+    monkeypatch.setattr(costs, "forward_seconds", lambda *_: 0.0)
+
+
+@pytest.mark.usefixtures("timed")
+def test_a_proxy_of_a_selection_is_trained_in_every_run(tiny):
+    settings = {"select+kd": {"scorer": "el2n", "proxy_epochs": 4}}
+    found = limbeck.check(compared(tiny, "kd", "select+kd", settings=settings)).figures
+    assert found["time.select+kd"] == found["time.kd"] + 4 * 3
+
+
+@pytest.mark.usefixtures("timed")
+def test_unlabeled_images_make_longer_epochs_for_methods_with_a_teacher(tiny, tmp_path):
+    write_classes(tmp_path / "photos", each=25)
+    write_classes(tmp_path / "more", classes=("others",), each=25)
+    data = {"name": "image_folder", "root": str(tmp_path / "photos"), "size": 32, "unlabeled": str(tmp_path / "more")}
+    recipe = {**tiny, "data": {**data, "test_share": 0.2}, "method": "kd"}
+    for methods in (("none", "kd"), ("kd", "none")):
+        found = limbeck.check(compared(recipe, *methods)).figures
+        # 40 labeled images in batches of 20, of which half are unlabeled for kd.
+        assert (found["time.none"], found["time.kd"]) == (2 * 2, 2 * 4)
+
+
+@pytest.mark.usefixtures("timed")
+def test_weights_that_a_library_has_may_be_trained_further(tiny, tmp_path):
+    write_classes(tmp_path / "photos", each=25)
+    data = {"name": "image_folder", "root": str(tmp_path / "photos"), "size": 32}
+    training = {**tiny["training"], "epochs": 5}
+    given = ({"weights": "DEFAULT"}, {"options": {"pretrained": True}})
+    for weights in given:
+        teacher = {"name": "timm:resnet18", **weights, "training": training}
+        checked = limbeck.check(compared({**tiny, "data": data, "teacher": teacher}, "none", "kd"))
+        assert checked.sections["downloads"][0].startswith("teacher timm:resnet18: its weights DEFAULT")
+        assert "once for all runs: training of teacher timm:resnet18, 15 s" in checked.sections["time"]
+
+
+@pytest.mark.usefixtures("timed")
+def test_members_that_are_trained_already_are_not_trained_again(tiny, tmp_path):
+    cache = {"output.cache": str(tmp_path / "cache")}
+    limbeck.run({**tiny, "method": "kd"}, overrides=cache, out=tmp_path / "run")
+    members = {"members": [tiny["teacher"], {**tiny["teacher"], "seed": 1}]}
+    checked = limbeck.check(compared({**tiny, "teacher": members}, "kd"), overrides=cache)
+    trainings = [line for line in checked.sections["time"] if "training of" in line]
+    assert trainings == ["once for all runs: training of teacher.members.1 resnet8, 3 s"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        (
+            {"teacher.training.batch_size": 900},
+            "kd: teacher.training.batch_size: got 900, expected at most 60 images",
+        ),
+        ({"teacher.train_limit": 10}, "kd: teacher.training.batch_size: got 20, expected at most 10 images"),
+        (
+            {"teacher.training.schedule.name": "one_cycle", "teacher.training.batch_size": 60},
+            "kd: teacher.training.schedule one_cycle: got 1 batches in all, too few for it; try constant",
+        ),
+        ({"seed": 2**32 - 1, "compare.seeds": 2}, "compare.seeds: got 2 from seed 4294967295 on, expected seeds below"),
+    ],
+)
+def test_what_stops_a_later_part_of_a_run_is_found(tiny, changes, problem):
+    checked = limbeck.check(compared(tiny, "none", "kd"), overrides=changes)
+    (found,) = checked.problems
+    assert found.startswith(problem)
+    assert "time.none" in checked.figures
 
 
 QUICKSTARTS = {

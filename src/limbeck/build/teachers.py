@@ -102,7 +102,7 @@ def _live(context: Context, key: str, settings: NetworkTeacherSettings, reportin
         reporting.log(line)
     about = later = f"{role} {settings.name}"
     if settings.training is not None:
-        with _naming(role):
+        with naming(role):
             done = trained(context.recipe, settings, network, context.data, reporting)
         load_trained(network, done.folder)
         about, later = f"{about}: {done.about}", f"{about}: {done._replace(before=True).about}"
@@ -133,7 +133,7 @@ def live_teacher(context: Context, key: str, settings: NetworkTeacherSettings, n
 
 
 @contextmanager
-def _naming(role: str) -> Iterator[None]:
+def naming(role: str) -> Iterator[None]:
     """Begin the message of an error of a teacher's training with the teacher."""
     try:
         yield
@@ -153,8 +153,12 @@ def is_trained(context: Context) -> bool:
     Raises:
         UserError: If it cannot be made, or does not fit the data.
     """
-    return all(
-        trained_folder(context.recipe, settings, context.teacher_network(key).module, context.data).is_dir()
-        for key, settings in context.teacher_settings.items()
-        if settings.training is not None
-    )
+    return all(is_network_trained(context, key) for key in context.teacher_settings)
+
+
+def is_network_trained(context: Context, key: str) -> bool:
+    """Return whether a network of a run's teacher is there without a training."""
+    settings = context.teacher_settings[key]
+    if settings.training is None:
+        return True
+    return trained_folder(context.recipe, settings, context.teacher_network(key).module, context.data).is_dir()

@@ -108,7 +108,9 @@ def tried(context: Context, network: nn.Module, settings: TrainingSettings, data
     simple = {"compile": False, "cuda_graph": False, "schedule": ScheduleSettings(name="constant")}
     chosen = decide(settings, trial, own.example(2)).model_copy(update=simple)
     fabric = make_fabric(chosen)
-    loaders = Loaders(own, context.recipe.data, chosen, fabric, context.recipe.seed)
+    # The time of a batch is that of one process, whatever prepares the batches of a run.
+    alone = context.recipe.data.model_copy(update={"workers": 0})
+    loaders = Loaders(own, alone, chosen, fabric, context.recipe.seed)
     views = loaders.for_student() if data is None else loaders.train()
     with generators_kept():
         loading, batches = _loaded(views)
@@ -117,7 +119,7 @@ def tried(context: Context, network: nn.Module, settings: TrainingSettings, data
         engine = Engine(distiller, _Fixed(batches), chosen, fabric=fabric, splits={})
         # The first steps find memory and kernels.
         engine.train_epoch(0).means()
-        step = _seconds(lambda: engine.train_epoch(1).means()) / len(batches)
+        step = _least_seconds(lambda: engine.train_epoch(1).means()) / len(batches)
         return Trial(len(views), loading, step, _measuring(context, trial, loaders))
 
 
@@ -135,7 +137,7 @@ def forward_seconds(context: Context, call: Callable[[Batch], object], settings:
         _, batches = _loaded(views)
         moved = [batch.to(fabric.device) for batch in batches]
         call(moved[0])
-        return _seconds(lambda: [call(batch) for batch in moved]) / len(moved)
+        return _least_seconds(lambda: [call(batch) for batch in moved]) / len(moved)
 
 
 def peak_memory(device: torch.device) -> int:
@@ -152,25 +154,33 @@ def peak_memory(device: torch.device) -> int:
 
 
 def _measuring(context: Context, network: nn.Module, loaders: Loaders) -> float:
-    """Return the seconds of a forward pass of all measured samples, from one batch of them."""
+    """Return the seconds of making all measured samples and a forward pass of them, from one batch of them."""
     splits = loaders.measured()
     samples = sum(len(batches) for batches in splits.values())
-    batch = next(iter(splits["test"].epoch(0))).to(loaders.fabric.device)
+    start = time.perf_counter()
+    batch = next(iter(splits["test"].epoch(0)))
+    making = time.perf_counter() - start
+    batch = batch.to(loaders.fabric.device)
     with torch.no_grad(), loaders.fabric.autocast():
         network.eval()
-        return samples * _seconds(lambda: context.task.call(network, batch.inputs))
+        return samples * (making + _seconds(lambda: context.task.call(network, batch.inputs)))
 
 
 def _loaded(views: Any) -> tuple[float, list[Batch]]:
     """Return the seconds of making a batch, and the first batches of an epoch."""
     with kept_workers(views):
-        iterator = iter(views.epoch(0))
+        iterator, start = iter(views.epoch(0)), time.perf_counter()
         first = next(iterator)
-        start = time.perf_counter()
+        opening, start = time.perf_counter() - start, time.perf_counter()
         others = list(islice(iterator, _STEPS - 1))
         seconds = time.perf_counter() - start
     # A training set of one batch has no second one.
-    return seconds / max(1, len(others)), [Batch.of(batch) for batch in [first, *others]]
+    return seconds / len(others) if others else opening, [Batch.of(batch) for batch in [first, *others]]
+
+
+def _least_seconds(work: Callable[[], object]) -> float:
+    """Return the seconds of the faster of two times: whatever else the machine does can only add to them."""
+    return min(_seconds(work), _seconds(work))
 
 
 def _seconds(work: Callable[[], object]) -> float:

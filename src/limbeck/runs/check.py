@@ -12,6 +12,7 @@ from torch import nn
 from limbeck.build.caching import expected_spec, is_cached, logits_folder, stored_shape
 from limbeck.build.checks import check_method, check_student
 from limbeck.build.context import Context
+from limbeck.build.data import Loaders
 from limbeck.build.measured_teacher import measure_teacher
 from limbeck.build.method_warnings import method_warnings
 from limbeck.build.networks import input_adapter, parameter_count
@@ -19,7 +20,8 @@ from limbeck.build.pixels import stores
 from limbeck.build.reporting import Reporting
 from limbeck.build.shared import Shared
 from limbeck.build.teacher_settings import teacher_settings
-from limbeck.build.teachers import build_teacher, is_trained
+from limbeck.build.teacher_training import training_data
+from limbeck.build.teachers import build_teacher, is_network_trained, is_trained, naming
 from limbeck.build.trial import multiply_adds, peak_memory
 from limbeck.cache.spec import size
 from limbeck.data import Data
@@ -30,10 +32,10 @@ from limbeck.randomness.seeding import generators_kept
 from limbeck.recipes.loading import load_recipe
 from limbeck.recipes.schema import Recipe
 from limbeck.reporting import no_log
-from limbeck.runs.costs import Costs, SharedCost, estimated
+from limbeck.runs.costs import Costs, SharedCost, estimated, has_cache_by_seed
 from limbeck.runs.downloads import without_downloads
 from limbeck.runs.method_recipes import method_recipe
-from limbeck.training import make_fabric, resolve_device
+from limbeck.training import TrainingSettings, check_schedule, make_fabric, resolve_device
 
 _MINUTE, _HOUR = 60, 3600
 
@@ -140,12 +142,16 @@ class _Check:
     def _usable(self, student: nn.Module) -> tuple[dict[str, Context], list[str]]:
         """Return a run of each method that can begin, and what is wrong with the others."""
         contexts, problems = {}, []
+        if self.recipe.seed + self.recipe.compare.seeds > 2**32:
+            got = f"compare.seeds: got {self.recipe.compare.seeds} from seed {self.recipe.seed} on"
+            problems.append(f"{got}, expected seeds below {2**32}")
         for name in dict.fromkeys((*self.recipe.compare.methods, self.recipe.method.name)):
             context = Context(self._recipe_of(self.recipe, name), self.shared)
             try:
                 # Some settings are refused beside weights, which the recipe without downloads lacks.
                 teacher_settings(self._recipe_of(self.given, name))
                 check_method(context, student)
+                _check_teacher_trainings(context, self._untrained())
             except UserError as error:
                 problems.append(f"{name}: {error}")
             else:
@@ -207,9 +213,9 @@ class _Check:
         return lines
 
     def _of_time(self, contexts: Mapping[str, Context]) -> list[str]:
-        costs, settings = estimated(contexts, self.downloads), self.recipe.training
+        settings, seeds = self.recipe.training, self.recipe.compare.seeds
+        costs = estimated(contexts, self._untrained(), seeds)
         compared = [name for name in self.recipe.compare.methods if name in contexts]
-        seeds = self.recipe.compare.seeds
         total = costs.comparison(compared, seeds)
         self.figures |= {f"time.{name}": seconds for name, seconds in costs.run.items()}
         self.figures["time.comparison"] = total
@@ -227,6 +233,12 @@ class _Check:
             f"limbeck compare: {len(compared)} methods x {seeds} seeds, {_duration(total)} one after another",
         ]
 
+    def _untrained(self) -> set[str]:
+        """Return the keys of networks whose weights are not there, and which no run trains further."""
+        members = {f"teacher.members.{number}": member for number, member in enumerate(self.given.teacher.members)}
+        given = {"teacher": self.given.teacher, **members}
+        return {key for key in self.downloads if key in given and given[key].training is None}
+
     def _of_memory(self) -> str:
         device = make_fabric(self.recipe.training).device
         peak = self.figures["memory.peak"] = peak_memory(device)
@@ -235,8 +247,37 @@ class _Check:
         )
 
     def _untimed(self, costs: Costs) -> list[tuple[str, str]]:
-        why = "which is run on what the student finds" if self.first.task.by_parts else "which is not fitted yet"
+        why = (
+            "which is run on what the student finds"
+            if self.first.task.by_parts
+            else "of scikit-learn, and its training"
+        )
         return [(source, why) for source, seconds in costs.teacher.items() if seconds is None]
+
+
+def _check_teacher_trainings(context: Context, untrained: set[str]) -> None:
+    """Check the trainings of a live teacher, which a run checks when it begins them."""
+    if context.source != "live":
+        return
+    for key, settings in context.teacher_settings.items():
+        network = context.teacher_network(key).module
+        with naming(key):
+            # What stands in for weights that are not there is no training of the recipe's.
+            if settings.training is None or key in untrained or isinstance(network, EstimatorNetwork):
+                continue
+            if is_network_trained(context, key):
+                continue
+            data, recipe = training_data(context.recipe, settings, context.data), context.recipe
+            fabric = make_fabric(settings.training)
+            views = Loaders(data, recipe.data, settings.training, fabric, settings.seed).train()
+            _check_schedule(settings.training, len(views))
+
+
+def _check_schedule(settings: TrainingSettings, steps: int) -> None:
+    try:
+        check_schedule(settings.schedule, epochs=settings.epochs, steps=steps)
+    except UserError as error:
+        raise UserError(f"training.{error}") from None
 
 
 def _class_counts(data: Data) -> tuple[str, ...]:
@@ -289,4 +330,5 @@ def _disk(context: Context) -> list[str]:
     spec = expected_spec(recipe, context.data, None, stored_shape(context))
     folder = logits_folder(recipe)
     free = shutil.disk_usage(next(path for path in (folder, *folder.absolute().parents) if path.exists())).free
-    return [f"logit cache of the {context.source} teacher: {spec.estimate}; {size(free)} are free in {folder}"]
+    each = ", for each seed" if has_cache_by_seed(recipe) else ""
+    return [f"logit cache of the {context.source} teacher{each}: {spec.estimate}; {size(free)} are free in {folder}"]

@@ -2,16 +2,19 @@
 
 import copy
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from limbeck.build.caching import expected_spec, is_cached, stored_shape
 from limbeck.build.context import Context
+from limbeck.build.data import Loaders
 from limbeck.build.proxies import has_proxies
 from limbeck.build.teacher_training import training_data
-from limbeck.build.teachers import is_trained, live_teacher
+from limbeck.build.teachers import is_network_trained, is_trained, live_teacher
 from limbeck.build.trial import Trial, forward_seconds, tried
+from limbeck.cache.spec import CacheSpec
 from limbeck.models.estimators.network import EstimatorNetwork
 from limbeck.recipes.network_settings import NetworkTeacherSettings
+from limbeck.recipes.schema import Recipe
 from limbeck.training import make_fabric
 
 SELF, PROXIES = "self-teacher's training", "training of two students on half of the data each, to measure the teacher"
@@ -55,12 +58,13 @@ class Costs:
         return shared + seeds * sum(self.run[name] for name in methods)
 
 
-def estimated(contexts: Mapping[str, Context], downloaded: Collection[str] = ()) -> Costs:
+def estimated(contexts: Mapping[str, Context], downloaded: Collection[str] = (), seeds: int = 1) -> Costs:
     """Time a few steps of the student and of each teacher, and estimate what the runs take.
 
     Args:
         contexts: A run for each method, by its name in the comparison; all passed their checks.
         downloaded: The recipe's keys of networks whose weights are not there yet; no run trains them.
+        seeds: How many runs of each method there are.
 
     Example:
         >>> from limbeck.recipes.loading import load_recipe
@@ -73,22 +77,36 @@ def estimated(contexts: Mapping[str, Context], downloaded: Collection[str] = ())
     trial = tried(first, first.student().module, first.recipe.training)
     by_source = {str(context.source): context for context in contexts.values() if context.source in ("live", "self")}
     teacher = {source: _teacher_forward(context) for source, context in by_source.items()}
-    run = {name: _run(context, trial, teacher.get(str(context.source))) for name, context in contexts.items()}
+    # A batch takes as long with unlabeled samples as without, but an epoch has more of them.
+    trials = {name: replace(trial, steps=_steps(context)) for name, context in contexts.items()}
+    run = {name: _run(context, trials[name], teacher.get(str(context.source))) for name, context in contexts.items()}
+    labeled = replace(trial, steps=_steps(first, labeled=True))
     once: dict[str, SharedCost] = {}
     for source, context in by_source.items():
         users = frozenset(name for name, user in contexts.items() if str(user.source) == source)
-        once |= {what: SharedCost(s, users) for what, s in _trainings(context, trial, downloaded).items()}
-        once |= {
-            what: SharedCost(s, users, _by_seed(context)) for what, s in _filling(context, teacher[source]).items()
-        }
+        once |= {what: SharedCost(s, users) for what, s in _trainings(context, labeled, downloaded).items()}
+        once |= _filling(context, teacher[source], users, seeds)
     if measured := frozenset(name for name, context in contexts.items() if has_proxies(context.recipe)):
-        once[PROXIES] = SharedCost(trial.training(first.recipe.training, workers=first.recipe.data.workers), measured)
+        once[PROXIES] = SharedCost(_proxies(first, labeled), measured)
     return Costs(trial, teacher, run, once)
+
+
+def _steps(context: Context, *, labeled: bool = False) -> int:
+    recipe = context.recipe
+    loaders = Loaders(context.data, recipe.data, recipe.training, make_fabric(recipe.training), recipe.seed)
+    return len(loaders.train() if labeled else loaders.for_student())
 
 
 def _run(context: Context, trial: Trial, teacher: float | None) -> float:
     live = 0.0 if teacher is None or is_cached(context.recipe) else teacher
-    return trial.training(context.recipe.training, workers=context.recipe.data.workers, teacher=live)
+    settings, workers, selection = context.recipe.training, context.recipe.data.workers, context.method.selection
+    seconds = trial.training(settings, workers=workers, teacher=live)
+    if selection is not None and selection.needs_student:
+        # The proxy that is scored is trained in each run, and measured on nothing.
+        proxy = settings.model_copy(update={"epochs": selection.proxy_epochs})
+        labeled = replace(trial, steps=_steps(context, labeled=True), measuring=0.0)
+        seconds += labeled.training(proxy, workers=workers)
+    return seconds
 
 
 def _teacher_forward(context: Context) -> float | None:
@@ -110,7 +128,10 @@ def _trainings(context: Context, trial: Trial, downloaded: Collection[str]) -> d
     return {
         f"training of {key} {settings.name}": _teacher_training(context, key, settings)
         for key, settings in context.teacher_settings.items()
-        if settings.training is not None and key not in downloaded and not _is_estimator(context, key)
+        if settings.training is not None
+        and key not in downloaded
+        and not _is_estimator(context, key)
+        and not is_network_trained(context, key)
     }
 
 
@@ -125,13 +146,39 @@ def _teacher_training(context: Context, key: str, settings: NetworkTeacherSettin
     return taken.training(settings.training, workers=context.recipe.data.workers)
 
 
-def _by_seed(context: Context) -> bool:
-    return context.recipe.teacher.cache == "epochs" and context.recipe.data.view_seed is None
+def _proxies(context: Context, trial: Trial) -> float:
+    """Return the seconds of two trainings of half of the steps each, both measured as often as a run."""
+    settings = context.recipe.training
+    evaluations = -(-settings.epochs // settings.evaluate_every)
+    return trial.training(settings, workers=context.recipe.data.workers) + evaluations * trial.measuring
 
 
-def _filling(context: Context, teacher: float | None) -> dict[str, float]:
+def _filling(context: Context, teacher: float | None, users: frozenset[str], seeds: int) -> dict[str, SharedCost]:
     recipe = context.recipe
     if teacher is None or not is_cached(recipe):
         return {}
     spec = expected_spec(recipe, context.data, None, stored_shape(context))
-    return {f"logits of the {context.source} teacher for the cache": spec.slots / recipe.training.batch_size * teacher}
+    each_seed = has_cache_by_seed(recipe)
+    streams = 1 if each_seed or recipe.data.view_seed is not None else seeds
+    share = min(1.0, _steps(context) * recipe.training.batch_size / spec.samples)
+    batches = _read_rows(spec, recipe.training.epochs * streams * share) / recipe.training.batch_size
+    what = f"logits of the {context.source} teacher for the cache, as far as they are not stored"
+    return {what: SharedCost(batches * teacher, users, each_seed)}
+
+
+def has_cache_by_seed(recipe: Recipe) -> bool:
+    """Return whether the runs of each seed have a logit cache of their own.
+
+    Example:
+        >>> from limbeck.recipes.loading import load_recipe
+        >>> [has_cache_by_seed(load_recipe("quickstart", {"teacher.cache": mode})) for mode in ("views", "epochs")]
+        [False, True]
+    """
+    return recipe.teacher.cache == "epochs" and recipe.data.view_seed is None
+
+
+def _read_rows(spec: CacheSpec, drawn: float) -> float:
+    """Return how many rows are read, each of which is computed once, where a sample is drawn so often."""
+    if spec.mode == "epochs":
+        return spec.samples * drawn
+    return float(spec.slots * (1 - (1 - 1 / spec.per_sample) ** drawn))

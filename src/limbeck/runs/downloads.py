@@ -36,12 +36,16 @@ def without_downloads(recipe: Recipe) -> tuple[Recipe, dict[str, str]]:
 
 
 def _without(settings: Settings, key: str, lines: dict[str, str]) -> Settings:
-    weights = library_weights(settings)
-    if weights is None:
-        return settings
     library = str(settings.name).partition(":")[0]
+    # ``pretrained`` among the options is what ``weights`` is turned into.
+    option = settings.options.get("pretrained") if library in ("timm", "torchvision") else None
+    weights = library_weights(settings) or option
+    if not weights:
+        return settings
+    weights = "DEFAULT" if weights is True else weights
     lines[key] = f"{settings.name}: its weights {weights}, unless {library} has them already"
-    changes: dict[str, object] = {"weights": None}
+    options = {key: value for key, value in settings.options.items() if key != "pretrained"}
+    changes: dict[str, object] = {"weights": None, "options": options}
     if isinstance(settings, NetworkTeacherSettings) and settings.training is None:
         # A teacher without either is refused.
         changes["training"] = TrainingSettings()
