@@ -1,6 +1,5 @@
 """`key=value` overrides: a method by its name has its own defaults, in any order; a comparison merges by key."""
 
-import importlib
 from pathlib import Path
 
 import pytest
@@ -8,9 +7,8 @@ import pytest
 from limbeck import methods
 from limbeck.errors import UserError
 from limbeck.runs import load_recipe, packaged, parse_overrides
+from limbeck.runs.method_recipes import method_recipe
 from limbeck.targets.prior import load_prior
-
-compare = importlib.import_module("limbeck.runs.compare")
 
 
 @pytest.mark.parametrize("recipe", packaged())
@@ -36,17 +34,17 @@ def test_a_setting_alone_is_the_recipes_methods():
 def test_a_comparison_adds_to_what_the_recipes_method_is_set_to():
     overrides = parse_overrides(["compare.settings.dist.temperature=1", "compare.settings.kd.temperature=8"])
     recipe = load_recipe("cifar100-resnet56-resnet20", overrides)
-    assert compare._method(recipe, "dist").model_extra == {"beta": 2, "gamma": 2, "temperature": 1}
-    assert compare._method(recipe, "kd").model_extra == {"temperature": 8}
+    assert method_recipe(recipe, "dist", seed=0).method.model_extra == {"beta": 2, "gamma": 2, "temperature": 1}
+    assert method_recipe(recipe, "kd", seed=0).method.model_extra == {"temperature": 8}
     other = load_recipe(recipe, {"method": "kd"})
-    assert compare._method(other, "dist").model_extra == {"temperature": 1}
+    assert method_recipe(other, "dist", seed=0).method.model_extra == {"temperature": 1}
 
 
 def test_a_label_has_its_own_settings_on_top():
     pairs = ["compare.methods=dist,dist@cold", "compare.settings.dist@cold.temperature=1"]
     recipe = load_recipe("cifar100-resnet56-resnet20", parse_overrides(pairs))
-    assert compare._method(recipe, "dist").model_extra == {"beta": 2, "gamma": 2, "temperature": 4}
-    assert compare._method(recipe, "dist@cold").model_extra == {"beta": 2, "gamma": 2, "temperature": 1}
+    assert method_recipe(recipe, "dist", seed=0).method.model_extra == {"beta": 2, "gamma": 2, "temperature": 4}
+    assert method_recipe(recipe, "dist@cold", seed=0).method.model_extra == {"beta": 2, "gamma": 2, "temperature": 1}
 
 
 @pytest.mark.parametrize(
