@@ -13,8 +13,9 @@ from limbeck.build.lightweight import lightweight_teacher
 from limbeck.build.networks import input_adapter
 from limbeck.build.reporting import Reporting
 from limbeck.build.teacher_settings import answer_precision, in_train_mode
-from limbeck.build.teacher_training import load_trained, trained, trained_folder
+from limbeck.build.teacher_training import load_trained, trained, trained_folder, training_data
 from limbeck.build.weights import recorded_normalize
+from limbeck.data import Data
 from limbeck.errors import RunError, UserError
 from limbeck.recipes.network_settings import NetworkTeacherSettings
 from limbeck.teachers import EnsembleTeacher, LiveTeacher, Teacher
@@ -161,4 +162,20 @@ def is_network_trained(context: Context, key: str) -> bool:
     settings = context.teacher_settings[key]
     if settings.training is None:
         return True
-    return trained_folder(context.recipe, settings, context.teacher_network(key).module, context.data).is_dir()
+    network = context.teacher_network(key).module
+    return context.shared.once(
+        ("trained folder", key, context.teacher_key),
+        lambda: trained_folder(context.recipe, settings, network, context.data),
+    ).is_dir()
+
+
+def teacher_data(context: Context, key: str) -> Data:
+    """Return what a network of a run's teacher is trained on, loaded once for all runs of the process.
+
+    Raises:
+        UserError: If it cannot be loaded.
+    """
+    settings = context.teacher_settings[key]
+    return context.shared.once(
+        ("teacher data", key, context.teacher_key), lambda: training_data(context.recipe, settings, context.data)
+    )

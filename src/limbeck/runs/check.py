@@ -20,8 +20,7 @@ from limbeck.build.pixels import stores
 from limbeck.build.reporting import Reporting
 from limbeck.build.shared import Shared
 from limbeck.build.teacher_settings import teacher_settings
-from limbeck.build.teacher_training import training_data
-from limbeck.build.teachers import build_teacher, is_network_trained, is_trained, naming
+from limbeck.build.teachers import build_teacher, is_network_trained, is_trained, naming, teacher_data
 from limbeck.build.trial import multiply_adds, peak_memory
 from limbeck.cache.spec import size
 from limbeck.data import Data
@@ -267,9 +266,8 @@ def _check_teacher_trainings(context: Context, untrained: set[str]) -> None:
                 continue
             if is_network_trained(context, key):
                 continue
-            data, recipe = training_data(context.recipe, settings, context.data), context.recipe
-            fabric = make_fabric(settings.training)
-            views = Loaders(data, recipe.data, settings.training, fabric, settings.seed).train()
+            data, fabric = teacher_data(context, key), make_fabric(settings.training)
+            views = Loaders(data, context.recipe.data, settings.training, fabric, settings.seed).train()
             _check_schedule(settings.training, len(views))
 
 

@@ -8,8 +8,7 @@ from limbeck.build.caching import expected_spec, is_cached, stored_shape
 from limbeck.build.context import Context
 from limbeck.build.data import Loaders
 from limbeck.build.proxies import has_proxies
-from limbeck.build.teacher_training import training_data
-from limbeck.build.teachers import is_network_trained, is_trained, live_teacher
+from limbeck.build.teachers import is_network_trained, is_trained, live_teacher, teacher_data
 from limbeck.build.trial import Trial, forward_seconds, tried
 from limbeck.cache.spec import CacheSpec
 from limbeck.models.estimators.network import EstimatorNetwork
@@ -141,8 +140,7 @@ def _is_estimator(context: Context, key: str) -> bool:
 
 def _teacher_training(context: Context, key: str, settings: NetworkTeacherSettings) -> float:
     assert settings.training is not None
-    data = training_data(context.recipe, settings, context.data)
-    taken = tried(context, context.teacher_network(key).module, settings.training, data)
+    taken = tried(context, context.teacher_network(key).module, settings.training, teacher_data(context, key))
     return taken.training(settings.training, workers=context.recipe.data.workers)
 
 
