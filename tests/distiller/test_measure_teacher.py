@@ -15,14 +15,7 @@ from limbeck.losses import kd_loss
 from limbeck.rows import pixels
 from limbeck.targets import mean_confidence, revise_logits, taming_temperature
 from limbeck.teachers import EnsembleTeacher, LightweightBank, LightweightTeacher, Teacher
-
-
-def linear(seed, scale=1.0):
-    torch.manual_seed(seed)
-    network = nn.Linear(6, 4)
-    with torch.no_grad():
-        network.weight.mul_(scale)
-    return network
+from weighed_rows import linear
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ from limbeck.recipes.schema import Recipe
 from limbeck.reporting import no_log
 from limbeck.runs.costs import Costs, SharedCost, estimated, has_cache_by_seed
 from limbeck.runs.downloads import without_downloads
-from limbeck.runs.method_recipes import method_recipe
+from limbeck.runs.method_recipes import check_seeds, method_recipe
 from limbeck.training import TrainingSettings, check_schedule, make_fabric, resolve_device
 
 _MINUTE, _HOUR = 60, 3600
@@ -141,9 +141,10 @@ class _Check:
     def _usable(self, student: nn.Module) -> tuple[dict[str, Context], list[str]]:
         """Return a run of each method that can begin, and what is wrong with the others."""
         contexts, problems = {}, []
-        if self.recipe.seed + self.recipe.compare.seeds > 2**32:
-            got = f"compare.seeds: got {self.recipe.compare.seeds} from seed {self.recipe.seed} on"
-            problems.append(f"{got}, expected seeds below {2**32}")
+        try:
+            check_seeds(self.recipe)
+        except UserError as error:
+            problems.append(str(error))
         for name in dict.fromkeys((*self.recipe.compare.methods, self.recipe.method.name)):
             context = Context(self._recipe_of(self.recipe, name), self.shared)
             try:
@@ -226,7 +227,7 @@ class _Check:
                 if self.stores
                 else []
             ),
-            *(f"not counted: the {source} teacher's forward pass, {why}" for source, why in self._untimed(costs)),
+            *(f"not counted: the {what}" for what in self._uncounted(costs, contexts)),
             *(f"{_scope(once)}: {what}, {_duration(once.seconds)}" for what, once in costs.once.items()),
             *(f"{name}: {_duration(seconds)} a run" for name, seconds in costs.run.items()),
             f"limbeck compare: {len(compared)} methods x {seeds} seeds, {_duration(total)} one after another",
@@ -245,13 +246,14 @@ class _Check:
             f"{size(peak)} at the peak of these steps, {'on the GPU' if device.type == 'cuda' else 'the whole process'}"
         )
 
-    def _untimed(self, costs: Costs) -> list[tuple[str, str]]:
-        why = (
-            "which is run on what the student finds"
-            if self.first.task.by_parts
-            else "of scikit-learn, and its training"
-        )
-        return [(source, why) for source, seconds in costs.teacher.items() if seconds is None]
+    def _uncounted(self, costs: Costs, contexts: Mapping[str, Context]) -> Iterator[str]:
+        by_parts = self.first.task.by_parts
+        why = "which is run on what the student finds" if by_parts else "of scikit-learn, and its training"
+        for source, seconds in costs.teacher.items():
+            if seconds is None:
+                yield f"{source} teacher's forward pass, {why}"
+        if any(context.source == "lightweight" for context in contexts.values()):
+            yield "lightweight teacher's training on synthetic digits, which is done once"
 
 
 def _check_teacher_trainings(context: Context, untrained: set[str]) -> None:

@@ -34,7 +34,7 @@ from limbeck.runs.attempts import Planned, Tick, run_all
 from limbeck.runs.comparison_folder import ComparisonFolder
 from limbeck.runs.folder import RunFolder, folder_name
 from limbeck.runs.local_names import local_names
-from limbeck.runs.method_recipes import method_recipe
+from limbeck.runs.method_recipes import check_seeds, method_recipe
 from limbeck.runs.provenance import provenance
 from limbeck.runs.signals import terminates_as_interrupt
 from limbeck.runs.workers import cores
@@ -178,12 +178,10 @@ def _check(plans: Sequence[Planned], shared: Shared, *, resume: bool) -> None:
 
 
 def _plan(recipe: Recipe, folder: Path) -> list[Planned]:
-    seeds = recipe.compare.seeds
-    if recipe.seed + seeds > 2**32:
-        raise UserError(f"compare.seeds: got {seeds} from seed {recipe.seed} on, expected seeds below {2**32}")
+    check_seeds(recipe)
     plans = []
     # Seeds outside, so that a comparison that is stopped early holds every method.
-    for seed in range(recipe.seed, recipe.seed + seeds):
+    for seed in range(recipe.seed, recipe.seed + recipe.compare.seeds):
         for name in recipe.compare.methods:
             run_folder = RunFolder(folder / folder_name(name) / f"seed-{seed}")
             plans.append(Planned(name, method_recipe(recipe, name, seed), run_folder))

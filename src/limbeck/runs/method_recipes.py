@@ -1,9 +1,24 @@
-"""The recipe of one run of a comparison."""
+"""The runs of a comparison: their seeds, and the recipe of each."""
 
+from limbeck.errors import UserError
 from limbeck.recipes.method_settings import CompareSettings, MethodSettings, without_label
 from limbeck.recipes.schema import Recipe
 
 _NO_COMPARISON = CompareSettings()
+
+
+def check_seeds(recipe: Recipe) -> None:
+    """Raise ``UserError`` if a comparison has more seeds than there are from the recipe's on.
+
+    Example:
+        >>> from limbeck.recipes.loading import load_recipe
+        >>> check_seeds(load_recipe("quickstart", {"seed": 2**32 - 1, "compare.seeds": 2}))
+        Traceback (most recent call last):
+        limbeck.errors.UserError: compare.seeds: got 2 from seed 4294967295 on, expected seeds below 4294967296
+    """
+    seeds = recipe.compare.seeds
+    if recipe.seed + seeds > 2**32:
+        raise UserError(f"compare.seeds: got {seeds} from seed {recipe.seed} on, expected seeds below {2**32}")
 
 
 def method_recipe(recipe: Recipe, name: str, seed: int) -> Recipe:
