@@ -76,7 +76,7 @@ def is_cached(recipe: Recipe) -> bool:
 
     Example:
         >>> from limbeck.recipes.loading import load_recipe
-        >>> is_cached(load_recipe("quickstart")), is_cached(load_recipe("quickstart", {"teacher.cache": "views"}))
+        >>> is_cached(load_recipe("quickstart", {"teacher.cache": "off"})), is_cached(load_recipe("quickstart"))
         (False, True)
     """
     return recipe.teacher.cache != "off" and why_uncached(recipe) is None
