@@ -16,13 +16,6 @@ from limbeck.recipes.loading import load_recipe
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
-@pytest.fixture
-def script(monkeypatch):
-    """Import one of the scripts."""
-    monkeypatch.syspath_prepend(str(FOLDER))
-    return importlib.import_module
-
-
 def logits(rows=16, classes=10):
     generator = torch.Generator().manual_seed(0)
     student, teacher = (3 * torch.randn(rows, classes, generator=generator) for _ in range(2))

@@ -1,10 +1,18 @@
-"""Fixtures of the tests of measured weights."""
+"""Fixtures of the tests of distillers: small batches."""
 
 import pytest
 import torch
 
 from limbeck.selection import halves
 from weighed_rows import N, linear
+
+
+@pytest.fixture
+def batch():
+    """Ten images of four classes, with their positions."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(10, 3, 16, 16, generator=generator)
+    return inputs, torch.randint(4, (10,), generator=generator), torch.arange(10)
 
 
 @pytest.fixture
