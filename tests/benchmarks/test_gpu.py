@@ -11,12 +11,18 @@ import pytest
 import torch
 
 import limbeck
+from gpu_runners import maker
 from limbeck import Distiller
 from limbeck.data import Augment, ImageSet, Views
 from limbeck.runs import load_recipe
 from limbeck.training import Engine, OptimizerSettings, TrainingSettings, engine, make_fabric
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def runner(script, tmp_path, monkeypatch):
+    return maker(script, tmp_path, monkeypatch)
 
 
 def stage(script, *sources, name="one", rehearsal=(), **more):

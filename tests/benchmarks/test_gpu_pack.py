@@ -5,6 +5,7 @@ import json
 import pytest
 
 import limbeck
+from gpu_runners import maker
 from limbeck.errors import UserError
 
 
@@ -39,13 +40,13 @@ def test_pieces_hold_all_data_and_what_limbeck_needs(shared_data, tmp_path):
     assert "MiB, with the working tree" in pieces[0].line
 
 
-def test_a_file_that_was_cut_is_joined_when_both_pieces_are_there(shared_data, runner, tmp_path, monkeypatch):
+def test_a_file_that_was_cut_is_joined_when_both_pieces_are_there(shared_data, script, tmp_path, monkeypatch):
     monkeypatch.setattr(shared_data, "CUT_AT", 400)
     original = bytes(range(250)) * 4
     (tmp_path / "shared/data" / shared_data.CUT).write_bytes(original)
     first, second = shared_data.pack(tmp_path / "out")
     joined = tmp_path / "work/shared/data" / shared_data.CUT
-    there = runner()
+    there = maker(script, tmp_path, monkeypatch)()
     there.unpack([first.folder])
     assert not joined.exists()
     there.unpack([second.folder])
