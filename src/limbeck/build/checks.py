@@ -7,6 +7,7 @@ from torch import nn
 from limbeck import models
 from limbeck.build.by_parts import check_by_parts
 from limbeck.build.caching import check_cache
+from limbeck.build.choosing import check_choices, check_teacher_choices
 from limbeck.build.context import Context
 from limbeck.build.data import Loaders
 from limbeck.build.features import feature_arguments
@@ -57,6 +58,7 @@ def check_student(context: Context, student: nn.Module) -> None:
         UserError: If anything is wrong.
     """
     recipe, data, role = context.recipe, context.data, f"student {context.recipe.student.name}"
+    check_choices(context)
     # A forward pass changes the copy alone.
     trial = copy.deepcopy(student)
     check_network(trial, data, context.task, role=role)
@@ -98,6 +100,7 @@ def _check_teacher(context: Context) -> None:
     if context.source == "live":
         for key in context.teacher_settings:
             context.teacher_network(key)
+        check_teacher_choices(context)
     if context.source == "lightweight":
         check_num_classes(row_classes(context.task, context.data))
         synthesize(2, 1, source=context.recipe.teacher.lightweight.source)

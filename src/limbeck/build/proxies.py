@@ -106,6 +106,6 @@ def _settings(recipe: Recipe, role: str) -> NetworkTeacherSettings:
         weights=student.weights,
         weights_entry=student.weights_entry,
         freeze=student.freeze,
-        training=recipe.training,
+        training=recipe.training.model_copy(update={"temperature_scaling": False}),
         seed=derived_seed(recipe.teacher.seed, _STREAM, int(role[-1])) % 2**32,
     )

@@ -19,6 +19,7 @@ from limbeck.reporting import Log
 from limbeck.selection import Selection
 from limbeck.training import Engine, TrainingSettings
 from limbeck.training.checkpoint import usable_checkpoint
+from limbeck.training.settings import NOTHING_CHOSEN
 
 
 def selection_callback(
@@ -67,7 +68,7 @@ def _train_proxy(recipe: Recipe, selection: Selection, loaders: Loaders, checkpo
     proxy = create_network(recipe.student, loaders.data, role="student", seed=seed).module
     schedule = {"name": "one_cycle"}
     # A few epochs are not worth a compilation.
-    without = {"ema": None, "compile": False, "cuda_graph": False}
+    without = {**NOTHING_CHOSEN, "ema": None, "compile": False, "cuda_graph": False}
     values = {**loaders.training.model_dump(), "epochs": selection.proxy_epochs, "schedule": schedule, **without}
     settings = TrainingSettings.model_validate(values)
     proxy_loaders = Loaders(loaders.data, loaders.settings, settings, loaders.fabric, seed)

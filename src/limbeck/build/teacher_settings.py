@@ -43,7 +43,8 @@ def _self_settings(recipe: Recipe) -> NetworkTeacherSettings:
     return NetworkTeacherSettings(
         name=student.name,
         options=student.options,
-        training=recipe.training,
+        # A teacher's logits are used as they are.
+        training=recipe.training.model_copy(update={"temperature_scaling": False}),
         # Another seed than the student's: from the same one the student would repeat its teacher's training.
         seed=derived_seed(recipe.teacher.seed, _SELF_TEACHER_STREAM) % 2**32,
         precision=recipe.teacher.precision,

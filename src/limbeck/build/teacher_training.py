@@ -31,7 +31,6 @@ from limbeck.recipes.schema import Recipe
 from limbeck.recipes.task_settings import TaskSettings
 from limbeck.training import Engine, TrainingSettings, decide, make_fabric
 from limbeck.training.checkpoint import usable_checkpoint
-from limbeck.training.settings import WITHOUT_EFFECT
 
 # Raised whenever the same recipe would make another teacher than before.
 FORMAT = 2
@@ -49,6 +48,7 @@ class Trained(NamedTuple):
         seconds: How long that took.
         before: Whether it was there already.
         unit: What its samples are called.
+        choice: Which epoch was kept by what, or when the training ended, if that was chosen.
     """
 
     folder: Path
@@ -56,12 +56,14 @@ class Trained(NamedTuple):
     seconds: float
     before: bool
     unit: str = "images"
+    choice: str = ""
 
     @property
     def about(self) -> str:
         """How it was trained, and where it is kept."""
         when = " before this run" if self.before else ""
-        return f"trained on {self.images:,} {self.unit} in {self.seconds:.0f} s{when} (kept in {self.folder})"
+        chosen = f"; {self.choice}" if self.choice else ""
+        return f"trained on {self.images:,} {self.unit} in {self.seconds:.0f} s{when}{chosen} (kept in {self.folder})"
 
 
 def trained_folder(recipe: Recipe, settings: NetworkTeacherSettings, network: nn.Module, data: Data) -> Path:
@@ -125,7 +127,8 @@ def trained(
     folder = _folder(recipe, settings, network, data)
     before = folder.is_dir()
     made_once(folder, lambda path: _make(path, recipe, settings, network, data, reporting, role), reporting.log)
-    return Trained(folder, len(data.train), _read_summary(folder)["seconds"], before, data.unit)
+    summary = _read_summary(folder)
+    return Trained(folder, len(data.train), summary["seconds"], before, data.unit, summary.get("choice", ""))
 
 
 def load_trained(network: nn.Module, folder: Path, name: str = "teacher") -> None:
@@ -145,13 +148,13 @@ def load_trained(network: nn.Module, folder: Path, name: str = "teacher") -> Non
         models.load_weights(network, folder / _WEIGHTS, name=name)
 
 
-def _read_summary(folder: Path) -> dict[str, float]:
+def _read_summary(folder: Path) -> dict[str, Any]:
     try:
         summary = json.loads((folder / "summary.json").read_bytes())
         file = folder / FILE if (folder / FILE).is_file() else folder / _WEIGHTS
         if summary.get("sha256", digest := file_digest(file)) != digest:
             raise ValueError("the weights are not those that were written")
-        return {"seconds": summary["seconds"]}
+        return {"seconds": float(summary["seconds"]), "choice": str(summary.get("choice", ""))}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(
             f"{folder}: is damaged, expected a kept teacher; delete it to train the teacher again"
@@ -162,7 +165,7 @@ def _material(
     recipe: Recipe, settings: NetworkTeacherSettings, training: TrainingSettings, network: nn.Module, data: Data
 ) -> dict[str, Any]:
     decided = decide(training, network, data.example(2))
-    without = {*WITHOUT_EFFECT, *_DECIDED, *training.unset_later, *(() if training.compile else ("compile",))}
+    without = {*training.without_effect, *_DECIDED, *training.unset_later, *(() if training.compile else ("compile",))}
     initial = {
         "weights": weights_identity(settings),
         "entry": settings.weights_entry,
@@ -230,7 +233,16 @@ def _train(
     rows = engine.fit(resume=resume)
     save_network(folder / _WEIGHTS, engine.network, describe(settings, data))
     seconds, digest = sum(row["seconds"] for row in rows), file_digest(folder / _WEIGHTS)
-    summary = {**rows[-1], "parameters": parameter_count(network), "seconds": seconds, "sha256": digest}
+    choice = engine.keeping.summary(rows)
+    if choice:
+        choice["choice"] = "; ".join(engine.keeping.lines(rows)).replace("training.", "")
+    summary = {
+        **engine.keeping.chosen(rows),
+        **choice,
+        "parameters": parameter_count(network),
+        "seconds": seconds,
+        "sha256": digest,
+    }
     write_atomically(folder / "metrics.csv", csv_text(rows))
     write_atomically(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
     shutil.rmtree(checkpoint)

@@ -24,6 +24,7 @@ from limbeck.distiller import Distiller
 from limbeck.randomness.seeding import generators_kept
 from limbeck.tasks import Task
 from limbeck.training import Engine, ScheduleSettings, TrainingSettings, decide, make_fabric
+from limbeck.training.settings import NOTHING_CHOSEN
 
 _STEPS = 3
 
@@ -88,7 +89,13 @@ class Trial:
         """
         step = self.step + teacher
         step = max(step, self.loading / workers) if workers else step + self.loading
-        return settings.epochs * self.steps * step + -(-settings.epochs // settings.evaluate_every) * self.measuring
+        return settings.epochs * self.steps * step + _measurements(settings) * self.measuring
+
+
+def _measurements(settings: TrainingSettings) -> int:
+    # The epoch that is kept is measured again, and a temperature is fitted and measured on the same splits.
+    further = (settings.keep == "best") + settings.temperature_scaling
+    return -(-settings.epochs // settings.evaluate_every) + further
 
 
 def tried(context: Context, network: nn.Module, settings: TrainingSettings, data: Data | None = None) -> Trial:
@@ -105,7 +112,7 @@ def tried(context: Context, network: nn.Module, settings: TrainingSettings, data
     """
     own, trial = context.data if data is None else data, copy.deepcopy(network)
     # Compiling and recording would cost more than the steps that are timed; a schedule may be shorter than these.
-    simple = {"compile": False, "cuda_graph": False, "schedule": ScheduleSettings(name="constant")}
+    simple = {**NOTHING_CHOSEN, "compile": False, "cuda_graph": False, "schedule": ScheduleSettings(name="constant")}
     chosen = decide(settings, trial, own.example(2)).model_copy(update=simple)
     fabric = make_fabric(chosen)
     # The time of a batch is that of one process, whatever prepares the batches of a run.

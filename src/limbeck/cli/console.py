@@ -98,7 +98,10 @@ class LiveProgress:
         if self.task is None:
             self.task = self.bar.add_task("", total=position.total, figures="")
         description = f"epoch {position.epoch + 1}/{position.epochs}"
-        self.bar.update(self.task, description=description, completed=position.done, figures=figures)
+        # A training that ended early has left its bar to the next one.
+        self.bar.update(
+            self.task, description=description, total=position.total, completed=position.done, figures=figures
+        )
 
     def epoch(self, row: Mapping[str, float], epochs: int) -> None:
         """Print the epoch's line."""

@@ -103,6 +103,9 @@ class NetworkTeacherSettings(NetworkSettings):
             raise UserError("normalize and size: are for teachers trained elsewhere, expected neither beside training")
         if self.training is not None and self.classes is not None:
             raise UserError("classes: are for teachers trained on other classes, expected none beside training")
+        if self.training is not None and self.training.temperature_scaling:
+            got = "training.temperature_scaling: got true, but a teacher's logits are used as they are"
+            raise UserError(f"{got}, expected it as training.temperature_scaling, of the student")
         if self.outputs is not None and self.classes is None:
             raise UserError(f"outputs: got {self.outputs} without classes, expected the column of each class")
         return self

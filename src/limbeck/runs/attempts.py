@@ -18,7 +18,7 @@ from limbeck.recipes.schema import Recipe
 from limbeck.runs.folder import RunFolder
 from limbeck.runs.prefill import prefill, shared_caches
 from limbeck.runs.provenance import check_provenance
-from limbeck.runs.resuming import check_same
+from limbeck.runs.resuming import check_same, is_complete
 from limbeck.runs.run import distill
 from limbeck.runs.workers import Workers, shared_in_worker
 
@@ -48,9 +48,8 @@ class Planned:
 
     @property
     def complete(self) -> bool:
-        """Whether it has reached the last of the epochs that its recipe has now."""
-        epochs = self.recipe.training.epochs
-        return self.folder.finished and check_same(self.folder, self.recipe).training.epochs == epochs
+        """Whether it has reached the last of the epochs that its recipe has now, or was ended by its patience."""
+        return is_complete(self.folder, self.recipe)
 
     def check(self, present: Callable[[], Mapping[str, Any]]) -> None:
         """Raise ``UserError`` if its folder holds anything but this run, or one of fewer epochs, data and code alike.
@@ -177,4 +176,6 @@ def attempt(context: Context, folder: RunFolder, reporting: Reporting) -> Outcom
 
 def _epochs_done(plan: Planned) -> int:
     path = plan.folder.path / "metrics.csv"
+    if plan.folder.ended_early:
+        return plan.recipe.training.epochs
     return max(0, path.read_text().count("\n") - 1) if path.is_file() else 0

@@ -227,6 +227,7 @@ class _Check:
                 if self.stores
                 else []
             ),
+            *_of_patience(settings),
             *(f"not counted: the {what}" for what in self._uncounted(costs, contexts)),
             *(f"{_scope(once)}: {what}, {_duration(once.seconds)}" for what, once in costs.once.items()),
             *(f"{name}: {_duration(seconds)} a run" for name, seconds in costs.run.items()),
@@ -271,6 +272,12 @@ def _check_teacher_trainings(context: Context, untrained: set[str]) -> None:
             data, fabric = teacher_data(context, key), make_fabric(settings.training)
             views = Loaders(data, context.recipe.data, settings.training, fabric, settings.seed).train()
             _check_schedule(settings.training, len(views))
+
+
+def _of_patience(settings: TrainingSettings) -> list[str]:
+    if settings.patience is None:
+        return []
+    return [f"of all {settings.epochs} epochs; a run that training.patience ends early takes less"]
 
 
 def _check_schedule(settings: TrainingSettings, steps: int) -> None:

@@ -31,6 +31,7 @@ from limbeck.report.results import MethodResult, TeacherResult
 from limbeck.report.table import comparison_rows, to_csv, to_markdown
 from limbeck.reporting import Log
 from limbeck.runs.attempts import Planned, Tick, run_all
+from limbeck.runs.choice_notes import choice_notes
 from limbeck.runs.comparison_folder import ComparisonFolder
 from limbeck.runs.folder import RunFolder, folder_name
 from limbeck.runs.local_names import local_names
@@ -39,7 +40,8 @@ from limbeck.runs.provenance import provenance
 from limbeck.runs.signals import terminates_as_interrupt
 from limbeck.runs.workers import cores
 from limbeck.tasks import Metric
-from limbeck.training import resolve_device
+from limbeck.training import TrainingSettings, resolve_device
+from limbeck.training.scaling import with_scaled
 
 # What the recipe of a single run has.
 # The names of the measured teachers' rows in the table, by the source of the logits.
@@ -98,7 +100,7 @@ def compare(
     tick: Tick | None = None,
     trust: bool = False,
 ) -> Comparison:
-    """Run every method of the recipe's ``compare`` with every seed, and put the last epochs side by side.
+    """Run every method of the recipe's ``compare`` with every seed, and put their figures side by side.
 
     Teachers are made once, before the first run, and shared. Seed k of every method has the same initial student and
     the same order of the same views. A run that fails is a row of the table with its reason; the others are trained.
@@ -215,6 +217,7 @@ def _collect(
     live = measured.get("live")
     predictions = live.splits["test"].predictions if live else None
     metrics = task_of(recipe, data).metrics
+    metrics = with_scaled(metrics) if recipe.training.temperature_scaling else metrics
     unlabeled = f" and {len(data.unlabeled):,} unlabeled" if data.unlabeled is not None else ""
     size = f"{len(data.train):,} training{unlabeled} {data.unit}"
     by_name = {name: [plan for plan in plans if plan.name == name] for name in recipe.compare.methods}
@@ -223,9 +226,10 @@ def _collect(
     return Comparison(
         folder,
         results=results,
-        title=f"{recipe.student.name} on {data.name}, {size}, {recipe.training.epochs} epochs",
+        title=f"{recipe.student.name} on {data.name}, {size}, {_epochs(recipe.training)}",
         notes=(
-            *_notes(teachers, measured, data),
+            *choice_notes(recipe.training, metrics[0], data, _summaries(by_name, failed)),
+            *_notes(teachers, measured),
             *_of_labels(recipe, plans),
             *_changed_settings(plans),
             *controls,
@@ -239,6 +243,17 @@ def _collect(
         ),
         failures=tuple(f"{label} failed: {reason}" for label, reason in failed.items()),
     )
+
+
+def _epochs(training: TrainingSettings) -> str:
+    return f"{training.epochs} epochs" if training.patience is None else f"at most {training.epochs} epochs"
+
+
+def _summaries(
+    by_name: Mapping[str, Sequence[Planned]], failed: Mapping[str, str]
+) -> dict[str, list[Mapping[str, Any]]]:
+    complete = {name: [plan for plan in plans if plan.label not in failed] for name, plans in by_name.items()}
+    return {name: [plan.folder.read_summary() for plan in plans] for name, plans in complete.items()}
 
 
 def _result(
@@ -273,15 +288,12 @@ def _agreement(folders: Sequence[RunFolder], teacher: torch.Tensor | None) -> tu
     return tuple(float((student == teacher).double().mean()) for student in students)
 
 
-def _notes(
-    teachers: Mapping[Any, BuiltTeacher], measured: Mapping[Any, MeasuredTeacher | None], data: Data
-) -> tuple[str, ...]:
-    figures = f"figures of the last epoch on all {len(data.test):,} test {data.unit}, which nothing was chosen on"
+def _notes(teachers: Mapping[Any, BuiltTeacher], measured: Mapping[Any, MeasuredTeacher | None]) -> tuple[str, ...]:
     described = [teacher for teacher in measured.values() if teacher]
     # A teacher that is described by its name alone has the name in the line of its figures.
     labels = {"", *(teacher.label for teacher in described)}
     abouts = (built.about.partition(" (kept")[0] for built in teachers.values() if built.about not in labels)
-    return (figures, *abouts, *(line for teacher in described for line in (teacher.line, *teacher.warning_lines)))
+    return (*abouts, *(line for teacher in described for line in (teacher.line, *teacher.warning_lines)))
 
 
 def _of_labels(recipe: Recipe, plans: Sequence[Planned]) -> tuple[str, ...]:

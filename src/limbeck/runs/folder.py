@@ -120,6 +120,11 @@ class RunFolder:
         return has_checkpoint(self.checkpoint)
 
     @property
+    def ended_early(self) -> bool:
+        """Whether the folder holds the summary of a run that ``training.patience`` ended before its last epoch."""
+        return bool((self._summary() or {}).get("stopped_early"))
+
+    @property
     def begun(self) -> bool:
         """Whether the folder holds a run with at least one epoch, complete or not."""
         return self.resumable or any((self.path / name).exists() for name in ("metrics.csv", "summary.json"))

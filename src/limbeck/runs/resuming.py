@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from limbeck.build.teacher_settings import teacher_settings
 from limbeck.errors import UserError, shortened
 from limbeck.recipes.schema import Recipe
 from limbeck.runs.folder import RunFolder
@@ -99,6 +100,22 @@ def decide_start(folder: RunFolder, recipe: Recipe, *, resume: bool, overwrite: 
     return Start(resume=True, extends=stored.training.epochs if notes else None, notes=notes)
 
 
+def is_complete(folder: RunFolder, recipe: Recipe) -> bool:
+    """Return whether a folder holds a complete run of a recipe: of as many epochs, or ended early by its patience.
+
+    Raises:
+        UserError: If it holds a complete run of another meaning.
+
+    Example:
+        >>> from limbeck.runs import load_recipe
+        >>> is_complete(RunFolder("nowhere"), load_recipe("quickstart"))
+        False
+    """
+    if not folder.finished:
+        return False
+    return check_same(folder, recipe).training.epochs == recipe.training.epochs or folder.ended_early
+
+
 def check_same(folder: RunFolder, recipe: Recipe) -> Recipe:
     """Compare a recipe to that of the run in a folder, by what they mean, and return the stored one.
 
@@ -154,7 +171,15 @@ def meaning(recipe: Recipe) -> dict[str, Any]:
     values["teacher"], values["method"] = _teacher(recipe, values["teacher"]), _method(recipe)
     del values["training"]["epochs"]
     plain = json.loads(json.dumps(values, default=str))
-    return {key: value for key, value in flat(plain) if not _is_not_compared(key)}
+    return {key: value for key, value in flat(plain) if not _is_not_compared(key)} | _measured_epochs(recipe)
+
+
+def _measured_epochs(recipe: Recipe) -> dict[str, Any]:
+    """Return how often trainings that choose an epoch are measured: only the measured ones are compared."""
+    trainings = {"training": recipe.training}
+    if recipe.source() == "live":
+        trainings |= {f"{key}.training": s.training for key, s in teacher_settings(recipe).items() if s.training}
+    return {f"{key}.evaluate_every": value.evaluate_every for key, value in trainings.items() if value.chooses}
 
 
 def _teacher(recipe: Recipe, values: dict[str, Any]) -> dict[str, Any]:

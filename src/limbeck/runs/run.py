@@ -15,7 +15,7 @@ from limbeck.recipes.loading import load_recipe
 from limbeck.recipes.schema import Recipe
 from limbeck.runs.folder import RunFolder, folder_name
 from limbeck.runs.provenance import check_provenance, provenance
-from limbeck.runs.resuming import Start, check_same, decide_start
+from limbeck.runs.resuming import Start, decide_start, is_complete
 from limbeck.runs.session import Run, Session
 from limbeck.runs.signals import terminates_as_interrupt
 
@@ -41,7 +41,8 @@ def run(
         overrides: Values by dotted key, such as ``{"training.epochs": 5}``.
         out: The run folder; by default ``runs/NAME-METHOD-seedN``.
         resume: Resume a run that was stopped, or a complete one with more ``training.epochs``; a complete run of
-            as many epochs is only read. Settings, data and code have to be the same, as far as they decide numbers.
+            as many epochs, or one that ``training.patience`` ended, is only read. Settings, data and code have to be
+            the same, as far as they decide numbers.
         overwrite: Replace a run that is in the folder.
         reporting: Where lines and progress go; nowhere by default.
         trust: Whether the recipe may name any ``python:`` function, see :func:`limbeck.recipes.trust.check_trust`.
@@ -99,9 +100,10 @@ def distill(
     recipe = context.recipe
     folder.check_place()
     with terminates_as_interrupt(), generators_kept():
-        if resume and folder.finished and check_same(folder, recipe).training.epochs == recipe.training.epochs:
+        if resume and is_complete(folder, recipe):
             complete = _complete(context, folder)
-            reporting.log(f"{folder.path}: is complete already")
+            early = ", ended early by training.patience" if folder.ended_early else ""
+            reporting.log(f"{folder.path}: is complete already{early}")
             return complete
         with folder.held() as former:
             start = decide_start(folder, recipe, resume=resume, overwrite=overwrite)

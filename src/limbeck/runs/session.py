@@ -36,11 +36,13 @@ from limbeck.training import (
     Measured,
     Position,
     Progress,
+    Scaling,
     Wording,
     decide,
     epoch_line,
     in_words,
     make_fabric,
+    scale,
     uses_channels_last,
 )
 
@@ -75,7 +77,9 @@ class Run:
     @property
     def line(self) -> str:
         """The primary metric, the epoch and the folder."""
-        return f"{self.figure} after epoch {self.summary['epoch']} ({self.folder})"
+        last, chosen = self.summary["epoch"], self.summary.get("chosen_epoch")
+        when = f"after epoch {last}" if chosen is None else f"of epoch {chosen}, the best of {last} on validation"
+        return f"{self.figure} {when} ({self.folder})"
 
 
 class Session:
@@ -102,7 +106,7 @@ class Session:
         self.provenance = provenance(context, student.module)
 
     def complete(self, start: Start) -> Run:
-        """Train the student to the last epoch and write everything that a complete run has.
+        """Train the student and write everything that a complete run has.
 
         Args:
             start: How the run begins in its folder.
@@ -118,15 +122,29 @@ class Session:
         self.folder.write_metrics(engine.record)
         # A copy leaves the compiled form behind.
         network = copy.deepcopy(engine.network).cpu().eval()
-        save_network(self.folder.path / "student.safetensors", network, describe(self.recipe.student, self.data))
+        scaling = self._scaling(engine)
+        about = {
+            **describe(self.recipe.student, self.data),
+            **({"temperature": scaling.temperature} if scaling else {}),
+        }
+        save_network(self.folder.path / "student.safetensors", network, about)
         self.folder.write_predictions(engine.measured["test"].predictions)
         self._draw(engine.measured["test"])
         seconds = time.perf_counter() - began
-        summary = summarize(self.recipe, self.folder, engine, self.measured_teacher, seconds)
+        summary = summarize(self.recipe, self.folder, engine, self.measured_teacher, seconds, scaling)
         self.folder.write_summary(summary)
         run = Run(self.folder.path, summary, network, self.task)
         self.log(run.line)
         return run
+
+    def _scaling(self, engine: Engine) -> Scaling | None:
+        if not self.recipe.training.temperature_scaling:
+            return None
+        scaling = scale(engine)
+        self.log(f"training.temperature_scaling: {scaling.line}")
+        if scaling.warning:
+            self.log(f"warning: training.temperature_scaling: {scaling.warning}")
+        return scaling
 
     def _draw(self, measured: Measured) -> None:
         teacher = self.measured_teacher.splits.get("test") if self.measured_teacher else None

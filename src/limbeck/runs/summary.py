@@ -9,11 +9,16 @@ from limbeck.build.networks import parameter_count
 from limbeck.recipes.schema import Recipe
 from limbeck.runs.folder import RunFolder
 from limbeck.runs.provenance import versions
-from limbeck.training import Engine
+from limbeck.training import Engine, Scaling
 
 
 def summarize(
-    recipe: Recipe, folder: RunFolder, engine: Engine, teacher: MeasuredTeacher | None, seconds: float
+    recipe: Recipe,
+    folder: RunFolder,
+    engine: Engine,
+    teacher: MeasuredTeacher | None,
+    seconds: float,
+    scaling: Scaling | None = None,
 ) -> dict[str, Any]:
     """Return what ``summary.json`` holds of a run.
 
@@ -23,15 +28,16 @@ def summarize(
         engine: The run's engine after the last epoch.
         teacher: The figures of the teacher, if it was measured.
         seconds: How long the run took.
+        scaling: The student's temperature, if one was fitted.
     """
     summary: dict[str, Any] = {"name": recipe.name, "method": recipe.method.name, "seed": recipe.seed}
     summary["epoch"] = int(engine.record[-1]["epoch"])
     for name, measured in engine.measured.items():
         summary |= {f"{name}.{key}": value for key, value in measured.numbers().items()}
-    trained = f"train.{engine.task.primary.name}"
-    summary |= {trained: engine.record[-1][trained]} if trained in engine.record[-1] else {}
-    if "selected" in engine.record[-1]:
-        summary["selected"] = engine.record[-1]["selected"]
+    summary |= engine.keeping.summary(engine.record)
+    summary |= scaling.summary() if scaling else {}
+    row, trained = engine.keeping.chosen(engine.record), f"train.{engine.task.primary.name}"
+    summary |= {name: row[name] for name in (trained, "selected") if name in row}
     summary["student.parameters"] = parameter_count(engine.distiller.student)
     summary["teacher"] = recipe.source() or "none"
     summary |= teacher.summary() if teacher else {}

@@ -1,7 +1,7 @@
 """The contract of a task: how its outputs become rows of logits, and by what networks are measured."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -115,6 +115,15 @@ class Task(ABC):
         Returns:
             The rows of each head. Positions without supervision are left out, the same ones for student and teacher.
         """
+
+    def measured_rows(self, output: Any, targets: Any) -> Iterator[Rows]:
+        """Yield the main head's rows as the figures count them, in pieces that fit into memory; by default all rows.
+
+        Args:
+            output: What a network returned in eval mode.
+            targets: The batch's ground truth.
+        """
+        yield self.rows(output, targets)[MAIN]
 
     def aligned(self, output: Any, paired: Any) -> Any:  # noqa: ARG002 - for tasks that need it
         """Return a teacher's output as it pairs with the student's, such as maps in the student's size.

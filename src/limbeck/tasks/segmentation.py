@@ -1,6 +1,6 @@
 """Segmentation: a map of logits a sample, of which every supervised position is a row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -13,7 +13,7 @@ from limbeck.rows import Rows, pixels
 from limbeck.tasks.base import MAIN, Task
 from limbeck.tasks.metrics import Metric
 from limbeck.tasks.positions import rows_at, spread_positions
-from limbeck.tasks.segmentation_figures import SegmentationEvaluator
+from limbeck.tasks.segmentation_figures import SegmentationEvaluator, full_size
 
 IGNORED = 255
 """The class of positions that count nowhere, as most sets of masks and :mod:`limbeck.data.masks` have it."""
@@ -78,6 +78,11 @@ class Segmentation(Task):
         """Return a row for each supervised position of each head, see :func:`limbeck.rows.pixels`."""
         maps = maps_by_head(output)
         return {head: pixels(logits, targets, ignore_index=self.ignore_index) for head, logits in maps.items()}
+
+    def measured_rows(self, output: Any, targets: Tensor) -> Iterator[Rows]:
+        """Yield a row for each supervised position of the main head's maps at the size of the masks, image by image."""
+        for maps, masks in full_size(main_maps(output), targets):
+            yield pixels(maps, masks, ignore_index=self.ignore_index)
 
     def aligned(self, output: Any, paired: Any) -> Any:
         """Return maps in the size of the other network's, by head; heads of one network alone are left out."""

@@ -1,6 +1,6 @@
 """The figures of segmentation, counted at the size of the masks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,24 @@ from limbeck.tasks.metrics import Measured
 
 # Logits are enlarged to the masks' size for so many samples at a time.
 _SAMPLES = 4
+
+
+def full_size(logits: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Enlarge maps of logits to the size of the masks, a few samples at a time.
+
+    Args:
+        logits: (N, C, h, w) logits.
+        targets: (N, H, W) true classes.
+
+    Yields:
+        (n, C, H, W) float32 logits and (n, H, W) int64 classes.
+
+    Example:
+        >>> [maps.shape[0] for maps, _ in full_size(torch.zeros(5, 2, 1, 1), torch.zeros(5, 4, 4))]
+        [4, 1]
+    """
+    for maps, masks in zip(torch.split(logits, _SAMPLES), torch.split(targets, _SAMPLES), strict=True):
+        yield F.interpolate(maps.float(), size=masks.shape[1:], mode="bilinear", align_corners=False), masks.long()
 
 
 class SegmentationEvaluator:
@@ -41,13 +59,11 @@ class SegmentationEvaluator:
     @torch.no_grad()
     def update(self, output: Any, targets: Tensor) -> None:
         """Count a batch: an output, and (N, H, W) true classes."""
-        logits = self._logits(output)
-        for maps, masks in zip(torch.split(logits, _SAMPLES), torch.split(targets, _SAMPLES), strict=True):
-            self._add(maps.float(), masks.long())
+        for full, masks in full_size(self._logits(output), targets):
+            self._add(full, masks)
 
-    def _add(self, maps: Tensor, masks: Tensor) -> None:
+    def _add(self, full: Tensor, masks: Tensor) -> None:
         classes = len(self._names)
-        full = F.interpolate(maps, size=masks.shape[1:], mode="bilinear", align_corners=False)
         predicted, counted = full.argmax(dim=1), masks != self._ignored
         pairs = masks[counted] * classes + predicted[counted]
         self._counts += pairs.bincount(minlength=classes**2).view(classes, classes).cpu()

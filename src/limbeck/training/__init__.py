@@ -6,7 +6,9 @@ from limbeck.training.evaluate import Measured, measure
 from limbeck.training.meter import EpochMeter
 from limbeck.training.optimizers import build_optimizer, build_schedule, check_schedule
 from limbeck.training.progress import Position, Progress, Silent
+from limbeck.training.scaling import Scaling, scale
 from limbeck.training.settings import OptimizerSettings, ScheduleSettings, TrainingSettings
+from limbeck.training.temperature import fit_temperature
 from limbeck.training.wording import Wording, epoch_line
 
 __all__ = [
@@ -16,6 +18,7 @@ __all__ = [
     "OptimizerSettings",
     "Position",
     "Progress",
+    "Scaling",
     "ScheduleSettings",
     "Silent",
     "TrainingSettings",
@@ -25,10 +28,12 @@ __all__ = [
     "check_schedule",
     "decide",
     "epoch_line",
+    "fit_temperature",
     "in_words",
     "make_fabric",
     "measure",
     "resolve_device",
     "resolve_precision",
+    "scale",
     "uses_channels_last",
 ]

@@ -30,6 +30,7 @@ from limbeck.training.compiling import compile_network
 from limbeck.training.device import resolve_precision
 from limbeck.training.evaluate import measure
 from limbeck.training.graphs import CudaRecorder, GraphedSteps, why_not_graphed
+from limbeck.training.keeping import EpochRecord, Keeping
 from limbeck.training.meter import EpochMeter
 from limbeck.training.mixed import end_step
 from limbeck.training.mixing import Mixer
@@ -38,7 +39,6 @@ from limbeck.training.progress import Position, Progress, Silent
 from limbeck.training.settings import OptimizerSettings, TrainingSettings
 from limbeck.training.wording import Wording
 
-EpochRecord = dict[str, float]
 # LW-KD's discriminator has an Adam of its own; its rate and momentum are ours.
 _ADVERSARY_OPTIMIZER = OptimizerSettings(name="adam", lr=1e-3, betas=(0.5, 0.999))
 # In how many batches a teacher is searched for logits that are not finite, once the loss is not: a fault of weights or
@@ -68,12 +68,14 @@ class Engine:
         log: Called with one line about what is set but not possible, such as a CUDA graph on a CPU.
 
     Raises:
-        UserError: If there are splits, and the number of classes is needed to measure them but not given.
+        UserError: If there are splits, and the number of classes is needed to measure them but not given; or if an
+            epoch is to be chosen without a split ``"validation"``.
 
     Attributes:
         task: The distiller's task, with its number of classes.
         record: One row an epoch: learning rate, means over the training batches, and the figures of the splits.
-        measured: The splits' figures when last measured.
+        measured: The splits' figures when last measured: after :meth:`fit` those of the network that is kept.
+        keeping: Which epoch is kept, and whether the training ended early.
 
     Example:
         A plain loop with the same steps needs only :class:`limbeck.Distiller`; see its example.
@@ -104,6 +106,7 @@ class Engine:
         self._stepped = True
         self.record: list[EpochRecord] = []
         self.measured: dict[str, Measured] = {}
+        self.keeping = Keeping(settings, self.task, splits)
         if splits:
             # A missing number of classes is an error here, and not after the first epoch.
             self.task.evaluator()
@@ -177,7 +180,9 @@ class Engine:
         return averaged
 
     def fit(self, *, resume: bool = False) -> list[EpochRecord]:
-        """Train to the last epoch and return the record.
+        """Train to the last epoch, or until ``patience`` ends it, and return the record.
+
+        Afterwards :attr:`network` and :attr:`measured` are those of the epoch that is kept.
 
         Args:
             resume: Begin at the newest checkpoint that can be read, instead of at the first epoch. The settings may
@@ -194,20 +199,29 @@ class Engine:
         if resume:
             self._restore()
         for epoch in range(len(self.record), self.settings.epochs):
+            # Also where the checkpoint that was read is that of the end.
+            if self.keeping.ends(self.record):
+                break
             start = time.perf_counter()
             if self.before_epoch:
                 self.before_epoch(epoch)
             row = self._epoch(epoch)
             row["seconds"] = time.perf_counter() - start
             self.record.append(row)
+            self.keeping.after_epoch(self.record, self.network)
             if self.after_epoch:
                 self.after_epoch(self.record)
-            if self.checkpoint and self._due(epoch, self.settings.checkpoint_every):
+            if self.checkpoint and (self._due(epoch, self.settings.checkpoint_every) or self.keeping.ends(self.record)):
                 save_checkpoint(self.checkpoint, self._state())
             self.progress.epoch(row, self.settings.epochs)
-        if not self.measured:
-            self._measure()
+        self._conclude()
         return self.record
+
+    def _conclude(self) -> None:
+        for line in self.keeping.lines(self.record):
+            self._log(line)
+        if self.keeping.restore(self.record, self.network) or not self.measured:
+            self._measure()
 
     def _due(self, epoch: int, every: int) -> bool:
         return (epoch + 1) % every == 0 or epoch + 1 == self.settings.epochs
@@ -306,6 +320,7 @@ class Engine:
             "ema": None if self.ema is None else self.ema.state_dict(),
             "precision": self.fabric.strategy.precision.state_dict(),
             "generators": generator_states(),
+            **self.keeping.state(),
         }
 
     def _restore(self) -> None:
@@ -321,6 +336,7 @@ class Engine:
         self.schedule = self._make_schedule(state["steps"])
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])
+        self.keeping.load(state)
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         set_generator_states(state["generators"])
         self._log(f"resuming after epoch {len(self.record)} of {self.settings.epochs}")

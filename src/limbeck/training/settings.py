@@ -1,5 +1,6 @@
 """The settings of a training: optimizer, schedule, precision and the like, as a recipe writes them."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -13,7 +14,9 @@ Count = Annotated[int, Field(ge=1)]
 # Keys of a training's settings that leave its result as it is.
 WITHOUT_EFFECT = frozenset({"evaluate_every", "checkpoint_every", "check_finite", "cuda_graph"})
 # Those that earlier versions did not have: what was made without them keeps its key.
-LATER = frozenset({"mix", "label_smoothing"})
+LATER = frozenset({"mix", "label_smoothing", "keep", "patience", "min_gain", "temperature_scaling"})
+# For trainings beside a run's own that have no validation split, such as of a few epochs.
+NOTHING_CHOSEN: Mapping[str, Any] = {"keep": "last", "patience": None, "min_gain": 0.0, "temperature_scaling": False}
 
 
 def named(value: Any) -> Any:
@@ -118,6 +121,13 @@ class TrainingSettings(Settings):
     ``mix`` mixes the samples of a batch, and ``label_smoothing`` is the least that the cross-entropy smooths labels by,
     whatever the method.
 
+    ``keep``, ``patience`` and ``min_gain`` choose by the primary metric on the validation split: ``keep: best`` keeps
+    the network of the best epoch that was measured, the earliest of equal ones; ``patience`` ends the training after
+    so many evaluations in a row that are not better by more than ``min_gain`` (in the metric's own unit: .01 is a
+    point of accuracy). The learning rate follows the schedule of all ``epochs`` even so. ``temperature_scaling`` fits
+    one temperature of the student's logits on the validation split after the training; see
+    :func:`limbeck.training.fit_temperature`.
+
     With ``precision`` and ``channels_last`` at ``auto``, they follow device and network; see
     :func:`limbeck.training.decide`. What is given holds for a live teacher too, unless it has a precision of its own.
 
@@ -138,6 +148,10 @@ class TrainingSettings(Settings):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     evaluate_every: Count = 1
     checkpoint_every: Count = 1
+    keep: Literal["last", "best"] = "last"
+    patience: Count | None = None
+    min_gain: Annotated[float, Field(ge=0)] = 0.0
+    temperature_scaling: bool = False
     drop_last: bool = False
     check_finite: bool = False
     compile: bool = False
@@ -148,6 +162,21 @@ class TrainingSettings(Settings):
     def unset_later(self) -> frozenset[str]:
         """Which of the settings that earlier versions did not have are at their defaults."""
         return frozenset(key for key in LATER if getattr(self, key) == type(self).model_fields[key].default)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether an epoch is chosen by the validation split: the one that is kept, or the last one."""
+        return self.keep == "best" or self.patience is not None
+
+    @property
+    def without_effect(self) -> frozenset[str]:
+        """Which of the settings leave the result as it is; which epochs are measured counts where one is chosen.
+
+        Example:
+            >>> "evaluate_every" in TrainingSettings(keep="best").without_effect
+            False
+        """
+        return WITHOUT_EFFECT - {"evaluate_every"} if self.chooses else WITHOUT_EFFECT
 
     @model_validator(mode="before")
     @classmethod
@@ -169,4 +198,11 @@ class TrainingSettings(Settings):
         if schedule.warmup_epochs >= epochs:
             got = f"{schedule.warmup_epochs:g}"
             raise UserError(f"schedule.warmup_epochs: got {got}, expected fewer than the {epochs} epochs")
+        return self
+
+    @model_validator(mode="after")
+    def _gain_of_patience(self) -> Self:
+        if self.min_gain and self.patience is None:
+            expected = "expected it beside patience, the evaluations without such a gain"
+            raise UserError(f"min_gain: got {self.min_gain:g} without patience, {expected}")
         return self
