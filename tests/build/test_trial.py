@@ -59,6 +59,9 @@ def test_a_training_takes_its_steps_and_measurements():
     # Two workers make a batch in half a second, while a step takes two.
     assert Trial(4, 1.0, 2.0, 10.0).training(settings, workers=2) == 5 * 4 * 2 + 3 * 10
     assert Trial(4, 9.0, 2.0, 0.0).training(settings, workers=2, teacher=1.0) == 5 * 4 * 4.5
+    # The kept epoch is measured once more, and a temperature takes a pass over what is measured.
+    choosing = TrainingSettings(epochs=5, evaluate_every=2, keep="best", temperature_scaling=True)
+    assert Trial(4, 1.0, 2.0, 10.0).training(choosing) == 5 * 4 * 3 + 5 * 10
 
 
 @pytest.mark.parametrize("changes", [{}, {"training.epochs": 1, "training.batch_size": 60}, {"data.workers": 2}])
