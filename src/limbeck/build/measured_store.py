@@ -1,6 +1,7 @@
 """The figures of a network on a split as one file, which is read whole and right or not at all."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from limbeck.training import Measured
 
 
 def write_measured(path: Path, measured: Measured) -> None:
-    """Write figures as JSON and predictions as a tensor into one safetensors file, with a checksum of both.
+    """Write figures as JSON, and predictions and details as tensors, into one safetensors file, with a checksum.
 
     Args:
         path: The file; its folder exists.
@@ -31,10 +32,10 @@ def write_measured(path: Path, measured: Measured) -> None:
         Measured(values={'accuracy': 0.5, 'loss': 1.5}, predictions=tensor([1, 0]))
     """
     figures = json.dumps(measured.numbers())
-    tensors, predictions = {}, measured.predictions
-    if predictions is not None:
-        tensors["predictions"] = narrowed(predictions)
-    metadata = {"figures": figures, "checksum": _checksum(figures, tensors.get("predictions"))}
+    tensors = {name: tensor.contiguous() for name, tensor in measured.details.items()}
+    if measured.predictions is not None:
+        tensors["predictions"] = narrowed(measured.predictions)
+    metadata = {"figures": figures, "checksum": _checksum(figures, tensors)}
     with replacing(path) as partial:
         save_file(tensors, partial, metadata=metadata)
 
@@ -49,15 +50,16 @@ def read_measured(path: Path) -> Measured | None:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata()
-            predictions = file.get_tensor("predictions") if file.keys() else None
-        if metadata["checksum"] != _checksum(metadata["figures"], predictions):
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        if metadata["checksum"] != _checksum(metadata["figures"], tensors):
             return None
+        predictions = tensors.pop("predictions", None)
         if predictions is not None and predictions.dtype == torch.int32:
             predictions = predictions.long()
-        return Measured(json.loads(metadata["figures"]), predictions)
+        return Measured(json.loads(metadata["figures"]), predictions, tensors)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         return None
 
 
-def _checksum(figures: str, predictions: Tensor | None) -> str:
-    return content_digest(figures.encode(), *(() if predictions is None else (predictions,)))
+def _checksum(figures: str, tensors: Mapping[str, Tensor]) -> str:
+    return content_digest(figures.encode(), *(tensors[name] for name in sorted(tensors)))

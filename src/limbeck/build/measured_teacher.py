@@ -31,9 +31,11 @@ from limbeck.training import Wording, make_fabric
 from limbeck.training.evaluate import measure_outputs
 
 TRAINING_IMAGES = 2000
-# Raised whenever the same teacher and images would give other figures than before.
-_FORMAT = 1
+# Raised whenever the same teacher and images would give other figures than before, or more of them.
+_FORMAT = 2
 _ORDER_STREAM = 401
+# Details of measured networks that have a row for each sample.
+_OF_SAMPLES = ("confidence", "labels")
 _QUIET_SECONDS = 30.0
 
 
@@ -224,8 +226,7 @@ class _Measurement:
         order = _shuffled(len(split)) if self.in_train_mode else torch.arange(len(split))
         ordered = split.select(order) if self.in_train_mode else split
         measured = measure_outputs(self._outputs(ordered), self.task, precision=self.fabric.autocast())
-        predictions = measured.predictions
-        return measured if predictions is None else replace(measured, predictions=predictions[order.argsort()])
+        return _in_order(measured, order.argsort()) if self.in_train_mode else measured
 
     def _outputs(self, split: Samples) -> Iterator[tuple[Any, Any]]:
         """Yield the teacher's output for each batch of a split, and the batch's targets."""
@@ -245,6 +246,13 @@ class _Measurement:
             write_measured(path, measured)
         except (OSError, RunError) as error:
             self.log(f"{self.label}: its figures are not kept for later runs ({error})")
+
+
+def _in_order(measured: Measured, order: Tensor) -> Measured:
+    """Put what a network gave sample by sample into another order."""
+    details = {name: t[order] if name in _OF_SAMPLES else t for name, t in measured.details.items()}
+    predictions = measured.predictions
+    return replace(measured, predictions=None if predictions is None else predictions[order], details=details)
 
 
 def _described(recipe: Recipe, teacher: Teacher) -> list[Any]:

@@ -124,12 +124,34 @@ def compare(
     shown.console.print(to_rich(comparison.rows, comparison.title))
     for note in (*comparison.notes, *comparison.failures):
         shown.console.print(f"  {note}", highlight=False, markup=False, soft_wrap=True)
-    files = f"table and plot: {comparison.folder}/table.md, table.csv, plot.png, plot.svg"
+    files = f"table, plot and page: {comparison.folder}/table.md, table.csv, plot.png, plot.svg, report.html"
     shown.console.print(files, highlight=False, markup=False, soft_wrap=True)
     if comparison.failures:
         raise RunError(
             f"{len(comparison.failures)} of the runs failed; the same command with --resume tries them again"
         )
+
+
+@app.command(
+    epilog="Examples:  limbeck report runs/quickstart-compare  |  limbeck report runs/kd runs/dist --out both.html"
+)
+def report(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="The folder of a run or a comparison.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="The page.", show_default="report.html in DIR, or here for several"),
+    ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Let python: functions load the data, for the sample images.")
+    ] = False,
+) -> None:
+    """Write one HTML page on runs and comparisons, which loads nothing from elsewhere."""
+    from limbeck.report.page import write_page
+
+    page = write_page(folders, out, trust=trust)
+    make_console().print(f"page: {page}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command(epilog="Examples:  limbeck check quickstart  |  limbeck check recipe.yaml training.epochs=100")

@@ -1,5 +1,6 @@
 """Many methods and seeds, one shared teacher, one table."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,11 +22,13 @@ from limbeck.build.teachers import BuiltTeacher, build_teacher
 from limbeck.data import Data
 from limbeck.errors import UserError
 from limbeck.files import write_atomically
+from limbeck.models.saving import save_tensors
 from limbeck.randomness.seeding import generators_kept
 from limbeck.recipes.loading import load_recipe
 from limbeck.recipes.method_settings import without_label
 from limbeck.recipes.schema import Recipe
 from limbeck.report.controls import control_notes
+from limbeck.report.page import PAGE, write_page
 from limbeck.report.plot import save_comparison_plot
 from limbeck.report.results import MethodResult, TeacherResult
 from limbeck.report.table import comparison_rows, to_csv, to_markdown
@@ -33,6 +36,7 @@ from limbeck.reporting import Log
 from limbeck.runs.attempts import Planned, Tick, run_all
 from limbeck.runs.choice_notes import choice_notes
 from limbeck.runs.comparison_folder import ComparisonFolder
+from limbeck.runs.details import about_data, named_tensors
 from limbeck.runs.folder import RunFolder, folder_name
 from limbeck.runs.local_names import local_names
 from limbeck.runs.method_recipes import check_seeds, method_recipe
@@ -135,6 +139,7 @@ def compare(
     with terminates_as_interrupt(), generators_kept(), folder.held(recipe):
         comparison = _complete(recipe, folder.path, plans, shared, at_a_time, reporting, tick)
         _write(comparison)
+        write_page([folder.path], folder.path / PAGE, data=Context(recipe, shared).data)
     return comparison
 
 
@@ -162,7 +167,9 @@ def _complete(
     if weighing is not None:
         trained_proxies(Context(weighing.recipe, shared), reporting)
     failed = run_all(plans, jobs, teachers, shared, reporting, tick)
-    return _collect(recipe, folder, plans, teachers, measured, data, failed)
+    comparison = _collect(recipe, folder, plans, teachers, measured, data, failed)
+    _write_details(comparison, measured, about_data(data, task_of(recipe, data)))
+    return comparison
 
 
 def _check(plans: Sequence[Planned], shared: Shared, *, resume: bool) -> None:
@@ -338,6 +345,24 @@ def _extended(plans: Sequence[Planned]) -> list[str]:
         for label, epochs in extensions.items()
         if epochs
     ]
+
+
+def _write_details(
+    comparison: Comparison, measured: Mapping[Any, MeasuredTeacher | None], about: Mapping[str, Any]
+) -> None:
+    """Write what pages are made of and the table does not have."""
+    teachers = {_ROWS[source]: teacher.splits["test"] for source, teacher in measured.items() if teacher}
+    tensors = {key: t for name, split in teachers.items() for key, t in named_tensors(name, split).items()}
+    save_tensors(comparison.folder / "teachers.safetensors", tensors)
+    record = {
+        "title": comparison.title,
+        "methods": {result.method: folder_name(result.method) for result in comparison.results},
+        "teachers": {name: split.numbers() for name, split in teachers.items()},
+        "notes": comparison.notes,
+        "failures": comparison.failures,
+        "about": about,
+    }
+    write_atomically(comparison.folder / "comparison.json", json.dumps(record, indent=1) + "\n")
 
 
 def _write(comparison: Comparison) -> None:

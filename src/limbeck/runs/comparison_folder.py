@@ -12,7 +12,16 @@ from limbeck.recipes.loading import dump_recipe
 from limbeck.recipes.schema import Recipe
 from limbeck.runs.folder import RunFolder, is_occupied
 
-_FILES = ("table.md", "table.csv", "plot.png", "plot.svg", "recipe.yaml")
+_FILES = (
+    "table.md",
+    "table.csv",
+    "plot.png",
+    "plot.svg",
+    "comparison.json",
+    "teachers.safetensors",
+    "report.html",
+    "recipe.yaml",
+)
 
 
 class ComparisonFolder:

@@ -35,6 +35,7 @@ _FILES = (
     "classes.png",
     "masks.png",
     "boxes.png",
+    "report.html",
     "recipe.yaml",
 )
 
@@ -240,10 +241,22 @@ class RunFolder:
         """Write ``metrics.csv``, one row an epoch."""
         write_atomically(self.path / "metrics.csv", csv_text(rows))
 
-    def write_predictions(self, predictions: Tensor | None) -> None:
-        """Write the predictions of the test split, in its order; None for a task without predictions."""
+    def write_predictions(
+        self,
+        predictions: Tensor | None,
+        further: Mapping[str, Tensor] | None = None,
+        about: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write the predictions of the test split, in its order.
+
+        Args:
+            predictions: What the student predicts; None for a task without predictions.
+            further: What a page of figures is drawn from beside them, by name.
+            about: What the numbers mean, as JSON takes it; it is stored as the file's metadata.
+        """
         tensors = {} if predictions is None else {"test": narrowed(predictions)}
-        save_tensors(self.path / "predictions.safetensors", tensors)
+        metadata = {"limbeck": json.dumps(about)} if about else None
+        save_tensors(self.path / "predictions.safetensors", {**tensors, **(further or {})}, metadata)
 
     def read_predictions(self) -> Tensor | None:
         """Read the predictions of the test split; None if the task has no predictions.

@@ -24,6 +24,7 @@ from limbeck.build.teachers import build_teacher
 from limbeck.distiller import Distiller
 from limbeck.models.saving import save_network
 from limbeck.randomness.seeding import seed_everything
+from limbeck.runs.details import about_data, details_of_run
 from limbeck.runs.folder import RunFolder
 from limbeck.runs.pictures import save_picture
 from limbeck.runs.provenance import check_provenance, provenance
@@ -128,7 +129,7 @@ class Session:
             **({"temperature": scaling.temperature} if scaling else {}),
         }
         save_network(self.folder.path / "student.safetensors", network, about)
-        self.folder.write_predictions(engine.measured["test"].predictions)
+        self._write_predictions(engine)
         self._draw(engine.measured["test"])
         seconds = time.perf_counter() - began
         summary = summarize(self.recipe, self.folder, engine, self.measured_teacher, seconds, scaling)
@@ -145,6 +146,12 @@ class Session:
         if scaling.warning:
             self.log(f"warning: training.temperature_scaling: {scaling.warning}")
         return scaling
+
+    def _write_predictions(self, engine: Engine) -> None:
+        measured = engine.measured["test"]
+        teacher = self.measured_teacher.splits.get("test") if self.measured_teacher else None
+        further = details_of_run(measured, teacher, self.data, engine.distiller.selected)
+        self.folder.write_predictions(measured.predictions, further, about_data(self.data, self.task))
 
     def _draw(self, measured: Measured) -> None:
         teacher = self.measured_teacher.splits.get("test") if self.measured_teacher else None

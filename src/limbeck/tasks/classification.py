@@ -12,7 +12,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibratio
 
 from limbeck.errors import UserError
 from limbeck.models.calling import output_logits
-from limbeck.rows import Rows, ground_truth, whole_numbers
+from limbeck.rows import ABSENT, Rows, ground_truth, whole_numbers
 from limbeck.tasks.base import MAIN, Task
 from limbeck.tasks.metrics import Measured, Metric
 from limbeck.tasks.outputs import logits_of_samples
@@ -125,6 +125,8 @@ class ClassificationEvaluator:
         self._metrics = _metrics(num_classes)
         self._loss, self._confidence = MeanMetric(nan_strategy="disable"), MeanMetric(nan_strategy="disable")
         self._predictions: list[Tensor] = []
+        self._labels: list[Tensor] = []
+        self._confidences: list[Tensor] = []
 
     @torch.no_grad()
     def update(self, output: Any, targets: Tensor) -> None:
@@ -132,10 +134,13 @@ class ClassificationEvaluator:
         logits = output_logits(output).float()
         self._predictions.append(logits.argmax(dim=1))
         truth = ground_truth(targets, logits)
-        labels, classes = truth.labels, truth.classes
+        labels, classes, probabilities = truth.labels, truth.classes, logits.softmax(dim=1)
+        known = classes if truth.labeled is None else classes.masked_fill(~truth.labeled, ABSENT)
+        self._labels.append(known.to(torch.int32).cpu())
+        self._confidences.append(probabilities.amax(dim=1).cpu())
         if truth.labeled is not None:
-            logits, labels, classes = (values[truth.labeled] for values in (logits, labels, classes))
-        probabilities = logits.softmax(dim=1)
+            columns = (logits, labels, classes, probabilities)
+            logits, labels, classes, probabilities = (values[truth.labeled] for values in columns)
         self._metrics.to(logits.device).update(probabilities, classes)
         self._confidence.to(logits.device).update(probabilities.amax(dim=1))
         self._loss.to(logits.device).update(F.cross_entropy(logits, labels, reduction="none"))
@@ -145,7 +150,8 @@ class ClassificationEvaluator:
         values = self._metrics.compute() | {"loss": self._loss.compute(), "confidence": self._confidence.compute()}
         order = ("accuracy", "top5", "macro_f1", "loss", "ece", "confidence")
         figures = {name: float(values[name]) for name in order if name in values}
-        return Measured(figures, torch.cat(self._predictions).cpu())
+        details = {"confidence": torch.cat(self._confidences), "labels": torch.cat(self._labels)}
+        return Measured(figures, torch.cat(self._predictions).cpu(), details)
 
 
 def _metrics(num_classes: int) -> MetricCollection:

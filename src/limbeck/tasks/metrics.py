@@ -54,6 +54,10 @@ class Measured:
         values: A figure for each metric that exists there, by name; also read as attributes (``measured.accuracy``).
         predictions: (N, ...) the predicted classes, or what else a task has as float numbers, in the split's order, on
             the CPU; None where a task has none.
+        details: What a page of figures is drawn from beside them, tensors on the CPU by name; what a task has of
+            ``confidence``, (N,) of the predicted class, or (N, C) of each class; ``labels``, (N,) or (N, C), negative
+            where not known; ``confusion``, (C, C) counts by true and predicted class; ``calibration``, (15, 3): in each
+            of 15 equal bins of confidence the number of positions, the sum of confidences, and how many are right.
 
     Example:
         >>> measured = Measured({"accuracy": 0.9, "loss": 0.3})
@@ -63,6 +67,7 @@ class Measured:
 
     values: Mapping[str, float] = field(default_factory=dict)
     predictions: Tensor | None = None
+    details: Mapping[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def numbers(self) -> dict[str, float]:
         """Return the figures by name."""

@@ -158,7 +158,8 @@ class MultiLabelEvaluator:
         scores, labels = torch.cat(self._scores), torch.cat(self._labels)
         values: dict[str, Any] = {"map": _mean_precision(scores, labels), "f1": self._f1.compute()}
         values |= {"label_accuracy": self._accuracy.compute(), "loss": self._loss.compute()}
-        return Measured({name: float(value) for name, value in values.items()}, (scores > 0).long())
+        details = {"confidence": scores.sigmoid().half(), "labels": labels.to(torch.int8)}
+        return Measured({name: float(value) for name, value in values.items()}, (scores > 0).long(), details)
 
 
 def _mean_precision(scores: Tensor, labels: Tensor) -> float:

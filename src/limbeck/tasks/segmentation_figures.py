@@ -11,6 +11,7 @@ from limbeck.tasks.metrics import Measured
 
 # Logits are enlarged to the masks' size for so many samples at a time.
 _SAMPLES = 4
+_BINS = 15
 
 
 def full_size(logits: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -54,6 +55,7 @@ class SegmentationEvaluator:
         self._names, self._logits, self._ignored = tuple(names), logits, ignore_index
         self._counts = torch.zeros(len(names), len(names), dtype=torch.int64)
         self._loss = torch.zeros((), dtype=torch.float64)
+        self._calibration = torch.zeros(_BINS, 3, dtype=torch.float64)
         self._predictions: list[Tensor] = []
 
     @torch.no_grad()
@@ -69,7 +71,14 @@ class SegmentationEvaluator:
         self._counts += pairs.bincount(minlength=classes**2).view(classes, classes).cpu()
         loss = F.cross_entropy(full, masks, ignore_index=self._ignored, reduction="sum")
         self._loss += loss.double().cpu()
+        self._add_confidences(full, counted, predicted == masks)
         self._predictions.append(predicted.to(torch.uint8 if classes <= 256 else torch.int32).cpu())
+
+    def _add_confidences(self, full: Tensor, counted: Tensor, right: Tensor) -> None:
+        confidences = full.softmax(dim=1).amax(dim=1)[counted].double().cpu()
+        bins = (confidences * _BINS).long().clamp(max=_BINS - 1)
+        columns = (torch.ones_like(confidences), confidences, right[counted].double().cpu())
+        self._calibration.index_add_(0, bins, torch.stack(columns, dim=1))
 
     def compute(self) -> Measured:
         """Return the figures over all samples, and the predicted masks, (N, H, W), or None where sizes differ."""
@@ -80,7 +89,8 @@ class SegmentationEvaluator:
         whole = counts.sum().clamp_min(1)
         mean = sum(ious.values()) / max(len(ious), 1)
         figures = {"miou": mean, "pixel_accuracy": float(right.sum() / whole), "loss": float(self._loss / whole)}
-        return Measured({**figures, **{f"iou.{name}": iou for name, iou in ious.items()}}, self._predicted())
+        details = {"confusion": self._counts.clone(), "calibration": self._calibration.clone()}
+        return Measured({**figures, **{f"iou.{name}": iou for name, iou in ious.items()}}, self._predicted(), details)
 
     def _predicted(self) -> Tensor | None:
         sizes = {part.shape[1:] for part in self._predictions}
