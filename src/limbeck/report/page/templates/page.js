@@ -43,8 +43,13 @@
 
   let closed = [];
   window.addEventListener("beforeprint", () => {
-    closed = Array.from(document.querySelectorAll("details:not([open])"));
-    for (const one of closed) one.open = true;
+    for (const one of document.querySelectorAll("details:not([open])")) {
+      closed.push(one);
+      one.open = true;
+    }
   });
-  window.addEventListener("afterprint", () => { for (const one of closed) one.open = false; });
+  window.addEventListener("afterprint", () => {
+    for (const one of closed) one.open = false;
+    closed = [];
+  });
 })();
