@@ -10,7 +10,7 @@ import limbeck
 from limbeck.report.page import write_page
 
 SCRIPT = "<script>alert(1)</script>"
-CLASSES = (SCRIPT, "b & \"c\"", "plain")
+CLASSES = (SCRIPT, 'b & "c"', "plain")
 
 
 def write_rows(path: Path) -> Path:
@@ -19,7 +19,7 @@ def write_rows(path: Path) -> Path:
     lines = ["<i>size</i>,width,kind,label"]
     for number in range(150):
         label = number % 3
-        size, width = generator.normal(size=2) + (label, -label)
+        size, width = generator.normal((label, -label))
         name = CLASSES[label].replace('"', '""')
         lines.append(f'{size:.3f},{width:.3f},{"red" if size > 0 else "<b>blue</b>"},"{name}"')
     path.write_text("\n".join(lines))

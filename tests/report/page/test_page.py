@@ -49,7 +49,13 @@ def test_a_comparison_has_its_page_with_the_table(compared):
     for name in ("none", "kd", "lr_ds@random"):
         values = [100 * float(found[name][f"accuracy_{seed}"]) for seed in (1, 2, 3)]
         assert f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}" in page
-    for section in ("Learning curves", "Reliability", "Confused classes", "Selected samples", "Where the methods differ"):
+    for section in (
+        "Learning curves",
+        "Reliability",
+        "Confused classes",
+        "Selected samples",
+        "Where the methods differ",
+    ):
         assert f">{section}</h2>" in page
     assert "Not on this page" not in page
     assert f"limbeck compare {compared.folder}/recipe.yaml" in page

@@ -74,7 +74,9 @@ def test_axe_finds_nothing_serious(opened):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is missing")
     opened.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
     found = axe.Axe().run(opened).response["violations"]
-    assert [f"{one['id']}: {one['nodes'][0]['html']}" for one in found if one["impact"] in ("serious", "critical")] == []
+    assert [
+        f"{one['id']}: {one['nodes'][0]['html']}" for one in found if one["impact"] in ("serious", "critical")
+    ] == []
 
 
 def test_it_prints_everything_in_ink(opened):
