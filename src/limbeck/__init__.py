@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         rows,
         runs,
         selection,
+        students,
         targets,
         tasks,
         teachers,
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from limbeck.runs.compare import Comparison, compare
     from limbeck.runs.run import run
     from limbeck.runs.session import Run
+    from limbeck.students.loading import load
+    from limbeck.students.student import Student
 
 __version__ = version("limbeck")
 # The application decides where log records go; the command line prints them.
@@ -53,12 +56,14 @@ __all__ = [
     "Output",
     "Run",
     "RunError",
+    "Student",
     "UserError",
     "cache",
     "check",
     "compare",
     "data",
     "errors",
+    "load",
     "losses",
     "methods",
     "models",
@@ -69,6 +74,7 @@ __all__ = [
     "runs",
     "seed_everything",
     "selection",
+    "students",
     "targets",
     "tasks",
     "teachers",
@@ -84,9 +90,11 @@ _HOMES = {
     "Output": "distiller",
     "Run": "runs.session",
     "RunError": "errors",
+    "Student": "students.student",
     "UserError": "errors",
     "check": "runs.check",
     "compare": "runs.compare",
+    "load": "students.loading",
     "run": "runs.run",
     "seed_everything": "randomness.seeding",
 }

@@ -154,6 +154,32 @@ def _source(place: Path) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
+def check_trusted(key: str, name: str, *, chosen_here: bool, holder: str) -> None:
+    """Refuse a ``python:`` name that is not the user's own code, chosen by the user; nothing is imported.
+
+    Args:
+        key: What has the name, to begin the error with.
+        name: ``python:MODULE:NAME``.
+        chosen_here: Whether whatever holds the name lies in the working folder, or the user gave it otherwise.
+        holder: What holds the name, such as ``"recipe"``.
+
+    Raises:
+        UserError: If the code lies outside the working folder, or the name was chosen elsewhere.
+
+    Example:
+        >>> check_trusted("student.name", "python:os:system", chosen_here=True, holder="recipe")
+        Traceback (most recent call last):
+        limbeck.errors.UserError: student.name: got 'python:os:system', but the working folder ... has no module ...
+    """
+    expected = f"expected --trust (in Python trust=True) if you trust the {holder} and the code"
+    module = name.removeprefix(PREFIX).partition(":")[0]
+    if not in_working_folder(name.removeprefix(PREFIX)):
+        here = f"the working folder {Path.cwd()} has no module {shortened(module)}"
+        raise UserError(f"{key}: got {shortened(name)}, but {here}; {expected}")
+    if not chosen_here:
+        raise UserError(f"{key}: got {shortened(name)}, but the {holder} lies outside the working folder; {expected}")
+
+
 def optional_package(module: str, extra: str, purpose: str) -> Any:
     """Import a module of a package that not every installation has.
 

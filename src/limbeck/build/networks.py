@@ -1,6 +1,5 @@
 """Networks for a recipe's data: the student, and the networks of a teacher."""
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -23,9 +22,11 @@ from limbeck.build.weights import (
 from limbeck.data import Data
 from limbeck.errors import UserError
 from limbeck.models.estimators.network import EstimatorNetwork
+from limbeck.models.text.hugging_face import recorded_config
 from limbeck.randomness.seeding import seed_everything
 from limbeck.recipes.network_settings import NetworkSettings, NetworkTeacherSettings
 from limbeck.recipes.schema import Recipe
+from limbeck.recipes.task_settings import TaskSettings
 from limbeck.tasks import Task
 from limbeck.teachers import InputAdapter
 from limbeck.training import TrainingSettings, uses_channels_last
@@ -184,13 +185,34 @@ def parameter_count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def describe(settings: NetworkSettings, data: Data) -> Mapping[str, Any]:
-    """Return the metadata of a weights file: the network, its classes, and how samples become its inputs."""
+def describe(
+    settings: NetworkSettings, network: nn.Module, data: Data, task: TaskSettings, training: TrainingSettings
+) -> dict[str, Any]:
+    """Return the metadata of a weights file, from which :func:`limbeck.students.load` makes the network again.
+
+    Args:
+        settings: The network's settings.
+        network: The network.
+        data: The data that it was trained on.
+        task: What it was trained for.
+        training: Its training, with what was decided for ``auto``.
+
+    Returns:
+        As JSON takes it: the network, its classes, its task, how samples become its inputs, and how it was measured.
+    """
+    computing = {"precision": training.precision, "channels_last": training.channels_last}
     return {
         "name": settings.name,
         "options": settings.options,
+        "pretrained": library_weights(settings) or settings.options.get("pretrained", False),
+        "config": recorded_config(network),
         "num_classes": len(data.classes),
+        "outputs": output_count(settings, data),
         **data.facts,
+        "facts": data.facts,
         "classes": list(data.classes),
+        "task": {"name": task.name, "options": task.options},
+        "data": data.name,
+        "computing": {**computing, "batch_size": data.measuring_batch},
         **data.preparation,
     }

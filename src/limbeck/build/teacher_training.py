@@ -231,7 +231,7 @@ def _train(
         log=lambda line: reporting.log(f"{role}: {line}"),
     )
     rows = engine.fit(resume=resume)
-    save_network(folder / _WEIGHTS, engine.network, describe(settings, data))
+    save_network(folder / _WEIGHTS, engine.network, describe(settings, network, data, recipe.task, training))
     seconds, digest = sum(row["seconds"] for row in rows), file_digest(folder / _WEIGHTS)
     choice = engine.keeping.summary(rows)
     if choice:

@@ -89,8 +89,15 @@ class Data:
 
     @property
     def preparation(self) -> dict[str, Any]:
-        """How a raw sample becomes an input, as JSON takes it; it is stored with a student."""
-        return {"mean": list(self.mean), "std": list(self.std), "input_shape": list(self.shape)}
+        """How a raw sample becomes an input, as JSON takes it; it is stored with a student.
+
+        The entry ``kind`` is what the raw samples are: ``images``, or ``masks``, ``boxes``, ``texts`` and ``table`` of
+        the other kinds of data; data whose own code makes the inputs have none.
+        """
+        numbers = {"mean": list(self.mean), "std": list(self.std), "input_shape": list(self.shape)}
+        if type(self).source is not Data.source or not isinstance(self.test, ImageSet | FolderSet):
+            return numbers
+        return {**numbers, "kind": "images", "reduced": isinstance(self.test, FolderSet) and self.test.reduced}
 
     def example(self, count: int) -> Any:
         """Return blank inputs of ``count`` samples, as networks take them: for images (count, C, H, W) zeros."""

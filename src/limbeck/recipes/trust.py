@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.errors import UserError, shortened
-from limbeck.imports import PREFIX, in_working_folder, python_names
+from limbeck.imports import check_trusted, python_names
 from limbeck.recipes.packaged import recipe_file
 from limbeck.recipes.parsing import leaves
 from limbeck.recipes.schema import Recipe
@@ -33,13 +33,7 @@ def check_trust(recipe: Recipe, source: object, overrides: Mapping[str, Any]) ->
     """
     is_local, overridden = _is_local(source), {name for _, name in _names(dict(overrides))}
     for key, name in _names(recipe.model_dump(mode="json")):
-        expected = "expected --trust (in Python trust=True) if you trust the recipe and the code"
-        module = name.removeprefix(PREFIX).partition(":")[0]
-        if not in_working_folder(name.removeprefix(PREFIX)):
-            here = f"the working folder {Path.cwd()} has no module {shortened(module)}"
-            raise UserError(f"{key}: got {shortened(name)}, but {here}; {expected}")
-        if not is_local and name not in overridden:
-            raise UserError(f"{key}: got {shortened(name)}, but the recipe lies outside the working folder; {expected}")
+        check_trusted(key, name, chosen_here=is_local or name in overridden, holder="recipe")
 
 
 def check_imports_nothing(recipe: Recipe, command: str) -> None:

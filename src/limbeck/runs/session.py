@@ -125,7 +125,7 @@ class Session:
         network = copy.deepcopy(engine.network).cpu().eval()
         scaling = self._scaling(engine)
         about = {
-            **describe(self.recipe.student, self.data),
+            **describe(self.recipe.student, network, self.data, self.recipe.task, self.training),
             **({"temperature": scaling.temperature} if scaling else {}),
         }
         save_network(self.folder.path / "student.safetensors", network, about)

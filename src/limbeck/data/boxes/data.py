@@ -1,6 +1,6 @@
 """A data set of images with boxes."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import torch
@@ -21,6 +21,10 @@ _MEASURED_PIXELS, _MEASURED_IMAGES = 2**21, 16
 class BoxData(Data):
     """Images with boxes; its splits are :class:`BoxSet`, and its classes are those of labels from 1.
 
+    Attributes:
+        resizing: How images in files were resized, the arguments ``size`` and ``shape`` of
+            :class:`limbeck.data.boxes.reading.Form`; empty where they were not.
+
     Example:
         >>> target = {"boxes": torch.tensor([[1.0, 1.0, 3.0, 2.0]]), "labels": torch.tensor([2])}
         >>> split = BoxSet([torch.zeros(3, 4, 6, dtype=torch.uint8)], [target])
@@ -30,6 +34,13 @@ class BoxData(Data):
     """
 
     augmentation: ClassVar[type[Any]] = BoxAugment
+
+    resizing: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def preparation(self) -> dict[str, Any]:
+        """How a raw image becomes an input."""
+        return {**super().preparation, "kind": "boxes", "resizing": self.resizing}
 
     @property
     def form(self) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from limbeck.data.boxes.checked import Annotated, Findings, checked_target
 from limbeck.data.boxes.data import BoxData
@@ -50,6 +51,11 @@ class Form:
             raise UserError(f"data.size: got {self.size}, expected the shorter side in pixels")
         if self.shape is not None and (len(self.shape) != 2 or min(self.shape) < 1):
             raise UserError(f"data.options.shape: got {shortened(self.shape)}, expected height and width in pixels")
+
+    @property
+    def resizing(self) -> dict[str, Any]:
+        """The settings that :meth:`of` depends on, as JSON takes them."""
+        return {"size": self.size, "shape": None if self.shape is None else list(self.shape)}
 
     def of(self, size: Size) -> Size:
         """Return the height and width that an image of a size is resized to."""
@@ -119,14 +125,14 @@ def _with_splits(
             stay, cut = hold_out(whole.labels, form.test_share, seed=form.seed)
         except UserError as error:
             raise UserError(f"data.test_share: {error}") from None
-        return BoxData(name, classes, whole.select(stay), None, whole.select(cut), notes=notes)
+        return BoxData(name, classes, whole.select(stay), None, whole.select(cut), notes=notes, resizing=form.resizing)
     validation = sets.get("validation")
     if "test" in sets:
-        return BoxData(name, classes, sets["train"], validation, sets["test"], notes=notes)
+        return BoxData(name, classes, sets["train"], validation, sets["test"], notes=notes, resizing=form.resizing)
     if validation is None:
         raise UserError("data.root: has no split test, expected one beside train")
     note = "the validation split is the test split, as there is no other"
-    return BoxData(name, classes, sets["train"], None, validation, notes=(note, *notes))
+    return BoxData(name, classes, sets["train"], None, validation, notes=(note, *notes), resizing=form.resizing)
 
 
 def existing_root(root: Path | None, name: str) -> Path:

@@ -51,9 +51,33 @@ def decode(path: Path, color: Color, needed: Callable[[int, int], int] | None = 
         with Image.open(path) as image:
             if needed is not None and isinstance(image, JpegImagePlugin.JpegImageFile):
                 _reduce(image, needed)
-            pixels = np.array(_in_mode(_opaque(_eight_bit(_upright(image))), "RGB" if color == "rgb" else "L"))
+            return _pixels(_upright(image), color)
     except _DAMAGE as error:
         raise UserError(f"data.root: {path} cannot be read as an image: {_reason(error)}") from error
+
+
+def image_pixels(image: Image.Image, color: Color) -> Tensor:
+    """Return the pixels of an image that Pillow holds, as :func:`decode` returns those of a file; it stays as it is.
+
+    Args:
+        image: The image.
+        color: ``"rgb"`` for 3 channels, ``"gray"`` for 1.
+
+    Raises:
+        UserError: If it cannot be read, or has pixels of more than 16 bits.
+
+    Example:
+        >>> image_pixels(Image.new("RGB", (4, 2), "red"), "gray").shape
+        torch.Size([1, 2, 4])
+    """
+    try:
+        return _pixels(_upright(image.copy()), color)
+    except _DAMAGE as error:
+        raise UserError(f"an image cannot be read: {_reason(error)}") from error
+
+
+def _pixels(image: Image.Image, color: Color) -> Tensor:
+    pixels = np.array(_in_mode(_opaque(_eight_bit(image)), "RGB" if color == "rgb" else "L"))
     return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1)
 
 

@@ -43,6 +43,11 @@ class MaskData(Data):
         return "images"
 
     @property
+    def preparation(self) -> dict[str, Any]:
+        """How a raw image becomes an input: it is resized to the size of all images, and normalized."""
+        return {**super().preparation, "kind": "masks"}
+
+    @property
     def measuring_batch(self) -> int:
         """How many samples a network is measured on at a time: about a million pixels."""
         return max(1, _MEASURED_PIXELS // (self.shape[1] * self.shape[2]))

@@ -106,7 +106,17 @@ def read_image(place: Place, size: Size | None, *, gray: bool) -> Tensor:
     Raises:
         UserError: If it cannot be decoded.
     """
-    image = _decoded(place).convert("L" if gray else "RGB")
+    return resized_pixels(_decoded(place), size, gray=gray)
+
+
+def resized_pixels(image: Image.Image, size: Size | None, *, gray: bool) -> Tensor:
+    """Return the pixels of an image that Pillow holds, as :func:`read_image` returns those of a file.
+
+    Example:
+        >>> resized_pixels(Image.new("RGB", (4, 2), "red"), (3, 3), gray=False).shape
+        torch.Size([3, 3, 3])
+    """
+    image = image.convert("L" if gray else "RGB")
     if size is not None and image.size != size[::-1]:
         image = image.resize(size[::-1], Image.Resampling.BILINEAR)
     pixels = torch.from_numpy(np.array(image))

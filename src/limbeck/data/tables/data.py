@@ -140,7 +140,8 @@ class TableData(Data):
     @property
     def preparation(self) -> dict[str, Any]:
         """How a raw row becomes an input, as JSON takes it; it is stored with a student."""
-        return {"input_shape": list(self.shape), **self.prepared}
+        kind = {"kind": "table"} if self.prepared else {}
+        return {"input_shape": list(self.shape), **self.prepared, **kind}
 
     def source(
         self,

@@ -59,7 +59,7 @@ class TextData(Data):
     @property
     def preparation(self) -> dict[str, Any]:
         """How texts became inputs."""
-        return dict(self.tokenization)
+        return {**self.tokenization, "kind": "texts"} if self.tokenization else {}
 
     @cached_property
     def fingerprint(self) -> str:

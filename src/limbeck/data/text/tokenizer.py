@@ -130,6 +130,28 @@ def read_tokenizer(path: Path, *, max_length: int) -> Tokenizer:
     return _cut(backend, padding, max_length, label)
 
 
+def restored_tokenizer(content: Mapping[str, Any], padding_index: int) -> Tokenizer:
+    """Return the tokenizer that :attr:`Tokenizer.content` was read of.
+
+    Args:
+        content: What it returned.
+        padding_index: The id of the token that fills rows up.
+
+    Raises:
+        UserError: If ``tokenizers`` is not installed, or the content is none of a tokenizer.
+
+    Example:
+        >>> tokenizer = train_tokenizer("wordpiece", ["a red car"], vocabulary_size=100, max_length=8)
+        >>> restored_tokenizer(tokenizer.content, 0).encode(["a car"]) == tokenizer.encode(["a car"])
+        True
+    """
+    library = optional_package("tokenizers", "text", "a tokenizer")
+    try:
+        return Tokenizer(library.Tokenizer.from_str(json.dumps(content)), padding_index)
+    except Exception as error:  # the library raises plain Exceptions
+        raise UserError(f"tokenizer: cannot be read ({one_line(error)})") from None
+
+
 def _of_vocabulary(file: str) -> Any:
     # Not splitlines: that also ends a line at characters such as U+2028, which are tokens of their own.
     words = Path(file).read_text(encoding="utf-8").removesuffix("\n").split("\n")

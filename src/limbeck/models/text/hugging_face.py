@@ -1,5 +1,6 @@
 """Classifiers of the library transformers, from a folder or from a type of model."""
 
+import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ _NOT_ACCEPTED = (
     *("architectures", "quantization_config", "dtype", "torch_dtype", "transformers_version", "use_cache"),
     *("trust_remote_code", "return_dict", "torchscript", "output_hidden_states", "output_attentions"),
 )
+# Of a stored configuration: what names code or files elsewhere, and what is decided here.
+_RUNS_CODE = ("auto_map", "quantization_config", "trust_remote_code", "_name_or_path", "dtype", "torch_dtype")
 
 
 def model_folder(name: str) -> Path | None:
@@ -99,6 +102,47 @@ def transformers_model(
             raise UserError(f"model {label!r}: has no model.safetensors, expected one or pretrained: false")
         return _checked(_built(label, config), label, num_classes)
     return _checked(_loaded(label, folder, config, log), label, num_classes)
+
+
+def recorded_config(network: nn.Module) -> dict[str, Any] | None:
+    """Return the configuration of a model of transformers as JSON takes it; None for other networks.
+
+    Example:
+        >>> recorded_config(nn.Linear(2, 3)) is None
+        True
+    """
+    config: Any = getattr(network, "config", None)
+    if not hasattr(config, "to_json_string"):
+        return None
+    content: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
+    # A path of the machine that it was made on.
+    content.pop("_name_or_path", None)
+    return content
+
+
+def model_of_config(content: Mapping[str, Any], *, num_classes: int) -> nn.Module:
+    """Build a text classifier of transformers, with random weights, from what :func:`recorded_config` returned.
+
+    Args:
+        content: The configuration; it names the type of the model, and nothing in it is run.
+        num_classes: Number of logits.
+
+    Raises:
+        UserError: If transformers is not installed or cannot build the model.
+
+    Example:
+        >>> model_of_config({"model_type": "no_such_model"}, num_classes=3)
+        Traceback (most recent call last):
+        limbeck.errors.UserError: model 'transformers:no_such_model': unknown type of model, expected ...
+    """
+    library = optional_package("transformers", "text", "a model of transformers")
+    name = str(content.get("model_type"))
+    label = f"transformers:{shortened(name, quoted=False)}"
+    if name not in _types():
+        raise UserError(f"model {label!r}: unknown type of model, expected one of this version of transformers")
+    values = {key: value for key, value in content.items() if key not in ("model_type", *_RUNS_CODE)}
+    config = _guarded(label, lambda: library.AutoConfig.for_model(name, **values))
+    return _checked(_built(label, config), label, num_classes)
 
 
 def _config(
