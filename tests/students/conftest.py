@@ -81,7 +81,7 @@ def table_run(distilled, tmp_path_factory):
 def mask_run(distilled, tmp_path_factory):
     """Segmentation of PNGs of several sizes, resized to 24 x 32."""
     root = tmp_path_factory.mktemp("masks")
-    for split, count in (("train", 6), ("test", 3)):
+    for split, count in (("train", 8), ("test", 3)):
         for i in range(count):
             size = (20 + 5 * i, 30 + 3 * i)
             write_image(root / split / "images" / f"{i}.png", *size, seed=i)
