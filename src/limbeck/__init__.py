@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from limbeck.runs.run import run
     from limbeck.runs.session import Run
     from limbeck.students.loading import load
+    from limbeck.students.predicting import Predictions, predict
     from limbeck.students.student import Student
 
 __version__ = version("limbeck")
@@ -54,6 +55,7 @@ __all__ = [
     "Comparison",
     "Distiller",
     "Output",
+    "Predictions",
     "Run",
     "RunError",
     "Student",
@@ -68,6 +70,7 @@ __all__ = [
     "methods",
     "models",
     "modifiers",
+    "predict",
     "report",
     "rows",
     "run",
@@ -88,6 +91,7 @@ _HOMES = {
     "Comparison": "runs.compare",
     "Distiller": "distiller",
     "Output": "distiller",
+    "Predictions": "students.predicting",
     "Run": "runs.session",
     "RunError": "errors",
     "Student": "students.student",
@@ -95,6 +99,7 @@ _HOMES = {
     "check": "runs.check",
     "compare": "runs.compare",
     "load": "students.loading",
+    "predict": "students.predicting",
     "run": "runs.run",
     "seed_everything": "randomness.seeding",
 }

@@ -10,6 +10,7 @@ import typer
 
 from limbeck.cli.cache import app as cache
 from limbeck.cli.options import Pairs, Quiet, Recipe, Stopped, Trust, Verbose, make_console
+from limbeck.cli.students import predict
 from limbeck.errors import RunError, UserError, shortened
 
 _LINE_LENGTH = 2000
@@ -172,6 +173,12 @@ def check(
         shown.console.print(line, highlight=False, markup=False, soft_wrap=True)
     if checked.problems:
         raise UserError("; ".join(checked.problems))
+
+
+app.command(
+    epilog="Examples:  limbeck predict runs/first photos/  |  limbeck predict student.safetensors a.jpg --top-k 3  |"
+    "  limbeck predict runs/text new.csv --format jsonl --out predictions.jsonl"
+)(predict)
 
 
 @app.command(epilog="Examples:  limbeck methods  |  limbeck methods lr_ds  |  limbeck methods lr_ds --markdown")

@@ -2,6 +2,7 @@
 
 from limbeck.students.loading import load
 from limbeck.students.outputs import Boxes, Maps
+from limbeck.students.predicting import Predictions, predict
 from limbeck.students.student import Student
 
-__all__ = ["Boxes", "Maps", "Student", "load"]
+__all__ = ["Boxes", "Maps", "Predictions", "Student", "load", "predict"]

@@ -63,12 +63,21 @@ class Student:
         Raises:
             UserError: If a sample cannot be read or is of another kind, or the file records no preparation.
         """
+        preparation = self.needed_preparation()
+        if batch_size is not None and batch_size < 1:
+            raise UserError(f"batch_size: got {batch_size}, expected a whole number of at least 1")
+        return preparation.batches(samples, batch_size or self.computing.batch_size, skipped)
+
+    def needed_preparation(self) -> Preparation:
+        """Return the preparation.
+
+        Raises:
+            UserError: If the file records none.
+        """
         if self.preparation is None:
             got = f"{self.path}: does not record how samples become inputs (the code of data {self.about.get('data')})"
             raise UserError(f"{got}; expected inputs that are ready, for student.network")
-        if batch_size is not None and batch_size < 1:
-            raise UserError(f"batch_size: got {batch_size}, expected a whole number of at least 1")
-        return self.preparation.batches(samples, batch_size or self.computing.batch_size, skipped)
+        return self.preparation
 
     def inputs(self, samples: Any) -> Any:
         """Return raw samples as one batch of the network's inputs; the arguments are those of :meth:`batches`.

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from limbeck.data.tables.preparation import Preparation, prepare
 from limbeck.errors import UserError, shortened
@@ -47,11 +48,14 @@ class TablePreparation:
 
         Args:
             given: The path of a file, a data frame of pandas, a mapping of columns, or a list of rows, each a mapping
-                of its cells; the column of the labels may be missing.
+                of its cells; the column of the labels may be missing. What this returned is returned as it is.
 
         Raises:
             UserError: If it is something else, a column is missing, or a cell cannot be used.
         """
+        if isinstance(given, Tensor) and given.dtype == torch.float32 and tuple(given.shape[1:]) == self.fitted.shape:
+            ready: Sequence[Any] = given
+            return ready
         if isinstance(given, list | tuple):
             given = self._columns(given)
         elif not isinstance(given, str | Path | Mapping) and not hasattr(given, "columns"):
