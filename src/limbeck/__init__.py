@@ -39,8 +39,10 @@ if TYPE_CHECKING:
     from limbeck.distiller import Distiller, Output
     from limbeck.errors import RunError, UserError
     from limbeck.randomness.seeding import seed_everything
+    from limbeck.report.evaluation import Evaluation
     from limbeck.runs.check import Checked, check
     from limbeck.runs.compare import Comparison, compare
+    from limbeck.runs.evaluate import evaluate
     from limbeck.runs.run import run
     from limbeck.runs.session import Run
     from limbeck.students.loading import load
@@ -54,6 +56,7 @@ __all__ = [
     "Checked",
     "Comparison",
     "Distiller",
+    "Evaluation",
     "Output",
     "Predictions",
     "Run",
@@ -65,6 +68,7 @@ __all__ = [
     "compare",
     "data",
     "errors",
+    "evaluate",
     "load",
     "losses",
     "methods",
@@ -90,6 +94,7 @@ _HOMES = {
     "Checked": "runs.check",
     "Comparison": "runs.compare",
     "Distiller": "distiller",
+    "Evaluation": "report.evaluation",
     "Output": "distiller",
     "Predictions": "students.predicting",
     "Run": "runs.session",
@@ -98,6 +103,7 @@ _HOMES = {
     "UserError": "errors",
     "check": "runs.check",
     "compare": "runs.compare",
+    "evaluate": "runs.evaluate",
     "load": "students.loading",
     "predict": "students.predicting",
     "run": "runs.run",

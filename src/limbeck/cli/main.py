@@ -10,7 +10,7 @@ import typer
 
 from limbeck.cli.cache import app as cache
 from limbeck.cli.options import Pairs, Quiet, Recipe, Stopped, Trust, Verbose, make_console
-from limbeck.cli.students import predict
+from limbeck.cli.students import evaluate, predict
 from limbeck.errors import RunError, UserError, shortened
 
 _LINE_LENGTH = 2000
@@ -179,6 +179,11 @@ app.command(
     epilog="Examples:  limbeck predict runs/first photos/  |  limbeck predict student.safetensors a.jpg --top-k 3  |"
     "  limbeck predict runs/text new.csv --format jsonl --out predictions.jsonl"
 )(predict)
+app.command(
+    epilog="Examples:  limbeck evaluate runs/first --out runs/first-evaluated  |"
+    "  limbeck evaluate student.safetensors data.name=image_folder data.root=photos --split all  |"
+    "  limbeck evaluate quickstart --teacher"
+)(evaluate)
 
 
 @app.command(epilog="Examples:  limbeck methods  |  limbeck methods lr_ds  |  limbeck methods lr_ds --markdown")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from limbeck.cli.options import Quiet
+from limbeck.cli.options import Quiet, Verbose
 from limbeck.errors import UserError
 
 TrustCode = Annotated[
@@ -77,3 +77,63 @@ def _check_out(out: Path, paths: list[Path]) -> None:
         raise UserError(f"--out {out}: {got}, expected a file to write")
     if any(path.exists() and out.exists() and out.samefile(path) for path in paths):
         raise UserError(f"--out {out}: is one of the files that are read, expected another")
+
+
+def evaluate(
+    target: Annotated[
+        str,
+        typer.Argument(
+            help="The folder of a run, student.safetensors, or with --teacher a recipe.",
+            show_default=False,
+            metavar="TARGET",
+        ),
+    ],
+    given: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RECIPE] [KEY=VALUE]...",
+            help="A recipe with other data, and values of the data, such as data.root=photos.",
+        ),
+    ] = None,
+    split: Annotated[str, typer.Option("--split", help="test, validation, train, or all.")] = "test",
+    teacher: Annotated[bool, typer.Option("--teacher", help="Measure the teacher, which has been trained.")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A folder for JSON and CSV files of it all.", show_default=False)
+    ] = None,
+    worst: Annotated[int, typer.Option("--worst", help="How many of the largest losses.")] = 10,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", help="Samples at a time.", show_default="the run's")
+    ] = None,
+    task: TaskName = None,
+    trust: TrustCode = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Measure a student or a teacher on labeled data: figures, classes, calibration, confusions, worst samples."""
+    from limbeck.cli.console import showing
+    from limbeck.recipes.loading import parse_overrides
+    from limbeck.report.evaluation import check_folder
+    from limbeck.runs.evaluate import evaluate as evaluate_target
+
+    recipes = [word for word in given or [] if "=" not in word]
+    if len(recipes) > 1:
+        raise UserError(f"{recipes[1]}: expected one recipe at most, and KEY=VALUE")
+    if out is not None:
+        check_folder(out)
+    with showing(quiet=quiet, verbose=verbose) as shown:
+        found = evaluate_target(
+            target,
+            recipes[0] if recipes else None,
+            overrides=parse_overrides([word for word in given or [] if "=" in word]),
+            split=split,
+            teacher=teacher,
+            worst=worst,
+            batch_size=batch_size,
+            task=task,
+            trust=trust,
+            reporting=shown.reporting,
+        )
+    if out is not None:
+        found.write(out)
+    for line in [f"{found.split} {found.line}"] if quiet else found.lines:
+        shown.console.print(line, highlight=False, markup=False, soft_wrap=True)

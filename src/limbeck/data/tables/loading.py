@@ -34,17 +34,20 @@ def _table(
     separator: str | None = None,
     test_share: float = 0.2,
     seed: int = 0,
+    preparation: dict[str, Any] | None = None,
 ) -> Data:
     if root is None:
         raise UserError("data.root: got none, expected a CSV, TSV, Parquet or npz file, or a folder of them")
     _check_names(label=label, separator=separator)
     texts = (label,) if label is not None else tuple(spelled for name in _LABELS for spelled in _spellings(name))
     # As numbers, the codes 01 and 1 would be one category.
+    fitted = None if preparation is None else Preparation.from_json(preparation)
     codes = () if categorical is None else tuple(_listed(categorical, "categorical"))
+    codes = codes if fitted is None else tuple(fitted.categories)
     tables = read_tables(root, texts=(*texts, *codes), separator=separator)
     column = _label_column(tables["train"], label)
     tables = _with_test(tables, column, test_rows=test_rows, test_share=test_share, seed=seed)
-    return _data("table", tables, column, categorical=categorical, ignore=ignore, shape=shape)
+    return _data("table", tables, column, categorical=categorical, ignore=ignore, shape=shape, fitted=fitted)
 
 
 def _check_names(**given: object) -> None:
@@ -57,7 +60,14 @@ def _spellings(name: str) -> tuple[str, str, str]:
     return name, name.capitalize(), name.upper()
 
 
-def _bundled(name: str, *, shape: Sequence[int] | None = None, test_share: float = 0.2, seed: int = 0) -> Data:
+def _bundled(
+    name: str,
+    *,
+    shape: Sequence[int] | None = None,
+    test_share: float = 0.2,
+    seed: int = 0,
+    preparation: dict[str, Any] | None = None,
+) -> Data:
     from sklearn import datasets
 
     bunch = getattr(datasets, f"load_{name}")()
@@ -65,7 +75,8 @@ def _bundled(name: str, *, shape: Sequence[int] | None = None, test_share: float
     names = [str(entry) for entry in bunch.target_names]
     table = table_of({**columns, "class": np.array(names, dtype=object)[bunch.target]}, name)
     tables = _with_test({"train": table}, "class", test_rows=None, test_share=test_share, seed=seed)
-    return _data(name, tables, "class", shape=shape, classes=tuple(names))
+    fitted = None if preparation is None else Preparation.from_json(preparation)
+    return _data(name, tables, "class", shape=shape, classes=tuple(names), fitted=fitted)
 
 
 def _label_column(table: Table, given: str | None) -> str:
@@ -117,17 +128,22 @@ def _data(
     ignore: Names = (),
     shape: Sequence[int] | None = None,
     classes: tuple[str, ...] | None = None,
+    fitted: Preparation | None = None,
 ) -> Data:
     train = tables["train"]
-    kept = _features(train, label, _listed(ignore, "ignore"))
-    texts = _categorical(kept, None if categorical is None else _listed(categorical, "categorical"))
-    preparation = Preparation.fitted(kept, texts, shape if shape is not None else train.shape)
+    kept = train if fitted is not None else _features(train, label, _listed(ignore, "ignore"))
+    preparation = fitted or _fitted(kept, categorical, shape if shape is not None else train.shape)
     classes = classes or _classes(train, label)
     splits = {split: _split(table, label, classes, preparation) for split, table in tables.items()}
     prepared = {"label": label, **preparation.as_json()}
-    notes = tuple(_notes(preparation, kept))
+    notes = () if fitted is not None else tuple(_notes(preparation, kept))
     held_out = splits.get("validation")
     return TableData(name, classes, splits["train"], held_out, splits["test"], notes=notes, prepared=prepared)
+
+
+def _fitted(kept: Table, categorical: Names | None, shape: Sequence[int] | None) -> Preparation:
+    texts = _categorical(kept, None if categorical is None else _listed(categorical, "categorical"))
+    return Preparation.fitted(kept, texts, shape)
 
 
 def _listed(names: Names, key: str) -> list[str]:
