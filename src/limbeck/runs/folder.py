@@ -29,6 +29,7 @@ _FILES = (
     "metrics.csv",
     "predictions.safetensors",
     "student.safetensors",
+    "student.card.md",
     "provenance.json",
     "log.txt",
     "checkpoints",
@@ -80,8 +81,9 @@ class RunFolder:
     """The files of one run.
 
     ``recipe.yaml`` (resolved), ``provenance.json``, ``summary.json``, ``metrics.csv``, ``student.safetensors`` (the
-    student alone), ``predictions.safetensors`` (of the test split), ``checkpoints/last``, ``log.txt``, and
-    ``classes.png`` of classification, ``masks.png`` of segmentation, ``boxes.png`` of detection.
+    student alone), ``student.card.md`` (what it is, and how to use it), ``predictions.safetensors`` (of the test
+    split), ``checkpoints/last``, ``log.txt``, and ``classes.png`` of classification, ``masks.png`` of segmentation,
+    ``boxes.png`` of detection.
 
     Args:
         path: The folder; ``~`` is the user's home.
@@ -257,6 +259,10 @@ class RunFolder:
         tensors = {} if predictions is None else {"test": narrowed(predictions)}
         metadata = {"limbeck": json.dumps(about)} if about else None
         save_tensors(self.path / "predictions.safetensors", {**tensors, **(further or {})}, metadata)
+
+    def write_card(self, card: str) -> None:
+        """Write ``student.card.md``, a page about the student."""
+        write_atomically(self.path / "student.card.md", card)
 
     def read_predictions(self) -> Tensor | None:
         """Read the predictions of the test split; None if the task has no predictions.

@@ -29,6 +29,7 @@ from limbeck.runs.folder import RunFolder
 from limbeck.runs.pictures import save_picture
 from limbeck.runs.provenance import check_provenance, provenance
 from limbeck.runs.resuming import Start
+from limbeck.runs.student_card import student_card
 from limbeck.runs.summary import summarize
 from limbeck.tasks import Task
 from limbeck.training import (
@@ -128,11 +129,13 @@ class Session:
             **describe(self.recipe.student, network, self.data, self.recipe.task, self.training),
             **({"temperature": scaling.temperature} if scaling else {}),
         }
-        save_network(self.folder.path / "student.safetensors", network, about)
+        file = self.folder.path / "student.safetensors"
+        save_network(file, network, about)
         self._write_predictions(engine)
         self._draw(engine.measured["test"])
         seconds = time.perf_counter() - began
         summary = summarize(self.recipe, self.folder, engine, self.measured_teacher, seconds, scaling)
+        self.folder.write_card(student_card(file, self.recipe, self.data, self.task, summary, about))
         self.folder.write_summary(summary)
         run = Run(self.folder.path, summary, network, self.task)
         self.log(run.line)
