@@ -9,6 +9,7 @@ from limbeck.build.teacher_settings import teacher_settings
 from limbeck.data import Data
 from limbeck.errors import shortened
 from limbeck.files import file_digest
+from limbeck.imports import PREFIX
 from limbeck.recipes.network_settings import NetworkTeacherSettings
 from limbeck.recipes.schema import Recipe
 from limbeck.runs.provenance import versions
@@ -62,7 +63,10 @@ def _opening(file: Path, recipe: Recipe, data: Data, summary: Mapping[str, Any])
 def _usage(about: Mapping[str, Any], task: Task) -> Iterator[str]:
     yield "## Use"
     yield ""
-    yield "The file runs no code when it is loaded, and needs nothing beside it."
+    if str(about["name"]).startswith(PREFIX):
+        yield f"The network is the author's own code, `{about['name']}`: loading needs it and `trust=True`."
+    else:
+        yield "The file runs no code when it is loaded, and needs nothing beside it."
     yield ""
     yield "```python"
     yield "import limbeck"
@@ -138,11 +142,10 @@ def _training(recipe: Recipe, summary: Mapping[str, Any], about: Mapping[str, An
     yield ""
     yield f"- method: `{recipe.method.name}`{_settings(recipe)}"
     yield f"- teacher: {_teacher(recipe)}"
-    optimizer = recipe.training.optimizer
-    epochs = (
-        f"{summary['epoch']} epochs in batches of {recipe.training.batch_size}, {optimizer.name} lr {optimizer.lr:g}"
-    )
-    yield f"- training: {epochs}, {summary['precision']} on {summary['device']}, seed {recipe.seed}"
+    training = recipe.training
+    steps = f"{summary['epoch']} epochs in batches of {training.batch_size}"
+    steps += f", {training.optimizer.name} lr {training.optimizer.lr:g}"
+    yield f"- training: {steps}, {summary['precision']} on {summary['device']}, seed {recipe.seed}"
     if about.get("temperature", 1) != 1:
         yield f"- temperature: {about['temperature']:g}, by which predictions divide logits"
     yield "- `recipe.yaml` of the run has every setting"
@@ -150,7 +153,7 @@ def _training(recipe: Recipe, summary: Mapping[str, Any], about: Mapping[str, An
 
 def _settings(recipe: Recipe) -> str:
     values = {
-        f"{token}.{key}": value
+        f"{token}.{key}": value.name if isinstance(value, Path) else value
         for token, settings in recipe.method.composed.settings.items()
         for key, value in settings.items()
     }
@@ -181,7 +184,8 @@ def _figures(task: Task, data: Data, summary: Mapping[str, Any]) -> Iterator[str
     measured = any(f"teacher.test.{metric.name}" in summary for metric in metrics)
     yield "## Figures"
     yield ""
-    yield f"On the {len(data.test):,} {data.unit} of the test split, after epoch {summary['epoch']}; nothing was chosen on it."
+    yield f"On the {len(data.test):,} {data.unit} of the test split, on which nothing was chosen, after epoch"
+    yield f"{summary['epoch']}."
     yield ""
     yield "| figure | student | teacher |" if measured else "| figure | student |"
     yield "|---|--:|--:|" if measured else "|---|--:|"
