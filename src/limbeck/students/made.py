@@ -39,8 +39,8 @@ class Preparation(Protocol):
 
     unit: str
 
-    def samples(self, given: Any) -> Sequence[Any]:
-        """Return what was given as a sequence of raw samples.
+    def samples(self, given: Any) -> Any:
+        """Return what was given as raw samples, which have a length.
 
         Raises:
             UserError: If it is none.

@@ -43,7 +43,7 @@ class TablePreparation:
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
 
-    def samples(self, given: Any) -> Sequence[Any]:
+    def samples(self, given: Any) -> Tensor:
         """Return the inputs of raw rows.
 
         Args:
@@ -54,15 +54,13 @@ class TablePreparation:
             UserError: If it is something else, a column is missing, or a cell cannot be used.
         """
         if isinstance(given, Tensor) and given.dtype == torch.float32 and tuple(given.shape[1:]) == self.fitted.shape:
-            ready: Sequence[Any] = given
-            return ready
+            return given
         if isinstance(given, list | tuple):
             given = self._columns(given)
         elif not isinstance(given, str | Path | Mapping) and not hasattr(given, "columns"):
             expected = "expected rows: a file, a data frame, a mapping of columns, or a list of mappings"
             raise UserError(f"samples: got {shortened(given)}, {expected}")
-        made: Sequence[Any] = prepare(given, self.fitted.as_json())
-        return made
+        return prepare(given, self.fitted.as_json())
 
     def _columns(self, rows: Sequence[Any]) -> dict[str, list[Any]]:
         for number, row in enumerate(rows, 1):
@@ -79,5 +77,4 @@ class TablePreparation:
         inputs = self.samples(given)
         for start in range(0, len(inputs), batch_size):
             part = inputs[start : start + batch_size]
-            assert isinstance(part, torch.Tensor)
             yield Made(part, list(range(start, start + len(part))))
