@@ -14,6 +14,7 @@ from torch import Tensor
 from limbeck.data.images.decode import decode, image_pixels
 from limbeck.data.images.file_view import REDUCED, centered
 from limbeck.data.images.normalize import Normalizer, normalizer
+from limbeck.data.images.splits import Color
 from limbeck.errors import UserError
 from limbeck.students.made import Made, Skipped, read_in_batches
 from limbeck.students.pictures import RawImage, as_pillow, check_image, exact_pixels, listed_images, read_images
@@ -110,7 +111,7 @@ class ImagePreparation:
         return centered(whole, height).contiguous(), size
 
     def _whole(self, image: RawImage) -> tuple[Tensor, tuple[int, int]]:
-        color = "rgb" if self.record.input_shape[0] == 3 else "gray"
+        color: Color = "rgb" if self.record.input_shape[0] == 3 else "gray"
         if isinstance(image, str | Path):
             sizes: list[tuple[int, int]] = []
 
@@ -119,7 +120,7 @@ class ImagePreparation:
                 return REDUCED * self.record.input_shape[1]
 
             pixels = decode(Path(image), color, needed if self.record.reduced else None)
-            return pixels, sizes[0] if sizes else tuple(pixels.shape[1:])
+            return pixels, sizes[0] if sizes else (pixels.shape[1], pixels.shape[2])
         held = image if isinstance(image, Image.Image) else as_pillow(image)
         pixels = image_pixels(held, color)
         return pixels, (pixels.shape[1], pixels.shape[2])
