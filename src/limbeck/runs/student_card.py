@@ -185,7 +185,7 @@ def _figures(task: Task, data: Data, summary: Mapping[str, Any]) -> Iterator[str
     yield "## Figures"
     yield ""
     yield f"On the {len(data.test):,} {data.unit} of the test split, on which nothing was chosen, after epoch"
-    yield f"{summary['epoch']}."
+    yield f"{summary.get('chosen_epoch', summary['epoch'])}."
     yield ""
     yield "| figure | student | teacher |" if measured else "| figure | student |"
     yield "|---|--:|--:|" if measured else "|---|--:|"
