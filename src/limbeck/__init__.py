@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from limbeck.runs.compare import Comparison, compare
     from limbeck.runs.evaluate import evaluate
     from limbeck.runs.run import run
+    from limbeck.runs.search.searching import Searched, search
     from limbeck.runs.session import Run
     from limbeck.students.loading import load
     from limbeck.students.predicting import Predictions, predict
@@ -61,6 +62,7 @@ __all__ = [
     "Predictions",
     "Run",
     "RunError",
+    "Searched",
     "Student",
     "UserError",
     "cache",
@@ -79,6 +81,7 @@ __all__ = [
     "rows",
     "run",
     "runs",
+    "search",
     "seed_everything",
     "selection",
     "students",
@@ -100,6 +103,7 @@ _HOMES = {
     "Run": "runs.session",
     "RunError": "errors",
     "Student": "students.student",
+    "Searched": "runs.search.searching",
     "UserError": "errors",
     "check": "runs.check",
     "compare": "runs.compare",
@@ -107,6 +111,7 @@ _HOMES = {
     "load": "students.loading",
     "predict": "students.predicting",
     "run": "runs.run",
+    "search": "runs.search.searching",
     "seed_everything": "randomness.seeding",
 }
 _PACKAGES = frozenset(__all__) - _HOMES.keys()

@@ -19,7 +19,9 @@ from limbeck.tasks import Task
 
 # Keys of a recipe that change neither its data nor its teacher; the seed counts for a lightweight teacher alone, which
 # is made for each run from a shared bank.
-_PER_RUN = {"name", "method", "seed", "compare"}
+_PER_RUN = {"name", "method", "seed", "compare", "search"}
+# Of the student's training a live teacher depends on where and how precisely it is computed.
+_COMPUTING = {"training": {"device", "precision", "channels_last"}}
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +82,11 @@ class Context:
         return build_student(self.recipe, self.data)
 
     @cached_property
-    def teacher_key(self) -> tuple[str, str]:
+    def teacher_key(self) -> tuple[str, ...]:
         """What a teacher depends on: runs with equal keys have the same teacher."""
+        if self.source == "live":
+            computing = self.recipe.model_dump_json(include=_COMPUTING)
+            return "live", self.recipe.model_dump_json(exclude=_PER_RUN | {"training"}), computing
         return str(self.source), self.recipe.model_dump_json(exclude=_PER_RUN)
 
     @cached_property

@@ -4,7 +4,7 @@ import os
 import sys
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,11 @@ from limbeck.cli.cache import app as cache
 from limbeck.cli.options import Pairs, Quiet, Recipe, Stopped, Trust, Verbose, make_console
 from limbeck.cli.students import evaluate, predict
 from limbeck.errors import RunError, UserError, shortened
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from limbeck.runs.compare import Comparison
 
 _LINE_LENGTH = 2000
 app = typer.Typer(
@@ -104,7 +109,6 @@ def compare(
 ) -> None:
     """Run several methods and seeds with one teacher, and print one table."""
     from limbeck.cli.console import showing
-    from limbeck.report.table import to_rich
     from limbeck.runs import compare as compare_recipe
     from limbeck.runs import parse_overrides
 
@@ -122,15 +126,82 @@ def compare(
             tick=shown.tick,
             trust=trust,
         )
-    shown.console.print(to_rich(comparison.rows, comparison.title))
+    _print_comparison(shown.console, comparison)
+    _raise_failures(comparison)
+
+
+def _print_comparison(console: "Console", comparison: "Comparison") -> None:
+    from limbeck.report.table import to_rich
+
+    console.print(to_rich(comparison.rows, comparison.title))
     for note in (*comparison.notes, *comparison.failures):
-        shown.console.print(f"  {note}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"  {note}", highlight=False, markup=False, soft_wrap=True)
     files = f"table, plot and page: {comparison.folder}/table.md, table.csv, plot.png, plot.svg, report.html"
-    shown.console.print(files, highlight=False, markup=False, soft_wrap=True)
+    console.print(files, highlight=False, markup=False, soft_wrap=True)
+
+
+def _raise_failures(comparison: "Comparison") -> None:
     if comparison.failures:
-        raise RunError(
-            f"{len(comparison.failures)} of the runs failed; the same command with --resume tries them again"
+        count = len(comparison.failures)
+        raise RunError(f"{count} of the runs failed; the same command with --resume tries them again")
+
+
+@app.command(
+    epilog="Examples:  limbeck search quickstart  |  limbeck search recipe.yaml --methods kd,dist --runs 48  |"
+    "  limbeck search recipe.yaml --minutes 30 search.settings.kd.temperature=[1,2,4,8]"
+)
+def search(
+    recipe: Recipe,
+    overrides: Pairs = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Methods to try, separated by commas.", show_default="the recipe's")
+    ] = None,
+    runs: Annotated[int | None, typer.Option(help="Settings to try.", show_default="the recipe's, else 24")] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="How long settings may be tried; the final table takes more.", show_default=False),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Runs of each row of the table.", show_default="3")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Runs at a time.", show_default="one a core on a CPU, one on a GPU")
+    ] = None,
+    storage: Annotated[
+        str | None, typer.Option(help="URL of a database for Optuna's study.", show_default="a file in the folder")
+    ] = None,
+    out: Out = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    trust: Trust = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Search methods and settings on a validation split, then measure the best on the test split."""
+    from limbeck.cli.console import showing
+    from limbeck.runs import parse_overrides
+    from limbeck.runs import search as search_recipe
+
+    options = {"search.methods": methods, "search.runs": runs, "search.minutes": minutes, "search.seeds": seeds}
+    values = parse_overrides(overrides or []) | {key: value for key, value in options.items() if value is not None}
+    with showing(quiet=quiet, verbose=verbose, what="search and table") as shown:
+        found = search_recipe(
+            recipe,
+            overrides=values,
+            out=out,
+            resume=resume,
+            overwrite=overwrite,
+            jobs=jobs,
+            storage=storage,
+            reporting=shown.reporting,
+            tick=shown.tick,
+            trust=trust,
         )
+    _print_comparison(shown.console, found.comparison)
+    for line in (
+        f"best: {found.best.text}",
+        f"its recipe: {found.folder}/best.yaml; trials: {found.folder}/trials.csv",
+    ):
+        shown.console.print(line, highlight=False, markup=False, soft_wrap=True)
+    _raise_failures(found.comparison)
 
 
 @app.command(

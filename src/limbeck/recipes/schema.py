@@ -10,6 +10,7 @@ from limbeck.recipes.data_settings import DataSettings
 from limbeck.recipes.fields import Seed, UserPath
 from limbeck.recipes.method_settings import CompareSettings, MethodSettings
 from limbeck.recipes.network_settings import ModelSettings, TeacherSettings
+from limbeck.recipes.search_settings import SearchSettings
 from limbeck.recipes.task_settings import TaskSettings
 from limbeck.training import TrainingSettings
 from limbeck.training.settings import named
@@ -49,6 +50,7 @@ class Recipe(Settings):
     method: MethodSettings = MethodSettings()
     training: TrainingSettings = TrainingSettings()
     compare: CompareSettings = CompareSettings()
+    search: SearchSettings = SearchSettings()
     output: OutputSettings = OutputSettings()
     seed: Seed = 0
 

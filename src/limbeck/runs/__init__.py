@@ -8,6 +8,7 @@ from limbeck.runs.check import Checked, check
 from limbeck.runs.compare import Comparison, compare
 from limbeck.runs.folder import RunFolder
 from limbeck.runs.run import read_run, run
+from limbeck.runs.search.searching import Searched, search
 from limbeck.runs.session import Run
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Reporting",
     "Run",
     "RunFolder",
+    "Searched",
     "check",
     "compare",
     "dump_recipe",
@@ -25,4 +27,5 @@ __all__ = [
     "parse_overrides",
     "read_run",
     "run",
+    "search",
 ]

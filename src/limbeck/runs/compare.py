@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from limbeck.build.shared import Shared
 from limbeck.build.task import task_of
 from limbeck.build.teachers import BuiltTeacher, build_teacher
 from limbeck.data import Data
-from limbeck.errors import UserError
 from limbeck.files import write_atomically
 from limbeck.models.saving import save_tensors
 from limbeck.randomness.seeding import generators_kept
@@ -32,19 +31,17 @@ from limbeck.report.page import PAGE, write_page
 from limbeck.report.plot import save_comparison_plot
 from limbeck.report.results import MethodResult, TeacherResult
 from limbeck.report.table import comparison_rows, to_csv, to_markdown
-from limbeck.reporting import Log
 from limbeck.runs.attempts import Planned, Tick, run_all
 from limbeck.runs.choice_notes import choice_notes
 from limbeck.runs.comparison_folder import ComparisonFolder
 from limbeck.runs.details import about_data, named_tensors
 from limbeck.runs.folder import RunFolder, folder_name
-from limbeck.runs.local_names import local_names
+from limbeck.runs.jobs import jobs_at_a_time
 from limbeck.runs.method_recipes import check_seeds, method_recipe
 from limbeck.runs.provenance import provenance
 from limbeck.runs.signals import terminates_as_interrupt
-from limbeck.runs.workers import cores
 from limbeck.tasks import Metric
-from limbeck.training import TrainingSettings, resolve_device
+from limbeck.training import TrainingSettings
 from limbeck.training.scaling import with_scaled
 
 # What the recipe of a single run has.
@@ -134,10 +131,39 @@ def compare(
     folder = ComparisonFolder(out or recipe.output.root / f"{recipe.name}-compare", resume=resume, overwrite=overwrite)
     plans = _plan(recipe, folder.path)
     folder.check()
-    at_a_time, shared = _jobs(jobs, recipe, len(plans), reporting.log), Shared(keep_teachers=True)
-    _check(plans, shared, resume=resume)
+    at_a_time = jobs_at_a_time(jobs, recipe, len(plans), reporting.log)
+    return compare_planned(recipe, folder, plans, at_a_time, reporting, tick)
+
+
+def compare_planned(
+    recipe: Recipe,
+    folder: ComparisonFolder,
+    plans: Sequence[Planned],
+    jobs: int,
+    reporting: Reporting,
+    tick: Tick | None = None,
+    notes: Sequence[str] = (),
+) -> Comparison:
+    """Train planned runs and put the last epochs side by side; they may differ in more than a comparison's recipe says.
+
+    Args:
+        recipe: The recipe of the comparison, which is written to its folder.
+        folder: The folder; it has been checked.
+        plans: The runs, on the same data.
+        jobs: Runs at a time.
+        reporting: Where lines and progress go.
+        tick: As for :func:`compare`.
+        notes: Further lines for the table.
+
+    Raises:
+        UserError: As for :func:`compare`.
+        RunError: As for :func:`compare`.
+    """
+    shared = Shared(keep_teachers=True)
+    _check(plans, shared, resume=folder.resume)
     with terminates_as_interrupt(), generators_kept(), folder.held(recipe):
-        comparison = _complete(recipe, folder.path, plans, shared, at_a_time, reporting, tick)
+        comparison = _complete(recipe, folder.path, plans, shared, jobs, reporting, tick)
+        comparison = replace(comparison, notes=(*comparison.notes, *notes))
         _write(comparison)
         write_page([folder.path], folder.path / PAGE, data=Context(recipe, shared).data)
     return comparison
@@ -197,21 +223,6 @@ def _plan(recipe: Recipe, folder: Path) -> list[Planned]:
     return plans
 
 
-def _jobs(requested: int | None, recipe: Recipe, runs: int, log: Log) -> int:
-    if requested is not None and requested < 1:
-        raise UserError(f"jobs: got {requested}, expected a whole number of at least 1")
-    on_cpu = resolve_device(recipe.training.device) == "cpu"
-    count = min(requested or (cores() if on_cpu else 1), runs)
-    if count == 1 or not (local := local_names(recipe)):
-        return count
-    reason = f"{', '.join(local)} was registered in this process, which worker processes do not see"
-    advice = "an installed plug-in or python:MODULE:NAME works in every process"
-    if requested:
-        raise UserError(f"jobs: got {requested}, but {reason}; expected 1 ({advice})")
-    log(f"one run at a time: {reason} ({advice})")
-    return 1
-
-
 def _collect(
     recipe: Recipe,
     folder: Path,
@@ -227,7 +238,8 @@ def _collect(
     metrics = with_scaled(metrics) if recipe.training.temperature_scaling else metrics
     unlabeled = f" and {len(data.unlabeled):,} unlabeled" if data.unlabeled is not None else ""
     size = f"{len(data.train):,} training{unlabeled} {data.unit}"
-    by_name = {name: [plan for plan in plans if plan.name == name] for name in recipe.compare.methods}
+    names = dict.fromkeys(plan.name for plan in plans)
+    by_name = {name: [plan for plan in plans if plan.name == name] for name in names}
     results = tuple(_result(name, runs, metrics, failed, predictions) for name, runs in by_name.items())
     controls = control_notes(results, _controls(plans), metrics[0])
     return Comparison(

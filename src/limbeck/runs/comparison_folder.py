@@ -51,6 +51,8 @@ class ComparisonFolder:
             return
         if not (self.path / "recipe.yaml").is_file():
             raise UserError(f"{self.path}: is not empty and holds no comparison, expected another --out")
+        if (self.path / "search.yaml").is_file():
+            raise UserError(f"{self.path}: holds a search, expected the folder of a comparison, or another --out")
         if RunFolder(self.path).begun:
             raise UserError(f"{self.path}: holds a single run, expected the folder of a comparison, or another --out")
         if not self.resume and not self.overwrite:
@@ -70,7 +72,7 @@ class ComparisonFolder:
         with RunFolder(self.path).held():
             self.check()
             if self.overwrite:
-                self._clear()
+                self.clear()
             write_atomically(self.path / "recipe.yaml", dump_recipe(recipe))
             try:
                 yield
@@ -82,7 +84,12 @@ class ComparisonFolder:
     def _runs(self) -> list[Path]:
         return [folder for folder in self.path.glob("*/seed-*") if re.fullmatch(r"seed-\d+", folder.name)]
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Delete the comparison and its runs.
+
+        Raises:
+            UserError: If one of the runs holds a file that no run makes, or something cannot be deleted.
+        """
         runs = self._runs()
         for folder in runs:
             RunFolder(folder).check_no_foreign_files()

@@ -3,8 +3,9 @@
 from limbeck.errors import UserError
 from limbeck.recipes.method_settings import CompareSettings, MethodSettings, without_label
 from limbeck.recipes.schema import Recipe
+from limbeck.recipes.search_settings import SearchSettings
 
-_NO_COMPARISON = CompareSettings()
+_NO_COMPARISON, _NO_SEARCH = CompareSettings(), SearchSettings()
 
 
 def check_seeds(recipe: Recipe) -> None:
@@ -35,7 +36,7 @@ def method_recipe(recipe: Recipe, name: str, seed: int) -> Recipe:
         'kd'
     """
     # A run does not depend on what it is compared with, which may change when the comparison is resumed.
-    changes = {"method": _method(recipe, name), "seed": seed, "compare": _NO_COMPARISON}
+    changes = {"method": _method(recipe, name), "seed": seed, "compare": _NO_COMPARISON, "search": _NO_SEARCH}
     return _with_labels(recipe.model_copy(update=changes))
 
 

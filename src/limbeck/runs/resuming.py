@@ -19,6 +19,7 @@ _NOT_COMPARED = frozenset(
         "name",
         "output",
         "compare",
+        "search",
         "data.root",
         "data.download",
         "data.workers",

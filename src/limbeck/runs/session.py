@@ -3,6 +3,7 @@
 import copy
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from limbeck.build.selection import selection_callback
 from limbeck.build.teacher_scale import measuring_callback
 from limbeck.build.teacher_settings import teacher_precisions
 from limbeck.build.teachers import build_teacher
+from limbeck.data import Batches
 from limbeck.distiller import Distiller
 from limbeck.models.saving import save_network
 from limbeck.randomness.seeding import seed_everything
@@ -119,7 +121,7 @@ class Session:
         """
         began = time.perf_counter()
         self._open(start)
-        engine = self._engine()
+        engine = self._engine(self.loaders.measured(), self.reporting.progress)
         engine.fit(resume=start.resume)
         self.folder.write_metrics(engine.record)
         # A copy leaves the compiled form behind.
@@ -155,6 +157,30 @@ class Session:
         teacher = self.measured_teacher.splits.get("test") if self.measured_teacher else None
         further = details_of_run(measured, teacher, self.data, engine.distiller.selected)
         self.folder.write_predictions(measured.predictions, further, about_data(self.data, self.task))
+
+    def train_until(self, start: Start, epochs: int) -> list[dict[str, float]]:
+        """Train the student to an epoch, in which it is measured on the validation split alone, and leave it at that.
+
+        The checkpoint of that epoch stays, from which a later call goes on as if the training had never stopped. The
+        learning rate follows the schedule of all of the recipe's epochs. Of a complete run nothing is written.
+
+        Args:
+            start: How the run begins in its folder.
+            epochs: The epoch to stop after, from 1; a checkpoint that is there is of an earlier one.
+
+        Returns:
+            The record, one row an epoch.
+
+        Raises:
+            UserError: As for :meth:`complete`.
+            RunError: As for :meth:`complete`.
+        """
+        self._open(start)
+        splits = {"validation": self.loaders.measured()["validation"]}
+        engine = self._engine(splits, _Until(epochs, self.reporting.progress))
+        with suppress(_ReachedError):
+            engine.fit(resume=start.resume)
+        return engine.record
 
     def _draw(self, measured: Measured) -> None:
         teacher = self.measured_teacher.splits.get("test") if self.measured_teacher else None
@@ -220,16 +246,16 @@ class Session:
         )
         return placed(distiller, self.training, self.fabric.device)
 
-    def _engine(self) -> Engine:
+    def _engine(self, splits: Mapping[str, Batches], progress: Progress | None) -> Engine:
         distiller = self._distiller()
         return Engine(
             distiller,
             self.views,
             self.training,
             fabric=self.fabric,
-            splits=self.loaders.measured(),
+            splits=splits,
             checkpoint=self.folder.checkpoint,
-            progress=_Logged(self.folder, self.reporting.progress, Wording(self.task.metrics, self.data.unit)),
+            progress=_Logged(self.folder, progress, Wording(self.task.metrics, self.data.unit)),
             before_epoch=self._before_epoch(distiller),
             after_epoch=self.folder.write_metrics,
             log=self.log,
@@ -266,3 +292,24 @@ class _Logged:
         self.folder.log(epoch_line(row, epochs, self.wording))
         if self.progress:
             self.progress.epoch(row, epochs)
+
+
+class _ReachedError(Exception):
+    """The epoch to stop after is done, and its checkpoint written."""
+
+
+class _Until:
+    """Forward steps and epochs to another progress, and end the training after an epoch."""
+
+    def __init__(self, epochs: int, progress: Progress | None) -> None:
+        self.epochs, self.progress = epochs, progress
+
+    def step(self, position: Position, meter: EpochMeter) -> None:
+        if self.progress:
+            self.progress.step(position, meter)
+
+    def epoch(self, row: dict[str, float], epochs: int) -> None:
+        if self.progress:
+            self.progress.epoch(row, epochs)
+        if row["epoch"] >= self.epochs:
+            raise _ReachedError

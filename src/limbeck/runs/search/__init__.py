@@ -1,0 +1,1 @@
+"""Search for methods and settings on a validation split, by successive halving."""
