@@ -101,7 +101,7 @@ def _epochs(stage: Stage) -> int:
 
 def _halved(stage: Stage) -> str:
     planned = stage.rounds[0]
-    rungs = ", ".join(f"{rung.count} to epoch {rung.epoch}" for rung in planned)
+    rungs = ", ".join(f"{rung.settings} to epoch {rung.epoch}" for rung in planned)
     several = f"{len(stage.rounds)} rounds of " if len(stage.rounds) > 1 else ""
     runs = _epochs(stage) / stage.last
     return f"by successive halving ({several}{rungs}; {_epochs(stage)} epochs, as many as {runs:.1f} runs)"

@@ -19,11 +19,11 @@ class Rung(NamedTuple):
 
     Attributes:
         epoch: The epoch, from 1.
-        count: How many settings are trained to it.
+        settings: How many are trained to it.
     """
 
     epoch: int
-    count: int
+    settings: int
 
 
 def rungs(epochs: int, count: int) -> tuple[Rung, ...]:
@@ -35,9 +35,9 @@ def rungs(epochs: int, count: int) -> tuple[Rung, ...]:
 
     Example:
         >>> rungs(30, 24)
-        (Rung(epoch=2, count=24), Rung(epoch=8, count=6), Rung(epoch=30, count=2))
+        (Rung(epoch=2, settings=24), Rung(epoch=8, settings=6), Rung(epoch=30, settings=2))
         >>> rungs(1, 8)
-        (Rung(epoch=1, count=8),)
+        (Rung(epoch=1, settings=8),)
     """
     planned: list[Rung] = []
     for level in range(LEVELS):
@@ -56,7 +56,7 @@ def total_epochs(planned: Sequence[Rung]) -> int:
         128
     """
     before = [0, *(rung.epoch for rung in planned)]
-    return sum(rung.count * (rung.epoch - start) for rung, start in zip(planned, before, strict=False))
+    return sum(rung.settings * (rung.epoch - start) for rung, start in zip(planned, before, strict=False))
 
 
 def rounds(settings: int) -> tuple[int, ...]:

@@ -122,7 +122,6 @@ def checked_space(recipe: Recipe, space: Space, shared: Shared, log: Log) -> Spa
         context = Context(method_recipe(recipe, name, recipe.seed), shared)
         try:
             check_method(context, student)
-            _check_teacher(context, name)
             if space.training:
                 _check_shared(context, name)
         except UserError as error:
@@ -134,12 +133,6 @@ def checked_space(recipe: Recipe, space: Space, shared: Shared, log: Log) -> Spa
     for name, error in refused.items():
         log(f"search: without {name}: {error}")
     return space.without(tuple(refused))
-
-
-def _check_teacher(context: Context, name: str) -> None:
-    teacher = context.recipe.teacher
-    if context.source == "live" and teacher.name is None and not teacher.members:
-        raise UserError(f"method {name!r} needs a teacher, expected teacher.name")
 
 
 def _check_shared(context: Context, name: str) -> None:

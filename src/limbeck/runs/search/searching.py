@@ -229,10 +229,7 @@ class _Search:
     def _baselines(self, base: Recipe) -> tuple[list[str], list[str]]:
         """Return the methods that the chosen one stands beside, and a line about one that is missing."""
         context = self._context(base, "kd")
-        teacher = base.teacher
         try:
-            if context.source == "live" and teacher.name is None and not teacher.members:
-                raise UserError("the recipe has no teacher")
             check_method(context, context.student().module)
         except UserError as error:
             return ["none"], [f"without kd: {error}"]
@@ -240,7 +237,7 @@ class _Search:
 
     def _announce(self, trials: Stage, control: Stage | None, plan: Mapping[str, Any], rows: int) -> None:
         log, epochs = self.reporting.log, sum(map(total_epochs, trials.rounds))
-        halved = ", ".join(f"{rung.count} to epoch {rung.epoch}" for rung in trials.rounds[0])
+        halved = ", ".join(f"{rung.settings} to epoch {rung.epoch}" for rung in trials.rounds[0])
         several = f", in {len(trials.rounds)} rounds" if len(trials.rounds) > 1 else ""
         log(
             f"search: {plan['settings']} settings of {', '.join(trials.space.methods)}{several}: {halved};"

@@ -58,7 +58,7 @@ class Stage:
 
     def drawn(self, group: int) -> list[int]:
         """Return the trials of a round, which are drawn unless that was done before."""
-        count, before = self.rounds[group][0].count, sum(rungs[0].count for rungs in self.rounds[:group])
+        count, before = self.rounds[group][0].settings, sum(rungs[0].settings for rungs in self.rounds[:group])
         defaults = [self.space.default(name, self.recipe) for name in self.space.methods] if self.defaults else []
         history = self.study.history(before) if group else []
         seed = derived_seed(self.recipe.seed, _STREAM, group, int(self.defaults)) % 2**32
@@ -125,7 +125,7 @@ class Trainer:
                 self._train(stage, present, rung, before)
                 ordered = stage.study.ordered(present, rung.epoch)
                 following = planned[place + 1 :]
-                present = ordered[: following[0].count] if following else []
+                present = ordered[: following[0].settings] if following else []
                 for number in ordered:
                     self._end(stage, number, rung, goes_on=number in present)
                 if following:
