@@ -10,7 +10,7 @@ import limbeck
 from limbeck.errors import RunError, UserError
 from limbeck.locking import locked
 from limbeck.runs import Reporting
-from runs.search.conftest import trials
+from tiny_search import trials
 
 
 def test_the_best_quarter_goes_on_at_each_rung(searched):
@@ -113,8 +113,8 @@ def test_a_stopped_search_that_is_resumed_is_one_that_never_stopped(searched, re
         return {"reporting": Reporting(log)}
 
     out = {"out": tmp_path / "s", "jobs": 1}
-    # Within the second trial of the last rung, after a figure was stored, in the control, and in the final table.
-    for stop in (at_epoch(9), at_line("trials 3,"), at_epoch(13), at_epoch(22)):
+    # After a figure was stored, within the second trial of the last rung, in the control, and in the final table.
+    for stop in (at_line("trials 3,"), at_epoch(9), at_epoch(13), at_epoch(23)):
         with pytest.raises(KeyboardInterrupt):
             limbeck.search(recipe, **out, **stop, resume=True)
     again = limbeck.search(recipe, **out, resume=True)
@@ -140,7 +140,7 @@ def test_another_search_is_not_continued_and_nothing_foreign_is_deleted(searched
     with pytest.raises(UserError, match="holds 'mine.txt', which is no file of a search"):
         limbeck.search(first, out=done.folder, overwrite=True)
     (done.folder / "mine.txt").unlink()
-    with locked(done.folder / ".lock", "it"), pytest.raises(RunError, match="another process"):
+    with locked(done.folder / ".lock", "it"), pytest.raises(RunError, match="is working on it"):
         limbeck.search(first, out=done.folder, overwrite=True, jobs=1)
     assert (done.folder / "best.yaml").is_file()
 
