@@ -10,7 +10,7 @@ from limbeck.errors import UserError
 from limbeck.methods.registry import REGISTRY as METHODS
 from limbeck.models.factory import REGISTRY as MODELS
 
-compare = importlib.import_module("limbeck.runs.compare")
+jobs = importlib.import_module("limbeck.runs.jobs")
 
 
 def gap(student_logits, teacher_logits, *, weight=None):
@@ -25,7 +25,7 @@ def flat(num_classes, in_channels):
 def _registered(monkeypatch):
     limbeck.methods.register_loss("gap", gap)
     limbeck.models.register("Flat", flat)
-    monkeypatch.setattr(compare, "cores", lambda: 2)
+    monkeypatch.setattr(jobs, "cores", lambda: 2)
     yield
     METHODS.unregister("gap")
     MODELS.unregister("Flat")
@@ -61,4 +61,4 @@ def test_without_a_number_of_jobs_the_runs_follow_one_another(tiny, tmp_path):
 
 def test_names_that_are_everywhere_leave_the_number_alone(tiny):
     recipe = limbeck.runs.load_recipe({**tiny, "method": "gap", "compare": {"methods": ["none", "kd"]}})
-    assert compare._jobs(2, recipe, 8, print) == 2
+    assert jobs.jobs_at_a_time(2, recipe, 8, print) == 2

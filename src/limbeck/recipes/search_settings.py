@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator
 
 from limbeck.errors import UserError, shortened
-from limbeck.training.settings import Count, Positive
+from limbeck.training.settings import Positive
 from limbeck.validation import Settings
 
 
@@ -33,7 +33,7 @@ class SearchSettings(Settings):
     runs: Annotated[int, Field(ge=2, le=10_000)] | None = None
     minutes: Positive | None = None
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    seeds: Count = 3
+    seeds: Annotated[int, Field(ge=1, le=10_000)] = 3
     control: bool = True
 
     @field_validator("methods", mode="before")

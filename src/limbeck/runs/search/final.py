@@ -9,7 +9,7 @@ from limbeck.runs.comparison_folder import ComparisonFolder
 from limbeck.runs.folder import RunFolder, folder_name
 from limbeck.runs.method_recipes import method_recipe
 from limbeck.runs.search.halving import total_epochs
-from limbeck.runs.search.preparing import final_recipe
+from limbeck.runs.search.preparing import chooses, final_recipe
 from limbeck.runs.search.space import Point
 from limbeck.runs.search.stage import Stage
 from limbeck.validation import validated
@@ -87,8 +87,15 @@ def notes(trials: Stage, control: Stage | None, validation: str, names: Mapping[
             f"{names[RANDOM]}: a control, the best of {_count(control)} settings drawn at random from the same space"
             f" and trained to the end ({_epochs(control)} epochs), by the same {figure}; chosen: {_described(control)}"
         )
-    chosen = "the settings alone were chosen, and the runs of this table trained anew"
-    return [*lines, f"{chosen} with all training samples of the recipe; nothing was chosen on the test split"]
+    return lines
+
+
+def data_note(recipe: Recipe) -> str:
+    """Say what the runs of the final table were trained on."""
+    data = (
+        "the training samples beside the recipe's own validation split" if chooses(recipe) else "all training samples"
+    )
+    return f"the settings alone were chosen; the runs of this table were trained anew, on {data}"
 
 
 def _count(stage: Stage) -> int:

@@ -17,8 +17,16 @@ from limbeck.reporting import Log
 from limbeck.runs.method_recipes import method_recipe
 from limbeck.runs.search.space import Space
 
-# Only the validation split is measured, which costs little beside an epoch; the last checkpoint is that of a rung.
-_EACH_EPOCH = {"evaluate_every": 1, "checkpoint_every": 1}
+# Only the validation split is measured, which costs little beside an epoch; the last checkpoint is that of a rung. What
+# a run may choose by the validation split would make its figure there too good.
+_OF_A_TRIAL = {
+    "evaluate_every": 1,
+    "checkpoint_every": 1,
+    "keep": "last",
+    "patience": None,
+    "min_gain": 0.0,
+    "temperature_scaling": False,
+}
 
 
 def trial_recipe(recipe: Recipe) -> Recipe:
@@ -40,7 +48,8 @@ def trial_recipe(recipe: Recipe) -> Recipe:
         >>> cut.data.validation, cut.data.train_limit, cut.teacher.train_limit
         (0.04, 1600, 9600)
     """
-    training = recipe.training.model_copy(update=_EACH_EPOCH)
+    changes = {key: value for key, value in _OF_A_TRIAL.items() if key in type(recipe.training).model_fields}
+    training = recipe.training.model_copy(update=changes)
     recipe = recipe.model_copy(update={"training": training})
     if recipe.data.validation:
         return recipe

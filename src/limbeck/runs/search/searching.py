@@ -26,7 +26,7 @@ from limbeck.runs.costs import estimated
 from limbeck.runs.jobs import jobs_at_a_time
 from limbeck.runs.method_recipes import check_seeds, method_recipe
 from limbeck.runs.prefill import prefill, shared_caches
-from limbeck.runs.search.final import FOUND, RANDOM, labeled, notes, planned_runs
+from limbeck.runs.search.final import FOUND, RANDOM, data_note, labeled, notes, planned_runs
 from limbeck.runs.search.folder import PLAN, TRIALS, SearchFolder, check_former
 from limbeck.runs.search.folder import RANDOM as RANDOM_FOLDER
 from limbeck.runs.search.halving import ROUND, Rung, affordable, rounds, rungs, total_epochs
@@ -293,8 +293,8 @@ class _Search:
         folder.check()
         recipe, plans = planned_runs(self.recipe, folder, baselines, chosen)
         names = {label: labeled(point, recipe, label) for label, point in chosen.items()}
-        validation = f"{plan['validation']} cut from training"
-        lines = [*notes(trials, control, validation, names), *further]
+        validation = f"{plan['validation']} of the validation split"
+        lines = [*notes(trials, control, validation, names), data_note(recipe), *further]
         before = self.done
 
         def tick(done: int, total: int) -> None:
