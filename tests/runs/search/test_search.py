@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 import limbeck
-from limbeck.errors import RunError, UserError
-from limbeck.locking import locked
+from limbeck.errors import UserError
+from limbeck.locking import LockedError, locked
 from limbeck.runs import Reporting
 from tiny_search import trials
 
@@ -140,7 +140,7 @@ def test_another_search_is_not_continued_and_nothing_foreign_is_deleted(searched
     with pytest.raises(UserError, match="holds 'mine.txt', which is no file of a search"):
         limbeck.search(first, out=done.folder, overwrite=True)
     (done.folder / "mine.txt").unlink()
-    with locked(done.folder / ".lock", "it"), pytest.raises(RunError, match="is working on it"):
+    with locked(done.folder / ".lock", "it"), pytest.raises(LockedError, match="is working on it"):
         limbeck.search(first, out=done.folder, overwrite=True, jobs=1)
     assert (done.folder / "best.yaml").is_file()
 

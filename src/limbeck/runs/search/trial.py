@@ -94,7 +94,7 @@ def spent(folder: RunFolder) -> tuple[int, float]:
         (0, 0.0)
     """
     rows = _rows(folder)
-    return len(rows), sum(float(row["seconds"]) for row in rows)
+    return len(rows), sum((float(row["seconds"]) for row in rows), 0.0)
 
 
 def _rows(folder: RunFolder) -> list[dict[str, str]]:
