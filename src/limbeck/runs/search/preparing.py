@@ -16,17 +16,11 @@ from limbeck.recipes.schema import Recipe
 from limbeck.reporting import Log
 from limbeck.runs.method_recipes import method_recipe
 from limbeck.runs.search.space import Space
+from limbeck.training.settings import NOTHING_CHOSEN
 
 # Only the validation split is measured, which costs little beside an epoch; the last checkpoint is that of a rung. What
 # a run may choose by the validation split would make its figure there too good.
-_OF_A_TRIAL = {
-    "evaluate_every": 1,
-    "checkpoint_every": 1,
-    "keep": "last",
-    "patience": None,
-    "min_gain": 0.0,
-    "temperature_scaling": False,
-}
+_OF_A_TRIAL = {"evaluate_every": 1, "checkpoint_every": 1, **NOTHING_CHOSEN}
 
 
 def trial_recipe(recipe: Recipe) -> Recipe:
@@ -48,8 +42,7 @@ def trial_recipe(recipe: Recipe) -> Recipe:
         >>> cut.data.validation, cut.data.train_limit, cut.teacher.train_limit
         (0.04, 1600, 9600)
     """
-    changes = {key: value for key, value in _OF_A_TRIAL.items() if key in type(recipe.training).model_fields}
-    training = recipe.training.model_copy(update=changes)
+    training = recipe.training.model_copy(update=_OF_A_TRIAL)
     recipe = recipe.model_copy(update={"training": training})
     if recipe.data.validation:
         return recipe
@@ -105,7 +98,7 @@ def chooses(recipe: Recipe) -> bool:
         False
     """
     training = recipe.training
-    return bool(getattr(training, "chooses", False) or getattr(training, "temperature_scaling", False))
+    return training.chooses or training.temperature_scaling
 
 
 def checked_space(recipe: Recipe, space: Space, shared: Shared, log: Log) -> Space:

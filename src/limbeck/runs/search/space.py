@@ -17,7 +17,18 @@ from limbeck.training.settings import WITHOUT_EFFECT
 METHOD, TRAINING = "method", "training"
 # What decides the budget, or where and how precisely a training is computed, is no setting to choose by its figure.
 _NOT_SEARCHED = frozenset(
-    {"epochs", "device", "precision", "channels_last", "compile", "keep", "patience", *WITHOUT_EFFECT}
+    {
+        "epochs",
+        "device",
+        "precision",
+        "channels_last",
+        "compile",
+        "keep",
+        "patience",
+        "min_gain",
+        "temperature_scaling",
+        *WITHOUT_EFFECT,
+    }
 )
 
 
