@@ -12,6 +12,7 @@ from limbeck.recipes.method_settings import CompareSettings, MethodSettings
 from limbeck.recipes.network_settings import ModelSettings, TeacherSettings
 from limbeck.recipes.search_settings import SearchSettings
 from limbeck.recipes.task_settings import TaskSettings
+from limbeck.recipes.tracker_settings import Trackers
 from limbeck.training import TrainingSettings
 from limbeck.training.settings import named
 from limbeck.validation import Settings
@@ -24,13 +25,22 @@ Source = Literal["live", "self", "lightweight", "virtual"]
 class OutputSettings(Settings):
     """Where results go, and where trained teachers are kept for later runs.
 
+    Attributes:
+        root: The folder in which runs get a folder each.
+        cache: Where trained teachers and stored logits are kept; None for the user's cache folder.
+        trackers: Where curves and figures go too: ``tensorboard``, ``wandb``, ``mlflow``, each a name or a mapping with
+            its settings.
+
     Example:
         >>> OutputSettings().root
         PosixPath('runs')
+        >>> OutputSettings(trackers="tensorboard, mlflow").trackers[1].experiment
+        'limbeck'
     """
 
     root: UserPath = Path("runs")
     cache: UserPath | None = None
+    trackers: Trackers = ()
 
 
 class Recipe(Settings):

@@ -34,6 +34,7 @@ from limbeck.reporting import no_log
 from limbeck.runs.costs import Costs, SharedCost, estimated, has_cache_by_seed
 from limbeck.runs.downloads import without_downloads
 from limbeck.runs.method_recipes import check_seeds, method_recipe
+from limbeck.runs.trackers import check_trackers
 from limbeck.training import TrainingSettings, check_schedule, make_fabric, resolve_device
 
 _MINUTE, _HOUR = 60, 3600
@@ -141,10 +142,11 @@ class _Check:
     def _usable(self, student: nn.Module) -> tuple[dict[str, Context], list[str]]:
         """Return a run of each method that can begin, and what is wrong with the others."""
         contexts, problems = {}, []
-        try:
-            check_seeds(self.recipe)
-        except UserError as error:
-            problems.append(str(error))
+        for of_all in (check_seeds, check_trackers):
+            try:
+                of_all(self.recipe)
+            except UserError as error:
+                problems.append(str(error))
         for name in dict.fromkeys((*self.recipe.compare.methods, self.recipe.method.name)):
             context = Context(self._recipe_of(self.recipe, name), self.shared)
             try:

@@ -40,11 +40,11 @@ from limbeck.runs.jobs import jobs_at_a_time
 from limbeck.runs.method_recipes import check_seeds, method_recipe
 from limbeck.runs.provenance import provenance
 from limbeck.runs.signals import terminates_as_interrupt
+from limbeck.runs.trackers import RunTrackers, check_trackers, comparison_recipe
 from limbeck.tasks import Metric
 from limbeck.training import TrainingSettings
 from limbeck.training.scaling import with_scaled
 
-# What the recipe of a single run has.
 # The names of the measured teachers' rows in the table, by the source of the logits.
 _ROWS = {"live": "teacher", "self": "self-teacher"}
 
@@ -128,6 +128,7 @@ def compare(
     """
     recipe = load_recipe(recipe, overrides, trust=trust)
     reporting = reporting or Reporting()
+    check_trackers(recipe)
     folder = ComparisonFolder(out or recipe.output.root / f"{recipe.name}-compare", resume=resume, overwrite=overwrite)
     plans = _plan(recipe, folder.path)
     folder.check()
@@ -162,11 +163,21 @@ def compare_planned(
     shared = Shared(keep_teachers=True)
     _check(plans, shared, resume=folder.resume)
     with terminates_as_interrupt(), generators_kept(), folder.held(recipe):
-        comparison = _complete(recipe, folder.path, plans, shared, jobs, reporting, tick)
+        tracked = comparison_recipe(recipe, folder.path, reporting.log)
+        plans = [_tracked(plan, tracked) for plan in plans]
+        comparison = _complete(tracked, folder.path, plans, shared, jobs, reporting, tick)
         comparison = replace(comparison, notes=(*comparison.notes, *notes))
         _write(comparison)
         write_page([folder.path], folder.path / PAGE, data=Context(recipe, shared).data)
+        with RunTrackers(tracked, folder.path, folder.path.name, reporting.log) as trackers:
+            trackers.open()
+            trackers.table(comparison.rows, comparison.markdown)
     return comparison
+
+
+def _tracked(plan: Planned, tracked: Recipe) -> Planned:
+    output = plan.recipe.output.model_copy(update={"trackers": tracked.output.trackers})
+    return replace(plan, recipe=plan.recipe.model_copy(update={"output": output}))
 
 
 def _complete(

@@ -10,7 +10,7 @@ from limbeck.errors import RunError, UserError
 from limbeck.files import write_atomically
 from limbeck.recipes.loading import dump_recipe
 from limbeck.recipes.schema import Recipe
-from limbeck.runs.folder import RunFolder, is_occupied
+from limbeck.runs.folder import OF_TRACKERS, RunFolder, is_occupied, remove
 
 _FILES = (
     "table.md",
@@ -20,6 +20,7 @@ _FILES = (
     "comparison.json",
     "teachers.safetensors",
     "report.html",
+    *OF_TRACKERS,
     "recipe.yaml",
 )
 
@@ -78,7 +79,8 @@ class ComparisonFolder:
                 yield
             except (UserError, RunError):
                 if not self._runs():
-                    (self.path / "recipe.yaml").unlink(missing_ok=True)
+                    for name in (*OF_TRACKERS, "recipe.yaml"):
+                        remove(self.path / name)
                 raise
 
     def _runs(self) -> list[Path]:
@@ -97,7 +99,7 @@ class ComparisonFolder:
             for folder in runs:
                 shutil.rmtree(folder)
             for name in _FILES:
-                (self.path / name).unlink(missing_ok=True)
+                remove(self.path / name)
         except OSError as error:
             raise UserError(f"{self.path}: cannot be overwritten ({error.strerror})") from None
         for parent in {folder.parent for folder in runs}:

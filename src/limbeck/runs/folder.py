@@ -23,6 +23,8 @@ from limbeck.tasks.metrics import narrowed
 from limbeck.training.checkpoint import has_checkpoint
 
 LOCK = ".lock"
+# What trackers write in the folder of a run or of a comparison.
+OF_TRACKERS = ("trackers.json", "tensorboard", "wandb", "mlflow.db", "mlflow.db-journal", "mlartifacts")
 # Everything that a run writes; the recipe comes last, so that a folder that is half deleted is still that of a run.
 _FILES = (
     "summary.json",
@@ -37,6 +39,7 @@ _FILES = (
     "masks.png",
     "boxes.png",
     "report.html",
+    *OF_TRACKERS,
     "recipe.yaml",
 )
 
@@ -75,6 +78,21 @@ def folder_name(method: str) -> str:
         ('lr+dist@hot', 'revise+python-lab.losses-focal')
     """
     return re.sub(r"[^\w.+@ -]", "-", method)
+
+
+def remove(path: Path) -> None:
+    """Delete a file, or a folder with what is in it; one that is not there counts as deleted.
+
+    Raises:
+        OSError: If it cannot be deleted.
+
+    Example:
+        >>> remove(Path("nowhere"))
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 class RunFolder:
@@ -213,10 +231,9 @@ class RunFolder:
 
     def clear(self) -> None:
         """Delete every file of a run, and nothing else."""
-        shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
         for name in _FILES:
             with suppress(OSError):
-                (self.path / name).unlink(missing_ok=True)
+                remove(self.path / name)
 
     def abandon(self) -> None:
         """Delete the files of a run of which no epoch was trained: the next command starts afresh."""

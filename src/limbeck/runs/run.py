@@ -18,6 +18,7 @@ from limbeck.runs.provenance import check_provenance, provenance
 from limbeck.runs.resuming import Start, decide_start, is_complete
 from limbeck.runs.session import Run, Session
 from limbeck.runs.signals import terminates_as_interrupt
+from limbeck.runs.trackers import check_trackers
 
 
 def run(
@@ -66,6 +67,7 @@ def run(
     if resume and overwrite:
         raise UserError("resume and overwrite: got both, expected one: the run in the folder is resumed or replaced")
     context = Context(load_recipe(recipe, overrides, trust=trust))
+    check_trackers(context.recipe)
     folder = RunFolder(out or default_folder(context.recipe))
     return distill(context, folder, reporting or Reporting(), resume=resume, overwrite=overwrite)
 

@@ -33,10 +33,12 @@ from limbeck.runs.provenance import check_provenance, provenance
 from limbeck.runs.resuming import Start
 from limbeck.runs.student_card import student_card
 from limbeck.runs.summary import summarize
+from limbeck.runs.trackers import RunTrackers, run_name
 from limbeck.tasks import Task
 from limbeck.training import (
     Engine,
     EpochMeter,
+    EpochRecord,
     Measured,
     Position,
     Progress,
@@ -121,8 +123,13 @@ class Session:
         """
         began = time.perf_counter()
         self._open(start)
-        engine = self._engine(self.loaders.measured(), self.reporting.progress)
-        engine.fit(resume=start.resume)
+        with RunTrackers(self.recipe, self.folder.path, run_name(self.folder.path), self.log) as trackers:
+            engine = self._engine(self.loaders.measured(), self.reporting.progress, trackers)
+            trackers.open()
+            engine.fit(resume=start.resume)
+            return self._finish(engine, trackers, began)
+
+    def _finish(self, engine: Engine, trackers: RunTrackers, began: float) -> Run:
         self.folder.write_metrics(engine.record)
         # A copy leaves the compiled form behind.
         network = copy.deepcopy(engine.network).cpu().eval()
@@ -138,6 +145,8 @@ class Session:
         seconds = time.perf_counter() - began
         summary = summarize(self.recipe, self.folder, engine, self.measured_teacher, seconds, scaling)
         self.folder.write_card(student_card(file, self.recipe, self.data, self.task, summary, about))
+        trackers.curves(engine.record)
+        trackers.summary(summary)
         self.folder.write_summary(summary)
         run = Run(self.folder.path, summary, network, self.task)
         self.log(run.line)
@@ -246,7 +255,14 @@ class Session:
         )
         return placed(distiller, self.training, self.fabric.device)
 
-    def _engine(self, splits: Mapping[str, Batches], progress: Progress | None) -> Engine:
+    def _engine(
+        self, splits: Mapping[str, Batches], progress: Progress | None, trackers: RunTrackers | None = None
+    ) -> Engine:
+        def after_epoch(record: list[EpochRecord]) -> None:
+            self.folder.write_metrics(record)
+            if trackers is not None:
+                trackers.curves(record)
+
         distiller = self._distiller()
         return Engine(
             distiller,
@@ -257,7 +273,7 @@ class Session:
             checkpoint=self.folder.checkpoint,
             progress=_Logged(self.folder, progress, Wording(self.task.metrics, self.data.unit)),
             before_epoch=self._before_epoch(distiller),
-            after_epoch=self.folder.write_metrics,
+            after_epoch=after_epoch,
             log=self.log,
         )
 
