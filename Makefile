@@ -7,7 +7,7 @@ OLDEST_PYTHON ?= python3.11
 OLDEST := .venv-oldest
 export LIMBECK_CACHE ?= $(CURDIR)/.cache
 
-.PHONY: demo test test-oldest lint coverage public-names clean
+.PHONY: demo test test-oldest lint coverage public-names docs docs-test clean
 demo: $(VENV)/.installed
 	rm -rf runs/demo
 	$(BIN)/limbeck compare quickstart --out runs/demo
@@ -22,6 +22,15 @@ test-oldest: $(OLDEST)/.installed
 
 coverage: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(TESTS)
+
+# The site in build/site, which needs no server and no network.
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "build/site/index.html"
+
+# What the pages mark to be run, as typed, and the notebooks.
+docs-test: $(VENV)/.installed-dev
+	LIMBECK_RUN_DOCS=1 $(BIN)/python -m pytest tests/docs
 
 public-names: $(VENV)/.installed-dev
 	$(BIN)/python tests/test_public_names.py
@@ -51,4 +60,4 @@ $(OLDEST)/.installed: pyproject.toml tools/oldest.py
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(OLDEST) .coverage .cache runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) .coverage .cache build runs .pytest_cache .mypy_cache .ruff_cache

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import yaml
+from offline_runs import tensorboard_events
 
 import limbeck as library
 from limbeck.errors import UserError
@@ -13,7 +14,6 @@ from limbeck.runs import Reporting, load_recipe
 from limbeck.runs.trackers.ml_flow import MLflow
 from limbeck.runs.trackers.tensor_board import TensorBoard
 from limbeck.runs.trackers.tracker import Tracked
-from offline_runs import tensorboard_events
 from stopped_runs import assert_same_run, metrics
 
 VALID = "Valid: mlflow, tensorboard, wandb"

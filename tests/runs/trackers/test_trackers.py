@@ -6,10 +6,10 @@ import math
 import sqlite3
 
 import pytest
+from offline_runs import counted_connections, mlflow_metrics, tensorboard_events, wandb_records, wandb_rows
 
 import limbeck
 from data_layouts import write_mnist
-from offline_runs import counted_connections, mlflow_metrics, tensorboard_events, wandb_records, wandb_rows
 from stopped_runs import assert_same_run, stopping
 
 ALL = ["tensorboard", "wandb", "mlflow"]

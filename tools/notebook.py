@@ -1,0 +1,39 @@
+"""Run the notebooks of docs/ and store what they show: python tools/notebook.py [NOTEBOOK...]."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+NOTEBOOKS = Path(__file__).parents[1] / "docs" / "notebooks"
+_SECONDS = 600
+
+
+def executed(path: Path) -> nbformat.NotebookNode:
+    """Run a notebook in a folder of its own, with a cache of its own.
+
+    Args:
+        path: The notebook.
+
+    Returns:
+        The notebook with what its cells showed.
+
+    Raises:
+        CellExecutionError: If a cell raises.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["LIMBECK_CACHE"] = str(Path(folder) / "cache")
+        client = NotebookClient(notebook, timeout=_SECONDS, resources={"metadata": {"path": folder}})
+        # When each cell ran would change the file at every run.
+        client.record_timing = False
+        client.execute()
+    return notebook
+
+
+if __name__ == "__main__":
+    for path in map(Path, sys.argv[1:] or sorted(NOTEBOOKS.glob("*.ipynb"))):
+        nbformat.write(executed(path), path)
