@@ -11,12 +11,14 @@ _COMMAND = re.compile(r"`((?:[A-Z_]+=\S+ )*(?:python|limbeck) [^`\n]+)`")
 _COMMITS = re.compile(r"commit ((?:[0-9a-f]{7}\b(?: with changes)?(?:, )?)+)")
 HEAD = """# How each figure was made
 
-Every table of measurements is a page in `benchmarks/results/`, with the command that made it and the commit, the machine and the
-versions that it was made with. A commit "with changes" had changes that were not committed. Several commits are those of the runs, which
-lasted longer than one version. The figures of README and of the other pages are those of these tables, or name their command themselves.
+Every table of measurements is a page in `benchmarks/results/`, with the command that made it and the commit,
+the machine and the versions that it was made with. A commit "with changes" had changes that were not committed.
+Several commits are those of the runs, which lasted longer than one version. The figures of README and of the
+other pages are those of these tables, or name their command themselves.
 
-- Repeat one: `OMP_NUM_THREADS=1 .venv/bin/python benchmarks/NAME.py`, in a clone with `make lint` done once. `peers.py`, `compare.py` and
-  `accuracy.py` need CIFAR-100, `claims.py` the data sets that [claims.md](claims.md) names.
+- Repeat one: `OMP_NUM_THREADS=1 .venv/bin/python benchmarks/NAME.py`, in a clone with `make lint` done once.
+  `peers.py`, `compare.py` and `accuracy.py` need CIFAR-100, `claims.py` the data sets that
+  [claims.md](claims.md) names.
 - `make demo` prints the first table of README.
 - The seconds are those of a machine that others used too, and compare within one table alone.
 - No figure here is of a GPU: [benchmarks/GPU.md](../benchmarks/GPU.md) has what is planned.
@@ -42,10 +44,10 @@ class Source(NamedTuple):
 
 
 def source(name: str, text: str) -> Source:
-    """Read a page of results.
+    r"""Read a page of results.
 
     Example:
-        >>> source("step.md", "# A step\\n\\n`python benchmarks/step.py`\\n\\ndate 2026-11-21, commit c72062c, threads 1")
+        >>> source("step.md", "# A step\n`python benchmarks/step.py`\ndate 2026-11-21, commit c72062c, threads 1")
         Source(page='step.md', title='A step', commands=('python benchmarks/step.py',), commits=('c72062c',))
     """
     title = text.splitlines()[0].removeprefix("# ")
@@ -61,11 +63,16 @@ def sources() -> Iterator[Source]:
 
 def page() -> str:
     """Write docs/figures.md."""
-    lines = [
-        f"| [{each.title}](../benchmarks/results/{each.page}) | {_code(each.commands)} | {', '.join(each.commits) or 'not recorded'} |"
-        for each in sources()
-    ]
-    return "\n".join([HEAD, "| table | command | commit |", "|---|---|---|", *lines, ""])
+    return "\n".join([HEAD, "| table | command | commit |", "|---|---|---|", *map(_line, sources()), ""])
+
+
+def _line(each: Source) -> str:
+    cells = (_link(each), _code(each.commands), ", ".join(each.commits) or "not recorded")
+    return f"| {' | '.join(cells)} |"
+
+
+def _link(each: Source) -> str:
+    return f"[{each.title}](../benchmarks/results/{each.page})"
 
 
 def _code(commands: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""What the site is made of: every page in its navigation, notebooks with what they show, pages that are made up to date."""
+"""The site: every page in its navigation, notebooks with what they show, and generated pages that are up to date."""
 
 import importlib
 import json

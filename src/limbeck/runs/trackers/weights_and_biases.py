@@ -52,9 +52,8 @@ class WeightsAndBiases(Tracker):
 
     def table(self, rows: Sequence[Mapping[str, str]], markdown: str) -> None:
         """Set the table of a comparison."""
-        columns = list(rows[0])
-        cells = [[row[column] for column in columns] for row in rows]
-        self._run.log({"comparison": self._table(columns=columns, data=cells)})
+        columns: list[str | int] = [*rows[0]]
+        self._run.log({"comparison": self._table(columns=columns, data=[list(row.values()) for row in rows])})
         self._run.summary["comparison.markdown"] = markdown
 
     def close(self, *, complete: bool) -> None:
