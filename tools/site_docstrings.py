@@ -1,17 +1,29 @@
-"""An extension of griffe, which reads docstrings for the site: the section Example holds code, as Examples does."""
+"""An extension of griffe, which reads docstrings for the site: what Sphinx or a plain reader takes is put as Markdown."""
 
 import re
 from typing import Any
 
 import griffe
 
+# A section Example holds code, as Examples does.
 _TITLE = re.compile(r"^Example:$", flags=re.MULTILINE)
+_ROLE = re.compile(r":(?:attr|class|data|exc|func|math|meth|mod|obj):`~?([^`]+)`")
 
 
-class Examples(griffe.Extension):
-    """Rename the section."""
+def as_markdown(text: str) -> str:
+    """Rename the section Example, and write Sphinx's roles as code.
+
+    Example:
+        >>> as_markdown("See :func:`limbeck.run`.")
+        'See `limbeck.run`.'
+    """
+    return _ROLE.sub(r"`\1`", _TITLE.sub("Examples:", text))
+
+
+class Docstrings(griffe.Extension):
+    """Put docstrings as Markdown."""
 
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
-        """Rename the section of one object's docstring."""
+        """Change the docstring of one object."""
         if obj.docstring is not None:
-            obj.docstring.value = _TITLE.sub("Examples:", obj.docstring.value)
+            obj.docstring.value = as_markdown(obj.docstring.value)
