@@ -67,7 +67,9 @@ def page() -> str:
 
 
 def _line(each: Source) -> str:
-    cells = (_link(each), _code(each.commands), ", ".join(each.commits) or "not recorded")
+    # A table that is put together from others has those of its sources.
+    commands = _code(each.commands) or "on the pages that it names"
+    cells = (_link(each), commands, ", ".join(each.commits) or ("not recorded" if each.commands else ""))
     return f"| {' | '.join(cells)} |"
 
 

@@ -1,4 +1,4 @@
-"""An extension of griffe, which reads docstrings for the site: what Sphinx or a plain reader takes is put as Markdown."""
+"""An extension of griffe, which reads docstrings for the site: they are put as Markdown."""
 
 import re
 from typing import Any

@@ -97,7 +97,7 @@ def words_of(command):
 
 
 def _plain(words):
-    cut = next((n for n, word in enumerate(words) if word in (">", ">>", "<", "2")), len(words))
+    cut = next((n for n, word in enumerate(words) if word in (">", ">>", "<")), len(words))
     words = words[:cut]
     while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
         words = words[1:]

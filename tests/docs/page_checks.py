@@ -15,7 +15,7 @@ COMMAND = typer.main.get_command(app)
 # A recipe that a page leaves to its reader stands for any.
 STAND_IN = "own-images"
 # Programs whose arguments are their own.
-_OTHERS = {"cd", "cp", "export", "kill", "ls", "mkdir", "mlflow", "rm", "tensorboard", "unzip", "wandb"}
+_OTHERS = {"cd", "cp", "export", "kill", "ls", "mkdir", "mlflow", "rm", "source", "tensorboard", "unzip", "wandb"}
 
 
 def check_block(block, folder):
@@ -38,7 +38,7 @@ def check_block(block, folder):
 
 
 def check_command(words, folder):
-    program, *rest = words
+    program, rest = words[0].rpartition("/")[2], words[1:]
     if program == "limbeck":
         check_limbeck(rest, folder)
     elif program == "pip":
