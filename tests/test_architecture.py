@@ -20,7 +20,7 @@ FLOORS = {
     **dict.fromkeys(("cache", "distiller"), 4),
     "training": 5,
     **dict.fromkeys(("recipes", "build", "students"), 6),
-    **dict.fromkeys(("runs", "report", "export", "frameworks"), 7),
+    **dict.fromkeys(("runs", "report", "advice", "export", "frameworks"), 7),
     **dict.fromkeys(("cli", "testing"), 8),
     **dict.fromkeys((FACADE, "__main__"), 9),
 }

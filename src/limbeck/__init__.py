@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from limbeck import (
+        advice,
         cache,
         data,
         errors,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         testing,
         training,
     )
+    from limbeck.advice.advise import Advised, advise
     from limbeck.distiller import Distiller, Output
     from limbeck.errors import RunError, UserError
     from limbeck.randomness.seeding import seed_everything
@@ -54,6 +56,7 @@ __version__ = version("limbeck")
 # The application decides where log records go; the command line prints them.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 __all__ = [
+    "Advised",
     "Checked",
     "Comparison",
     "Distiller",
@@ -65,6 +68,8 @@ __all__ = [
     "Searched",
     "Student",
     "UserError",
+    "advice",
+    "advise",
     "cache",
     "check",
     "compare",
@@ -94,6 +99,7 @@ __all__ = [
 
 # Imported at the first use: a command such as `limbeck --help` should not wait for torch.
 _HOMES = {
+    "Advised": "advice.advise",
     "Checked": "runs.check",
     "Comparison": "runs.compare",
     "Distiller": "distiller",
@@ -105,6 +111,7 @@ _HOMES = {
     "Student": "students.student",
     "Searched": "runs.search.searching",
     "UserError": "errors",
+    "advise": "advice.advise",
     "check": "runs.check",
     "compare": "runs.compare",
     "evaluate": "runs.evaluate",

@@ -125,6 +125,11 @@ class Loaders:
         """Return views of a split as it is, in its order; by default in batches of the data's ``measuring_batch``."""
         return self._batches(split, batch_size=min(batch_size or self.data.measuring_batch, len(split)))
 
+    def in_order(self, split: Any, *, batch_size: int) -> Batches:
+        """Return augmented views of a split in its order, to be compared with :meth:`unaugmented` sample by sample."""
+        augment = self.data.augment(self.settings.augment)
+        return self._batches(split, batch_size=min(batch_size, len(split)), augment=augment, seed=self.seed)
+
     def measured(self) -> dict[str, Batches]:
         """Return the splits that are measured: the test split, and the validation split if there is one."""
         splits = {"test": self.unaugmented(self.data.test)}

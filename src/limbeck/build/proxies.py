@@ -1,6 +1,7 @@
 """The proxies of ``weigh`` and ``tame``: two students trained with labels alone, on half of the training set each."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from limbeck import models
 from limbeck.build.context import Context
 from limbeck.build.networks import create_network
 from limbeck.build.reporting import Reporting
-from limbeck.build.teacher_training import trained
+from limbeck.build.teacher_training import trained, trained_folder
 from limbeck.data import Data
 from limbeck.data.split import strata
 from limbeck.errors import RunError, UserError
@@ -84,11 +85,36 @@ def trained_proxies(context: Context, reporting: Reporting) -> tuple[nn.Module, 
     return _proxy(context, first, "proxy 1", reporting), _proxy(context, ~first, "proxy 2", reporting)
 
 
-def _proxy(context: Context, half: Tensor, role: str, reporting: Reporting) -> nn.Module:
-    recipe, data = context.recipe, context.data
-    settings = _settings(recipe, role)
+def has_kept_proxies(context: Context) -> bool:
+    """Return whether the two proxies of a run were trained before.
+
+    Args:
+        context: The run.
+
+    Example:
+        >>> from limbeck.recipes.loading import load_recipe
+        >>> settings = {"method": "weigh+kd", "data.train_limit": 100, "output.cache": "runs/none"}
+        >>> has_kept_proxies(Context(load_recipe("quickstart", settings)))
+        False
+    """
+    first = first_half(context.recipe, context.data)
+    return all(_folder(context, half, f"proxy {n}").is_dir() for n, half in ((1, first), (2, ~first)))
+
+
+def _untrained(context: Context, half: Tensor, role: str) -> tuple[NetworkTeacherSettings, nn.Module, Data]:
+    """Return the settings of a proxy, its network before the training, and its half of the data."""
+    data, settings = context.data, _settings(context.recipe, role)
     network = create_network(settings, data, role=role, seed=settings.seed).module
-    own_half = replace(data, train=data.train.select(half.nonzero()[:, 0]))
+    return settings, network, replace(data, train=data.train.select(half.nonzero()[:, 0]))
+
+
+def _folder(context: Context, half: Tensor, role: str) -> Path:
+    return trained_folder(context.recipe, *_untrained(context, half, role))
+
+
+def _proxy(context: Context, half: Tensor, role: str, reporting: Reporting) -> nn.Module:
+    recipe = context.recipe
+    settings, network, own_half = _untrained(context, half, role)
     try:
         done = trained(recipe, settings, network, own_half, reporting, role=role)
     except RunError as error:

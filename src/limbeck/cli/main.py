@@ -1,5 +1,6 @@
 """The ``limbeck`` command."""
 
+import json
 import os
 import sys
 from io import TextIOWrapper
@@ -255,6 +256,44 @@ app.command(
     "  limbeck evaluate student.safetensors data.name=image_folder data.root=photos --split all  |"
     "  limbeck evaluate quickstart --teacher"
 )(evaluate)
+
+
+@app.command(
+    epilog="Examples:  limbeck advise quickstart  |  limbeck advise recipe.yaml --student-epochs 10 --reliability"
+)
+def advise(
+    recipe: Recipe,
+    overrides: Pairs = None,
+    student_epochs: Annotated[
+        int | None, typer.Option(help="Epochs of the student beside the teacher.", show_default="a quarter of a run's")
+    ] = None,
+    reliability: Annotated[
+        bool, typer.Option("--reliability", help="Measure what weight: auto does, which takes about one run.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print card and advice as JSON, and nothing else.")] = False,
+    trust: Trust = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Measure a recipe's teacher, and print which methods to try first with it."""
+    from limbeck.advice import advise as advise_recipe
+    from limbeck.cli.console import showing
+    from limbeck.runs import parse_overrides
+
+    with showing(quiet=quiet or as_json, verbose=verbose, how="the same command continues") as shown:
+        advised = advise_recipe(
+            recipe,
+            overrides=parse_overrides(overrides or []),
+            student_epochs=student_epochs,
+            reliability=reliability,
+            reporting=shown.reporting,
+            trust=trust,
+        )
+    if as_json:
+        print(json.dumps(advised.figures, indent=2))
+        return
+    for line in advised.lines:
+        shown.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command(epilog="Examples:  limbeck methods  |  limbeck methods lr_ds  |  limbeck methods lr_ds --markdown")

@@ -1,0 +1,153 @@
+"""The student that a teacher is measured beside: the recipe's network, trained briefly on the labels alone."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from torch import nn
+
+from limbeck import models
+from limbeck.build.context import Context
+from limbeck.build.networks import create_network
+from limbeck.build.reporting import Reporting
+from limbeck.build.teacher_training import trained
+from limbeck.data import Data, Samples
+from limbeck.data.split import hold_out
+from limbeck.errors import RunError, UserError
+from limbeck.recipes.network_settings import NetworkTeacherSettings
+from limbeck.training import TrainingSettings, check_schedule
+
+_ROLE = "brief student"
+# Of the training samples, where there is no validation split.
+HELD_OUT_SHARE = 0.2
+# A quarter of the recipe's epochs.
+_PART = 4
+
+
+class HeldOut(NamedTuple):
+    """Data without the test split, and the samples that the student does not learn from.
+
+    Attributes:
+        data: The data that the student learns from; their test split is ``samples``.
+        samples: The validation split, or a part that was cut from the training split.
+        is_cut: Whether they were cut from the training split.
+    """
+
+    data: Data
+    samples: Samples
+    is_cut: bool
+
+
+def held_out(data: Data, *, seed: int = 0) -> HeldOut:
+    """Choose what a student is measured on: the validation split, else a fifth of the training split; never test.
+
+    Args:
+        data: The run's data.
+        seed: Of the choice.
+
+    Raises:
+        UserError: If the training split is too small to cut from.
+
+    Example:
+        >>> from limbeck.data import load
+        >>> part = held_out(load("fashion_mnist_sample", train_limit=200))
+        >>> len(part.data.train), len(part.samples), part.is_cut
+        (160, 40, True)
+    """
+    if data.validation is not None:
+        return HeldOut(replace(data, test=data.validation, validation=None), data.validation, is_cut=False)
+    try:
+        stay, cut = hold_out(data.train.labels.cpu(), HELD_OUT_SHARE, seed=seed)
+    except UserError as error:
+        raise UserError(f"data.train: {error}; set data.validation, or take more training samples") from None
+    samples = data.train.select(cut)
+    return HeldOut(replace(data, train=data.train.select(stay), test=samples), samples, is_cut=True)
+
+
+def brief_epochs(recipe_epochs: int, epochs: int | None = None) -> int:
+    """Return for how many epochs the student is trained: by default a quarter of a run's, at least one.
+
+    Raises:
+        UserError: If ``epochs`` is not from 1 to a run's number.
+
+    Example:
+        >>> brief_epochs(30), brief_epochs(2), brief_epochs(30, 10)
+        (8, 1, 10)
+    """
+    if epochs is None:
+        return max(1, round(recipe_epochs / _PART))
+    if not 1 <= epochs <= recipe_epochs:
+        raise UserError(f"student_epochs: got {epochs}, expected 1 to {recipe_epochs}, the epochs of a run")
+    return epochs
+
+
+def brief_student(context: Context, part: HeldOut, epochs: int, reporting: Reporting) -> nn.Module:
+    """Train the recipe's student for some epochs on the labels alone, unless that has been done before.
+
+    It is kept beside trained teachers, by its settings, code and data.
+
+    Args:
+        context: The run.
+        part: What it learns from, and what it is measured on while it is trained.
+        epochs: How long.
+        reporting: Where lines go.
+
+    Returns:
+        The network, in eval mode, on the CPU.
+
+    Raises:
+        UserError: If the settings do not fit the data.
+        RunError: If the training fails.
+    """
+    settings = _settings(context, epochs)
+    assert settings.training is not None
+    _check(settings.training, part)
+    network = create_network(settings, part.data, role=_ROLE, seed=settings.seed).module
+    try:
+        # Without its epochs: what they would show as test is what is held out.
+        done = trained(context.recipe, settings, network, part.data, Reporting(reporting.log), role=_ROLE)
+    except RunError as error:
+        raise RunError(f"{_ROLE}: {error}") from error
+    models.load_weights(network, done.folder / "teacher.safetensors", name=_ROLE)
+    reporting.log(f"{_ROLE} {settings.name}: {epochs} epochs, {done.about}")
+    return network.eval()
+
+
+def _check(training: TrainingSettings, part: HeldOut) -> None:
+    count = len(part.data.train)
+    if training.batch_size > count:
+        got = f"training.batch_size: got {training.batch_size}"
+        raise UserError(f"{got}, expected at most the {count} {part.data.unit} that are not held out")
+    steps = (count if training.drop_last else count + training.batch_size - 1) // training.batch_size
+    try:
+        check_schedule(training.schedule, epochs=training.epochs, steps=steps)
+    except UserError as error:
+        raise UserError(f"{_ROLE}: {error}; or more student_epochs") from None
+
+
+def _settings(context: Context, epochs: int) -> NetworkTeacherSettings:
+    student, recipe = context.recipe.student, context.recipe
+    return NetworkTeacherSettings(
+        name=student.name,
+        options=student.options,
+        weights=student.weights,
+        weights_entry=student.weights_entry,
+        freeze=student.freeze,
+        training=shortened_training(recipe.training, epochs),
+        seed=recipe.seed,
+    )
+
+
+def shortened_training(training: TrainingSettings, epochs: int) -> TrainingSettings:
+    """Return a training of fewer epochs, its schedule shortened with it, measured at its end alone.
+
+    Example:
+        >>> whole = TrainingSettings(epochs=30, schedule={"name": "multi_step", "milestones": [15, 25]})
+        >>> shortened_training(whole, 6).schedule.milestones
+        (3.0, 5.0)
+    """
+    ratio, schedule = epochs / training.epochs, training.schedule
+    milestones = tuple(ratio * milestone for milestone in schedule.milestones)
+    shorter = {"milestones": milestones, "warmup_epochs": ratio * schedule.warmup_epochs}
+    changes = {"epochs": epochs, "evaluate_every": epochs, "checkpoint_every": epochs}
+    return training.model_copy(update={**changes, "schedule": schedule.model_copy(update=shorter)})
+
