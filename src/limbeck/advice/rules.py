@@ -36,6 +36,7 @@ FIGURES = {
     "right": Figure("accuracy on training rows", lambda card: card.train.right),
     "surer": Figure("confidence minus accuracy on training rows", lambda card: card.surer),
     "common": Figure("errors in common with the student, beyond chance,", lambda card: card.common),
+    "gap": Figure("accuracy on held-out rows minus the student's", lambda card: card.gap),
     "reliability": Figure("measured reliability", lambda card: card.reliability),
 }
 
@@ -67,7 +68,7 @@ class Bound:
     @property
     def words(self) -> str:
         """The condition."""
-        value = f"{100 * self.value:.3g} %" if self.value else "what chance may give"
+        value = "what chance may give" if self.figure == "held_out" else f"{100 * self.value:.3g} %"
         return f"{FIGURES[self.figure].words} {'below' if self.below else 'at least'} {value}"
 
     def changed(self, card: Card, *, holds: bool) -> str | None:
@@ -209,6 +210,15 @@ RULES = (
             _lr_ds("+0.2 to +2.5 in 5 regimes, mean +1.3; kd -5.9 to -0.2"),
             Suggestion("lr", "revises its wrong labels at full weight", "-0.1 to +2.4 in 5 regimes, mean +1.2"),
             _weighed_kd("+0.2 to +2.4 in 5 regimes, mean +1.2"),
+        ),
+    ),
+    Rule(
+        "behind the student",
+        (Bound("gap", 0.0, below=True),),
+        "a student of a few epochs without it is right more often",
+        (
+            _lr_ds("-0.3 to +0.9 in 7 regimes, mean +0.2; kd -22.6 to -8.3"),
+            _weighed_kd("-1.0 to +0.5 in the same, mean -0.2"),
         ),
     ),
     Rule(
