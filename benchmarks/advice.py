@@ -22,6 +22,7 @@ from claims_budgets import BUDGETS
 from claims_lines import Lines
 from claims_plan import Budget, Claim, Method, Regime, Row, plan, row_of
 from limbeck import methods
+from limbeck.advice import Card, SplitFigures, Suggestion, rule_for
 from record import RESULTS, commit, record
 
 # The rules were written on these; see docs/advice.md.
@@ -78,45 +79,59 @@ def case_of(budget: Budget, rows: Sequence[Row], lines: Lines) -> Case:
     return Case(claim, rows[0].regime, gains, {row.method.label: row.method for row in rows})
 
 
-def advised(case: Case, budget: Budget, lines: Lines, out: Path) -> dict[str, Any]:
-    """Return a case's card and advice."""
+def card_of(case: Case, budget: Budget, lines: Lines, out: Path) -> Card:
+    """Return a case's card; one that is kept is read."""
+    file = out / "advice" / f"{case.regime.setting}-{case.regime.teacher}.json"
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(measured(case, budget, lines, out)))
+    values = json.loads(file.read_text())
+    splits = {name: SplitFigures(**values[name]) for name in ("train", "held_out")}
+    known = {name: values[name] for name in Card.__dataclass_fields__}
+    return Card(**{**known, **splits})
+
+
+def measured(case: Case, budget: Budget, lines: Lines, out: Path) -> dict[str, Any]:
+    """Make a case's card."""
     row = row_of(budget, case.claim, case.regime, LIVE, 0)
     assert row.teacher is not None
     teacher = {**network_of(row.teacher, lines, out), **row.recipe["teacher"]}
     recipe = {**row.recipe, "teacher": teacher, "output": {"cache": str(out / "cache")}}
-    return limbeck.advise(recipe, trust=True).figures
+    return dict(limbeck.advise(recipe, trust=True).figures["card"])
 
 
-def label_of(suggestion: Mapping[str, Any], case: Case) -> str | None:
+def label_of(suggestion: Suggestion, case: Case) -> str | None:
     """Return the label of the measured method that is the suggested one; None if it was not measured."""
-    name, settings = suggestion["method"].partition("@")[0], suggestion["settings"]
+    name = suggestion.method.partition("@")[0]
+    wanted = methods.create(name, **suggestion.settings).settings
     for label, method in case.methods.items():
-        same = method.name == name and methods.create(name, **settings).settings == method.composed().settings
+        same = method.name == name and wanted == method.composed().settings
         if same and method.source != "self" and label in case.gains:
             return label
     return None
 
 
-def line_of(case: Case, found: Mapping[str, Any]) -> dict[str, Any]:
+def line_of(case: Case, card: Card) -> dict[str, Any]:
     """Compare the advice with what was measured."""
-    labels = [label_of(suggestion, case) for suggestion in found["advice"]]
-    measured = [label for label in labels if label is not None]
+    rule = rule_for(card)
+    labels = [label_of(suggestion, case) for suggestion in rule.suggestions]
+    known = [label for label in labels if label is not None]
     best = max(case.gains, key=lambda label: case.gains[label])
-    card = found["card"]
+    always = {f"always {label}": case.gains[best] - case.gains[label] for label in ALWAYS if label in case.gains}
     return {
         "regime": case.regime.name,
         "group": case.group,
-        "rule": found["rule"],
-        "advice": [suggestion["method"] for suggestion in found["advice"]],
-        "first": measured[0] if measured else None,
-        "is_first": bool(measured) and measured[0] == labels[0],
+        "rule": rule.name,
+        "advice": [suggestion.method for suggestion in rule.suggestions],
+        "first": known[0] if known else None,
+        "is_first": bool(known) and known[0] == labels[0],
         "best": best,
         "gain": case.gains[best],
-        "regret": case.gains[best] - case.gains[measured[0]] if measured else None,
-        "regret_of_three": case.gains[best] - max(case.gains[label] for label in measured) if measured else None,
-        **{f"always {label}": case.gains[best] - case.gains[label] for label in ALWAYS if label in case.gains},
+        "regret": case.gains[best] - case.gains[known[0]] if known else None,
+        "regret_of_three": case.gains[best] - max(case.gains[label] for label in known) if known else None,
+        **always,
         "methods": len(case.gains),
-        "card": {key: card[key] for key in ("gap", "surer", "common", "overfit", "temperature")},
+        "card": {name: getattr(card, name) for name in ("gap", "surer", "common", "overfit", "temperature")},
     }
 
 
@@ -156,8 +171,8 @@ def summaries(lines: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
 def summary(title: str, lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Average the regrets of some cases, and write the largest behind it."""
     keys = {"regret": "regret", "best of three": "regret_of_three"} | {f"always {x}": f"always {x}" for x in ALWAYS}
-    cells = {title_: averaged([line[key] for line in lines if line.get(key) is not None], lines) for title_, key in keys.items()}
-    return {"regime": title, **cells}
+    values = {name: [line[key] for line in lines if line.get(key) is not None] for name, key in keys.items()}
+    return {"regime": title, **{name: averaged(of_one, lines) for name, of_one in values.items()}}
 
 
 def averaged(values: Sequence[float], of: Sequence[object]) -> str:
@@ -200,11 +215,7 @@ def main() -> None:
     for case in cases(budget, lines):
         if not case.regime.setting.startswith(args.only or ""):
             continue
-        file = args.out / "advice" / f"{case.regime.setting}-{case.regime.teacher}.json"
-        if not file.is_file():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(advised(case, budget, lines, args.out)))
-        made.append(line_of(case, json.loads(file.read_text())))
+        made.append(line_of(case, card_of(case, budget, lines, args.out)))
         print(f"{made[-1]['regime']}: {made[-1]['rule']}", flush=True)
     record("advice-cpu", TITLE, [*map(shown, made), *summaries(made)], NOTES, folder=args.results)
     file = args.results / "advice-cpu.json"

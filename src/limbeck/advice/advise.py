@@ -3,12 +3,14 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
+from torch import nn
 
-from limbeck.advice.brief_student import HeldOut, brief_epochs, brief_student, held_out
+from limbeck.advice.brief_student import HeldOut, batches_of, brief_epochs, brief_student, held_out
 from limbeck.advice.card import Card, make_card
 from limbeck.advice.lines import card_lines
 from limbeck.advice.measuring import TeacherPass, sees
@@ -138,8 +140,14 @@ class _Advising:
     def __init__(self, given: Recipe, command: Sequence[str], reporting: Reporting) -> None:
         self.given, self.command, self.reporting = given, command, reporting
         self.shared = Shared(keep_teachers=True)
-        self.student = self._context(MethodSettings(name="none")).student().module
-        check_student(self._context(MethodSettings(name="none")), self.student)
+
+    @cached_property
+    def student(self) -> nn.Module:
+        """The student, checked; it stays as it is."""
+        context = self._context(MethodSettings(name="none"))
+        student = context.student().module
+        check_student(context, student)
+        return student
 
     def _context(self, method: MethodSettings) -> Context:
         changes = {"method": method, "compare": CompareSettings()}
@@ -155,8 +163,8 @@ class _Advising:
         """Measure the teacher, and advise on what to do with it."""
         context = self._context(MethodSettings(name="weigh+kd"))
         self._check(context)
-        epochs = brief_epochs(self.given.training.epochs, student_epochs)
-        part = held_out(context.data)
+        training, part = self.given.training, held_out(context.data)
+        epochs = brief_epochs(training, batches_of(training, part), student_epochs)
         teacher = build_teacher(context, self.reporting).teacher
         assert teacher is not None
         student = brief_student(context, part, epochs, self.reporting)

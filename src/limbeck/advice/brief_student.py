@@ -63,21 +63,54 @@ def held_out(data: Data, *, seed: int = 0) -> HeldOut:
     return HeldOut(replace(data, train=data.train.select(stay), test=samples), samples, is_cut=True)
 
 
-def brief_epochs(recipe_epochs: int, epochs: int | None = None) -> int:
-    """Return for how many epochs the student is trained: by default a quarter of a run's, at least one.
+def brief_epochs(training: TrainingSettings, steps: int, epochs: int | None = None) -> int:
+    """Return for how many epochs the student is trained.
+
+    Args:
+        training: That of a run.
+        steps: Batches an epoch.
+        epochs: How many; None for a quarter of a run's, or as many as the schedule needs.
 
     Raises:
-        UserError: If ``epochs`` is not from 1 to a run's number.
+        UserError: If ``epochs`` is not from 1 to a run's number, or too few for the schedule.
 
     Example:
-        >>> brief_epochs(30), brief_epochs(2), brief_epochs(30, 10)
-        (8, 1, 10)
+        >>> [brief_epochs(TrainingSettings(epochs=30), 5, epochs) for epochs in (None, 10)]
+        [8, 10]
+        >>> brief_epochs(TrainingSettings(epochs=4, schedule="one_cycle"), 2)
+        2
     """
+    most = training.epochs
     if epochs is None:
-        return max(1, round(recipe_epochs / _PART))
-    if not 1 <= epochs <= recipe_epochs:
-        raise UserError(f"student_epochs: got {epochs}, expected 1 to {recipe_epochs}, the epochs of a run")
+        fitting = (count for count in range(max(1, round(most / _PART)), most) if _fits(training, steps, count))
+        return next(fitting, most)
+    if not 1 <= epochs <= most:
+        raise UserError(f"student_epochs: got {epochs}, expected 1 to {most}, the epochs of a run")
+    if not _fits(training, steps, epochs):
+        got = f"student_epochs: got {epochs}, of {steps} batches each"
+        raise UserError(f"{got}, expected more for the schedule {training.schedule.name}")
     return epochs
+
+
+def _fits(training: TrainingSettings, steps: int, epochs: int) -> bool:
+    try:
+        check_schedule(shortened_training(training, epochs).schedule, epochs=epochs, steps=steps)
+    except UserError:
+        return False
+    return True
+
+
+def batches_of(training: TrainingSettings, part: HeldOut) -> int:
+    """Return how many batches an epoch of the student has.
+
+    Raises:
+        UserError: If a batch is larger than what is not held out.
+    """
+    count = len(part.data.train)
+    if training.batch_size > count:
+        got = f"training.batch_size: got {training.batch_size}"
+        raise UserError(f"{got}, expected at most the {count} {part.data.unit} that are not held out")
+    return (count if training.drop_last else count + training.batch_size - 1) // training.batch_size
 
 
 def brief_student(context: Context, part: HeldOut, epochs: int, reporting: Reporting) -> nn.Module:
@@ -95,12 +128,10 @@ def brief_student(context: Context, part: HeldOut, epochs: int, reporting: Repor
         The network, in eval mode, on the CPU.
 
     Raises:
-        UserError: If the settings do not fit the data.
+        UserError: If the settings do not fit the data, or what is kept is damaged.
         RunError: If the training fails.
     """
     settings = _settings(context, epochs)
-    assert settings.training is not None
-    _check(settings.training, part)
     network = create_network(settings, part.data, role=_ROLE, seed=settings.seed).module
     try:
         # Without its epochs: what they would show as test is what is held out.
@@ -110,18 +141,6 @@ def brief_student(context: Context, part: HeldOut, epochs: int, reporting: Repor
     models.load_weights(network, done.folder / "teacher.safetensors", name=_ROLE)
     reporting.log(f"{_ROLE} {settings.name}: {epochs} epochs, {done.about}")
     return network.eval()
-
-
-def _check(training: TrainingSettings, part: HeldOut) -> None:
-    count = len(part.data.train)
-    if training.batch_size > count:
-        got = f"training.batch_size: got {training.batch_size}"
-        raise UserError(f"{got}, expected at most the {count} {part.data.unit} that are not held out")
-    steps = (count if training.drop_last else count + training.batch_size - 1) // training.batch_size
-    try:
-        check_schedule(training.schedule, epochs=training.epochs, steps=steps)
-    except UserError as error:
-        raise UserError(f"{_ROLE}: {error}; or more student_epochs") from None
 
 
 def _settings(context: Context, epochs: int) -> NetworkTeacherSettings:
