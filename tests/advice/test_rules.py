@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from constructed_teachers import answers
 from limbeck import methods
 from limbeck.advice import NO_TEACHER, RULES, changes, make_card, rule_for
-from constructed_teachers import answers
 
 PAGE = Path(__file__).parents[2] / "docs" / "advice.md"
 
@@ -45,7 +45,9 @@ def test_what_would_change_the_advice():
     assert "lr_ds first if confidence minus accuracy on training rows were at least 10 % (now 0.2 %)" in lines
     # Its measured reliability is not known.
     assert not any("reliability" in line for line in lines)
-    assert any("measured reliability were below 90 % (now 95.0 %)" in x for x in changes(card_of("strong", reliability=0.95)))
+    assert any(
+        "measured reliability were below 90 % (now 95.0 %)" in x for x in changes(card_of("strong", reliability=0.95))
+    )
     # Three figures speak against it, all of which would have to be otherwise.
     last = changes(card_of("exchanging"))[-1]
     assert last.startswith("dist first if confidence minus accuracy on training rows were below 10 % (now 19.9 %) and")

@@ -245,5 +245,3 @@ def _advice_lines(advice: Sequence[Suggestion]) -> list[str]:
 def _command(words: Sequence[str], methods: Sequence[str], advice: Sequence[Suggestion]) -> str:
     settings = [f"compare.settings.{s.method}.{key}={_written(v)}" for s in advice for key, v in s.settings.items()]
     return shlex.join(["limbeck", "compare", *words, "--methods", ",".join(methods), "--seeds", "3", *settings])
-
-

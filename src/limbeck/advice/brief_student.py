@@ -169,4 +169,3 @@ def shortened_training(training: TrainingSettings, epochs: int) -> TrainingSetti
     shorter = {"milestones": milestones, "warmup_epochs": ratio * schedule.warmup_epochs}
     changes = {"epochs": epochs, "evaluate_every": epochs, "checkpoint_every": epochs}
     return training.model_copy(update={**changes, "schedule": schedule.model_copy(update=shorter)})
-

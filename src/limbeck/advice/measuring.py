@@ -98,6 +98,6 @@ class TeacherPass:
 
 
 def sees(context: Context, part: HeldOut) -> bool:
-    """Return whether the teacher learns from the held-out samples: it is trained by the recipe on the training split."""
+    """Return whether the teacher learned from the held-out samples: it is trained by the recipe, on all of train."""
     trained = any(settings.training is not None for settings in context.teacher_settings.values())
     return part.is_cut and trained
