@@ -62,7 +62,7 @@ def test_without_a_teacher_nothing_is_trained(tmp_path, command):
     code, out, err = command("advise", "quickstart", *words)
     assert (code, err) == (0, "")
     assert out.splitlines()[0].startswith("the recipe has no teacher: these methods need none")
-    assert "methods none,lw_kd,tf_kd_reg,dr_kd --seeds 3" in out
+    assert "teacher.source=auto --methods none,lw_kd,tf_kd_reg,dr_kd --seeds 3" in out
     assert not (tmp_path / "cache").exists()
 
 

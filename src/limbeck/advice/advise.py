@@ -118,9 +118,13 @@ def advise(
     named = str(recipe) if isinstance(recipe, str | Path) else "RECIPE"
     command = [named, *(f"{key}={_written(value)}" for key, value in (overrides or {}).items())]
     with generators_kept():
-        advising = _Advising(given, command, reporting or Reporting())
         if not _has_teacher(given):
-            return advising.without_teacher()
+            if given.teacher.source != "auto":
+                # Each of the methods without a teacher of the recipe has another kind of its own.
+                given = load_recipe(given, {"teacher.source": "auto"}, trust=True)
+                command.append("teacher.source=auto")
+            return _Advising(given, command, reporting or Reporting()).without_teacher()
+        advising = _Advising(given, command, reporting or Reporting())
         return advising.with_teacher(student_epochs, reliability=reliability)
 
 
