@@ -50,7 +50,7 @@ def test_what_would_change_the_advice():
     )
     # Three figures speak against it, all of which would have to be otherwise.
     last = changes(card_of("exchanging"))[-1]
-    assert last.startswith("dist first if confidence minus accuracy on training rows were below 10 % (now 19.9 %) and")
+    assert last.startswith("dist first if confidence minus accuracy on training rows were below 10 % (now 20.0 %) and")
     assert last.count(" and ") == 2
 
 

@@ -21,7 +21,7 @@ def card_lines(card: Card, classes: Sequence[str], *, epochs: int, held_out: str
         >>> answers = Answers(torch.eye(4)[:3], torch.tensor([0, 1, 3]), torch.zeros(3, 4))
         >>> lines = card_lines(make_card(answers, answers), (), epochs=5, held_out="validation split", unit="rows")
         >>> [line.split() for line in lines[1:3]]
-        [['right', '66.7', '%', '66.7', '%'], ['confidence', '39.6', '%', '39.6', '%']]
+        [['right', '66.7', '%', '66.7', '%'], ['confidence', '47.5', '%', '47.5', '%']]
     """
     heading = f"{'':42}{f'training ({card.train.rows:,})':>18}{f'held out ({card.held_out.rows:,})':>18}"
     both = [f"  {title:40}{one:>18}{other:>18}" for title, one, other in _split_rows(card)]
