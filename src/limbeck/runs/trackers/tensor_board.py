@@ -43,7 +43,7 @@ class TensorBoard(Tracker):
         self._logger.experiment.add_text("summary", f"```\n{json.dumps(dict(summary), indent=2)}\n```", self._step)
         self._logger.log_hyperparams(self._settings, finals(summary), step=self._step)
 
-    def table(self, rows: Sequence[Mapping[str, str]], markdown: str) -> None:  # noqa: ARG002 - as trackers take them
+    def table(self, rows: Sequence[Mapping[str, str]], markdown: str) -> None:
         """Set the table of a comparison, as text."""
         self._logger.experiment.add_text("comparison", markdown)
 

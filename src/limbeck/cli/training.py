@@ -1,0 +1,157 @@
+"""The commands that train: ``limbeck run``, ``limbeck compare`` and ``limbeck search``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from limbeck.cli.options import Pairs, Quiet, Recipe, Trust, Verbose
+from limbeck.errors import RunError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from limbeck.runs.compare import Comparison
+
+Out = Annotated[Path | None, typer.Option("--out", help="The folder for the results; a new one.", show_default=False)]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue what was stopped in that folder.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is in that folder.")]
+
+
+def run(
+    recipe: Recipe,
+    overrides: Pairs = None,
+    out: Out = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    trust: Trust = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Distill one student by a recipe."""
+    from limbeck.cli.console import showing
+    from limbeck.runs import parse_overrides
+    from limbeck.runs import run as run_recipe
+
+    with showing(quiet=quiet, verbose=verbose) as shown:
+        done = run_recipe(
+            recipe,
+            overrides=parse_overrides(overrides or []),
+            out=out,
+            resume=resume,
+            overwrite=overwrite,
+            reporting=shown.reporting,
+            trust=trust,
+        )
+    if quiet:
+        shown.console.print(done.line, highlight=False, markup=False, soft_wrap=True)
+
+
+def compare(
+    recipe: Recipe,
+    overrides: Pairs = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Methods or compositions, separated by commas.", show_default="the recipe's")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Runs of each method.", show_default="the recipe's")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Runs at a time.", show_default="one a core on a CPU, one on a GPU")
+    ] = None,
+    out: Out = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    trust: Trust = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Run several methods and seeds with one teacher, and print one table."""
+    from limbeck.cli.console import showing
+    from limbeck.runs import compare as compare_recipe
+    from limbeck.runs import parse_overrides
+
+    options = {"compare.methods": methods, "compare.seeds": seeds}
+    values = parse_overrides(overrides or []) | {key: value for key, value in options.items() if value is not None}
+    with showing(quiet=quiet, verbose=verbose) as shown:
+        comparison = compare_recipe(
+            recipe,
+            overrides=values,
+            out=out,
+            resume=resume,
+            overwrite=overwrite,
+            jobs=jobs,
+            reporting=shown.reporting,
+            tick=shown.tick,
+            trust=trust,
+        )
+    _print_comparison(shown.console, comparison)
+    _raise_failures(comparison)
+
+
+def search(
+    recipe: Recipe,
+    overrides: Pairs = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Methods to try, separated by commas.", show_default="the recipe's")
+    ] = None,
+    runs: Annotated[int | None, typer.Option(help="Settings to try.", show_default="the recipe's, else 24")] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="How long settings may be tried; the final table takes more.", show_default=False),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Runs of each row of the table.", show_default="3")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Runs at a time.", show_default="one a core on a CPU, one on a GPU")
+    ] = None,
+    storage: Annotated[
+        str | None, typer.Option(help="URL of a database for Optuna's study.", show_default="a file in the folder")
+    ] = None,
+    out: Out = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    trust: Trust = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Search methods and settings on a validation split, then measure the best on the test split."""
+    from limbeck.cli.console import showing
+    from limbeck.runs import parse_overrides
+    from limbeck.runs import search as search_recipe
+
+    options = {"search.methods": methods, "search.runs": runs, "search.minutes": minutes, "search.seeds": seeds}
+    values = parse_overrides(overrides or []) | {key: value for key, value in options.items() if value is not None}
+    with showing(quiet=quiet, verbose=verbose, what="search and table") as shown:
+        found = search_recipe(
+            recipe,
+            overrides=values,
+            out=out,
+            resume=resume,
+            overwrite=overwrite,
+            jobs=jobs,
+            storage=storage,
+            reporting=shown.reporting,
+            tick=shown.tick,
+            trust=trust,
+        )
+    _print_comparison(shown.console, found.comparison)
+    for line in (
+        f"best: {found.best.text}",
+        f"its recipe: {found.folder}/best.yaml; trials: {found.folder}/trials.csv",
+    ):
+        shown.console.print(line, highlight=False, markup=False, soft_wrap=True)
+    _raise_failures(found.comparison)
+
+
+def _print_comparison(console: "Console", comparison: "Comparison") -> None:
+    from limbeck.report.table import to_rich
+
+    console.print(to_rich(comparison.rows, comparison.title))
+    for note in (*comparison.notes, *comparison.failures):
+        console.print(f"  {note}", highlight=False, markup=False, soft_wrap=True)
+    files = f"table, plot and page: {comparison.folder}/table.md, table.csv, plot.png, plot.svg, report.html"
+    console.print(files, highlight=False, markup=False, soft_wrap=True)
+
+
+def _raise_failures(comparison: "Comparison") -> None:
+    if comparison.failures:
+        count = len(comparison.failures)
+        raise RunError(f"{count} of the runs failed; the same command with --resume tries them again")
