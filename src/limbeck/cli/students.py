@@ -54,8 +54,8 @@ def predict(
         raise UserError("--format: got csv, but an image has any number of boxes, expected jsonl")
     if out is not None and not segments:
         _check_out(out, paths)
-    options = {"top_k": top_k, "skip_bad": skip_bad, "batch_size": batch_size, "out": out if segments else None}
-    found = predict_files(loaded, paths, **options)
+    folder = out if segments else None
+    found = predict_files(loaded, paths, top_k=top_k, skip_bad=skip_bad, batch_size=batch_size, out=folder)
     text = as_text(found.rows, form or ("jsonl" if detects else "csv"))
     if out is None or segments:
         sys.stdout.write(text)

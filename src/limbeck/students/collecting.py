@@ -124,7 +124,7 @@ class Collector:
     def _add_maps(self, logits: Tensor, targets: Tensor) -> None:
         assert isinstance(self.task, Segmentation)
         self._evaluator.update(logits, targets)
-        for maps, masks in zip(logits.split(_SAMPLES), targets.split(_SAMPLES), strict=True):
+        for maps, masks in zip(torch.split(logits, _SAMPLES), torch.split(targets, _SAMPLES), strict=True):
             full = F.interpolate(maps, size=masks.shape[1:], mode="bilinear", align_corners=False)
             confidence, predicted = full.softmax(dim=1).amax(dim=1), full.argmax(dim=1)
             counted, right = masks != self.task.ignore_index, predicted == masks

@@ -1,7 +1,7 @@
 """A batch that was made of raw samples, and what makes them."""
 
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from limbeck.errors import UserError
 
@@ -37,7 +37,7 @@ class Preparation(Protocol):
         unit: What a sample is called, in the plural.
     """
 
-    unit: str
+    unit: ClassVar[str]
 
     def samples(self, given: Any) -> Any:
         """Return what was given as raw samples, which have a length.

@@ -114,7 +114,7 @@ class TextPreparation:
 
     def _problem(self, text: object) -> UserError | None:
         expected = "expected a text" if self.record.pair is None else "expected a pair of texts"
-        parts = [text] if self.record.pair is None else text
+        parts: Any = [text] if self.record.pair is None else text
         several = isinstance(parts, list | tuple) and len(parts) == (1 if self.record.pair is None else 2)
         if not several or not all(isinstance(part, str) and part.strip() for part in parts):
             return UserError(f"a sample: got {shortened(text)}, {expected}")

@@ -1,8 +1,9 @@
 """The engine: loop, optimizers, schedules, precision, checkpoints."""
 
 from limbeck.training.device import decide, in_words, make_fabric, resolve_device, resolve_precision, uses_channels_last
-from limbeck.training.engine import Engine, EpochRecord
+from limbeck.training.engine import Engine
 from limbeck.training.evaluate import Measured, measure
+from limbeck.training.keeping import EpochRecord
 from limbeck.training.meter import EpochMeter
 from limbeck.training.optimizers import build_optimizer, build_schedule, check_schedule
 from limbeck.training.progress import Position, Progress, Silent

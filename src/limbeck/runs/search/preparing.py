@@ -132,8 +132,8 @@ def checked_space(recipe: Recipe, space: Space, shared: Shared, log: Log) -> Spa
             refused[name] = error
     if len(refused) == len(space.methods):
         raise UserError(f"search.methods: {next(iter(refused))}: {next(iter(refused.values()))}")
-    for name, error in refused.items():
-        log(f"search: without {name}: {error}")
+    for name, reason in refused.items():
+        log(f"search: without {name}: {reason}")
     return space.without(tuple(refused))
 
 

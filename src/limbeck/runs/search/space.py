@@ -221,7 +221,7 @@ def _checked(recipe: Recipe, given: Dimension, where: str, method: str | None, k
 
 def _settings(recipe: Recipe) -> dict[str, Any]:
     method: methods.Method = recipe.method.composed
-    plain = {key: value for values in reversed(method.settings.values()) for key, value in values.items()}
+    plain = {key: value for values in reversed(tuple(method.settings.values())) for key, value in values.items()}
     return {**plain, **(method.settings if len(method.settings) > 1 else {})}
 
 

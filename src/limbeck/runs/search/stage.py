@@ -62,9 +62,17 @@ class Stage:
         defaults = [self.space.default(name, self.recipe) for name in self.space.methods] if self.defaults else []
         history = self.study.history(before) if group else []
         seed = derived_seed(self.recipe.seed, _STREAM, group, int(self.defaults)) % 2**32
-        options = {"history": history, "direction": self.study.direction}
         first = first_points(self.space, count, defaults) if not group else []
-        return self.study.extend(draw(self.space, count, seed=seed, valid=self._valid, first=first, **options), group)
+        points = draw(
+            self.space,
+            count,
+            seed=seed,
+            valid=self._valid,
+            first=first,
+            history=history,
+            direction=self.study.direction,
+        )
+        return self.study.extend(points, group)
 
     def _valid(self, point: Point) -> bool:
         try:
