@@ -103,12 +103,13 @@ def data_for(student: Student, settings: DataSettings, *, own: bool) -> Data:
     if own:
         return load_data(settings)
     if isinstance(student.preparation, TablePreparation):
-        given = {"preparation": student.preparation.fitted.as_json()}
-        return load_data(_with_options(settings, given))
+        fitted = student.preparation.fitted.as_json()
+        return load_data(_with_options(settings, {"preparation": fitted}))
     if isinstance(student.preparation, TextPreparation):
         with _tokenizer_folder(student.preparation) as folder:
             record = student.preparation.record
-            given = {"tokenizer": str(folder), "max_length": record.max_length, "padding": record.padding}
+            given: dict[str, Any] = {"tokenizer": str(folder)}
+            given |= {"max_length": record.max_length, "padding": record.padding}
             given |= {"pair": record.pair} if record.pair is not None and "pair" not in settings.options else {}
             return load_data(_with_options(settings, given))
     return load_data(settings)
