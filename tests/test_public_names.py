@@ -17,7 +17,8 @@ import limbeck
 
 STORED = Path(__file__).with_name("public_names.txt")
 ROOMS = (
-    *("cache", "data", "errors", "losses", "losses.features", "methods", "models", "modifiers", "report", "rows"),
+    *("cache", "data", "errors", "export", "losses", "losses.features", "methods", "models", "modifiers", "report"),
+    "rows",
     *("runs", "selection", "targets", "tasks", "teachers", "testing", "training"),
 )
 PACKAGES = ["limbeck", *(f"limbeck.{name}" for name in ROOMS if find_spec(f"limbeck.{name}"))]

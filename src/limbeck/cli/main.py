@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from limbeck.cli.cache import app as cache
+from limbeck.cli.export import export, speed
 from limbeck.cli.inspecting import advise, check, report
 from limbeck.cli.options import Stopped, make_console
 from limbeck.cli.students import evaluate, predict
@@ -74,6 +75,13 @@ app.command(
     "  limbeck evaluate student.safetensors data.name=image_folder data.root=photos --split all  |"
     "  limbeck evaluate quickstart --teacher"
 )(evaluate)
+app.command(
+    epilog="Examples:  limbeck export runs/first  |  limbeck export runs/first --preprocessing --probabilities"
+    " --out student.onnx  |  limbeck export runs/first --int8 --calibration 512"
+)(export)
+app.command(epilog="Examples:  limbeck speed runs/first  |  limbeck speed runs/a runs/b --threads 1 --plot speed.png")(
+    speed
+)
 
 
 @app.command(epilog="Examples:  limbeck methods  |  limbeck methods lr_ds  |  limbeck methods lr_ds --markdown")
