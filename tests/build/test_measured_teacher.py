@@ -244,7 +244,7 @@ def test_a_run_shows_the_figures_before_its_first_epoch_and_keeps_them_in_its_su
 def test_measuring_changes_nothing_about_the_run(tiny, tmp_path, monkeypatch):
     recipe = {**given(tiny, tmp_path), "method": "lr+dist"}
     one = limbeck.run(recipe, out=tmp_path / "measured")
-    monkeypatch.setattr("limbeck.runs.session.measure_teacher", lambda *_: None)
+    monkeypatch.setattr("limbeck.runs.session.measured_for", lambda *_: None)
     other = limbeck.run(recipe, out=tmp_path / "not")
     assert one.summary["test.loss"] == other.summary["test.loss"]
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from limbeck.build.context import Context
 from limbeck.build.data import Loaders
 from limbeck.build.measured_store import read_measured, write_measured
 from limbeck.build.networks import placed
@@ -122,10 +123,39 @@ def measure_teacher(
     figures, seconds = _Measurement(recipe, data, teacher, label, log).figures(splits)
     warnings = teacher_warnings(recipe, data, figures)
     measured = MeasuredTeacher(label, figures, warnings, seconds, wording, len(splits["train"]))
-    cost = f"measured in {seconds:.1f} s" if seconds else "measured before"
+    _report(measured, log)
+    return measured
+
+
+def measured_for(context: Context, teacher: Teacher | None, log: Log) -> MeasuredTeacher | None:
+    """Measure a run's teacher, or return what another run of the process with the same teacher measured.
+
+    Args:
+        context: The run.
+        teacher: Its teacher itself, not a cache in front of it.
+        log: As for :func:`measure_teacher`.
+
+    Returns:
+        As :func:`measure_teacher` on the validation split, or on the test split where there is none.
+    """
+    recipe, shared = context.recipe, context.shared
+    if teacher is None or teacher.needs_labels:
+        return measure_teacher(recipe, context.data, teacher, log)
+    # A teacher in train mode is measured in the batches of the training.
+    key = ("measured teacher", context.teacher_key, recipe.training.batch_size)
+    is_shared = key in shared
+    measured = shared.once(key, lambda: measure_teacher(recipe, context.data, teacher, log))
+    if measured is None or not is_shared:
+        return measured
+    measured = replace(measured, seconds=0.0)
+    _report(measured, log)
+    return measured
+
+
+def _report(measured: MeasuredTeacher, log: Log) -> None:
+    cost = f"measured in {measured.seconds:.1f} s" if measured.seconds else "measured before"
     for line in (f"{measured.line} ({cost})", *measured.warning_lines):
         log(line)
-    return measured
 
 
 def _label(recipe: Recipe) -> str:

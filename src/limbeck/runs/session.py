@@ -14,7 +14,7 @@ from limbeck.build.caching import with_cache
 from limbeck.build.context import Context
 from limbeck.build.data import Loaders
 from limbeck.build.features import feature_arguments
-from limbeck.build.measured_teacher import MeasuredTeacher, measure_teacher
+from limbeck.build.measured_teacher import MeasuredTeacher, measured_for
 from limbeck.build.method_warnings import method_warnings
 from limbeck.build.networks import Network, describe, parameter_count, placed
 from limbeck.build.reporting import Reporting
@@ -168,7 +168,7 @@ class Session:
         self.folder.write_predictions(measured.predictions, further, about_data(self.data, self.task))
 
     def train_until(self, start: Start, epochs: int) -> list[dict[str, float]]:
-        """Train the student to an epoch, in which it is measured on the validation split alone, and leave it at that.
+        """Train the student to an epoch, measure it there alone, on the validation split alone, and leave it at that.
 
         The checkpoint of that epoch stays, from which a later call goes on as if the training had never stopped. The
         learning rate follows the schedule of all of the recipe's epochs. Of a complete run nothing is written.
@@ -185,6 +185,8 @@ class Session:
             RunError: As for :meth:`complete`.
         """
         self._open(start)
+        # The figures of the epochs before would be compared with nothing.
+        self.training = self.training.model_copy(update={"evaluate_every": epochs})
         splits = {"validation": self.loaders.measured()["validation"]}
         engine = self._engine(splits, _Until(epochs, self.reporting.progress))
         with suppress(_ReachedError):
@@ -240,7 +242,7 @@ class Session:
     def _distiller(self) -> Distiller:
         recipe = self.recipe
         built = build_teacher(self.context, Reporting(self.log, self.reporting.progress))
-        self.measured_teacher = measure_teacher(recipe, self.data, built.teacher, self.log)
+        self.measured_teacher = measured_for(self.context, built.teacher, self.log)
         teacher = with_cache(self.context, built.teacher, self.log)
         seed_everything(recipe.seed)
         distiller = Distiller(

@@ -18,9 +18,8 @@ from limbeck.runs.method_recipes import method_recipe
 from limbeck.runs.search.space import Space
 from limbeck.training.settings import NOTHING_CHOSEN
 
-# Only the validation split is measured, which costs little beside an epoch; the last checkpoint is that of a rung. What
-# a run may choose by the validation split would make its figure there too good.
-_OF_A_TRIAL = {"evaluate_every": 1, "checkpoint_every": 1, **NOTHING_CHOSEN}
+# What a run may choose by the validation split would make its figure there too good.
+_OF_A_TRIAL = {"checkpoint_every": 1, **NOTHING_CHOSEN}
 
 
 def trial_recipe(recipe: Recipe) -> Recipe:
@@ -42,7 +41,9 @@ def trial_recipe(recipe: Recipe) -> Recipe:
         >>> cut.data.validation, cut.data.train_limit, cut.teacher.train_limit
         (0.04, 1600, 9600)
     """
-    training = recipe.training.model_copy(update=_OF_A_TRIAL)
+    # A trial is measured where it is compared, which the recipe of a training to the end has once.
+    changes = {"evaluate_every": recipe.training.epochs, **_OF_A_TRIAL}
+    training = recipe.training.model_copy(update=changes)
     recipe = recipe.model_copy(update={"training": training})
     if recipe.data.validation:
         return recipe

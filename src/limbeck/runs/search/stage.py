@@ -116,7 +116,7 @@ class Trainer:
         workers: The processes that trials run in; None for this one alone.
         log: Called with a line for each trial and rung.
         moved: Called with how many further epochs are done.
-        noted: Called after each trial that came to a rung.
+        noted: Called when trials came to a rung, or were stopped on the way.
     """
 
     shared: Shared
@@ -130,7 +130,11 @@ class Trainer:
         for group, planned in enumerate(stage.rounds):
             present, before = stage.drawn(group), 0
             for place, rung in enumerate(planned):
-                self._train(stage, present, rung, before)
+                try:
+                    self._train(stage, present, rung, before)
+                finally:
+                    # For each trial it would take longer than a short training, with hundreds of trials.
+                    self.noted()
                 ordered = stage.study.ordered(present, rung.epoch)
                 following = planned[place + 1 :]
                 present = ordered[: following[0].settings] if following else []
@@ -164,7 +168,6 @@ class Trainer:
             figure = f"failed: {part.reason}" if part.value is None else stage.metric.text(part.value)
             named = f"{stage.name} {number}, {stage.study.point(number).text}"
             self.log(f"{named}: validation {stage.metric.title} {figure} at epoch {rung.epoch}")
-            self.noted()
 
     def _parts(self, stage: Stage, numbers: Sequence[int], epoch: int, before: int) -> Iterator[tuple[int, Part]]:
         if self.workers is None:

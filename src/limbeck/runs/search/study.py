@@ -57,6 +57,7 @@ class Study:
             options = {"storage": self._storage, "study_name": name, "direction": self.direction}
             self._study = self.optuna.create_study(**options, load_if_exists=True)
             self._id = self._storage.get_study_id_from_name(name)
+        self._read: list[Any] | None = None
 
     def _opened(self, storage: Path | str) -> Any:
         storages = self.optuna.storages
@@ -65,13 +66,21 @@ class Study:
             return storages.JournalStorage(storages.journal.JournalFileBackend(str(storage / FILE)))
         return storages.RDBStorage(storage)
 
+    @property
+    def _trials(self) -> list[Any]:
+        """The trials as Optuna has them, read once after each change: nothing else writes to the study meanwhile."""
+        if self._read is None:
+            # Optuna would copy every trial at every reading; here none is changed.
+            self._read = self._study.get_trials(deepcopy=False)
+        return self._read
+
     def trial(self, number: int) -> Any:
-        """Return a trial as Optuna has it."""
-        return self._study.trials[number]
+        """Return a trial as Optuna has it; it must stay as it is."""
+        return self._trials[number]
 
     def numbers(self) -> list[int]:
         """List the trials."""
-        return [trial.number for trial in self._study.get_trials(deepcopy=False)]
+        return [trial.number for trial in self._trials]
 
     def point(self, number: int) -> Point:
         """Return what a trial tries."""
@@ -93,18 +102,22 @@ class Study:
 
     def extend(self, trials: Sequence[Any], group: int) -> list[int]:
         """Add drawn trials as those of a round, unless an earlier call has done that, and return their numbers."""
-        present = [trial.number for trial in self._study.trials if trial.user_attrs.get("round") == group]
+        present = self._of_round(group)
         # A search that was killed in between has the first of them.
         for drawn in trials[len(present) :]:
             state, attributes = self.optuna.trial.TrialState.RUNNING, {"round": group}
             options = {"params": drawn.params, "distributions": drawn.distributions, "user_attrs": attributes}
             self._study.add_trial(self.optuna.trial.create_trial(state=state, **options))
-        return [trial.number for trial in self._study.trials if trial.user_attrs.get("round") == group]
+        self._read = None
+        return self._of_round(group)
+
+    def _of_round(self, group: int) -> list[int]:
+        return [trial.number for trial in self._trials if trial.user_attrs.get("round") == group]
 
     def report(self, number: int, epoch: int, value: float) -> None:
         """Store a trial's figure at a rung."""
-        identity = self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
-        self._storage.set_trial_intermediate_value(identity, epoch, value)
+        self._storage.set_trial_intermediate_value(self._identity(number), epoch, value)
+        self._read = None
 
     def stop(self, number: int) -> None:
         """End a trial at the rung that it has come to."""
@@ -117,12 +130,15 @@ class Study:
     def fail(self, number: int, reason: str) -> None:
         """End a trial that failed."""
         if self.state(number) == "running":
-            identity = self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
-            self._storage.set_trial_user_attr(identity, "reason", reason)
+            self._storage.set_trial_user_attr(self._identity(number), "reason", reason)
         self._tell(number, self.optuna.trial.TrialState.FAIL)
 
     def _tell(self, number: int, state: Any, value: float | None = None) -> None:
         self._study.tell(number, value, state=state, skip_if_finished=True)
+        self._read = None
+
+    def _identity(self, number: int) -> Any:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
 
     def ordered(self, numbers: Sequence[int], epoch: int) -> list[int]:
         """Return the trials that have come to a rung, the best first; of equal ones the earlier."""
@@ -131,7 +147,7 @@ class Study:
 
     def history(self, before: int) -> list[Any]:
         """Return the ended trials of earlier rounds, which a sampler learns from."""
-        return [trial for trial in self._study.trials if trial.state.is_finished() and trial.number < before]
+        return [trial for trial in self._trials if trial.state.is_finished() and trial.number < before]
 
 
 def draw(
@@ -178,7 +194,7 @@ def draw(
         trial = study.ask()
         point = space.suggest(trial)
         if valid(point):
-            drawn.setdefault(repr(sorted(trial.params.items())), study.trials[trial.number])
+            drawn.setdefault(repr(sorted(trial.params.items())), study.get_trials(deepcopy=False)[trial.number])
     return list(drawn.values())
 
 
