@@ -1,5 +1,6 @@
 """``limbeck search``: what it trains, chooses, measures, keeps and continues."""
 
+import csv
 import json
 
 import optuna
@@ -50,6 +51,11 @@ def test_trials_are_measured_on_validation_alone_and_cut_from_the_training_sampl
         header = metrics.read_text().splitlines()[0].split(",")
         assert "validation.accuracy" in header
         assert not [column for column in header if column.startswith("test.")]
+        with metrics.open() as file:
+            figures = [(row["epoch"], row["validation.accuracy"]) for row in csv.DictReader(file)]
+        # The control has one rung, the last epoch.
+        rungs = {"1", "4"} if metrics.parts[-3] == "trials" else {"4"}
+        assert all(bool(figure) == (epoch in rungs) for epoch, figure in figures)
     plan = yaml.safe_load((done.folder / "search.yaml").read_text())
     assert (plan["training"], plan["validation"]) == ("80 rows", "20 rows")
 
@@ -117,6 +123,7 @@ def test_a_stopped_search_that_is_resumed_is_one_that_never_stopped(searched, re
     for stop in (at_line("trials 3,"), at_epoch(9), at_epoch(13), at_epoch(23)):
         with pytest.raises(KeyboardInterrupt):
             limbeck.search(recipe, **out, **stop, resume=True)
+        assert trials(tmp_path / "s/trials.csv")["trials"][3]["validation@1"]
     again = limbeck.search(recipe, **out, resume=True)
     assert trials(again.folder / "trials.csv") == trials(done.folder / "trials.csv")
     assert [result.figures for result in again.comparison.results] == [r.figures for r in done.comparison.results]
