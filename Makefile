@@ -7,7 +7,7 @@ OLDEST_PYTHON ?= python3.11
 OLDEST := .venv-oldest
 export LIMBECK_CACHE ?= $(CURDIR)/.cache
 
-.PHONY: demo test test-oldest lint coverage public-names docs docs-test clean
+.PHONY: demo test test-slow test-oldest lint coverage public-names docs docs-test clean
 demo: $(VENV)/.installed
 	rm -rf runs/demo
 	$(BIN)/limbeck compare quickstart --out runs/demo
@@ -15,6 +15,10 @@ demo: $(VENV)/.installed
 # One process a core, one thread each: two that spin on the same cores crawl.
 test: $(VENV)/.installed-dev lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The tests that make test leaves out.
+test-slow: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --slow -m slow
 
 # TESTS="tests/losses tests/targets" runs a part.
 test-oldest: $(OLDEST)/.installed

@@ -26,6 +26,15 @@ def available_devices():
 def pytest_addoption(parser):
     parser.addoption("--device", default="cpu", help="where tests of tensors run: cpu, cuda, cuda:1, or all")
     parser.addoption("--dtype", default="float32", choices=[*DTYPES, "all"], help="in which type tests of tensors run")
+    parser.addoption("--slow", action="store_true", help="run the tests with the mark slow too, as make test-slow does")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out the tests with the mark ``slow``, unless they are wanted."""
+    if not config.getoption("--slow"):
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="runs with make test-slow"))
 
 
 def names_in(mark):
@@ -66,6 +75,15 @@ def _no_class_pictures(request, monkeypatch):
     """Leave out a picture whose drawing takes longer than a tiny run; the tests with the mark ``pictures`` have it."""
     if request.node.get_closest_marker("pictures") is None:
         monkeypatch.setattr("limbeck.runs.pictures.save_class_picture", lambda figures, path, title: path)
+
+
+@pytest.fixture(autouse=True)
+def _no_report_pages(request, monkeypatch):
+    """Leave out the page of a comparison, likewise; the tests with the mark ``pages`` have it."""
+    if request.node.get_closest_marker("pages") is None:
+        # The package has a function of the module's name.
+        module = importlib.import_module("limbeck.runs.compare")
+        monkeypatch.setattr(module, "write_page", lambda *args, **more: None)
 
 
 @pytest.fixture(autouse=True)
