@@ -36,6 +36,14 @@ def test_a_deleted_folder_is_one_line(tmp_path):
         write_atomically(tmp_path / "gone" / "a.txt", "text")
 
 
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(RunError, match="is no regular file"):
+        write_atomically(tmp_path / "pipe", "text")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["pipe"]
+    assert (tmp_path / "pipe").is_fifo()
+
+
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
 def test_files_have_the_permissions_of_the_umask(tmp_path, umask):
     before = os.umask(umask)

@@ -25,6 +25,8 @@ OUTSIDE = (
 )
 _LINK = re.compile(r"(?P<start>\]\()(?P<target>[^)\s#:]+)(?P<end>(#[^)\s]*)?\))")
 _FENCE = re.compile(r"^ *```")
+_BLOCK = re.compile(r'<div class="(?=language-\w+ highlight">)(?P<rest>.*?</div>)', re.S)
+_RULE = "\u2500" * 10
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -75,6 +77,20 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
         in_code ^= bool(_FENCE.match(line))
         lines.append(line if in_code else relinked(line, source, page.file.src_uri))
     return "\n".join(lines)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Mark the blocks with a printed table, whose lines are not broken.
+
+    Example:
+        >>> on_page_content(f'<div class="language-text highlight">{_RULE}</div>')[:26]
+        '<div class="printed-table '
+    """
+    return _BLOCK.sub(lambda block: _marked(block) if _RULE in block["rest"] else block[0], html)
+
+
+def _marked(block: re.Match[str]) -> str:
+    return f'<div class="printed-table {block["rest"]}'
 
 
 def relinked(line: str, source: Path, place: str) -> str:

@@ -29,7 +29,7 @@ def replacing(path: Path) -> Iterator[Path]:
         path: The file to replace; its folder exists.
 
     Raises:
-        RunError: If the file system refuses, such as a full disk or a deleted folder.
+        RunError: If the file system refuses, such as a full disk or a deleted folder, or ``path`` is a device or a pipe.
 
     Example:
         >>> import tempfile
@@ -39,6 +39,8 @@ def replacing(path: Path) -> Iterator[Path]:
         >>> path.read_text(), [entry.name for entry in path.parent.iterdir()]
         ('all or nothing', ['note.txt'])
     """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise RunError(f"{path}: is no regular file and cannot be replaced by one")
     partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{_PARTIAL}")
     try:
         # Created here first: some writers, such as safetensors, would give it permissions of their own.

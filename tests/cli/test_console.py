@@ -3,6 +3,8 @@
 import io
 import json
 import logging
+import os
+import signal
 
 import pytest
 from rich.console import Console
@@ -104,3 +106,21 @@ def test_the_line_of_an_epoch_has_the_wording_of_its_training():
     progress.epoch(row, 1)
     line = "epoch 1/1  loss 1.0000  train 50.00 %  test 25.00 %  9 sentences/s  2.0 s\n"
     assert console.file.getvalue() == line
+
+
+@pytest.mark.parametrize(
+    ("place", "words", "how"),
+    [
+        ("limbeck.advice.advise", ["advise", "quickstart"], "the same command continues"),
+        ("limbeck.runs.check", ["check", "quickstart"], "the same command begins anew"),
+        ("limbeck.runs.evaluate.evaluate", ["evaluate", "run"], "the same command begins anew"),
+        ("limbeck.export.export_student", ["export", "run"], "the same command begins anew"),
+        ("limbeck.export.measure_speed", ["speed", "run"], "the same command begins anew"),
+        ("limbeck.report.page.write_page", ["report", "run"], "the same command begins anew"),
+        ("limbeck.runs.search", ["search", "quickstart"], "the same command with --resume continues"),
+    ],
+)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_command_is_one_line(limbeck, monkeypatch, place, words, how, number):
+    monkeypatch.setattr(place, lambda *_, **__: os.kill(os.getpid(), number))
+    assert limbeck(*words) == (130, "", f"limbeck: stopped; {how}\n")

@@ -60,6 +60,9 @@ def test_a_run_reports_the_student_that_it_keeps(choosing, tmp_path):
         assert found[key] == pytest.approx(expected, rel=1e-5)
     assert found["validation.scaled.loss"] <= found["validation.loss"]
     assert found["temperature.rows"] == len(data.validation) == 20
+    card = (whole.folder / "student.card.md").read_text()
+    assert f"| NLL | {found['test.loss']:.3f} |" in card
+    assert f"| NLL scaled | {found['test.scaled.loss']:.3f} |" in card
     with pytest.raises(KeyboardInterrupt):
         limbeck.run(choosing, out=tmp_path / "stopped", reporting=stopping(best + 1, of=5))
     resumed = limbeck.run(choosing, out=tmp_path / "stopped", resume=True)

@@ -82,7 +82,7 @@ def advise(
 ) -> Advised:
     """Measure a recipe's teacher beside a student that is trained briefly on the labels, and advise on methods.
 
-    The teacher is trained first if the recipe trains it, and kept as a run keeps it; so is the student. Both answer to
+    The teacher is trained first if the recipe trains it, and kept as a run keeps it; so is the student. Both are run on
     at most 2,000 training samples and 2,000 of the validation split; without one a fifth of the training split is
     held out from the student. The test split is not looked at. A recipe without a teacher is advised on methods that
     need none, and nothing is trained.
@@ -122,6 +122,7 @@ def advise(
             if given.teacher.source != "auto":
                 # Each of the methods without a teacher of the recipe has another kind of its own.
                 given = load_recipe(given, {"teacher.source": "auto"}, trust=True)
+                command = [word for word in command if not word.startswith("teacher.source=")]
                 command.append("teacher.source=auto")
             return _Advising(given, command, reporting or Reporting()).without_teacher()
         advising = _Advising(given, command, reporting or Reporting())

@@ -19,6 +19,8 @@ from limbeck.cli.options import Stopped, make_console
 from limbeck.errors import UserError
 from limbeck.training import EpochMeter, Position, Wording, epoch_line
 
+BEGIN_AGAIN = "the same command begins anew"
+"""How to continue what keeps nothing of a stopped command."""
 _REFRESH_SECONDS = 0.5
 _LINE_SECONDS = 30.0
 _SPEED_SECONDS = 3600.0
@@ -216,10 +218,11 @@ def showing(
         verbose: Print what limbeck's loggers report to the error output.
         what: What the overall bar stands for.
         unit: What it counts.
-        how: How to continue after Ctrl-C.
+        how: How to continue after Ctrl-C and SIGTERM.
 
     Raises:
         UserError: If both are set.
+        Stopped: After Ctrl-C and SIGTERM.
 
     Example:
         >>> with showing(quiet=True) as shown:
@@ -231,10 +234,30 @@ def showing(
     lines = Console(quiet=True, force_terminal=False) if quiet else console
     bars = make_bars(lines)
     overall = Overall(lines, what, unit, bars)
+    with stoppable(how), logged(verbose=verbose), LiveProgress(lines, bars) as progress:
+        log = Reporting(lambda line: lines.print(line, highlight=False, markup=False, soft_wrap=True), progress)
+        yield Shown(console, log, overall.tick)
+
+
+@contextmanager
+def stoppable(how: str = BEGIN_AGAIN) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the block with one line.
+
+    Args:
+        how: How to continue.
+
+    Raises:
+        Stopped: After either of them.
+
+    Example:
+        >>> with stoppable():
+        ...     pass
+    """
+    from limbeck.runs.signals import terminates_as_interrupt
+
     try:
-        with logged(verbose=verbose), LiveProgress(lines, bars) as progress:
-            log = Reporting(lambda line: lines.print(line, highlight=False, markup=False, soft_wrap=True), progress)
-            yield Shown(console, log, overall.tick)
+        with terminates_as_interrupt():
+            yield
     except KeyboardInterrupt:
         raise Stopped(how) from None
 

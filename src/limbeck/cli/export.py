@@ -43,12 +43,12 @@ def export(
     verbose: Verbose = False,
 ) -> None:
     """Write a student as a file for other programs, verified against PyTorch."""
-    from limbeck.cli.console import showing
+    from limbeck.cli.console import BEGIN_AGAIN, showing
     from limbeck.export import export_student
 
     if probabilities and classes:
         raise UserError("--probabilities and --classes: got both, expected one of them")
-    with showing(quiet=quiet, verbose=verbose) as shown:
+    with showing(quiet=quiet, verbose=verbose, how=BEGIN_AGAIN) as shown:
         done = export_student(
             run,
             out,
@@ -87,7 +87,7 @@ def speed(
     verbose: Verbose = False,
 ) -> None:
     """Measure students, exported students and their teachers on this machine: one table."""
-    from limbeck.cli.console import showing
+    from limbeck.cli.console import BEGIN_AGAIN, showing
     from limbeck.export import measure_speed, save_speed_plot
     from limbeck.export.speed_plot import check_plot
     from limbeck.report import to_markdown, to_rich
@@ -95,7 +95,7 @@ def speed(
     if plot is not None:
         check_plot(plot)
     options = {"int8": int8, "threads": threads, "seconds": seconds, "calibration_samples": calibration}
-    with showing(quiet=quiet, verbose=verbose) as shown:
+    with showing(quiet=quiet, verbose=verbose, how=BEGIN_AGAIN) as shown:
         speeds = measure_speed(runs, **options, trust=trust, log=shown.reporting.log)  # type: ignore[arg-type]
     if markdown:
         print(to_markdown(speeds.cells(), speeds.notes[0]), end="")

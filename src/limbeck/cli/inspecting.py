@@ -14,11 +14,11 @@ def check(
     recipe: Recipe, overrides: Pairs = None, trust: Trust = False, quiet: Quiet = False, verbose: Verbose = False
 ) -> None:
     """Print what a recipe's runs would do and cost, without training or downloading anything."""
-    from limbeck.cli.console import showing
+    from limbeck.cli.console import BEGIN_AGAIN, showing
     from limbeck.runs import check as check_recipe
     from limbeck.runs import parse_overrides
 
-    with showing(quiet=quiet, verbose=verbose) as shown:
+    with showing(quiet=quiet, verbose=verbose, how=BEGIN_AGAIN) as shown:
         checked = check_recipe(
             recipe, overrides=parse_overrides(overrides or []), reporting=shown.reporting, trust=trust
         )
@@ -77,7 +77,9 @@ def report(
     ] = False,
 ) -> None:
     """Write one HTML page on runs and comparisons, which loads nothing from elsewhere."""
+    from limbeck.cli.console import stoppable
     from limbeck.report.page import write_page
 
-    page = write_page(folders, out, trust=trust)
+    with stoppable():
+        page = write_page(folders, out, trust=trust)
     make_console().print(f"page: {page}", highlight=False, markup=False, soft_wrap=True)

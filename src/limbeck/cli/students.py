@@ -43,6 +43,7 @@ def predict(
     quiet: Quiet = False,
 ) -> None:
     """Predict images, texts or rows of a table by a trained student."""
+    from limbeck.cli.console import stoppable
     from limbeck.files import write_atomically
     from limbeck.students import load
     from limbeck.students.predicting import predict as predict_files
@@ -55,7 +56,8 @@ def predict(
     if out is not None and not segments:
         _check_out(out, paths)
     folder = out if segments else None
-    found = predict_files(loaded, paths, top_k=top_k, skip_bad=skip_bad, batch_size=batch_size, out=folder)
+    with stoppable():
+        found = predict_files(loaded, paths, top_k=top_k, skip_bad=skip_bad, batch_size=batch_size, out=folder)
     text = as_text(found.rows, form or ("jsonl" if detects else "csv"))
     if out is None or segments:
         sys.stdout.write(text)
@@ -72,8 +74,11 @@ def predict(
 
 
 def _check_out(out: Path, paths: list[Path]) -> None:
-    if out.is_dir() or not out.absolute().parent.is_dir():
-        got = "is a folder" if out.is_dir() else f"the folder {out.parent} does not exist"
+    special = out.exists() and not out.is_file()
+    if special or not out.absolute().parent.is_dir():
+        got = f"the folder {out.parent} does not exist"
+        if special:
+            got = "is a folder" if out.is_dir() else "is no regular file"
         raise UserError(f"--out {out}: {got}, expected a file to write")
     if any(path.exists() and out.exists() and out.samefile(path) for path in paths):
         raise UserError(f"--out {out}: is one of the files that are read, expected another")
@@ -110,7 +115,7 @@ def evaluate(
     verbose: Verbose = False,
 ) -> None:
     """Measure a student or a teacher on labeled data: figures, classes, calibration, confusions, worst samples."""
-    from limbeck.cli.console import showing
+    from limbeck.cli.console import BEGIN_AGAIN, showing
     from limbeck.recipes.loading import parse_overrides
     from limbeck.report.evaluation import check_folder
     from limbeck.runs.evaluate import evaluate as evaluate_target
@@ -120,7 +125,7 @@ def evaluate(
         raise UserError(f"{recipes[1]}: expected one recipe at most, and KEY=VALUE")
     if out is not None:
         check_folder(out)
-    with showing(quiet=quiet, verbose=verbose) as shown:
+    with showing(quiet=quiet, verbose=verbose, how=BEGIN_AGAIN) as shown:
         found = evaluate_target(
             target,
             recipes[0] if recipes else None,

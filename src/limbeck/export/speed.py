@@ -113,6 +113,8 @@ def measure_speed(
     threads = torch.get_num_threads() if threads is None else threads
     if threads < 1 or not seconds > 0:
         raise UserError(f"speed: got {threads} threads and {seconds} seconds, expected numbers above 0")
+    if int8 and calibration_samples < 1:
+        raise UserError(f"calibration: got {calibration_samples}, expected a whole number of at least 1")
     subjects = [read_subject(path, trust=trust) for path in paths]
     _check_tasks(subjects)
     options = _Options(threads, seconds, calibration_samples if int8 else 0, log)

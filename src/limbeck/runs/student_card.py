@@ -14,6 +14,7 @@ from limbeck.recipes.network_settings import NetworkTeacherSettings
 from limbeck.recipes.schema import Recipe
 from limbeck.runs.provenance import versions
 from limbeck.tasks import Metric, Task
+from limbeck.training.scaling import SCALED_METRICS, with_scaled
 
 _MOST_CLASSES = 100
 _SOURCES = {
@@ -180,7 +181,7 @@ def _network(settings: NetworkTeacherSettings) -> str:
 
 
 def _figures(task: Task, data: Data, summary: Mapping[str, Any]) -> Iterator[str]:
-    metrics = [metric for metric in task.metrics if f"test.{metric.name}" in summary]
+    metrics = [metric for metric in with_scaled(task.metrics) if f"test.{metric.name}" in summary]
     measured = any(f"teacher.test.{metric.name}" in summary for metric in metrics)
     yield "## Figures"
     yield ""
@@ -193,6 +194,9 @@ def _figures(task: Task, data: Data, summary: Mapping[str, Any]) -> Iterator[str
         cells = [metric.title, _text(metric, summary[f"test.{metric.name}"])]
         cells += [_text(metric, summary.get(f"teacher.test.{metric.name}"))] if measured else []
         yield f"| {' | '.join(cells)} |"
+    if any(metric in SCALED_METRICS for metric in metrics):
+        yield ""
+        yield "Scaled: of logits divided by the temperature, as predictions are; the others of logits as they are."
 
 
 def _text(metric: Metric, value: float | None) -> str:

@@ -186,7 +186,7 @@ class _Search:
         if settings < 2:
             least = total_epochs(rungs(epochs, 2)) / epochs * longest / _MINUTE
             raise UserError(
-                f"search.minutes: got {search.minutes:g}, but two settings take about {least:.1f}, expected more"
+                f"search.minutes: got {search.minutes:g}, but two settings take about {least:.2g}, expected more"
             )
         self.reporting.log(f"search: a run takes about {longest:.0f} s, so that {settings} settings fit")
         return settings
