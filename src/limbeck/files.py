@@ -29,7 +29,7 @@ def replacing(path: Path) -> Iterator[Path]:
         path: The file to replace; its folder exists.
 
     Raises:
-        RunError: If the file system refuses, such as a full disk or a deleted folder, or ``path`` is a device or a pipe.
+        RunError: If the file system refuses, such as a full disk or a deleted folder, or ``path`` is a device.
 
     Example:
         >>> import tempfile

@@ -158,6 +158,21 @@ def test_a_failed_method_and_a_run_that_was_stopped_are_named(copied, page_of, t
     assert "failed</td>" in page
 
 
+def test_a_damaged_record_of_a_comparison_counts_as_missing(copied, page_of, tmp_path):
+    record = {"title": 3, "methods": ["kd"], "notes": None, "failures": -1, "teachers": "x"}
+    (copied / "comparison.json").write_text(json.dumps(record))
+    page = page_of(copied, out=tmp_path / "a.html")
+    assert all(f">{name}</" in page for name in ("none", "kd"))
+
+
+@pytest.mark.parametrize("name", ["seed", "epoch", "training.seconds", "teacher.warnings"])
+def test_damaged_figures_of_a_run_end_nothing(copied, page_of, tmp_path, name):
+    file = copied / "kd" / "seed-0" / "summary.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), name: None}))
+    left_out = "kd/seed-0: is not complete and left out" in page_of(copied, out=tmp_path / "a.html")
+    assert left_out == (name in ("seed", "epoch"))
+
+
 def test_images_are_shown_and_nothing_is_run(tiny, tmp_path, monkeypatch):
     done = limbeck.run({**tiny, "method": "kd"}, out=tmp_path / "run", overrides={"training.epochs": 1})
     monkeypatch.setattr(torch.nn.Module, "__call__", None)

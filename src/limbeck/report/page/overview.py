@@ -116,7 +116,8 @@ def _series(values: list[float] | tuple[()], factor: float) -> Cell:
 
 
 def _seconds(part: Part, method: str) -> Cell:
-    values = [float(run.summary["training.seconds"]) for run in part.results.of(method)]
+    found = [run.summary.get("training.seconds") for run in part.results.of(method)]
+    values = [float(value) for value in found if isinstance(value, int | float)]
     return Cell(mean_and_spread(values, digits=0), float(np.mean(values))) if values else Cell("")
 
 

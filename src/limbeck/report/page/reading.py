@@ -134,7 +134,7 @@ def _same_data(run: StoredRun) -> str:
 
 def _comparison(folder: Path) -> Results:
     places = [place for place in sorted(folder.glob("*/seed-*")) if (place / "recipe.yaml").is_file()]
-    record = _json(folder / "comparison.json")
+    record = _record(folder / "comparison.json")
     names_of = {place: name for name, place in record.get("methods", {}).items()}
     found = {place: _run(place, names_of.get(place.parent.name, place.parent.name)) for place in places}
     runs = tuple(run for run in found.values() if run is not None)
@@ -158,6 +158,14 @@ def _comparison(folder: Path) -> Results:
     )
 
 
+def _record(path: Path) -> dict[str, Any]:
+    """Return what a comparison recorded of itself; an entry that is damaged counts as missing."""
+    kinds = {"title": str, "methods": dict, "notes": list, "failures": list, "teachers": dict}
+    found = {name: value for name, value in _json(path).items() if isinstance(value, kinds.get(name, object))}
+    lines = {name: [str(line) for line in found[name]] for name in ("notes", "failures") if name in found}
+    return found | lines
+
+
 def _order(folder: Path) -> list[str]:
     compare = _yaml(folder / "recipe.yaml").get("compare", {})
     return [str(name) for name in compare.get("methods", ())] if isinstance(compare, dict) else []
@@ -176,8 +184,13 @@ def _together(runs: Sequence[StoredRun]) -> Results:
         recipe=first.recipe,
         teachers=_teachers({}, runs),
         teacher=_teacher_tensors(runs),
-        notes=tuple(dict.fromkeys(f"warning: {w}" for run in runs for w in run.summary.get("teacher.warnings", ()))),
+        notes=tuple(dict.fromkeys(f"warning: {line}" for run in runs for line in _warnings(run.summary))),
     )
+
+
+def _warnings(summary: Mapping[str, Any]) -> Sequence[str]:
+    stored = summary.get("teacher.warnings")
+    return stored if isinstance(stored, list) else ()
 
 
 def _distinct(runs: Sequence[StoredRun]) -> list[StoredRun]:
@@ -209,7 +222,8 @@ def _teacher_tensors(runs: Sequence[StoredRun]) -> Tensors:
 
 def _run(folder: Path, method: str | None = None) -> StoredRun | None:
     summary, recipe = _json(folder / "summary.json"), _yaml(folder / "recipe.yaml")
-    if "epoch" not in summary or not any(key.startswith("test.") for key in summary):
+    whole = isinstance(summary.get("epoch"), int) and isinstance(summary.get("seed", 0), int)
+    if not whole or not any(key.startswith("test.") for key in summary):
         return None
     stored, network = (_metadata(folder / f"{name}.safetensors") for name in ("predictions", "student"))
     return StoredRun(
