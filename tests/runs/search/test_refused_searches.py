@@ -32,6 +32,10 @@ CASES = {
     "a composition without settings": ({"search.methods": "lr+dist"}, r"search.settings.lr\+dist: not given"),
     "the number of epochs": ({"search.training.epochs": [1, 2]}, "search.training.epochs: got"),
     "an unknown key of the training": ({"search.training.sped": [1, 2]}, "search.training.sped: training.sped"),
+    "a batch larger than the split": (
+        {"search.training.batch_size": [2, 10**5]},
+        "search.training.batch_size: got 100000, expected at most",
+    ),
     "no settings": ({"search.runs": 0}, "search.runs: got 0"),
     "no minutes": ({"search.minutes": 0}, "search.minutes: got 0"),
     "too few minutes": ({"search.minutes": 1e-5}, "search.minutes: got 1e-05, but two settings take about"),

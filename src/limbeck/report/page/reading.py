@@ -161,7 +161,8 @@ def _comparison(folder: Path) -> Results:
 def _record(path: Path) -> dict[str, Any]:
     """Return what a comparison recorded of itself; an entry that is damaged counts as missing."""
     kinds = {"title": str, "methods": dict, "notes": list, "failures": list, "teachers": dict}
-    found = {name: value for name, value in _json(path).items() if isinstance(value, kinds.get(name, object))}
+    stored = _json(path)
+    found = {name: stored[name] for name in stored if isinstance(stored[name], kinds.get(name, object))}
     lines = {name: [str(line) for line in found[name]] for name in ("notes", "failures") if name in found}
     return found | lines
 

@@ -120,6 +120,7 @@ def checked_space(recipe: Recipe, space: Space, shared: Shared, log: Log) -> Spa
     first = Context(recipe, shared)
     student = first.student().module
     check_student(first, student)
+    _check_batches(first, space)
     refused: dict[str, UserError] = {}
     for name in space.methods:
         context = Context(method_recipe(recipe, name, recipe.seed), shared)
@@ -136,6 +137,17 @@ def checked_space(recipe: Recipe, space: Space, shared: Shared, log: Log) -> Spa
     for name, reason in refused.items():
         log(f"search: without {name}: {reason}")
     return space.without(tuple(refused))
+
+
+def _check_batches(context: Context, space: Space) -> None:
+    searched, data = space.training.get("batch_size"), context.data
+    ends = () if searched is None or data.unlabeled is not None else searched.ends
+    sizes = [size for size in ends if isinstance(size, int)]
+    if sizes and max(sizes) > len(data.train):
+        raise UserError(
+            f"search.training.batch_size: got {max(sizes)}, expected at most {len(data.train)} {data.unit}, which are"
+            " left without the validation split"
+        )
 
 
 def _check_shared(context: Context, name: str) -> None:
