@@ -146,6 +146,12 @@ def test_texts_with_their_tokenizer(text_run, tmp_path):
         mask = np.array([entry.attention_mask for entry in encoded], dtype=np.int64)
         (logits,) = opened.run(None, {"input_ids": ids, "attention_mask": mask})
         np.testing.assert_allclose(softmax(logits), student.predict(texts[:size]), atol=1e-6)
+    # The tokenizer that is there is the same; another one is not replaced.
+    again = export_student(text_run.folder, tmp_path / "text.pt2", format="torch-export")
+    assert again.files == (tmp_path / "text.pt2", done.files[1])
+    done.files[1].write_text("{}")
+    with pytest.raises(limbeck.UserError, match=r"tokenizer\.json: exists already"):
+        export_student(text_run.folder, tmp_path / "other.pt2", format="torch-export")
 
 
 def test_maps_of_classes_in_the_size_of_the_images(mask_run, tmp_path):

@@ -1,6 +1,8 @@
 """What networks take on this machine: measured in processes of their own."""
 
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -64,6 +66,13 @@ def test_the_table_of_a_run_and_its_teacher(table_run, tmp_path, command):
 def networks(run):
     subject = read_subject(run.folder)
     return subject.student.network, teacher_of(subject)
+
+
+def test_runs_of_a_comparison_are_called_by_their_method(table_run):
+    subject = read_subject(table_run.folder)
+    assert subject.name == "tables"
+    assert replace(subject, folder=Path("runs/compare/kd@hot/seed-0")).name == "kd@hot-seed-0"
+    assert replace(subject, folder=None).name == "student"
 
 
 def test_the_teacher_is_that_of_the_run(table_run):

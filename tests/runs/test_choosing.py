@@ -15,6 +15,7 @@ from limbeck.build.context import Context
 from limbeck.data import Views
 from limbeck.errors import UserError
 from limbeck.models.checkpoints import read_about
+from limbeck.report.page import write_page
 from limbeck.runs import Reporting, RunFolder, load_recipe
 from limbeck.runs.choice_notes import choice_notes
 from limbeck.runs.resuming import meaning
@@ -60,7 +61,12 @@ def test_a_run_reports_the_student_that_it_keeps(choosing, tmp_path):
         assert found[key] == pytest.approx(expected, rel=1e-5)
     assert found["validation.scaled.loss"] <= found["validation.loss"]
     assert found["temperature.rows"] == len(data.validation) == 20
-    card = (whole.folder / "student.card.md").read_text()
+    page, card = write_page([whole.folder]).read_text(), (whole.folder / "student.card.md").read_text()
+    assert f"after epoch {best + 1}." in page
+    assert "the epoch chosen on the validation split, on the test split" in page
+    assert "drawn without their temperatures" in page
+    for words in (">NLL scaled", f">{found['test.scaled.loss']:.3f}<", f">{100 * found['test.scaled.ece']:.1f}<"):
+        assert words in page
     assert f"| NLL | {found['test.loss']:.3f} |" in card
     assert f"| NLL scaled | {found['test.scaled.loss']:.3f} |" in card
     with pytest.raises(KeyboardInterrupt):

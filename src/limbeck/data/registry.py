@@ -128,7 +128,8 @@ def load(
     common = {**settings, "color": color, "test_share": test_share, "seed": seed}
     whole = _loaded(name, loader, common, options)
     train, held_out = _held_out(whole, validation, seed)
-    train = _limited(train, "train_limit", train_limit, seed)
+    named = "the samples" if held_out is None else "the samples beside the validation split"
+    train = _limited(train, "train_limit", train_limit, seed, named)
     test = _limited(whole.test, "test_limit", test_limit, seed)
     return replace(whole, name=name, train=train, validation=held_out, test=test)
 
@@ -193,5 +194,7 @@ def _held_out(whole: Data, share: float, seed: int) -> tuple[Samples, Samples | 
     return whole.train.select(stay), whole.train.select(cut)
 
 
-def _limited(split: Samples, name: str, count: int | None, seed: int) -> Samples:
-    return split if count is None else split.select(limit(split.labels, count, seed=seed, key=f"data.{name}"))
+def _limited(split: Samples, name: str, count: int | None, seed: int, named: str = "the samples") -> Samples:
+    if count is None:
+        return split
+    return split.select(limit(split.labels, count, seed=seed, key=f"data.{name}", named=named))

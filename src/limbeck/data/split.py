@@ -56,7 +56,9 @@ def hold_out(labels: Tensor, share: float, *, seed: int) -> tuple[Tensor, Tensor
     return (~chosen).nonzero().squeeze(1), chosen.nonzero().squeeze(1)
 
 
-def limit(labels: Tensor, count: int, *, seed: int, key: str = "data.train_limit") -> Tensor:
+def limit(
+    labels: Tensor, count: int, *, seed: int, key: str = "data.train_limit", named: str = "the samples"
+) -> Tensor:
     """Choose ``count`` samples, as evenly over the classes as there are samples for it.
 
     Args:
@@ -64,6 +66,7 @@ def limit(labels: Tensor, count: int, *, seed: int, key: str = "data.train_limit
         count: How many to keep.
         seed: The seed of the choice.
         key: The setting that ``count`` is from, for the error.
+        named: What the samples are called there.
 
     Returns:
         The sorted positions to keep, int64 (count,).
@@ -79,7 +82,7 @@ def limit(labels: Tensor, count: int, *, seed: int, key: str = "data.train_limit
     labels = strata(labels)
     classes = int(labels.bincount().count_nonzero())
     if not classes <= count <= len(labels):
-        expected = f"expected {classes} (the classes) to {len(labels)} (the samples)"
+        expected = f"expected {classes} (the classes) to {len(labels)} ({named})"
         raise UserError(f"{key}: got {shortened(count, 20)}, {expected}")
     # Whole rounds through the classes come first; the seeded key decides which classes get one more.
     by_key = _keys(labels, seed, _LIMIT_STREAM).argsort(stable=True)

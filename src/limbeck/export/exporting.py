@@ -28,6 +28,7 @@ from limbeck.students.loading import load
 
 Format = Literal["onnx", "torch-export", "safetensors"]
 _ENDINGS: dict[str, str] = {"onnx": ".onnx", "torch-export": ".pt2", "safetensors": ".safetensors"}
+_TOKENIZER = "tokenizer.json"
 # Weights do not depend on the batch, and are compared bit for bit.
 _EXACT = 0.0
 
@@ -109,7 +110,7 @@ def export_student(
     wanted.check()
     subject = read_subject(path, task=task, trust=trust)
     places = _places(subject, Path(out).expanduser() if out else Path(f"{subject.name}{_ENDINGS[format]}"), wanted)
-    check_places(places, overwrite=overwrite)
+    check_places([place for place in places if not _is_its_tokenizer(place, subject)], overwrite=overwrite)
     with TemporaryDirectory() as folder:
         export = _Export(subject, wanted, inputs_of(subject, random=random_inputs), Path(folder), log)
         sources, verified, figures = export.written()
@@ -159,7 +160,13 @@ def _places(subject: Subject, out: Path, wanted: _Wanted) -> list[Path]:
         raise UserError(f"{out}: is the student itself, expected another --out")
     int8 = [out.with_name(f"{out.stem}.int8.onnx")] if wanted.int8 else []
     is_text = wanted.format != "safetensors" and tokenizer_text(subject.student.about) is not None
-    return [out, *int8, *([out.with_name("tokenizer.json")] if is_text else [])]
+    return [out, *int8, *([out.with_name(_TOKENIZER)] if is_text else [])]
+
+
+def _is_its_tokenizer(place: Path, subject: Subject) -> bool:
+    """Return whether a file is the tokenizer that another format of the same student has left there."""
+    text = tokenizer_text(subject.student.about)
+    return place.name == _TOKENIZER and place.is_file() and place.read_bytes() == (text or "").encode()
 
 
 @dataclass(frozen=True)
@@ -189,7 +196,7 @@ class _Export:
             sources.append(self.folder / "student.int8.onnx")
             figures = self._quantize(plan, file, sources[-1])
         if wanted.format != "safetensors" and (text := tokenizer_text(student.about)) is not None:
-            sources.append(self.folder / "tokenizer.json")
+            sources.append(self.folder / _TOKENIZER)
             sources[-1].write_text(text, encoding="utf-8")
         return sources, verified, figures
 

@@ -1,5 +1,6 @@
 """What is exported or measured: a student, and the run that it comes from as far as that is there."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +18,9 @@ from limbeck.runs.folder import RunFolder
 from limbeck.students.loading import load
 from limbeck.students.record import FILE
 from limbeck.students.student import Student
+
+# Runs of a comparison lie in METHOD/seed-N.
+_SEED = re.compile(r"seed-\d+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +43,12 @@ class Subject:
 
     @property
     def name(self) -> str:
-        """What it is called in tables: the folder's name, or the file's."""
-        return self.folder.resolve().name if self.folder else self.student.path.stem
+        """What it is called in tables: the folder's name, of a comparison's run with its method, or the file's name."""
+        if self.folder is None:
+            return self.student.path.stem
+        folder = self.folder.resolve()
+        is_compared = _SEED.fullmatch(folder.name) and folder.parent.name
+        return f"{folder.parent.name}-{folder.name}" if is_compared else folder.name
 
     @cached_property
     def recipe(self) -> Recipe:

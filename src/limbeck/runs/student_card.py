@@ -177,6 +177,8 @@ def _network(settings: NetworkTeacherSettings) -> str:
     # Of a file the name alone: where it lay says nothing elsewhere.
     origin = f", weights {Path(str(weights)).name}" if weights else ""
     trained = f", trained for {settings.training.epochs} epochs" if settings.training else ""
+    if settings.training and str(settings.name).startswith("sklearn:"):
+        trained = ", fitted to training rows"  # It has no epochs.
     return f"{_inline(str(settings.name))}{origin}{trained}"
 
 

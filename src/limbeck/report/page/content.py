@@ -52,6 +52,7 @@ class Content:
         curves_of: What they are of.
         legend: What their lines are.
         reliability: Reliability diagrams.
+        unscaled: Whether these leave out temperatures that runs fitted.
         confusions: Confusion matrices.
         class_gains: The figures of the classes.
         agreement: Agreement with the teacher.
@@ -80,6 +81,7 @@ class Content:
     curves_of: str
     legend: tuple[tuple[str, str], ...]
     reliability: tuple[Panel, ...]
+    unscaled: bool
     confusions: tuple[Confusion, ...]
     class_gains: Table | None
     agreement: Table | None
@@ -125,6 +127,7 @@ def content(part: Part) -> Content:
         results=results_table(part),
         curves_of=part.primary.heading,
         legend=tuple(legend(panels, part.teacher)),
+        unscaled=part.has_temperatures,
         selected=selected_shares(part),
         settings=changed(results.recipe, compared=results.compared) if results.recipe else {},
         command=_commands(part),

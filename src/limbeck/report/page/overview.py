@@ -27,7 +27,9 @@ def headline(part: Part) -> list[str]:
     best, primary = part.best(), part.primary
     value = part.mean(best)
     if len(part.complete) == 1:
-        what = f"{best}: test {primary.title} {number(primary, value)} after epoch {part.first(best).summary['epoch']}."
+        summary = part.first(best).summary
+        epoch = summary.get("chosen_epoch", summary["epoch"])
+        what = f"{best}: test {primary.title} {number(primary, value)} after epoch {epoch}."
         return [what, *_beside_teacher(part, value)]
     lines = [f"{best} has the best test {primary.title} of {len(part.complete)} methods: {number(primary, value)}."]
     gain = part.gain(best)
@@ -65,7 +67,7 @@ def results_table(part: Part) -> Table:
         >>> results_table(example_part()).columns[:2]
         ('method', 'test accuracy (%)')
     """
-    primary, *others = part.about.shown
+    primary, *others = part.shown
     gains = [gain for name in part.complete if (gain := part.gain(name)) is not None]
     span = gain_range(gains)
     of_gain = (f"gain over {part.baseline}", "95 % interval") if gains else ()
@@ -77,14 +79,19 @@ def results_table(part: Part) -> Table:
         gain = part.gain(name) if name in part.complete else None
         gain_cells = _gain_cells(part, gain, span) if gains else ()
         agreed = (_series(agreement.get(name, ()), 100),) if agreement else ()
-        first, *figures = (_figure(part, name, metric.name) for metric in part.about.shown)
+        first, *figures = (_figure(part, name, metric.name) for metric in part.shown)
         rows.append((Cell(name), first, *gain_cells, *agreed, *figures, _seconds(part, name), _seeds(part, name)))
-    return Table("Methods, figures of the last epoch on the test split", columns, tuple(rows), part.best())
+    return Table(f"Methods, figures of {_epoch(part)} on the test split", columns, tuple(rows), part.best())
+
+
+def _epoch(part: Part) -> str:
+    chosen = any("chosen_epoch" in run.summary for run in part.results.runs)
+    return "the epoch chosen on the validation split," if chosen else "the last epoch"
 
 
 def _figure(part: Part, method: str, metric: str) -> Cell:
     values = list(part.figures(method, metric).values())
-    known = next(m for m in part.about.metrics if m.name == metric)
+    known = next(m for m in part.shown if m.name == metric)
     if not values:
         return Cell("failed") if known == part.primary and method not in part.complete else Cell("")
     return Cell(metric_spread(known, values).replace(" ± nan", ""), float(np.mean(values)))
@@ -127,7 +134,7 @@ def _seeds(part: Part, method: str) -> Cell:
 
 
 def _teacher_row(part: Part, name: str, figures: Mapping[str, float], columns: tuple[str, ...]) -> tuple[Cell, ...]:
-    primary, *others = part.about.shown
+    primary, *others = part.shown
     known = {f"test {primary.heading}": primary, **{metric.heading: metric for metric in others}}
     cells = [Cell(name)]
     for column in columns[1:]:

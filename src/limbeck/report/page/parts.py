@@ -18,6 +18,7 @@ from limbeck.report.page.about import About
 from limbeck.report.page.gains import Gain, paired_gain
 from limbeck.report.page.reading import Results, StoredRun, Tensors
 from limbeck.tasks import Metric
+from limbeck.training.scaling import with_scaled
 
 BASELINE = "none"
 MINUS = "\N{MINUS SIGN}"
@@ -63,6 +64,16 @@ class Part:
     def primary(self) -> Metric:
         """The metric that methods are compared by."""
         return self.about.primary
+
+    @property
+    def has_temperatures(self) -> bool:
+        """Whether a run fitted a temperature of its student's logits."""
+        return any("temperature" in run.summary for run in self.results.runs)
+
+    @property
+    def shown(self) -> tuple[Metric, ...]:
+        """The metrics that tables show, with those of the scaled logits where there are temperatures."""
+        return with_scaled(self.about.shown) if self.has_temperatures else self.about.shown
 
     @cached_property
     def baseline(self) -> str | None:

@@ -139,7 +139,9 @@ def _comparison(folder: Path) -> Results:
     found = {place: _run(place, names_of.get(place.parent.name, place.parent.name)) for place in places}
     runs = tuple(run for run in found.values() if run is not None)
     if not runs:
-        raise UserError(f"{folder}: holds no complete run and no comparison, expected the folder of one")
+        table = folder / "final"
+        expected = f"{table}, which a search leaves" if (table / "comparison.json").is_file() else "the folder of one"
+        raise UserError(f"{folder}: holds no complete run and no comparison, expected {expected}")
     lines = _table_lines(folder / "table.md")
     missing = tuple(f"{p.parent.name}/{p.name}: is not complete and left out" for p, run in found.items() if not run)
     names = list(dict.fromkeys(run.method for run in runs))
