@@ -77,7 +77,7 @@ def test_every_split_has_a_fingerprint_and_is_hashed_once():
         ({"train_limit": 0}, "data.train_limit: got 0"),
         ({"train_limit": 9}, r"data.train_limit: got 9, expected 10 \(the classes\) to 10000 \(the samples\)"),
         ({"train_limit": 10001}, "data.train_limit: got 10001"),
-        ({"train_limit": 9001, "validation": 0.1}, r"data.train_limit: got 9001, .* 9000 \(the samples beside the validation split\)"),
+        ({"train_limit": 9001, "validation": 0.1}, r"got 9001, .* 9000 \(the samples beside the validation split\)"),
         ({"test_limit": 0}, "data.test_limit: got 0"),
         ({"test_limit": 5001}, r"data.test_limit: got 5001, expected 10 \(the classes\) to 5000 \(the samples\)"),
         ({"size": 0}, "data.size: got 0"),
