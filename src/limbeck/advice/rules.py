@@ -224,7 +224,7 @@ RULES = (
     Rule(
         "reliable",
         (),
-        "it is about as sure as right, and errs where students do",
+        "on training rows it is about as sure as right, and no errors of its own stand out",
         (
             Suggestion(
                 "dist",
