@@ -17,6 +17,8 @@ def command(request):
 
 def test_a_teacher_is_trained_measured_and_kept(tiny, tmp_path):
     tiny["data"]["validation"] = 0.2
+    # What a run chooses on its validation split is no part of a brief student's training.
+    tiny["training"] |= {"keep": "best", "patience": 1, "temperature_scaling": True}
     lines, state = [], torch.random.get_rng_state()
     cache = {"output.cache": str(tmp_path / "cache")}
     advised = limbeck.advise(tiny, overrides=cache, reporting=limbeck.runs.Reporting(lines.append))

@@ -15,6 +15,7 @@ from limbeck.data.split import hold_out
 from limbeck.errors import RunError, UserError
 from limbeck.recipes.network_settings import NetworkTeacherSettings
 from limbeck.training import TrainingSettings, check_schedule
+from limbeck.training.settings import NOTHING_CHOSEN
 
 _ROLE = "brief student"
 # Of the training samples, where there is no validation split.
@@ -157,7 +158,7 @@ def _settings(context: Context, epochs: int) -> NetworkTeacherSettings:
 
 
 def shortened_training(training: TrainingSettings, epochs: int) -> TrainingSettings:
-    """Return a training of fewer epochs, its schedule shortened with it, measured at its end alone.
+    """Return a training of fewer epochs, its schedule shortened with it, measured at its end alone, where nothing is chosen.
 
     Example:
         >>> whole = TrainingSettings(epochs=30, schedule={"name": "multi_step", "milestones": [15, 25]})
@@ -167,5 +168,5 @@ def shortened_training(training: TrainingSettings, epochs: int) -> TrainingSetti
     ratio, schedule = epochs / training.epochs, training.schedule
     milestones = tuple(ratio * milestone for milestone in schedule.milestones)
     shorter = {"milestones": milestones, "warmup_epochs": ratio * schedule.warmup_epochs}
-    changes = {"epochs": epochs, "evaluate_every": epochs, "checkpoint_every": epochs}
+    changes = {**NOTHING_CHOSEN, "epochs": epochs, "evaluate_every": epochs, "checkpoint_every": epochs}
     return training.model_copy(update={**changes, "schedule": schedule.model_copy(update=shorter)})
