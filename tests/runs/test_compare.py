@@ -1,6 +1,7 @@
 """Comparisons: one shared teacher, processes, the table, resuming."""
 
 import csv
+import json
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import limbeck
 from data_layouts import write_mnist
 from limbeck.errors import RunError, UserError
 from limbeck.locking import locked
+from limbeck.report.page.reading import read_results
 from limbeck.runs import Reporting
 
 
@@ -116,6 +118,21 @@ def test_seeds_and_methods_change_on_resume_and_the_table_has_the_present_ones(t
     assert second.results[1].figures["accuracy"] == first.results[0].figures["accuracy"][1:]
     assert kept.stat().st_mtime_ns == before
     assert list(lines_of(second.folder)) == ["label_smoothing", "none"]
+    limbeck.compare(tiny, overrides={**changes, "compare.methods": "none"}, out=tmp_path / "c", jobs=1, resume=True)
+    (shown,) = read_results([tmp_path / "c"])
+    assert [(run.method, run.seed) for run in shown.runs] == [("none", 1)]
+
+
+def test_where_every_run_fails_there_is_a_table_with_the_reasons_and_no_page(tiny, tmp_path, request):
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(json.dumps(tiny))
+    words = ["--methods", "none", "--jobs", "1", "training.epochs=1", "training.optimizer.lr=1e30"]
+    code, out, err = request.getfixturevalue("limbeck")("compare", recipe, *words, "--out", tmp_path / "c")
+    assert code == 1
+    assert "none, seed 0 failed: epoch 1: the loss is" in out
+    assert f"table: {tmp_path}/c/table.md, table.csv\n" in out
+    assert "1 of the runs failed; the same command with --resume tries them again" in err
+    assert not (tmp_path / "c" / "report.html").exists()
 
 
 def test_a_resumed_comparison_names_the_key_that_differs(tiny, tmp_path):

@@ -147,8 +147,10 @@ def _print_comparison(console: "Console", comparison: "Comparison") -> None:
     console.print(to_rich(comparison.rows, comparison.title))
     for note in (*comparison.notes, *comparison.failures):
         console.print(f"  {note}", highlight=False, markup=False, soft_wrap=True)
-    files = f"table, plot and page: {comparison.folder}/table.md, table.csv, plot.png, plot.svg, report.html"
-    console.print(files, highlight=False, markup=False, soft_wrap=True)
+    found = any(result.seeds for result in comparison.results)
+    kinds, files = ("table, plot and page", ", plot.png, plot.svg, report.html") if found else ("table", "")
+    line = f"{kinds}: {comparison.folder}/table.md, table.csv{files}"
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _raise_failures(comparison: "Comparison") -> None:

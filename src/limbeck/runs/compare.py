@@ -165,10 +165,10 @@ def compare_planned(
     with terminates_as_interrupt(), generators_kept(), folder.held(recipe):
         tracked = comparison_recipe(recipe, folder.path, reporting.log)
         plans = [_tracked(plan, tracked) for plan in plans]
-        comparison = _complete(tracked, folder.path, plans, shared, jobs, reporting, tick)
-        comparison = replace(comparison, notes=(*comparison.notes, *notes))
+        comparison = _complete(tracked, folder.path, plans, shared, jobs, reporting, tick, notes)
         _write(comparison)
-        write_page([folder.path], folder.path / PAGE, data=Context(recipe, shared).data)
+        if any(result.seeds for result in comparison.results):
+            write_page([folder.path], folder.path / PAGE, data=Context(recipe, shared).data)
         with RunTrackers(tracked, folder.path, folder.path.name, reporting.log) as trackers:
             trackers.open()
             trackers.table(comparison.rows, comparison.markdown)
@@ -188,6 +188,7 @@ def _complete(
     jobs: int,
     reporting: Reporting,
     tick: Tick | None,
+    notes: Sequence[str],
 ) -> Comparison:
     data = Context(recipe, shared).data
     of_methods = {plan.name: method_warnings(plan.recipe) for plan in plans}
@@ -205,6 +206,7 @@ def _complete(
         trained_proxies(Context(weighing.recipe, shared), reporting)
     failed = run_all(plans, jobs, teachers, shared, reporting, tick)
     comparison = _collect(recipe, folder, plans, teachers, measured, data, failed)
+    comparison = replace(comparison, notes=(*comparison.notes, *notes))
     _write_details(comparison, measured, about_data(data, task_of(recipe, data)))
     return comparison
 

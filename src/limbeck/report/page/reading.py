@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -133,9 +133,10 @@ def _same_data(run: StoredRun) -> str:
 
 
 def _comparison(folder: Path) -> Results:
-    places = [place for place in sorted(folder.glob("*/seed-*")) if (place / "recipe.yaml").is_file()]
-    record = _record(folder / "comparison.json")
+    record, recipe = _record(folder / "comparison.json"), _yaml(folder / "recipe.yaml")
     names_of = {place: name for name, place in record.get("methods", {}).items()}
+    places = [place for place in sorted(folder.glob("*/seed-*")) if (place / "recipe.yaml").is_file()]
+    places = [place for place in places if _is_present(place, recipe, names_of)]
     found = {place: _run(place, names_of.get(place.parent.name, place.parent.name)) for place in places}
     runs = tuple(run for run in found.values() if run is not None)
     if not runs:
@@ -151,7 +152,7 @@ def _comparison(folder: Path) -> Results:
         folders=(folder,),
         methods=tuple(dict.fromkeys([*order, *names])),
         runs=runs,
-        recipe=_yaml(folder / "recipe.yaml"),
+        recipe=recipe,
         teachers=_teachers(record, runs),
         teacher=_tensors(folder / "teachers.safetensors") or _teacher_tensors(runs),
         notes=tuple(record.get("notes") or (line.removeprefix("- ") for line in lines[1:] if line.startswith("- "))),
@@ -167,6 +168,15 @@ def _record(path: Path) -> dict[str, Any]:
     found = {name: stored[name] for name in stored if isinstance(stored[name], kinds.get(name, object))}
     lines = {name: [str(line) for line in found[name]] for name in ("notes", "failures") if name in found}
     return found | lines
+
+
+def _is_present(place: Path, recipe: Mapping[str, Any], folders: Collection[str]) -> bool:
+    """Return whether a run is one of the comparison's last call, which may have left methods and seeds out."""
+    first, compared = recipe.get("seed"), recipe.get("compare")
+    if not folders or not isinstance(first, int) or not isinstance(compared, dict):
+        return True
+    seeds = range(first, first + int(compared.get("seeds", 1)))
+    return place.parent.name in folders and place.name in {f"seed-{seed}" for seed in seeds}
 
 
 def _order(folder: Path) -> list[str]:

@@ -165,9 +165,10 @@ class Trainer:
                 drop_checkpoints(stage.run_folder(number))
             else:
                 stage.study.report(number, rung.epoch, part.value)
-            figure = f"failed: {part.reason}" if part.value is None else stage.metric.text(part.value)
-            named = f"{stage.name} {number}, {stage.study.point(number).text}"
-            self.log(f"{named}: validation {stage.metric.title} {figure} at epoch {rung.epoch}")
+            figure = f"failed: {part.reason}"
+            if part.value is not None:
+                figure = f"validation {stage.metric.title} {stage.metric.text(part.value)} at epoch {rung.epoch}"
+            self.log(f"{stage.name} {number}, {stage.study.point(number).text}: {figure}")
 
     def _parts(self, stage: Stage, numbers: Sequence[int], epoch: int, before: int) -> Iterator[tuple[int, Part]]:
         if self.workers is None:
