@@ -76,7 +76,7 @@ def test_the_final_table_has_all_training_samples_and_says_what_was_chosen(searc
     assert names[3].endswith("@random")
     assert "100 training rows" in done.comparison.title
     (found,) = [note for note in done.comparison.notes if note.startswith(f"{names[2]}: the best of 5 settings")]
-    assert note in json.loads((done.comparison.folder / "comparison.json").read_text())["notes"]
+    assert found in json.loads((done.comparison.folder / "comparison.json").read_text())["notes"]
     assert "validation accuracy on 20 rows" in found
     assert "11 epochs" in found
     assert sum(line.startswith("search: 5 settings of kd, dist: 5 to epoch 1, 2 to epoch 4") for line in lines) == 1
