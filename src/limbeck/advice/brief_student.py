@@ -158,7 +158,7 @@ def _settings(context: Context, epochs: int) -> NetworkTeacherSettings:
 
 
 def shortened_training(training: TrainingSettings, epochs: int) -> TrainingSettings:
-    """Return a training of fewer epochs, its schedule shortened with it, that is measured at its end and chooses nothing.
+    """Return a training of fewer epochs, its schedule shortened with it, that is measured at its end alone.
 
     Example:
         >>> whole = TrainingSettings(epochs=30, schedule={"name": "multi_step", "milestones": [15, 25]})
