@@ -241,6 +241,7 @@ def test_a_default_without_effect_in_a_run_leaves_it_done(script, tmp_path, lett
     assert lines.done(row) is expected
 
 
+@pytest.mark.slow
 def test_the_script_runs_every_row_once(script, tmp_path, monkeypatch, capsys):
     claims, page, record = script("claims"), script("claims_page"), script("record")
     words = ["--out", str(tmp_path)]

@@ -26,7 +26,7 @@ def choice_notes(
         >>> for line in choice_notes(settings, metric, data, {"kd": [{"chosen_epoch": 7}, {"chosen_epoch": 9}]}):
         ...     print(line)
         figures of the epoch with the best validation accuracy, on all 5,000 test images, which nothing was chosen on
-        epochs kept by accuracy on 20 validation images, seed by seed: kd 7, 9
+        epochs kept by accuracy on 2,000 validation images, seed by seed: kd 7, 9
     """
     tested, chosen_on = f"all {len(data.test):,} test {data.unit}", "which nothing was chosen on"
     notes = [f"figures of {_epoch(training, metric)} on {tested}, {chosen_on}"]
