@@ -14,9 +14,9 @@ from limbeck.rows import ABSENT, check_measurable
 from limbeck.targets import taming_temperature
 from limbeck.tasks.classification import ClassificationEvaluator
 
-# Of a class with fewer rows the share that goes to another class says little.
+# Of a class with fewer rows the share that goes to another class means little.
 _FEWEST_ROWS = 5
-# With fewer errors of a teacher their overlap with the student's says little.
+# With fewer errors of a teacher their overlap with the student's means little.
 _FEWEST_ERRORS = 30
 _SHOWN_CONFUSIONS = 3
 

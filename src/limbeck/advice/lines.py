@@ -52,7 +52,7 @@ def _single(card: Card, classes: Sequence[str], epochs: int, unit: str) -> list[
         ("confused, held out", _confused(card.confusions, classes)),
     ]
     if card.agreement is not None:
-        rows.append(("same answer to an augmented view", f"{percent(card.agreement)} of training {unit}"))
+        rows.append(("same class for an augmented view", f"{percent(card.agreement)} of training {unit}"))
     if card.reliability is not None:
         rows.append(("reliability (weight: auto)", f"{percent(card.reliability)} of labels explained better"))
     return rows
@@ -65,7 +65,7 @@ def _student(split: SplitFigures, card: Card) -> str:
 
 def _common(card: Card) -> str:
     if card.common is None:
-        return "too few errors to say"
+        return "too few errors"
     overlap = f"{percent(card.held_out.overlap)} of its errors"
     return f"{overlap}; beyond chance {percent(card.common)}"
 

@@ -1,4 +1,4 @@
-"""The rules: what a report card says about which methods to try first, each with the figures that it rests on.
+"""The rules: from a report card to the methods to try first, each with the figures that it rests on.
 
 The first rule that holds is taken. Thresholds and order were chosen on the teachers of letters and Fashion-MNIST in
 docs/claims.md, but for ``right but unsure``, which rests on one teacher of CIFAR-100; docs/advice.md has what they cost

@@ -24,7 +24,7 @@ def measured(subject: Subject, plan: Plan, output: Callable[[Any], Tensor]) -> M
         output: Returns the output for a batch's inputs of the network.
 
     Returns:
-        The task's figures. Those of class outputs know no probabilities: their loss and calibration mean nothing.
+        The task's figures. Class outputs have no probabilities: their loss and calibration mean nothing.
 
     Raises:
         UserError: If the data are not there.

@@ -145,7 +145,7 @@ def compare_planned(
     tick: Tick | None = None,
     notes: Sequence[str] = (),
 ) -> Comparison:
-    """Train planned runs and put the last epochs side by side; they may differ in more than a comparison's recipe says.
+    """Train planned runs and put the last epochs side by side; they may differ in more than a comparison's recipe has.
 
     Args:
         recipe: The recipe of the comparison, which is written to its folder.

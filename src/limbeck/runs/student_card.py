@@ -174,7 +174,7 @@ def _teacher(recipe: Recipe) -> str:
 
 def _network(settings: NetworkTeacherSettings) -> str:
     weights = settings.weights or settings.options.get("pretrained")
-    # Of a file the name alone: where it lay says nothing elsewhere.
+    # Of a file the name alone: where it lay means nothing elsewhere.
     origin = f", weights {Path(str(weights)).name}" if weights else ""
     trained = f", trained for {settings.training.epochs} epochs" if settings.training else ""
     if settings.training and str(settings.name).startswith("sklearn:"):

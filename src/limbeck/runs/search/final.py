@@ -91,7 +91,7 @@ def notes(trials: Stage, control: Stage | None, validation: str, names: Mapping[
 
 
 def data_note(recipe: Recipe) -> str:
-    """Say what the runs of the final table were trained on."""
+    """Describe what the runs of the final table were trained on."""
     data = (
         "the training samples beside the recipe's own validation split" if chooses(recipe) else "all training samples"
     )
