@@ -26,7 +26,8 @@ def test_the_workflow_runs_every_supported_python():
 def test_the_workflow_calls_make_alone():
     assert steps("test") == ["make test PYTHON=python"]
     assert steps("oldest") == ["make test-oldest OLDEST_PYTHON=python"]
-    assert steps("docs") == ["make docs PYTHON=python", "make docs-test PYTHON=python"]
+    wanted = ["make docs PYTHON=python", "make docs-test PYTHON=python", "make test-slow PYTHON=python"]
+    assert steps("docs-and-slow") == wanted
 
 
 @pytest.mark.parametrize("file", ["CONTRIBUTING.md", "README.md", ".ci/run", ".github/workflows/test.yml"])

@@ -108,6 +108,15 @@ def test_the_line_of_an_epoch_has_the_wording_of_its_training():
     assert console.file.getvalue() == line
 
 
+@pytest.fixture
+def _interruptible():
+    """Let SIGINT raise, also where these tests run in the background of a shell, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 @pytest.mark.parametrize(
     ("place", "words", "how"),
     [
