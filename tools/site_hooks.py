@@ -32,7 +32,7 @@ _RULE = "\u2500" * 10
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the files outside docs/, and a page for each notebook."""
     for pattern in OUTSIDE:
-        for path in sorted(ROOT.glob(pattern)):
+        for path in sorted(path for path in ROOT.glob(pattern) if path.is_file()):
             place = site_path(path)
             files.append(File.generated(config, place, abs_src_path=str(path), inclusion=InclusionLevel.NOT_IN_NAV))
     for notebook in [file for file in files if file.src_uri.endswith(".ipynb")]:
