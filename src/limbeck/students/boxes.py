@@ -15,9 +15,9 @@ from limbeck.data.boxes.packed import Packed
 from limbeck.data.boxes.reading import Form
 from limbeck.data.images.decode import decode, image_pixels
 from limbeck.errors import UserError
-from limbeck.students.images import Side
 from limbeck.students.made import Made, Skipped, read_in_batches
 from limbeck.students.pictures import RawImage, as_pillow, check_image, listed_images, read_images
+from limbeck.students.pixels import Side
 from limbeck.validation import Settings, validated
 
 

@@ -14,8 +14,8 @@ from limbeck.data.text.table import Table, read_table
 from limbeck.data.text.token_set import TextSet
 from limbeck.data.text.tokenizer import Tokenizer, restored_tokenizer
 from limbeck.errors import UserError, shortened
-from limbeck.students.images import Side
 from limbeck.students.made import Made, Skipped, read_in_batches
+from limbeck.students.pixels import Side
 from limbeck.validation import Settings, validated
 
 RawText = str | tuple[str, str]

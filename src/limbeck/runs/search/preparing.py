@@ -37,7 +37,7 @@ def trial_recipe(recipe: Recipe) -> Recipe:
 
     Example:
         >>> from limbeck.recipes.loading import load_recipe
-        >>> cut = trial_recipe(load_recipe("quickstart"))
+        >>> cut = trial_recipe(load_recipe("quickstart", {"teacher.train_limit": 10000}))
         >>> cut.data.validation, cut.data.train_limit, cut.teacher.train_limit
         (0.04, 1600, 9600)
     """
