@@ -5,15 +5,13 @@ from typing import NamedTuple
 
 from torch import nn
 
-from limbeck import models
 from limbeck.build.context import Context
+from limbeck.build.label_students import label_student_settings, train_on_labels
 from limbeck.build.networks import create_network
 from limbeck.build.reporting import Reporting
-from limbeck.build.teacher_training import trained
 from limbeck.data import Data, Samples
 from limbeck.data.split import hold_out
-from limbeck.errors import RunError, UserError
-from limbeck.recipes.network_settings import NetworkTeacherSettings
+from limbeck.errors import UserError
 from limbeck.training import TrainingSettings, check_schedule
 from limbeck.training.settings import NOTHING_CHOSEN
 
@@ -132,29 +130,13 @@ def brief_student(context: Context, part: HeldOut, epochs: int, reporting: Repor
         UserError: If the settings do not fit the data, or what is kept is damaged.
         RunError: If the training fails.
     """
-    settings = _settings(context, epochs)
+    recipe = context.recipe
+    settings = label_student_settings(recipe, shortened_training(recipe.training, epochs), recipe.seed)
     network = create_network(settings, part.data, role=_ROLE, seed=settings.seed).module
-    try:
-        # Without its epochs: what they would show as test is what is held out.
-        done = trained(context.recipe, settings, network, part.data, Reporting(reporting.log), role=_ROLE)
-    except RunError as error:
-        raise RunError(f"{_ROLE}: {error}") from error
-    models.load_weights(network, done.folder / "teacher.safetensors", name=_ROLE)
+    # Without its epochs: what they would show as test is what is held out.
+    done = train_on_labels(recipe, settings, network, part.data, Reporting(reporting.log), _ROLE)
     reporting.log(f"{_ROLE} {settings.name}: {epochs} epochs, {done.about}")
-    return network.eval()
-
-
-def _settings(context: Context, epochs: int) -> NetworkTeacherSettings:
-    student, recipe = context.recipe.student, context.recipe
-    return NetworkTeacherSettings(
-        name=student.name,
-        options=student.options,
-        weights=student.weights,
-        weights_entry=student.weights_entry,
-        freeze=student.freeze,
-        training=shortened_training(recipe.training, epochs),
-        seed=recipe.seed,
-    )
+    return network
 
 
 def shortened_training(training: TrainingSettings, epochs: int) -> TrainingSettings:

@@ -6,14 +6,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from limbeck import models
 from limbeck.build.context import Context
+from limbeck.build.label_students import label_student_settings, train_on_labels
 from limbeck.build.networks import create_network
 from limbeck.build.reporting import Reporting
-from limbeck.build.teacher_training import trained, trained_folder
+from limbeck.build.teacher_training import trained_folder
 from limbeck.data import Data
 from limbeck.data.split import strata
-from limbeck.errors import RunError, UserError
+from limbeck.errors import UserError
 from limbeck.randomness.hashing import derived_seed
 from limbeck.recipes.network_settings import NetworkTeacherSettings
 from limbeck.recipes.schema import Recipe
@@ -113,25 +113,13 @@ def _folder(context: Context, half: Tensor, role: str) -> Path:
 
 
 def _proxy(context: Context, half: Tensor, role: str, reporting: Reporting) -> nn.Module:
-    recipe = context.recipe
     settings, network, own_half = _untrained(context, half, role)
-    try:
-        done = trained(recipe, settings, network, own_half, reporting, role=role)
-    except RunError as error:
-        raise RunError(f"{role}: {error}") from error
-    models.load_weights(network, done.folder / "teacher.safetensors", name=role)
+    done = train_on_labels(context.recipe, settings, network, own_half, reporting, role)
     reporting.log(f"{role} {settings.name}: {done.about}")
-    return network.eval()
+    return network
 
 
 def _settings(recipe: Recipe, role: str) -> NetworkTeacherSettings:
-    student = recipe.student
-    return NetworkTeacherSettings(
-        name=student.name,
-        options=student.options,
-        weights=student.weights,
-        weights_entry=student.weights_entry,
-        freeze=student.freeze,
-        training=recipe.training.model_copy(update={"temperature_scaling": False}),
-        seed=derived_seed(recipe.teacher.seed, _STREAM, int(role[-1])) % 2**32,
-    )
+    training = recipe.training.model_copy(update={"temperature_scaling": False})
+    seed = derived_seed(recipe.teacher.seed, _STREAM, int(role[-1])) % 2**32
+    return label_student_settings(recipe, training, seed)

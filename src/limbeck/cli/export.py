@@ -94,9 +94,16 @@ def speed(
 
     if plot is not None:
         check_plot(plot)
-    options = {"int8": int8, "threads": threads, "seconds": seconds, "calibration_samples": calibration}
     with showing(quiet=quiet, verbose=verbose, how=BEGIN_AGAIN) as shown:
-        speeds = measure_speed(runs, **options, trust=trust, log=shown.reporting.log)  # type: ignore[arg-type]
+        speeds = measure_speed(
+            runs,
+            int8=int8,
+            threads=threads,
+            seconds=seconds,
+            calibration_samples=calibration,
+            trust=trust,
+            log=shown.reporting.log,
+        )
     if markdown:
         print(to_markdown(speeds.cells(), speeds.notes[0]), end="")
     else:

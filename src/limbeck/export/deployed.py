@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limbeck.errors import UserError
-from limbeck.export.entrances import AsTheyAre, Pixels, entrance_of
+from limbeck.export.entrances import AsTheyAre, Entrance, Pixels, entrance_of
 from limbeck.models.calling import output_logits
 from limbeck.precision import computing_in
 from limbeck.students.outputs import class_probabilities
@@ -40,7 +40,7 @@ class Deployed(nn.Module):
     """
 
     def __init__(
-        self, network: nn.Module, task: Task, entrance: nn.Module, result: Result, temperature: float = 1.0
+        self, network: nn.Module, task: Task, entrance: Entrance, result: Result, temperature: float = 1.0
     ) -> None:
         super().__init__()
         self.network, self.task, self.entrance = network, task, entrance
@@ -85,7 +85,7 @@ class Plan:
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the inputs."""
-        return tuple(self.module.entrance.names)  # type: ignore[arg-type]
+        return self.module.entrance.names
 
     @property
     def result(self) -> Result:
@@ -95,12 +95,11 @@ class Plan:
     @property
     def inside(self) -> str:
         """What of the preparation is inside, in words."""
-        return str(self.module.entrance.inside)
+        return self.module.entrance.inside
 
     def given(self, inputs: Any) -> tuple[Tensor, ...]:
         """Return what the file is given for inputs of the network."""
-        given: tuple[Tensor, ...] = self.module.entrance.given(inputs)  # type: ignore[operator]
-        return tuple(part.contiguous() for part in given)
+        return tuple(part.contiguous() for part in self.module.entrance.given(inputs))
 
     @torch.no_grad()
     def expected(self, inputs: Any) -> Tensor:
@@ -137,7 +136,7 @@ def plan_of(
     own, entrance = AsTheyAre(inputs), entrance_of(student, inputs, preprocessing=preprocessing, pixels=pixels)
     parts = student.network, student.task
     module = Deployed(*parts, entrance, result, student.temperature).eval()
-    example = tuple(part.contiguous() for part in entrance.given(inputs))  # type: ignore[operator]
+    example = tuple(part.contiguous() for part in entrance.given(inputs))
     # The network is left in the memory format of the run, whose inputs need not have it.
     reference = Deployed(*parts, own, result, student.temperature).eval()
     prepares: Any = student.preparation

@@ -1,7 +1,8 @@
 """What stands in front of an exported network: its own inputs as they are, or raw pixels and cells to prepare."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ Pixels = Literal["uint8", "float"]
 PIXELS: tuple[Pixels, ...] = ("uint8", "float")
 
 
-class Entrance(Protocol):
+class Entrance(nn.Module, ABC):
     """Turns what an exported file takes into what the network takes.
 
     Attributes:
@@ -28,14 +29,12 @@ class Entrance(Protocol):
     names: tuple[str, ...]
     inside: str
 
-    def __call__(self, *given: Tensor) -> Any:
-        """Return what the network takes."""
-
+    @abstractmethod
     def given(self, inputs: Any) -> tuple[Tensor, ...]:
         """Return what the file takes, from what the network takes: the reverse of a call."""
 
 
-class AsTheyAre(nn.Module):
+class AsTheyAre(Entrance):
     """The network's own inputs.
 
     Args:
@@ -70,7 +69,7 @@ class AsTheyAre(nn.Module):
         return tuple(inputs[name] for name in self.names) if self.is_mapping else (inputs,)
 
 
-class FromPixels(nn.Module):
+class FromPixels(Entrance):
     """Pixels of images of the network's own size, which are normalized.
 
     Args:
@@ -111,7 +110,7 @@ class FromPixels(nn.Module):
         return ((255 * pixels).round() / 255,)
 
 
-class FromCells(nn.Module):
+class FromCells(Entrance):
     """Numbers of a table as they are, and positions of categories, which are standardized and encoded.
 
     Args:
@@ -155,7 +154,7 @@ class FromCells(nn.Module):
         return tuple(cells)
 
 
-def entrance_of(student: Student, inputs: Any, *, preprocessing: bool, pixels: Pixels = "uint8") -> nn.Module:
+def entrance_of(student: Student, inputs: Any, *, preprocessing: bool, pixels: Pixels = "uint8") -> Entrance:
     """Return what stands in front of a student's network.
 
     Args:
