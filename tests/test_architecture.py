@@ -13,7 +13,7 @@ FACADE = "limbeck"
 FLOORS = {
     **dict.fromkeys(("errors", "validation", "randomness"), 0),
     # Helpers for any program.
-    **dict.fromkeys(("files", "imports", "locking", "precision", "processes", "registry", "reporting"), 0),
+    **dict.fromkeys(("files", "imports", "locking", "precision", "processes", "ranks", "registry", "reporting"), 0),
     **dict.fromkeys(("rows", "losses", "targets", "modifiers", "selection"), 1),
     **dict.fromkeys(("models", "data", "teachers"), 2),
     **dict.fromkeys(("tasks", "methods"), 3),

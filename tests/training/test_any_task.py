@@ -195,7 +195,7 @@ def test_a_figure_needs_a_name_of_its_own():
             return {"kd": rows["main"].logits.sum()}
 
     trained = engine()
-    trained.task = Clash(CLASSES)
+    trained.updates.task = Clash(CLASSES)
     with pytest.raises(UserError, match="figures: got 'kd', which is the name of a loss"):
         trained.train_epoch(0)
 

@@ -179,7 +179,7 @@ def test_a_complete_training_is_continued_for_more_epochs(tmp_path, schedule):
     # The rates are the longer schedule's from the resumed epoch on.
     assert [row["lr"] for row in record[4:]] == expected[4:]
     assert [row["epoch"] for row in record] == [1, 2, 3, 4, 5, 6]
-    assert longer.schedule.last_epoch == 6 * len(longer.views)
+    assert longer.updates.schedule.last_epoch == 6 * len(longer.views)
 
 
 def test_fewer_epochs_than_are_done_are_refused(tmp_path):

@@ -86,15 +86,15 @@ class Pretender:
         return nullcontext()
 
     def rates(self):
-        return [group["lr"] for optimizer in self.trained._raw for group in optimizer.param_groups]
+        return [group["lr"] for optimizer in self.trained.updates._raw for group in optimizer.param_groups]
 
     def use(self, rates):
-        groups = [group for optimizer in self.trained._raw for group in optimizer.param_groups]
+        groups = [group for optimizer in self.trained.updates._raw for group in optimizer.param_groups]
         for group, rate in zip(groups, rates, strict=True):
             group["lr"] = rate
 
     def record(self, work):
-        distiller, optimizers, meter = self.trained.distiller, self.trained._raw, self.meters[-1]
+        distiller, optimizers, meter = self.trained.distiller, self.trained.updates._raw, self.meters[-1]
         networks, sums = copy.deepcopy(distiller.state_dict()), meter._sums.clone()
         states = [
             {parameter: copy.deepcopy(kept) for parameter, kept in optimizer.state.items()} for optimizer in optimizers
@@ -143,7 +143,7 @@ def test_recorded_steps_train_as_plain_ones(meters, optimizer):
     logged: list[str] = []
     rate = {"optimizer": OptimizerSettings(name=optimizer, lr=0.01)}
     plain, recorded = engine(logged, **rate), engine(logged, **rate)
-    recorded._recorder = recorder = Pretender(recorded, meters)
+    recorded.updates._recorder = recorder = Pretender(recorded, meters)
     plain.fit()
     recorded.fit()
     assert_same_training(recorded, plain)
@@ -155,13 +155,13 @@ def test_recorded_steps_train_as_plain_ones(meters, optimizer):
 def test_what_cannot_be_recorded_is_logged_and_trained_without(meters):
     logged: list[str] = []
     plain, other = engine(logged, epochs=1), engine(logged, epochs=1)
-    other._recorder = Stubborn(other, meters)
+    other.updates._recorder = Stubborn(other, meters)
     plain.fit()
     other.fit()
     assert_same_training(other, plain)
     assert logged == ["training.cuda_graph: steps are not recorded: operation not permitted when stream is capturing"]
     # What failed once is not tried again.
-    assert other._recorder is None
+    assert other.updates._recorder is None
 
 
 def test_a_cache_that_is_being_filled_is_not_recorded(meters, tmp_path):
@@ -170,9 +170,9 @@ def test_a_cache_that_is_being_filled_is_not_recorded(meters, tmp_path):
 
     def train():
         trained = engine(logged, teacher=CachedTeacher(network(12), LogitStore.open(tmp_path, spec)), epochs=1)
-        trained._recorder = Pretender(trained, meters)
+        trained.updates._recorder = Pretender(trained, meters)
         trained.train_epoch(0)
-        return trained._recorder.recorded
+        return trained.updates._recorder.recorded
 
     assert train() == 0
     assert logged == ["training.cuda_graph: steps are not recorded: the logit cache has not stored all rows yet"]
@@ -197,7 +197,7 @@ def test_reasons_not_to_record(settings, device, precision, why):
 
 def test_a_cpu_has_no_graphs_and_logs_why():
     logged: list[str] = []
-    assert engine(logged, cuda_graph=True)._recorder is None
+    assert engine(logged, cuda_graph=True).updates._recorder is None
     assert logged == ["training.cuda_graph: steps are not recorded: the device is cpu"]
 
 

@@ -64,10 +64,10 @@ def test_gradients_of_fused_optimizers_are_clipped_under_a_loss_scale(optimizer)
     trained = engine_of(
         Distiller(network(4), method="none"), fabric, clip_norm=1e-3, optimizer={"name": optimizer, "lr": 1.0}
     )
-    assert trained._raw[0].param_groups[0]["fused"]
+    assert trained.updates._raw[0].param_groups[0]["fused"]
     batch = next(iter(trained.views.epoch(0)))
     before = [p.detach().clone() for p in trained.distiller.parameters()]
-    trained._update(batch, 0, type("Nothing", (), {"add": lambda *_: None})())
+    trained.updates._update(batch, 0, type("Nothing", (), {"add": lambda *_: None})())
     moved = torch.cat([(p - b).flatten() for p, b in zip(trained.distiller.parameters(), before, strict=True)]).norm()
     if optimizer == "sgd":
         torch.testing.assert_close(moved, torch.tensor(1e-3), rtol=0.02, atol=0)
@@ -80,8 +80,8 @@ def test_a_step_that_is_left_out_moves_neither_schedule_nor_average():
     trained = engine_of(Distiller(student, method="none"), fabric, schedule="cosine", ema=0.5)
     trained.train_epoch(0)
     steps = len(trained.views)
-    assert trained.schedule.last_epoch == steps - 2
-    assert int(trained.ema.n_averaged) == steps - 2
+    assert trained.updates.schedule.last_epoch == steps - 2
+    assert int(trained.updates.ema.n_averaged) == steps - 2
     assert scaler.get_scale() == 4.0
 
 
@@ -91,7 +91,7 @@ def test_two_optimizers_move_one_loss_scale_once_a_step(monkeypatch):
     monkeypatch.setattr(type(scaler), "update", lambda self, *rest: (moves.append(1), real(self, *rest)))
     distiller = Distiller(network(4), network(6), method="adversarial+kd", num_classes=CLASSES)
     trained = engine_of(distiller, fabric)
-    assert len(trained.optimizers) == 2
+    assert len(trained.updates.optimizers) == 2
     trained.train_epoch(0)
     assert len(moves) == len(trained.views)
 
@@ -106,7 +106,7 @@ def test_a_growing_loss_scale_is_the_same_for_both_optimizers():
         for parameter in distiller.adversary_parameters():
             nn.init.normal_(parameter, std=0.1)
         trained = engine_of(distiller, fabric)
-        trained._raw[1].param_groups[0]["eps"] = 1.0  # so that the size of a gradient shows in Adam's step
+        trained.updates._raw[1].param_groups[0]["eps"] = 1.0  # so that the size of a gradient shows in Adam's step
         trained.train_epoch(0)
         moved.append(torch.cat([p.detach().flatten() for p in distiller.adversary_parameters()]))
     torch.testing.assert_close(moved[0], moved[1], rtol=1e-3, atol=1e-5)

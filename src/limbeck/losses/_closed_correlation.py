@@ -25,8 +25,8 @@ from torch import distributed as dist
 
 from limbeck.losses._blocks import block_of, block_rows, with_gradient
 from limbeck.losses._correlation import EPS, correlation_distance
-from limbeck.losses.gather import are_several
 from limbeck.losses.spread import relative_spread
+from limbeck.ranks import are_several
 from limbeck.rows import full
 
 # What is kept of each block, its columns' statistics, costs as much as a few rows.

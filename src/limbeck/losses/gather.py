@@ -7,15 +7,7 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-
-def are_several() -> bool:
-    """Return whether this is one of several processes of ``torch.distributed``.
-
-    Example:
-        >>> are_several()
-        False
-    """
-    return dist.is_available() and dist.is_initialized()
+from limbeck.ranks import are_several
 
 
 def _row_counts(rows: Tensor) -> list[int]:

@@ -1,12 +1,10 @@
-"""The training loop, on Lightning Fabric."""
+"""The training loop: epochs, their record, and the checkpoints."""
 
 import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from dataclasses import replace
-from functools import partial
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,33 +12,23 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from limbeck.data.batch import Batch, Epochs, kept_workers
 from limbeck.distiller import Distiller
 from limbeck.errors import RunError, UserError
-from limbeck.models import hold_frozen_norms
 from limbeck.randomness.seeding import generator_states, set_generator_states
 from limbeck.reporting import Log, no_log
 from limbeck.tasks import Measured, Task
 from limbeck.teachers import LabelTeacher
 from limbeck.training.checkpoint import load_checkpoint, save_checkpoint
-from limbeck.training.compiling import compile_network
-from limbeck.training.device import resolve_precision
 from limbeck.training.evaluate import measure
-from limbeck.training.graphs import CudaRecorder, GraphedSteps, why_not_graphed
 from limbeck.training.keeping import EpochRecord, Keeping
 from limbeck.training.meter import EpochMeter
-from limbeck.training.mixed import end_step
-from limbeck.training.mixing import Mixer
-from limbeck.training.optimizers import build_optimizer, build_schedule
 from limbeck.training.progress import Position, Progress, Silent
-from limbeck.training.settings import OptimizerSettings, TrainingSettings
+from limbeck.training.settings import TrainingSettings
+from limbeck.training.updates import Updates
 from limbeck.training.wording import Wording
 
-# LW-KD's discriminator has an Adam of its own; its rate and momentum are ours.
-_ADVERSARY_OPTIMIZER = OptimizerSettings(name="adam", lr=1e-3, betas=(0.5, 0.999))
 # In how many batches a teacher is searched for logits that are not finite, once the loss is not: a fault of weights or
 # of normalization shows in the first.
 _SEARCHED_BATCHES = 100
@@ -102,72 +90,15 @@ class Engine:
         self.wording = Wording(self.task.metrics, getattr(views, "unit", "samples"))
         self.progress: Progress = progress or Silent()
         self.before_epoch, self.after_epoch, self._log = before_epoch, after_epoch, log
-        self._logged: set[str] = set()
-        self._stepped = True
         self.record: list[EpochRecord] = []
         self.measured: dict[str, Measured] = {}
         self.keeping = Keeping(settings, self.task, splits)
         if splits:
             # A missing number of classes is an error here, and not after the first epoch.
             self.task.evaluator()
-        self._set_up()
-
-    def _set_up(self) -> None:
-        device = self.fabric.device.type
-        adversary = list(self.distiller.adversary_parameters())
-        adversary_ids = {id(parameter) for parameter in adversary}
-        # Adapters and learned temperatures go with the student, as in the papers' own training.
-        parameters = [parameter for parameter in self.distiller.parameters() if id(parameter) not in adversary_ids]
-        self._raw = [build_optimizer(parameters, self.settings.optimizer, device=device)]
-        if adversary:
-            self._raw.append(build_optimizer(adversary, _ADVERSARY_OPTIMIZER, device=device))
-        self.module, *self.optimizers = self.fabric.setup(self.distiller, *self._raw)
-        self.schedule = self._make_schedule(0)
-        self._recorder = self._make_recorder()
-        self._mixer = Mixer(self.settings.mix, self.task, seed=self.distiller.seed) if self.settings.mix.mixes else None
-        method = self.distiller.method
-        if self.settings.label_smoothing > method.label_smoothing:
-            self.distiller.method = replace(method, label_smoothing=self.settings.label_smoothing)
-        if self.settings.compile:
-            self._compile()
-        self.ema: AveragedModel | None = None
-        if self.settings.ema is not None:
-            average = get_ema_multi_avg_fn(self.settings.ema)  # type: ignore[no-untyped-call]
-            self.ema = AveragedModel(self.distiller.student, multi_avg_fn=average, use_buffers=True)
-
-    def _make_schedule(self, done: int) -> LambdaLR:
-        settings, steps = self.settings, len(self.views)
-        return build_schedule(self._raw[0], settings.schedule, epochs=settings.epochs, steps=steps, done=done)
-
-    def _log_once(self, line: str) -> None:
-        if line not in self._logged:
-            self._logged.add(line)
-            self._log(line)
-
-    def _make_recorder(self) -> CudaRecorder | None:
-        if not self.settings.cuda_graph:
-            return None
-        device = self.fabric.device.type
-        why = why_not_graphed(self.settings, device, resolve_precision(self.settings.precision, device))
-        if self.task.by_parts:
-            why = f"task {self.task.name!r} decides on the host which boxes count"
-        if why is None:
-            return CudaRecorder()
-        self._log_once(f"training.cuda_graph: steps are not recorded: {why}")
-        return None
-
-    def _compile(self) -> None:
-        why: str | None = f"method {self.distiller.method.name!r} reads the student's features as it goes"
-        if self.task.by_parts:
-            why = f"task {self.task.name!r} runs its parts"
-        elif self.distiller.feature_pairs is None:
-            device = self.fabric.device
-            with torch.random.fork_rng([device] if device.type == "cuda" else []):
-                example = next(self._batches(self.views, 0)).inputs
-                student, precision = self.distiller.student, self.fabric.autocast()
-                why = compile_network(student, example, precision, call=self.task.call)
-        if why is not None:
-            self._log_once(f"training.compile: the student is not compiled: {why}")
+        steps = len(views)
+        self.updates = Updates(distiller, settings, fabric=fabric, task=self.task, steps=steps, log=log)
+        self.updates.start(lambda: next(self._batches(views, 0)).inputs)
 
     def _batches(self, source: Iterable[Batch] | Epochs, epoch: int) -> Iterator[Batch]:
         batches = source.epoch(epoch) if isinstance(source, Epochs) else source
@@ -176,7 +107,8 @@ class Engine:
     @property
     def network(self) -> nn.Module:
         """The network that is measured and kept: the student, or its moving average."""
-        averaged: nn.Module = self.distiller.student if self.ema is None else self.ema.module
+        ema = self.updates.ema
+        averaged: nn.Module = self.distiller.student if ema is None else ema.module
         return averaged
 
     def fit(self, *, resume: bool = False) -> list[EpochRecord]:
@@ -227,7 +159,7 @@ class Engine:
         return (epoch + 1) % every == 0 or epoch + 1 == self.settings.epochs
 
     def _epoch(self, epoch: int) -> EpochRecord:
-        start, rate = time.perf_counter(), self.schedule.get_last_lr()[0]
+        start, rate = time.perf_counter(), self.updates.schedule.get_last_lr()[0]
         meter = self.train_epoch(epoch)
         means = meter.means()
         seconds = time.perf_counter() - start
@@ -260,44 +192,12 @@ class Engine:
 
     def train_epoch(self, epoch: int) -> EpochMeter:
         """Go once through the batches of ``epoch`` and return its sums; nothing is measured or recorded."""
-        self.module.train()
-        hold_frozen_norms(self.distiller.student)
         meter, steps = EpochMeter(self.wording), len(self.views)
-        with self._stepper(epoch, meter) as do_step:
+        with self.updates.epoch(epoch, meter) as update:
             for step, batch in enumerate(self._batches(self.views, epoch), start=1):
-                do_step(batch if self._mixer is None else self._mixer(batch, epoch, step))
-                if self._stepped:
-                    self.schedule.step()
-                if self._stepped and self.ema is not None:
-                    self.ema.update_parameters(self.distiller.student)
+                update(batch, step)
                 self.progress.step(Position(epoch, self.settings.epochs, step, steps), meter)
         return meter
-
-    @contextmanager
-    def _stepper(self, epoch: int, meter: EpochMeter) -> Iterator[Callable[[Batch], None]]:
-        update = partial(self._update, epoch=epoch, meter=meter)
-        if self._recorder is None:
-            yield update
-            return
-        teacher = self.distiller.teacher
-        ready: Callable[[], str | None] = (lambda: None) if teacher is None else teacher.why_not_recordable
-        steps = GraphedSteps(update, self._raw, meter, self._recorder, ready=ready, log=self._log_once)
-        with self._recorder.stream():
-            yield steps
-        if steps.failed:
-            self._recorder = None
-
-    def _update(self, batch: Batch, epoch: int, meter: EpochMeter) -> None:
-        out = self.module(*batch, epoch)
-        for optimizer in self.optimizers:
-            optimizer.zero_grad()
-        self.fabric.backward(out.loss)
-        if (norm := self.settings.clip_norm) is not None:
-            self.fabric.clip_gradients(self.module, self.optimizers[0], max_norm=norm, error_if_nonfinite=False)
-        for optimizer in self.optimizers:
-            optimizer.step()
-        self._stepped = end_step(self.fabric)
-        meter.add(out, batch.size, self.task.figures(out.rows))
 
     def _measure(self) -> EpochRecord:
         for name, split in self.splits.items():
@@ -314,11 +214,7 @@ class Engine:
     def _state(self) -> dict[str, Any]:
         return {
             "record": self.record,
-            "distiller": self.distiller.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self._raw],
-            "steps": self.schedule.last_epoch,
-            "ema": None if self.ema is None else self.ema.state_dict(),
-            "precision": self.fabric.strategy.precision.state_dict(),
+            **self.updates.state(),
             "generators": generator_states(),
             **self.keeping.state(),
         }
@@ -330,14 +226,8 @@ class Engine:
             got = f"{self.checkpoint}: holds {len(state['record'])} epochs"
             raise UserError(f"{got}, expected at most the {self.settings.epochs} of training.epochs")
         self.record = [{_RENAMED.get(name, name): value for name, value in row.items()} for row in state["record"]]
-        self.distiller.load_state_dict(state["distiller"])
-        for optimizer, saved in zip(self._raw, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        self.schedule = self._make_schedule(state["steps"])
-        if self.ema is not None:
-            self.ema.load_state_dict(state["ema"])
+        self.updates.load(state)
         self.keeping.load(state)
-        self.fabric.strategy.precision.load_state_dict(state["precision"])
         set_generator_states(state["generators"])
         self._log(f"resuming after epoch {len(self.record)} of {self.settings.epochs}")
 

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from limbeck.errors import UserError
 from limbeck.losses.features._shapes import Shapes, applied, channels, pooled, unit
 from limbeck.losses.features.base import FeatureLoss, RowInfo
-from limbeck.losses.gather import are_several, broadcast_first, gather_rows
+from limbeck.losses.gather import broadcast_first, gather_rows
+from limbeck.ranks import are_several
 from limbeck.rows import row_mean
 
 _EPS = 1e-7
