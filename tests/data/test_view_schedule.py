@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -32,16 +34,31 @@ def test_shuffling_is_even():
     assert first.sub(200).abs().max() < 65  # standard deviation 13
 
 
-@pytest.mark.parametrize(("count", "world"), [(10, 2), (11, 3), (3, 4), (1, 5), (7, 1)])
-def test_training_ranks_have_equally_many_and_cover_everything(count, world):
+@pytest.mark.parametrize(("count", "world"), [(10, 2), (11, 3), (3, 4), (1, 5), (7, 1), (13, 3), (12, 5)])
+def test_training_ranks_take_equally_many_steps_and_cover_everything(count, world):
     ranks = [Schedule(count, 2, shuffle=True, rank=r, world_size=world) for r in range(world)]
     whole = Schedule(count, 2, shuffle=True).plan(4).order
     parts = [s.plan(4).order for s in ranks]
-    assert {len(part) for part in parts} == {-(-count // world)}
     assert len({len(s.bounds) for s in ranks}) == 1
-    mixed = torch.stack(parts, 1).flatten()
-    assert mixed[:count].equal(whole)
-    assert mixed.equal(whole.repeat(world)[: len(mixed)])
+    assert all(end > start for s in ranks for start, end in pairwise(s.bounds))
+    places = [r + world * torch.arange(len(part)) for r, part in enumerate(parts)]
+    assert all(part.equal(whole.repeat(world)[place]) for part, place in zip(parts, places, strict=True))
+    assert torch.cat(parts).unique().equal(torch.arange(count))
+
+
+@pytest.mark.parametrize(("count", "world"), [(10, 2), (16, 3), (100, 4)])
+def test_the_batches_of_all_ranks_are_those_of_one_process(count, world):
+    ranks = [Schedule(count, 2, shuffle=True, rank=r, world_size=world).plan(4) for r in range(world)]
+    one = Schedule(count, 2 * world, shuffle=True).plan(4)
+    for step, (start, end) in enumerate(pairwise(one.bounds)):
+        shares = [plan.order[plan.bounds[step] : plan.bounds[step + 1]] for plan in ranks]
+        assert torch.cat(shares).sort().values.equal(one.order[start:end].sort().values)
+
+
+@pytest.mark.parametrize(("count", "world"), [(10, 2), (11, 3), (30, 4)])
+def test_without_last_batches_all_ranks_have_whole_ones(count, world):
+    ranks = [Schedule(count, 2, shuffle=True, drop_last=True, rank=r, world_size=world) for r in range(world)]
+    assert {s.bounds for s in ranks} == {tuple(range(0, count // (2 * world) * 2 + 1, 2))}
 
 
 @pytest.mark.parametrize(("count", "world"), [(10, 2), (11, 3), (3, 4)])

@@ -7,10 +7,15 @@ from torch import multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 
 from limbeck.losses.features import CRDLoss
+from limbeck.rows import ABSENT
 from method_batches import SAMPLES, batch, distiller_for
 
 WORLD, STEPS = 2, 4
-METHODS = ("kd", "dts", "ctkd", "lw_kd", "crd", "lr_ds")
+# Processes have 6 and 5 of the rows of a step.
+ROWS = 11
+METHODS = ("kd", "dist", "dr_kd", "dts", "ctkd", "lw_kd", "crd", "lr_ds", "select+dist", "fitnet", "kd@partly")
+# Scores within a batch, which are those of the rows of all processes then.
+SETTINGS = {"select+dist": {"select": {"scorer": "agreement", "ratio": 0.6}}}
 
 
 def drawn(loss, indices):
@@ -19,18 +24,24 @@ def drawn(loss, indices):
     return (indices[:, None] + others) % SAMPLES
 
 
+def made(name):
+    return distiller_for(name.partition("@")[0], **SETTINGS.get(name, {}))
+
+
 def trained(name, rank=0, world=1):
     """Train on this process's rows of each batch, and return losses, and gradients and state at the end."""
     CRDLoss.draw = drawn
     # Memories begin at random: elsewhere at other numbers.
     torch.manual_seed(100 + rank)
-    distiller = distiller_for(name).double()
+    distiller = made(name).double()
     # A batch norm would see this process's rows only.
     distiller.student.eval()
     module = DistributedDataParallel(distiller) if world > 1 else distiller
     optimizer, losses = torch.optim.SGD(distiller.parameters(), lr=0.05), []
     for step in range(STEPS):
-        inputs, labels, indices = (part[rank::world] for part in batch(step))
+        inputs, labels, indices = (part[rank::world] for part in batch(step, ROWS))
+        if name.endswith("@partly"):
+            labels = labels.masked_fill(indices % 3 == 0, ABSENT)
         optimizer.zero_grad()
         out = module(inputs.double(), labels, indices, step)
         out.loss.backward()
@@ -72,7 +83,7 @@ def test_every_process_remembers_every_image(results):
     banks = [name for name in own if name.endswith(("_bank", "classes", "constants", "known"))]
     assert len(banks) == 5
     assert all(torch.equal(own[name], other[name]) for name in banks)
-    seen = torch.cat([batch(step)[2] for step in range(STEPS)]).unique()
+    seen = torch.cat([batch(step, ROWS)[2] for step in range(STEPS)]).unique()
     classes = own[next(name for name in banks if name.endswith("classes"))]
     assert torch.equal(classes.ge(0).nonzero()[:, 0], seen)
 

@@ -63,6 +63,10 @@ class Loaders:
     view_seed: int | None = None
 
     @property
+    def _processes(self) -> dict[str, int]:
+        return {"rank": self.fabric.global_rank, "world_size": self.fabric.world_size}
+
+    @property
     def _options(self) -> dict[str, Any]:
         device = self.fabric.device
         layout = uses_channels_last(self.training, device.type)
@@ -98,6 +102,7 @@ class Loaders:
             seed=self.seed,
             view_seed=self.view_seed,
             drop_last=self.training.drop_last,
+            **self._processes,
         )
 
     def train(self, split: Any = None) -> Batches:
@@ -107,8 +112,8 @@ class Loaders:
             UserError: If a batch is larger than the split.
         """
         split = self.data.train if split is None else split
-        if self.training.batch_size > len(split):
-            expected = f"expected at most {len(split)} {self.data.unit}"
+        if self.training.batch_size * self.fabric.world_size > len(split):
+            expected = f"expected at most {len(split) // self.fabric.world_size} {self.data.unit}"
             raise UserError(f"training.batch_size: got {self.training.batch_size}, {expected}")
         return self._batches(
             split,
@@ -117,9 +122,15 @@ class Loaders:
             shuffle=True,
             seed=self.seed,
             view_seed=self.view_seed,
-            # One sample alone has no spread for batch norm to divide by.
-            drop_last=self.training.drop_last or (len(split) > 1 and len(split) % self.training.batch_size == 1),
+            drop_last=self.training.drop_last or self._ends_in_single_samples(len(split)),
+            **self._processes,
         )
+
+    def _ends_in_single_samples(self, samples: int) -> bool:
+        """Return whether the last batch has one sample in a process, without a spread for batch norm to divide by."""
+        processes = self.fabric.world_size
+        remaining = samples % (self.training.batch_size * processes)
+        return samples > 1 and 0 < remaining < 2 * processes
 
     def unaugmented(self, split: Any, *, batch_size: int | None = None) -> Batches:
         """Return views of a split as it is, in its order; by default in batches of the data's ``measuring_batch``."""

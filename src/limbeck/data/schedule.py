@@ -88,9 +88,13 @@ class Schedule:
     @property
     def part(self) -> int:
         """The number of samples of an epoch that are this process's own."""
-        if self.shuffle:
-            return -(-self.count // self.world_size)
-        return len(range(self.rank, self.count, self.world_size))
+        own = len(range(self.rank, self.count, self.world_size))
+        if not self.shuffle:
+            return own
+        # Processes that train take the same number of steps: none may be without a sample in the last one.
+        fewer_than_processes = 0 < self.count % (self.batch_size * self.world_size) < self.world_size
+        every = -(-self.count // self.world_size) if fewer_than_processes else own
+        return self.count // self.world_size if self.drop_last else every
 
     @property
     def bounds(self) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from limbeck.distiller.features import FeaturePairs
 from limbeck.distiller.given_teacher import given_teacher
 from limbeck.distiller.measuring import Proxies
 from limbeck.distiller.output import Output
+from limbeck.distiller.processes import over_all_processes
 from limbeck.distiller.running import run_student, run_teacher
 from limbeck.distiller.selection import selected_samples
 from limbeck.distiller.teacher_logits import corrected, label_logits, main_rows
@@ -24,6 +25,7 @@ from limbeck.errors import UserError
 from limbeck.losses import AdversarialLoss
 from limbeck.methods import Method, Term
 from limbeck.modifiers import Modifier
+from limbeck.ranks import are_several
 from limbeck.rows import Rows, ground_truth
 from limbeck.tasks import MAIN, Task
 from limbeck.teachers import LabelTeacher, Teacher
@@ -60,6 +62,9 @@ class Distiller(nn.Module):
         teacher_layers: Names of the teacher's layers, one for each of the student's.
         example: A batch of inputs (its values do not matter), from which such a method learns the features' shapes.
         num_samples: Number of training samples; needed by methods that remember each (``crd``).
+        gather: Whether losses are means over the rows of all processes, and a selection chooses among these, so that N
+            processes train as one with all their rows; None for where there are several. They must take their steps
+            together. Losses that relate samples (``rkd``, ``sp``, ``pkt``) relate those of a process.
 
     Raises:
         UserError: If the method or task is unknown, or the method lacks the teacher or the layers it needs, or the
@@ -95,12 +100,14 @@ class Distiller(nn.Module):
         teacher_layers: Sequence[str] | None = None,
         example: Any = None,
         num_samples: int | None = None,
+        gather: bool | None = None,
     ) -> None:
         super().__init__()
         self.method = methods.create(method) if isinstance(method, str) else method
         self.method.check(num_classes)
         self.task = tasks.create(task, num_classes)
         self.student, self.seed, self.epochs, self.check_finite = student, seed, epochs, check_finite
+        self.gather = gather
         # Around nn.Module's bookkeeping: a registered teacher would enter state_dict, parameters() and DDP.
         self.__dict__["teacher"] = given_teacher(self.method, teacher, self.task, student, num_classes)
         pairs = None
@@ -117,6 +124,11 @@ class Distiller(nn.Module):
     def _changes_with_epochs(self) -> bool:
         moving = any(isinstance(modifier, Modifier) and modifier.follows_epochs for modifier in self.modifiers)
         return moving or any(term.warmup for term in self.method.terms)
+
+    @property
+    def gathers(self) -> bool:
+        """Whether losses and choices are those of the rows of all processes: in training, where there are several."""
+        return self.training and self.gather is not False and are_several()
 
     @property
     def _ddp_params_and_buffers_to_ignore(self) -> list[str]:
@@ -191,13 +203,14 @@ class Distiller(nn.Module):
             return Output(rows[MAIN].logits.new_zeros(()), {}, rows)
         heads = as_heads(rows)
         batch = Batch(inputs, labels, indices)
-        context = Context(indices, epoch or 0)
+        counts: dict[str, Tensor] | None = {} if self.gathers else None
+        context = Context(indices, epoch or 0, counts=counts)
         self._check_student(heads)
-        parts = label_parts(self, output, heads, None)
+        parts = label_parts(self, output, heads, None, counts)
         if self.teacher is not None:
             logits, teacher_features = self._teacher_heads(batch, output, heads, context.epoch)
             parts |= teacher_parts(self, heads, logits, context, Features(features, teacher_features))
-        return self._summed(parts, rows)
+        return self._summed(over_all_processes(parts, counts or {}), rows)
 
     def match(
         self,
@@ -241,11 +254,12 @@ class Distiller(nn.Module):
         self._check_epoch(epoch)
         heads = as_heads(student_rows, labels, weight)
         self._check_student(heads)
-        parts = label_parts(self, None, heads, total)
+        counts: dict[str, Tensor] | None = {} if self.gathers and total is None else None
+        parts = label_parts(self, None, heads, total, counts)
         if self.teacher is not None:
-            context = Context(indices, epoch or 0, total)
+            context = Context(indices, epoch or 0, total, counts)
             parts |= teacher_parts(self, heads, self._given_heads(teacher_rows, heads, context), context)
-        return self._summed(parts, heads)
+        return self._summed(over_all_processes(parts, counts or {}), heads)
 
     def _check_epoch(self, epoch: int | None) -> None:
         if epoch is None and self._changes_with_epochs:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from limbeck.data.batch import Batch
 from limbeck.distiller.modes import evaluating
+from limbeck.distiller.processes import Gathered
 from limbeck.errors import UserError
 from limbeck.models import head
 from limbeck.randomness.hashing import derived_seed
@@ -248,6 +249,8 @@ def batch_weight(
     indices: Tensor | None,
     seed: int,
     epoch: int,
+    *,
+    gather: bool = False,
 ) -> Tensor | None:
     """Return which rows of a batch the teacher supervises, (R,) bool, or None for all.
 
@@ -260,6 +263,7 @@ def batch_weight(
         indices: (N,) positions of the samples in the training set.
         seed: Of what is drawn at random.
         epoch: The epoch, from 0.
+        gather: Whether the choice is made among the rows of all processes.
 
     Raises:
         UserError: If positions are missing, or the scorer needs the whole training set.
@@ -274,14 +278,31 @@ def batch_weight(
         expected = "needs the whole training set, call distiller.select(batches)"
         raise UserError(f"selection by {selection.scorer!r}: {expected}")
     elif rows.sample is None:
-        logits = rows.logits.detach()
-        mask = selection.batch_mask(logits, teacher_logits, truth.classes, indices=indices, seed=seed, epoch=epoch)
+        columns = (rows.logits.detach(), teacher_logits, truth.classes)
+        mask = _mask_of_rows(selection, columns, indices, seed, epoch, gather=gather)
     else:
-        mask = _mask_by_sample(selection, rows, teacher_logits, truth, indices, seed, epoch)
+        mask = _mask_by_sample(selection, rows, teacher_logits, truth, indices, seed, epoch, gather=gather)
     if truth.labeled is not None:
         # The teacher alone supervises a sample without a label.
         mask = mask | ~_have_labels(rows, truth.labeled, len(mask))
     return mask if rows.sample is None else mask[rows.sample]
+
+
+def _mask_of_rows(
+    selection: Selection,
+    columns: tuple[Tensor, Tensor, Tensor],
+    indices: Tensor | None,
+    seed: int,
+    epoch: int,
+    *,
+    gather: bool,
+) -> Tensor:
+    if not gather:
+        return selection.batch_mask(*columns, indices=indices, seed=seed, epoch=epoch)
+    rows = Gathered(columns[0])
+    logits, teacher_logits, classes = map(rows.all, columns)
+    places = None if indices is None else rows.all(indices)
+    return rows.own(selection.batch_mask(logits, teacher_logits, classes, indices=places, seed=seed, epoch=epoch))
 
 
 def _have_labels(rows: Rows, labeled: Tensor, samples: int) -> Tensor:
@@ -299,6 +320,8 @@ def _mask_by_sample(
     indices: Tensor | None,
     seed: int,
     epoch: int,
+    *,
+    gather: bool,
 ) -> Tensor:
     assert rows.sample is not None
     if indices is None:
@@ -308,5 +331,9 @@ def _mask_by_sample(
         # Draws belong to the samples, the same in every epoch.
         places, epoch = indices, 0
     scores = _scores_by_sample(selection, rows, teacher_logits, truth, places, seed, epoch)
+    samples_of_all = Gathered(scores) if gather else None
+    if samples_of_all is not None:
+        scores, places = samples_of_all.all(scores), samples_of_all.all(places)
     mask = choose(scores, selection.ratio)
-    return shuffled(mask, places, seed=seed, epoch=epoch) if selection.shuffled else mask
+    mask = shuffled(mask, places, seed=seed, epoch=epoch) if selection.shuffled else mask
+    return mask if samples_of_all is None else samples_of_all.own(mask)

@@ -70,3 +70,15 @@ class SupervisedRows:
             # The selected rows take the weight of all.
             return whole / divisor
         return (count if weight is None else weight.to(self._dtype).sum()) / divisor
+
+    def count(self, weight: Tensor | None, *, of_mean: bool = False) -> Tensor:
+        """Return what a loss times its share is divided by, a scalar: the number of its rows, or their weights' sum.
+
+        Args:
+            weight: The weights in the loss, from :meth:`weight_for`.
+            of_mean: Of the loss as it is, without its share.
+        """
+        row_weight = weight if of_mean or not self.by_all else self.rows.weight
+        if row_weight is None:
+            return torch.tensor(float(len(self.truth.classes)), device=self.rows.logits.device)
+        return row_weight.to(self._dtype).sum()

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from limbeck.distiller.checks import check_finite_logits
 from limbeck.distiller.extras import ExtraModules
 from limbeck.distiller.features import FeaturePairs
+from limbeck.distiller.processes import labeled_count
 from limbeck.distiller.selection import batch_weight
 from limbeck.distiller.supervised import SupervisedRows
 from limbeck.distiller.teacher_logits import corrected
@@ -40,6 +41,10 @@ class HoldsParts(Protocol):
     check_finite: bool
     training: bool
 
+    @property
+    def gathers(self) -> bool:
+        """Whether losses and choices are those of the rows of all processes."""
+
 
 class Context(NamedTuple):
     """A batch's values beside its rows.
@@ -48,11 +53,13 @@ class Context(NamedTuple):
         indices: (N,) positions of the samples in the training set; None without any.
         epoch: The epoch, from 0.
         total: What sums over rows are divided by, instead of their number.
+        counts: Receives what each part that is a mean over rows is divided by; None where nobody needs it.
     """
 
     indices: Tensor | None
     epoch: int
     total: Tensor | float | None = None
+    counts: dict[str, Tensor] | None = None
 
 
 class Features(NamedTuple):
@@ -111,7 +118,11 @@ def part_name(name: str, head: str) -> str:
 
 
 def label_parts(
-    distiller: HoldsParts, output: Any, heads: Mapping[str, Rows], total: Tensor | float | None
+    distiller: HoldsParts,
+    output: Any,
+    heads: Mapping[str, Rows],
+    total: Tensor | float | None,
+    counts: dict[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Return a distiller's weighted losses with the ground truth, by name.
 
@@ -123,6 +134,7 @@ def label_parts(
         output: What the student returned; None where only its rows are known.
         heads: The student's rows by head.
         total: What sums over rows are divided by, instead of their number.
+        counts: As for :class:`Context`.
     """
     weight = distiller.method.ce_weight
     if not weight and not distiller.task.by_parts:
@@ -130,6 +142,8 @@ def label_parts(
     smoothing = distiller.method.label_smoothing
     losses = distiller.task.ground_truth(output, heads, label_smoothing=smoothing, total=total)
     of_heads = {part_name("ce", head): weight * loss for head, loss in losses.items() if head in heads and weight}
+    if counts is not None and not distiller.task.by_parts:
+        counts |= {part_name("ce", head): labeled_count(heads[head]) for head in losses if head in heads and weight}
     return of_heads | {name: loss for name, loss in losses.items() if name not in heads}
 
 
@@ -157,7 +171,10 @@ def teacher_parts(
         if context.total is None:
             # A sum that is divided by a number from outside needs all of its rows.
             rows, teacher_logits = distiller.task.taught(rows, logits, context.indices, context.epoch)
-        losses = _head_parts(distiller, head, rows, teacher_logits, context, features)
+        counts: dict[str, Tensor] = {}
+        losses = _head_parts(distiller, head, rows, teacher_logits, context._replace(counts=counts), features)
+        if context.counts is not None:
+            context.counts.update({part_name(name, head): count for name, count in counts.items()})
         parts |= {part_name(name, head): distiller.task.weighted(head, loss) for name, loss in losses.items()}
     return parts
 
@@ -188,18 +205,47 @@ def _head_parts(
             continue
         value = term.weight_at(context.epoch) * supervised.share(weight) * factor * value
         parts[term.name] = supervised.factor * value
+        _count(context, term.name, loss, supervised, weight)
         if isinstance(loss, AdversarialLoss):
-            auxiliary = loss.auxiliary_loss(modified.student, modified.teacher, truth.classes, weight)
-            parts[free_name("discriminator", parts)] = auxiliary
+            auxiliary, name = (
+                loss.auxiliary_loss(modified.student, modified.teacher, truth.classes, weight),
+                "discriminator",
+            )
+            parts[name := free_name(name, parts)] = auxiliary
+            _count(context, name, loss, supervised, weight, of_mean=True)
     return parts
+
+
+def _count(
+    context: Context,
+    name: str,
+    loss: nn.Module,
+    supervised: SupervisedRows,
+    weight: Tensor | None,
+    *,
+    of_mean: bool = False,
+) -> None:
+    """Note what a part is divided by, unless it is computed over the rows of all processes as it is."""
+    is_gathered = isinstance(loss, LossModule) and loss.settings.get("gather") and not supervised.by_all
+    if context.counts is not None and not is_gathered:
+        context.counts[name] = supervised.count(weight, of_mean=of_mean)
 
 
 def _supervised(
     distiller: HoldsParts, rows: Rows, teacher_logits: Tensor, truth: GroundTruth, context: Context
 ) -> SupervisedRows:
     selection = distiller.method.selection
+    places, seed = context.indices, distiller.seed
     selected = batch_weight(
-        selection, distiller.selected, rows, teacher_logits, truth, context.indices, distiller.seed, context.epoch
+        selection,
+        distiller.selected,
+        rows,
+        teacher_logits,
+        truth,
+        places,
+        seed,
+        context.epoch,
+        gather=distiller.gathers,
     )
     by_all = selection is not None and selection.divide_by == "all"
     taught = distiller.teacher_scale.weights_of(context.indices)

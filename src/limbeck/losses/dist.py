@@ -161,7 +161,7 @@ class DISTLoss(LossModule):
         beta: float = 1.0,
         gamma: float = 1.0,
         scale: Scale = "code",
-        gather: bool = False,
+        gather: bool = True,
         min_spread: Tensor | float = MIN_SPREAD,
     ) -> None:
         check_temperature(temperature)

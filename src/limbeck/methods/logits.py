@@ -59,7 +59,7 @@ class DISTSettings(Settings):
     ce_weight: LabelWeight = 1.0
     scale: Annotated[Scale, Field(description="'code' multiplies both terms by T^2, 'paper' does not")] = "code"
     min_spread: MinSpread = MIN_SPREAD
-    gather: Annotated[bool, Field(description="use the rows of all processes in the intra-class term")] = False
+    gather: Annotated[bool, Field(description="use the rows of all processes in the intra-class term")] = True
 
 
 class DKDSettings(Settings):

@@ -205,7 +205,8 @@ def _method(recipe: Recipe) -> dict[str, Any]:
     """Return the name, and every setting with its value: defaults count as if they were written."""
     method = recipe.method.composed
     settings = {
-        token: {key: value for key, value in values.items() if not isinstance(value, Path)}
+        # Without several processes ``gather`` changes nothing, and its default was another one before.
+        token: {key: value for key, value in values.items() if not isinstance(value, Path) and key != "gather"}
         for token, values in method.settings.items()
     }
     return {"name": method.name, **(settings if len(settings) > 1 else next(iter(settings.values())))}

@@ -38,8 +38,9 @@ class Views(Batches):
         workers: How many processes decode the images of a folder; 0 for this one. Images in memory need none.
         channels_last: Whether the inputs are in that memory format.
         rank: Which of the data-parallel processes this is.
-        world_size: How many there are. Each takes every ``world_size``-th sample of the order; with ``shuffle`` the
-            order is continued from its start until all have equally many.
+        world_size: How many there are. Each takes every ``world_size``-th sample of the order. With ``shuffle`` all
+            have equally many batches: where a last one has fewer samples than there are processes, the order is
+            continued from its start.
         view_seed: The seed of the views; None for ``seed``, which is that of the order.
 
     Raises:
