@@ -1,6 +1,8 @@
 """The processes that train one student together: which of them this is, and what they exchange."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar, cast
 
 import torch
@@ -115,3 +117,33 @@ def summed(values: Tensor) -> Tensor:
     total = values.detach().clone()
     dist.all_reduce(total)
     return total
+
+
+@torch.no_grad()
+def shared_tensor(values: Tensor) -> Tensor:
+    """Return the first process's tensor on every process; all of them have one of its shape.
+
+    Example:
+        >>> shared_tensor(torch.ones(1))
+        tensor([1.])
+    """
+    if not are_several():
+        return values
+    values = values.contiguous()
+    dist.broadcast(values, src=0)
+    return values
+
+
+@contextmanager
+def first_goes_ahead() -> Iterator[None]:
+    """Let the first process do the block before the others do, which then find what it has made.
+
+    Example:
+        >>> with first_goes_ahead():
+        ...     pass
+    """
+    if not is_first():
+        barrier()
+    yield
+    if is_first():
+        barrier()

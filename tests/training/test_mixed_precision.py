@@ -67,7 +67,7 @@ def test_gradients_of_fused_optimizers_are_clipped_under_a_loss_scale(optimizer)
     assert trained.updates._raw[0].param_groups[0]["fused"]
     batch = next(iter(trained.views.epoch(0)))
     before = [p.detach().clone() for p in trained.distiller.parameters()]
-    trained.updates._update(batch, 0, type("Nothing", (), {"add": lambda *_: None})())
+    trained.updates._update([batch], 0, type("Nothing", (), {"add": lambda *_: None})())
     moved = torch.cat([(p - b).flatten() for p, b in zip(trained.distiller.parameters(), before, strict=True)]).norm()
     if optimizer == "sgd":
         torch.testing.assert_close(moved, torch.tensor(1e-3), rtol=0.02, atol=0)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from lightning_fabric import Fabric
 
 from limbeck import data as datasets
@@ -10,7 +11,7 @@ from limbeck.data import Batches, Data
 from limbeck.data.partly_labeled import PartlyLabeled
 from limbeck.errors import UserError
 from limbeck.recipes.data_settings import DataSettings
-from limbeck.training import TrainingSettings, uses_channels_last
+from limbeck.training import TrainingSettings, make_fabric, uses_channels_last
 
 
 def load_data(settings: DataSettings, *, train_limit: int | None = None) -> Data:
@@ -142,8 +143,28 @@ class Loaders:
         return self._batches(split, batch_size=min(batch_size, len(split)), augment=augment, seed=self.seed)
 
     def measured(self) -> dict[str, Batches]:
-        """Return the splits that are measured: the test split, and the validation split if there is one."""
-        splits = {"test": self.unaugmented(self.data.test)}
+        """Return the splits that are measured: the test split, and the validation split if there is one.
+
+        Of several processes each has its part of them.
+
+        Raises:
+            UserError: If there are more processes than samples.
+        """
+        splits = {"test": self.unaugmented(self._part(self.data.test, "test"))}
         if self.data.validation is not None:
-            splits["validation"] = self.unaugmented(self.data.validation)
+            splits["validation"] = self.unaugmented(self._part(self.data.validation, "validation"))
         return splits
+
+    def _part(self, split: Any, name: str) -> Any:
+        processes, own = self.fabric.world_size, self.fabric.global_rank
+        if processes == 1:
+            return split
+        if len(split) < processes:
+            raise UserError(f"data: {len(split)} {name} {self.data.unit} for {processes} processes, expected one each")
+        return split.select(torch.arange(len(split)).tensor_split(processes)[own])
+
+    def alone(self) -> "Loaders":
+        """Return the same for a training that this process does by itself, with the batches of all processes."""
+        batch_size = self.training.batch_size * self.fabric.world_size
+        training = self.training.model_copy(update={"batch_size": batch_size})
+        return replace(self, training=training, fabric=make_fabric(training))

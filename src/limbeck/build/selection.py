@@ -14,6 +14,7 @@ from limbeck.distiller import Distiller
 from limbeck.distiller.selection import held_out
 from limbeck.randomness.hashing import derived_seed
 from limbeck.randomness.seeding import generators_kept, seed_everything
+from limbeck.ranks import shared_tensor
 from limbeck.recipes.schema import Recipe
 from limbeck.reporting import Log
 from limbeck.selection import Selection
@@ -50,7 +51,7 @@ def selection_callback(
             with generators_kept():
                 proxy = _train_proxy(recipe, selection, loaders, checkpoint, log)
         with loaders.fabric.autocast():
-            mask = distiller.select(unaugmented.epoch(0), proxy=proxy)
+            distiller.selected = mask = shared_tensor(distiller.select(unaugmented.epoch(0), proxy=proxy))
         if loaders.data.unlabeled is not None:
             # Behind the labeled samples stand those that the teacher alone supervises.
             distiller.selected = torch.cat([mask, mask.new_ones(len(loaders.data.unlabeled))])
@@ -62,6 +63,7 @@ def selection_callback(
 
 def _train_proxy(recipe: Recipe, selection: Selection, loaders: Loaders, checkpoint: Path, log: Log) -> nn.Module:
     """Train another student with the labels alone, without the slice that influence is measured on."""
+    loaders = loaders.alone()
     train, seed = loaders.data.train, derived_seed(recipe.seed, 2) % 2**31
     positions = torch.arange(len(train))
     holdout = held_out(strata(train.labels.cpu()), positions, selection.holdout, seed=recipe.seed)

@@ -116,6 +116,15 @@ class Task(ABC):
             The rows of each head. Positions without supervision are left out, the same ones for student and teacher.
         """
 
+    def supervised_rows(self, targets: Any, samples: int) -> Tensor | int:  # noqa: ARG002 - for tasks that count rows
+        """Return how many rows the ground truth of a batch supervises, by which batches of one update are weighed.
+
+        Args:
+            targets: The batch's ground truth.
+            samples: How many samples it has, which is the answer by default.
+        """
+        return samples
+
     def measured_rows(self, output: Any, targets: Any) -> Iterator[Rows]:
         """Yield the main head's rows as the figures count them, in pieces that fit into memory; by default all rows.
 

@@ -14,6 +14,7 @@ from limbeck.errors import UserError
 from limbeck.models.calling import output_logits
 from limbeck.rows import ABSENT, Rows, ground_truth, whole_numbers
 from limbeck.tasks.base import MAIN, Task
+from limbeck.tasks.gathering import gather_list, gather_metrics
 from limbeck.tasks.metrics import Measured, Metric
 from limbeck.tasks.outputs import logits_of_samples
 
@@ -123,7 +124,7 @@ class ClassificationEvaluator:
 
     def __init__(self, num_classes: int) -> None:
         self._metrics = _metrics(num_classes)
-        self._loss, self._confidence = MeanMetric(nan_strategy="disable"), MeanMetric(nan_strategy="disable")
+        self._loss, self._confidence = (MeanMetric(nan_strategy="disable", sync_on_compute=False) for _ in range(2))
         self._predictions: list[Tensor] = []
         self._labels: list[Tensor] = []
         self._confidences: list[Tensor] = []
@@ -145,6 +146,12 @@ class ClassificationEvaluator:
         self._confidence.to(logits.device).update(probabilities.amax(dim=1))
         self._loss.to(logits.device).update(F.cross_entropy(logits, labels, reduction="none"))
 
+    def gather(self) -> None:
+        """Add what the other processes have counted."""
+        gather_metrics([*self._metrics.values(), self._loss, self._confidence])
+        self._predictions = gather_list([part.cpu() for part in self._predictions])
+        self._labels, self._confidences = gather_list(self._labels), gather_list(self._confidences)
+
     def compute(self) -> Measured:
         """Return the figures over all samples, and the predicted classes."""
         values = self._metrics.compute() | {"loss": self._loss.compute(), "confidence": self._confidence.compute()}
@@ -155,7 +162,8 @@ class ClassificationEvaluator:
 
 
 def _metrics(num_classes: int) -> MetricCollection:
-    common: dict[str, Any] = {"num_classes": num_classes, "validate_args": False}
+    # Whether processes add up what they have counted is for gather() to decide.
+    common: dict[str, Any] = {"num_classes": num_classes, "validate_args": False, "sync_on_compute": False}
     metrics: dict[str, TorchMetric | MetricCollection] = {
         "accuracy": MulticlassAccuracy(average="micro", **common),
         "ece": MulticlassCalibrationError(n_bins=15, norm="l1", **common),

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from limbeck.imports import optional_package
+from limbeck.tasks.gathering import gather_list
 from limbeck.tasks.metrics import Measured
 
 # COCO counts so many detections of an image, those of the highest scores.
@@ -47,12 +48,13 @@ class DetectionEvaluator:
         from torchmetrics.detection import MeanAveragePrecision
 
         self._names = tuple(class_names)
-        # Every process measures all samples, so that nothing is to be gathered.
+        # Whether processes add up what they have counted is for gather() to decide.
         self._metric = MeanAveragePrecision(
             iou_thresholds=_OVERLAPS, rec_thresholds=_RECALLS, class_metrics=True, sync_on_compute=False
         )
         self._metric.warn_on_many_detections = False
         self._detected: list[Tensor] = []
+        self._counted: list[tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]]] = []
 
     @torch.no_grad()
     def update(self, output: Sequence[Boxes], targets: Sequence[Boxes]) -> None:
@@ -63,9 +65,19 @@ class DetectionEvaluator:
                 detectors return them in eval mode.
             targets: For each image ``boxes`` (B, 4) and ``labels`` (B,), and perhaps ``crowd`` (B,).
         """
-        found = [_highest(boxes) for boxes in output]
-        self._metric.update(found, [_truth(target) for target in targets])
+        self._count([_highest(boxes) for boxes in output], [_truth(target) for target in targets])
+
+    def _count(self, found: list[dict[str, Tensor]], truth: list[dict[str, Tensor]]) -> None:
+        self._metric.update(found, truth)
+        self._counted.append((found, truth))
         self._detected += [torch.cat((b["boxes"], b["labels"][:, None], b["scores"][:, None]), dim=1) for b in found]
+
+    def gather(self) -> None:
+        """Add what the other processes have counted."""
+        counted, self._counted, self._detected = gather_list(self._counted), [], []
+        self._metric.reset()
+        for found, truth in counted:
+            self._count(found, truth)
 
     def compute(self) -> Measured:
         """Return the figures over all images, and the boxes that were found.

@@ -93,7 +93,11 @@ def narrowed(predictions: Tensor) -> Tensor:
 
 
 class Evaluator(Protocol):
-    """Collects a network's outputs on a split, batch by batch."""
+    """Collects a network's outputs on a split, batch by batch.
+
+    One whose task is trained by several processes has a method ``gather()`` too: it adds what the other processes have
+    counted, each of them on the part of the split that follows the part of the process before it.
+    """
 
     def update(self, output: Any, targets: Any) -> None:
         """Count one batch: what the network returned, and the ground truth."""

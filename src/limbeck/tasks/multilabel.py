@@ -14,6 +14,7 @@ from limbeck.errors import UserError
 from limbeck.models.calling import output_logits
 from limbeck.rows import ABSENT, Rows
 from limbeck.tasks.base import MAIN, Task
+from limbeck.tasks.gathering import gather_list, gather_metrics
 from limbeck.tasks.metrics import Measured, Metric
 from limbeck.tasks.outputs import logits_of_samples
 
@@ -132,10 +133,11 @@ class MultiLabelEvaluator:
     """
 
     def __init__(self, num_classes: int) -> None:
-        common: dict[str, Any] = {"num_labels": num_classes, "ignore_index": UNKNOWN, "validate_args": False}
+        common: dict[str, Any] = {"num_labels": num_classes, "ignore_index": UNKNOWN}
+        common |= {"validate_args": False, "sync_on_compute": False}
         self._f1 = MultilabelF1Score(average="macro", **common)
         self._accuracy = MultilabelAccuracy(average="micro", **common)
-        self._loss = MeanMetric(nan_strategy="disable")
+        self._loss = MeanMetric(nan_strategy="disable", sync_on_compute=False)
         self._scores: list[Tensor] = []
         self._labels: list[Tensor] = []
 
@@ -152,6 +154,11 @@ class MultiLabelEvaluator:
         self._labels.append(labels.cpu())
         loss = F.binary_cross_entropy_with_logits(logits[known], labels[known].float(), reduction="none")
         self._loss.to(logits.device).update(loss)
+
+    def gather(self) -> None:
+        """Add what the other processes have counted."""
+        gather_metrics([self._f1, self._accuracy, self._loss])
+        self._scores, self._labels = gather_list(self._scores), gather_list(self._labels)
 
     def compute(self) -> Measured:
         """Return the figures over all samples, and which classes are predicted, (N, C) of 0 and 1."""

@@ -79,6 +79,10 @@ class Segmentation(Task):
         maps = maps_by_head(output)
         return {head: pixels(logits, targets, ignore_index=self.ignore_index) for head, logits in maps.items()}
 
+    def supervised_rows(self, targets: Any, samples: int) -> Tensor | int:
+        """Return how many positions of the masks count."""
+        return (targets != self.ignore_index).sum() if isinstance(targets, Tensor) else samples
+
     def measured_rows(self, output: Any, targets: Tensor) -> Iterator[Rows]:
         """Yield a row for each supervised position of the main head's maps at the size of the masks, image by image."""
         for maps, masks in full_size(main_maps(output), targets):

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from limbeck.ranks import gathered
+from limbeck.tasks.gathering import gather_list
 from limbeck.tasks.metrics import Measured
 
 # Logits are enlarged to the masks' size for so many samples at a time.
@@ -79,6 +81,14 @@ class SegmentationEvaluator:
         bins = (confidences * _BINS).long().clamp(max=_BINS - 1)
         columns = (torch.ones_like(confidences), confidences, right[counted].double().cpu())
         self._calibration.index_add_(0, bins, torch.stack(columns, dim=1))
+
+    def gather(self) -> None:
+        """Add what the other processes have counted."""
+        counted = gathered((self._counts, self._loss, self._calibration))
+        self._counts, self._loss, self._calibration = (
+            torch.stack(parts).sum(0) for parts in zip(*counted, strict=True)
+        )
+        self._predictions = gather_list(self._predictions)
 
     def compute(self) -> Measured:
         """Return the figures over all samples, and the predicted masks, (N, H, W), or None where sizes differ."""

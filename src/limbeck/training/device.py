@@ -1,5 +1,6 @@
 """Where, in which precision and in which memory format a training runs, and what that is by default."""
 
+import os
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import nn
 
 from limbeck.errors import UserError
 from limbeck.precision import Precision
+from limbeck.ranks import under_torchrun
 from limbeck.training.arithmetic import depthwise_share
 from limbeck.training.mixed import LayerwisePrecision
 from limbeck.training.settings import TrainingSettings
@@ -68,18 +70,33 @@ def resolve_precision(wanted: str, device: str, *, key: str = "training.precisio
 
 
 def make_fabric(settings: TrainingSettings) -> Fabric:
-    """Make the Lightning Fabric for the resolved device and precision.
+    """Make the Lightning Fabric of this process alone, for the resolved device and precision.
 
     Example:
         >>> make_fabric(TrainingSettings(device="cpu", precision="fp32")).device
         device(type='cpu')
     """
     device = resolve_device(settings.device)
+    # Processes that share a machine have a GPU each.
+    devices = [int(os.environ["LOCAL_RANK"])] if device == "cuda" and under_torchrun() else 1
+    return Fabric(accelerator=device, devices=devices, **fabric_plugins(settings, device))
+
+
+def fabric_plugins(settings: TrainingSettings, device: str) -> dict[str, Any]:
+    """Return the arguments of a Lightning Fabric that its precision takes.
+
+    Args:
+        settings: The training.
+        device: The kind of the device.
+
+    Example:
+        >>> fabric_plugins(TrainingSettings(precision="fp32"), "cpu")
+        {'precision': '32-true'}
+    """
     precision = resolve_precision(settings.precision, device)
     if precision == "fp32":
-        return Fabric(accelerator=device, devices=1, precision="32-true")
-    plugin = LayerwisePrecision("bf16-mixed" if precision == "bf16" else "16-mixed", device)
-    return Fabric(accelerator=device, devices=1, plugins=[plugin])
+        return {"precision": "32-true"}
+    return {"plugins": [LayerwisePrecision("bf16-mixed" if precision == "bf16" else "16-mixed", device)]}
 
 
 def uses_channels_last(settings: TrainingSettings, device: str) -> bool:

@@ -17,6 +17,7 @@ from limbeck.data.batch import Batch, Epochs, kept_workers
 from limbeck.distiller import Distiller
 from limbeck.errors import RunError, UserError
 from limbeck.randomness.seeding import generator_states, set_generator_states
+from limbeck.ranks import barrier, gathered, is_first, rank, shared
 from limbeck.reporting import Log, no_log
 from limbeck.tasks import Measured, Task
 from limbeck.teachers import LabelTeacher
@@ -26,6 +27,7 @@ from limbeck.training.keeping import EpochRecord, Keeping
 from limbeck.training.meter import EpochMeter
 from limbeck.training.progress import Position, Progress, Silent
 from limbeck.training.settings import TrainingSettings
+from limbeck.training.shares import groups
 from limbeck.training.updates import Updates
 from limbeck.training.wording import Wording
 
@@ -96,13 +98,17 @@ class Engine:
         if splits:
             # A missing number of classes is an error here, and not after the first epoch.
             self.task.evaluator()
-        steps = len(views)
-        self.updates = Updates(distiller, settings, fabric=fabric, task=self.task, steps=steps, log=log)
+        self._steps = -(-len(views) // settings.accumulate)
+        self.updates = Updates(distiller, settings, fabric=fabric, task=self.task, steps=self._steps, log=log)
         self.updates.start(lambda: next(self._batches(views, 0)).inputs)
 
     def _batches(self, source: Iterable[Batch] | Epochs, epoch: int) -> Iterator[Batch]:
         batches = source.epoch(epoch) if isinstance(source, Epochs) else source
         return (Batch.of(batch).to(self.fabric.device) for batch in batches)
+
+    @property
+    def _several(self) -> bool:
+        return self.fabric.world_size > 1
 
     @property
     def network(self) -> nn.Module:
@@ -139,15 +145,25 @@ class Engine:
                 self.before_epoch(epoch)
             row = self._epoch(epoch)
             row["seconds"] = time.perf_counter() - start
+            # Times are those of the first process.
+            row = shared(row) if self._several else row
             self.record.append(row)
             self.keeping.after_epoch(self.record, self.network)
             if self.after_epoch:
                 self.after_epoch(self.record)
             if self.checkpoint and (self._due(epoch, self.settings.checkpoint_every) or self.keeping.ends(self.record)):
-                save_checkpoint(self.checkpoint, self._state())
+                self._save()
             self.progress.epoch(row, self.settings.epochs)
         self._conclude()
         return self.record
+
+    def _save(self) -> None:
+        assert self.checkpoint is not None
+        state = self._state()
+        if is_first():
+            save_checkpoint(self.checkpoint, state)
+        if self._several:
+            barrier()
 
     def _conclude(self) -> None:
         for line in self.keeping.lines(self.record):
@@ -161,6 +177,8 @@ class Engine:
     def _epoch(self, epoch: int) -> EpochRecord:
         start, rate = time.perf_counter(), self.updates.schedule.get_last_lr()[0]
         meter = self.train_epoch(epoch)
+        if self._several:
+            meter.gather()
         means = meter.means()
         seconds = time.perf_counter() - start
         if not all(map(math.isfinite, means.values())):
@@ -169,7 +187,7 @@ class Engine:
         row |= {f"train.{name}": value for name, value in means.items()}
         if self.distiller.selected is not None:
             row["selected"] = float(self.distiller.selected.float().mean())
-        row["samples_per_second"] = meter.samples / seconds
+        row["samples_per_second"] = float(meter.samples) / seconds
         if self._due(epoch, self.settings.evaluate_every):
             row.update(self._measure())
         return row
@@ -192,11 +210,11 @@ class Engine:
 
     def train_epoch(self, epoch: int) -> EpochMeter:
         """Go once through the batches of ``epoch`` and return its sums; nothing is measured or recorded."""
-        meter, steps = EpochMeter(self.wording), len(self.views)
+        meter, batches = EpochMeter(self.wording), self._batches(self.views, epoch)
         with self.updates.epoch(epoch, meter) as update:
-            for step, batch in enumerate(self._batches(self.views, epoch), start=1):
-                update(batch, step)
-                self.progress.step(Position(epoch, self.settings.epochs, step, steps), meter)
+            for step, group in enumerate(groups(batches, self.settings.accumulate), start=1):
+                update(group, step)
+                self.progress.step(Position(epoch, self.settings.epochs, step, self._steps), meter)
         return meter
 
     def _measure(self) -> EpochRecord:
@@ -204,7 +222,8 @@ class Engine:
             # A measurement is no reason to compile again, for its mode and its batches.
             with torch.compiler.set_stance("force_eager") if self.settings.compile else nullcontext():
                 batches = self._batches(split, 0)
-                measured = measure(self.network, batches, self.task, precision=self.fabric.autocast())
+                precision = self.fabric.autocast()
+                measured = measure(self.network, batches, self.task, precision=precision, gather=self._several)
             for metric, value in measured.numbers().items():
                 if not math.isfinite(value):
                     raise RunError(f"the {metric} on the {name} split is {value}; {_REMEDY}")
@@ -216,6 +235,7 @@ class Engine:
             "record": self.record,
             **self.updates.state(),
             "generators": generator_states(),
+            **({"generators_of_processes": gathered(generator_states())} if self._several else {}),
             **self.keeping.state(),
         }
 
@@ -228,7 +248,9 @@ class Engine:
         self.record = [{_RENAMED.get(name, name): value for name, value in row.items()} for row in state["record"]]
         self.updates.load(state)
         self.keeping.load(state)
-        set_generator_states(state["generators"])
+        of_processes = state.get("generators_of_processes", [state["generators"]])
+        if rank() < len(of_processes):
+            set_generator_states(of_processes[rank()] if self._several else state["generators"])
         self._log(f"resuming after epoch {len(self.record)} of {self.settings.epochs}")
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from limbeck.data.batch import Batch
+from limbeck.errors import UserError
 from limbeck.tasks import Classification, Measured, Task
 
 __all__ = ["Measured", "measure", "measure_outputs"]
@@ -20,6 +21,7 @@ def measure(
     task: Task | int,
     *,
     precision: AbstractContextManager[object] | None = None,
+    gather: bool = False,
 ) -> Measured:
     """Run ``network`` in eval mode over ``batches``; its former mode is put back afterwards.
 
@@ -28,6 +30,7 @@ def measure(
         batches: Every sample once, on the network's device.
         task: The task, with its number of classes; a number C stands for classification with C classes.
         precision: An autocast context, or None for fp32.
+        gather: Whether the batches are this process's part of the samples, in the order of the processes.
 
     Returns:
         The figures, over all samples.
@@ -45,14 +48,18 @@ def measure(
     network.eval()
     try:
         outputs = ((task.call(network, batch.inputs), batch.targets) for batch in batches)
-        return measure_outputs(outputs, task, precision=precision)
+        return measure_outputs(outputs, task, precision=precision, gather=gather)
     finally:
         network.train(mode)
 
 
 @torch.no_grad()
 def measure_outputs(
-    outputs: Iterable[tuple[Any, Any]], task: Task, *, precision: AbstractContextManager[object] | None = None
+    outputs: Iterable[tuple[Any, Any]],
+    task: Task,
+    *,
+    precision: AbstractContextManager[object] | None = None,
+    gather: bool = False,
 ) -> Measured:
     """Measure outputs, for callers that run the network themselves.
 
@@ -60,16 +67,35 @@ def measure_outputs(
         outputs: What a network returned for each batch, and the batch's targets.
         task: The task.
         precision: An autocast context in which they are computed and counted, or None.
+        gather: As for :func:`measure`.
 
     Returns:
         The figures, over all samples.
+
+    Raises:
+        UserError: If the parts of several processes are to be added up, and the task's evaluator cannot do that.
 
     Example:
         >>> measure_outputs([(torch.eye(2), torch.tensor([0, 1]))], Classification(2)).accuracy
         1.0
     """
     evaluator = task.evaluator()
+    if gather:
+        check_gathers(task)
     with precision or nullcontext():
         for output, targets in outputs:
             evaluator.update(output, targets)
+    if gather:
+        evaluator.gather()  # type: ignore[attr-defined]
     return evaluator.compute()
+
+
+def check_gathers(task: Task) -> None:
+    """Raise ``UserError`` if a task's evaluator cannot add up what several processes have counted.
+
+    Example:
+        >>> check_gathers(Classification(3))
+    """
+    if not hasattr(task.evaluator(), "gather"):
+        expected = "expected a method gather(), or one process"
+        raise UserError(f"task {task.name!r}: its evaluator cannot add up what several processes count, {expected}")

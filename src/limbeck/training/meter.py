@@ -7,6 +7,7 @@ from torch import Tensor
 
 from limbeck.distiller import Output
 from limbeck.errors import UserError
+from limbeck.ranks import summed
 from limbeck.training.wording import Wording
 
 
@@ -27,17 +28,24 @@ class EpochMeter:
 
     def __init__(self, wording: Wording | None = None) -> None:
         self.wording = wording or Wording()
-        self.samples = 0
+        self.samples: Tensor | float = 0
         self._names: list[str] = []
         self._sums: Tensor | None = None
 
     @torch.no_grad()
-    def add(self, out: Output, samples: int, figures: Mapping[str, Tensor]) -> None:
+    def gather(self) -> None:
+        """Add the sums of the other processes; all processes call this together."""
+        if self._sums is not None:
+            counted = summed(torch.cat([self._sums, self._sums.new_tensor([float(self.samples)])]))
+            self._sums, self.samples = counted[:-1], float(counted[-1])
+
+    @torch.no_grad()
+    def add(self, out: Output, samples: Tensor | float, figures: Mapping[str, Tensor]) -> None:
         """Count one batch, without a device synchronization.
 
         Args:
             out: Its losses, means over the batch.
-            samples: Its number of samples.
+            samples: Its number of samples, or as many as it counts for.
             figures: Further figures, sums over the batch's samples; see :meth:`limbeck.tasks.Task.figures`.
 
         Raises:

@@ -12,9 +12,24 @@ from limbeck.validation import Settings
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 # Keys of a training's settings that leave its result as it is.
-WITHOUT_EFFECT = frozenset({"evaluate_every", "checkpoint_every", "check_finite", "cuda_graph"})
+WITHOUT_EFFECT = frozenset(
+    {"evaluate_every", "checkpoint_every", "check_finite", "cuda_graph", "devices", "nodes", "strategy"}
+)
 # Those that earlier versions did not have: what was made without them keeps its key.
-LATER = frozenset({"mix", "label_smoothing", "keep", "patience", "min_gain", "temperature_scaling"})
+LATER = frozenset(
+    {
+        *("mix", "label_smoothing", "keep", "patience", "min_gain", "temperature_scaling"),
+        *("accumulate", "batch_of", "sync_batchnorm"),
+    }
+)
+# For trainings beside a run's own, which one process does.
+ALONE: Mapping[str, Any] = {
+    "devices": 1,
+    "nodes": 1,
+    "strategy": "auto",
+    "batch_of": "process",
+    "sync_batchnorm": False,
+}
 # For trainings beside a run's own that have no validation split, such as of a few epochs.
 NOTHING_CHOSEN: Mapping[str, Any] = {"keep": "last", "patience": None, "min_gain": 0.0, "temperature_scaling": False}
 
@@ -128,6 +143,11 @@ class TrainingSettings(Settings):
     one temperature of the student's logits on the validation split after the training; see
     :func:`limbeck.training.fit_temperature`.
 
+    ``devices``, ``nodes`` and ``strategy`` are how many processes train the student together, one a device, and how:
+    ``ddp`` copies it to each, ``fsdp`` divides it between them. A batch is ``batch_size`` samples in each process, or
+    with ``batch_of: global`` in all of them together; ``accumulate`` batches make one update. ``sync_batchnorm``
+    computes the statistics of batch norms over all processes. The learning rate stays as it is.
+
     With ``precision`` and ``channels_last`` at ``auto``, they follow device and network; see
     :func:`limbeck.training.decide`. What is given holds for a live teacher too, unless it has a precision of its own.
 
@@ -157,6 +177,12 @@ class TrainingSettings(Settings):
     compile: bool = False
     cuda_graph: bool = False
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: Count | Literal["auto"] = 1
+    nodes: Count = 1
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    batch_of: Literal["process", "global"] = "process"
+    accumulate: Count = 1
+    sync_batchnorm: bool = False
 
     @property
     def unset_later(self) -> frozenset[str]:

@@ -1,6 +1,6 @@
 """The updates of a training: forward, backward, optimizers, schedule, moving average."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from limbeck.data.batch import Batch
 from limbeck.distiller import Distiller
+from limbeck.errors import UserError
 from limbeck.models import hold_frozen_norms
 from limbeck.reporting import Log
 from limbeck.tasks import Task
@@ -24,6 +26,14 @@ from limbeck.training.mixed import end_step
 from limbeck.training.mixing import Mixer
 from limbeck.training.optimizers import build_optimizer, build_schedule
 from limbeck.training.settings import OptimizerSettings, TrainingSettings
+from limbeck.training.sharding import (
+    is_sharded,
+    load_whole_optimizer_state,
+    load_whole_state,
+    whole_optimizer_state,
+    whole_state,
+)
+from limbeck.training.shares import shares_of_update
 
 # LW-KD's discriminator has an Adam of its own; its rate and momentum are ours.
 _ADVERSARY_OPTIMIZER = OptimizerSettings(name="adam", lr=1e-3, betas=(0.5, 0.999))
@@ -37,7 +47,7 @@ class Updates:
         settings: Optimizer, schedule and the like.
         fabric: Device and precision.
         task: The distiller's task, with its number of classes.
-        steps: How many batches an epoch has.
+        steps: How many updates an epoch has.
         log: Called with one line about what is set but not possible, such as a CUDA graph on a CPU.
 
     Attributes:
@@ -54,15 +64,18 @@ class Updates:
         self._set_up()
 
     def _set_up(self) -> None:
-        device = self.fabric.device.type
-        adversary = list(self.distiller.adversary_parameters())
-        adversary_ids = {id(parameter) for parameter in adversary}
-        # Adapters and learned temperatures go with the student, as in the papers' own training.
-        parameters = [parameter for parameter in self.distiller.parameters() if id(parameter) not in adversary_ids]
-        self._raw = [build_optimizer(parameters, self.settings.optimizer, device=device)]
-        if adversary:
-            self._raw.append(build_optimizer(adversary, _ADVERSARY_OPTIMIZER, device=device))
-        self.module, *self.optimizers = self.fabric.setup(self.distiller, *self._raw)
+        # A training that one of several processes does alone has nothing to exchange.
+        self.distiller.gather = self.fabric.world_size > 1
+        if self.settings.sync_batchnorm and self.fabric.world_size > 1:
+            self._synchronize_norms()
+        if is_sharded(self.fabric):
+            self.module = self.fabric.setup_module(self.distiller)
+            self._raw = self._make_optimizers()
+            optimizers = self.fabric.setup_optimizers(*self._raw)
+            self.optimizers = list(optimizers) if isinstance(optimizers, tuple) else [optimizers]
+        else:
+            self._raw = self._make_optimizers()
+            self.module, *self.optimizers = self.fabric.setup(self.distiller, *self._raw)
         self.schedule = self._make_schedule(0)
         self._recorder = self._make_recorder()
         self._mixer = Mixer(self.settings.mix, self.task, seed=self.distiller.seed) if self.settings.mix.mixes else None
@@ -70,6 +83,21 @@ class Updates:
         if self.settings.label_smoothing > method.label_smoothing:
             self.distiller.method = replace(method, label_smoothing=self.settings.label_smoothing)
         self.ema: AveragedModel | None = None
+
+    def _make_optimizers(self) -> list[torch.optim.Optimizer]:
+        # Fused steps on a CPU take no tensors that are divided between processes.
+        device = "" if is_sharded(self.fabric) and self.fabric.device.type == "cpu" else self.fabric.device.type
+        adversary = list(self.distiller.adversary_parameters())
+        adversary_ids = {id(parameter) for parameter in adversary}
+        # Adapters and learned temperatures go with the student, as in the papers' own training.
+        parameters = [parameter for parameter in self.distiller.parameters() if id(parameter) not in adversary_ids]
+        made = [build_optimizer(parameters, self.settings.optimizer, device=device)]
+        return [*made, build_optimizer(adversary, _ADVERSARY_OPTIMIZER, device=device)] if adversary else made
+
+    def _synchronize_norms(self) -> None:
+        if self.fabric.device.type != "cuda":
+            raise UserError("training.sync_batchnorm: got true, which torch has for GPUs alone")
+        self.distiller.student = nn.SyncBatchNorm.convert_sync_batchnorm(self.distiller.student)
 
     def start(self, example: Callable[[], Any]) -> None:
         """Compile the student, if the settings have it compiled, and begin its moving average.
@@ -99,6 +127,8 @@ class Updates:
         why = why_not_graphed(self.settings, device, resolve_precision(self.settings.precision, device))
         if self.task.by_parts:
             why = f"task {self.task.name!r} decides on the host which boxes count"
+        if self.fabric.world_size > 1 or self.settings.accumulate > 1:
+            why = "several processes or batches make an update"
         if why is None:
             return CudaRecorder()
         self._log_once(f"training.cuda_graph: steps are not recorded: {why}")
@@ -125,51 +155,68 @@ class Updates:
             meter: Counts every batch.
 
         Yields:
-            Does the update of a batch, given its number in the epoch, from 1.
+            Does one update with some batches, most often one, given its number in the epoch, from 1.
         """
         self.module.train()
         hold_frozen_norms(self.distiller.student)
         with self._stepper(epoch, meter) as do_step:
             yield partial(self._advance, do_step, epoch)
 
-    def _advance(self, do_step: Callable[[Batch], None], epoch: int, batch: Batch, step: int) -> None:
-        do_step(batch if self._mixer is None else self._mixer(batch, epoch, step))
+    def _advance(
+        self, do_step: Callable[[Sequence[Batch]], None], epoch: int, batches: Sequence[Batch], step: int
+    ) -> None:
+        if self._mixer is not None:
+            first = (step - 1) * self.settings.accumulate + 1
+            batches = [self._mixer(batch, epoch, number) for number, batch in enumerate(batches, start=first)]
+        do_step(batches)
         if self._stepped:
             self.schedule.step()
         if self._stepped and self.ema is not None:
             self.ema.update_parameters(self.distiller.student)
 
     @contextmanager
-    def _stepper(self, epoch: int, meter: EpochMeter) -> Iterator[Callable[[Batch], None]]:
-        update = partial(self._update, epoch=epoch, meter=meter)
+    def _stepper(self, epoch: int, meter: EpochMeter) -> Iterator[Callable[[Sequence[Batch]], None]]:
         if self._recorder is None:
-            yield update
+            yield partial(self._update, epoch=epoch, meter=meter)
             return
         teacher = self.distiller.teacher
         ready: Callable[[], str | None] = (lambda: None) if teacher is None else teacher.why_not_recordable
+
+        def update(batch: Batch) -> None:
+            self._update([batch], epoch=epoch, meter=meter)
+
         steps = GraphedSteps(update, self._raw, meter, self._recorder, ready=ready, log=self._log_once)
         with self._recorder.stream():
-            yield steps
+            yield lambda batches: steps(batches[0])
         if steps.failed:
             self._recorder = None
 
-    def _update(self, batch: Batch, epoch: int, meter: EpochMeter) -> None:
-        out = self.module(*batch, epoch)
-        for optimizer in self.optimizers:
-            optimizer.zero_grad()
-        self.fabric.backward(out.loss)
+    def _update(self, batches: Sequence[Batch], epoch: int, meter: EpochMeter) -> None:
+        shares = shares_of_update(batches, self.task, self.fabric.world_size)
+        for number, (batch, share) in enumerate(zip(batches, shares, strict=True), start=1):
+            # Processes exchange their gradients once an update.
+            with self.fabric.no_backward_sync(self.module, enabled=number < len(batches)):
+                out = self.module(*batch, epoch)
+                if number == 1:
+                    for optimizer in self.optimizers:
+                        optimizer.zero_grad()
+                self.fabric.backward(out.loss if len(batches) == 1 else share.weight * out.loss)
+            meter.add(out, share.samples, self.task.figures(out.rows))
         if (norm := self.settings.clip_norm) is not None:
             self.fabric.clip_gradients(self.module, self.optimizers[0], max_norm=norm, error_if_nonfinite=False)
         for optimizer in self.optimizers:
             optimizer.step()
         self._stepped = end_step(self.fabric)
-        meter.add(out, batch.size, self.task.figures(out.rows))
 
     def state(self) -> dict[str, Any]:
-        """Return what :meth:`load` goes on from, beside the generators."""
+        """Return what :meth:`load` goes on from, beside the generators; all processes call this together."""
+        sharded = is_sharded(self.fabric)
         return {
-            "distiller": self.distiller.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self._raw],
+            "distiller": whole_state(self.distiller) if sharded else self.distiller.state_dict(),
+            "optimizers": [
+                whole_optimizer_state(self.distiller, optimizer) if sharded else optimizer.state_dict()
+                for optimizer in self._raw
+            ],
             "steps": self.schedule.last_epoch,
             "ema": None if self.ema is None else self.ema.state_dict(),
             "precision": self.fabric.strategy.precision.state_dict(),
@@ -177,9 +224,16 @@ class Updates:
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a state of :meth:`state`, which may have more entries."""
-        self.distiller.load_state_dict(state["distiller"])
+        sharded = is_sharded(self.fabric)
+        if sharded:
+            load_whole_state(self.distiller, state["distiller"])
+        else:
+            self.distiller.load_state_dict(state["distiller"])
         for optimizer, saved in zip(self._raw, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+            if sharded:
+                load_whole_optimizer_state(self.distiller, optimizer, saved)
+            else:
+                optimizer.load_state_dict(saved)
         self.schedule = self._make_schedule(state["steps"])
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])

@@ -1,0 +1,123 @@
+"""How many processes train a student together, and how they meet: torchrun starts them, Lightning Fabric joins them."""
+
+import os
+from datetime import timedelta
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy, Strategy
+
+from limbeck.errors import UserError
+from limbeck.ranks import under_torchrun
+from limbeck.training.device import fabric_plugins, make_fabric, resolve_device
+from limbeck.training.settings import TrainingSettings
+from limbeck.training.sharding import sharding_strategy
+
+# The other processes wait for the first one while it trains a teacher. One that died is noticed by torchrun.
+_PATIENCE = timedelta(days=7)
+
+
+def local_processes(settings: TrainingSettings) -> int:
+    """Return how many processes a training has on this machine.
+
+    Args:
+        settings: The training; ``devices: auto`` stands for all GPUs, and for one process on a CPU.
+
+    Raises:
+        UserError: If the machine lacks the device, or has fewer GPUs.
+
+    Example:
+        >>> local_processes(TrainingSettings(devices=2, device="cpu"))
+        2
+    """
+    device = resolve_device(settings.device)
+    present = torch.cuda.device_count() if device == "cuda" else None
+    if settings.devices == "auto":
+        return present or 1
+    if present is not None and settings.devices > present:
+        raise UserError(f"training.devices: got {settings.devices}, this machine has {present} GPUs")
+    if device == "mps" and settings.devices > 1:
+        raise UserError(f"training.devices: got {settings.devices} on mps, expected 1, or cpu or cuda")
+    return settings.devices
+
+
+def check_processes(settings: TrainingSettings) -> None:
+    """Check that the processes of this training were started as its settings have them.
+
+    Raises:
+        UserError: If there are others, or they are still to be started.
+
+    Example:
+        >>> check_processes(TrainingSettings())
+    """
+    if not under_torchrun():
+        if settings.nodes > 1:
+            expected = f"expected torchrun --nnodes {settings.nodes} ... on each of them"
+            raise UserError(f"training.nodes: got {settings.nodes}, {expected} (docs/scale.md)")
+        if (devices := local_processes(settings)) > 1:
+            expected = f"expected the command limbeck run, or torchrun --nproc-per-node {devices}"
+            raise UserError(f"training.devices: got {devices} in one process, {expected} (docs/scale.md)")
+        return
+    started = {"devices": int(os.environ["LOCAL_WORLD_SIZE"]), "nodes": int(os.environ.get("GROUP_WORLD_SIZE", "1"))}
+    for key, count in started.items():
+        given = getattr(settings, key)
+        if given not in ("auto", 1, count):
+            raise UserError(f"training.{key}: got {given}, torchrun has started {count}; expected the same, or none")
+
+
+def joined_fabric(settings: TrainingSettings) -> Fabric:
+    """Return the Fabric of this process, and with several processes let them meet.
+
+    Args:
+        settings: The training, with resolved device and precision.
+
+    Raises:
+        UserError: As for :func:`check_processes`, or if the strategy is not possible here.
+
+    Example:
+        >>> joined_fabric(TrainingSettings(device="cpu", precision="fp32")).world_size
+        1
+    """
+    check_processes(settings)
+    if not under_torchrun():
+        return make_fabric(settings)
+    device = resolve_device(settings.device)
+    options: dict[str, Any] = {"devices": int(os.environ["LOCAL_WORLD_SIZE"]), "accelerator": device}
+    fabric = Fabric(
+        num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
+        strategy=_strategy(settings),
+        **options,
+        **fabric_plugins(settings, device),
+    )
+    fabric.launch()
+    return fabric
+
+
+def _strategy(settings: TrainingSettings) -> Strategy:
+    if settings.strategy == "fsdp":
+        return sharding_strategy(_PATIENCE)
+    return DDPStrategy(timeout=_PATIENCE)
+
+
+def in_each_process(settings: TrainingSettings, processes: int) -> TrainingSettings:
+    """Return the settings with the batch of one process.
+
+    Args:
+        settings: The training.
+        processes: How many processes there are.
+
+    Raises:
+        UserError: If the global batch cannot be divided.
+
+    Example:
+        >>> in_each_process(TrainingSettings(batch_size=64, batch_of="global"), 2).batch_size
+        32
+    """
+    if settings.batch_of == "process" or processes == 1:
+        return settings
+    share, rest = divmod(settings.batch_size, processes)
+    if rest or not share:
+        got = f"got {settings.batch_size} with batch_of global"
+        raise UserError(f"training.batch_size: {got}, expected a multiple of the {processes} processes")
+    return settings.model_copy(update={"batch_size": share})

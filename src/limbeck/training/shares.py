@@ -1,0 +1,64 @@
+"""How much each batch of an update counts, whatever processes and accumulation make of the samples."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from limbeck.data.batch import Batch, device_of
+from limbeck.ranks import summed
+from limbeck.tasks import Task
+
+
+class Share(NamedTuple):
+    """How much a batch counts.
+
+    Attributes:
+        weight: Of its loss in that of the update, which is the mean over all rows.
+        samples: In sums over samples: so many that those of all processes are the samples of the update.
+    """
+
+    weight: Tensor | float
+    samples: Tensor | float
+
+
+def groups(batches: Iterable[Batch], count: int) -> Iterator[list[Batch]]:
+    """Yield the batches of each update; the last one may have fewer.
+
+    Example:
+        >>> [len(group) for group in groups([Batch(None)] * 5, 2)]
+        [2, 2, 1]
+    """
+    remaining = iter(batches)
+    while group := list(islice(remaining, count)):
+        yield group
+
+
+def shares_of_update(batches: Sequence[Batch], task: Task, processes: int) -> list[Share]:
+    """Divide an update between its batches, by the rows that their ground truth supervises.
+
+    Args:
+        batches: This process's batches of the update.
+        task: Counts rows.
+        processes: How many processes make the update; all of them call this together.
+
+    Returns:
+        A share a batch. The losses of processes have been made means over all of them already.
+
+    Example:
+        >>> from limbeck.tasks import Classification
+        >>> batches = [Batch(None, torch.zeros(n, dtype=torch.int64)) for n in (6, 2)]
+        >>> [float(share.weight) for share in shares_of_update(batches, Classification(3), 1)]
+        [0.75, 0.25]
+    """
+    if len(batches) == 1 and processes == 1:
+        return [Share(1.0, batches[0].size)]
+    device = device_of(tuple(batches[0]))
+    rows = torch.stack([torch.as_tensor(task.supervised_rows(batch.targets, batch.size)) for batch in batches])
+    sizes = torch.tensor([batch.size for batch in batches])
+    counts = summed(torch.stack([rows.double().cpu(), sizes.double()]).to(device, torch.float32))
+    weights = counts[0] / counts[0].sum().clamp_min(1)
+    samples = weights * counts[1].sum() / processes
+    return [Share(weight, number) for weight, number in zip(weights, samples, strict=True)]
