@@ -66,6 +66,16 @@ def under_torchrun() -> bool:
     return dist.is_available() and dist.is_torchelastic_launched()
 
 
+def processes_to_meet() -> int:
+    """Return how many processes ``torchrun`` has started; 1 without it.
+
+    Example:
+        >>> processes_to_meet()
+        1
+    """
+    return int(os.environ.get("WORLD_SIZE", "1")) if under_torchrun() else 1
+
+
 def barrier() -> None:
     """Wait for the other processes.
 

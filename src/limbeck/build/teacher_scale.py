@@ -14,6 +14,7 @@ from limbeck.build.reporting import Reporting
 from limbeck.data.batch import Batch
 from limbeck.distiller import Distiller
 from limbeck.randomness.seeding import generators_kept
+from limbeck.ranks import first_goes_ahead
 from limbeck.reporting import Log
 from limbeck.selection import RELIABLE
 
@@ -110,9 +111,10 @@ def _batches(loaders: Loaders, places: Tensor) -> Iterator[Batch]:
 def _proxies(context: Context, loaders: Loaders, reporting: Reporting) -> dict[str, Any]:
     if not has_proxies(context.recipe):
         return {}
-    proxies: list[nn.Module] = [
-        placed(proxy, loaders.training, loaders.fabric.device) for proxy in trained_proxies(context, reporting)
-    ]
+    # They are trained by the first of several processes, and read by the others.
+    with first_goes_ahead():
+        trained = trained_proxies(context, reporting)
+    proxies: list[nn.Module] = [placed(proxy, loaders.training, loaders.fabric.device) for proxy in trained]
     return {"proxies": proxies, "half": first_half(context.recipe, context.data)}
 
 

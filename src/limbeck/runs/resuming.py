@@ -31,6 +31,8 @@ _NOT_COMPARED = frozenset(
         "training.device",
         "training.precision",
         "training.channels_last",
+        # What counts is the batch of all processes, see ``of_all_processes``.
+        "training.batch_of",
         *(f"training.{key}" for key in WITHOUT_EFFECT),
         *(f"teacher.training.{key}" for key in WITHOUT_EFFECT),
     }

@@ -1,7 +1,7 @@
 """One distillation, from a recipe to a run folder."""
 
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from limbeck.build.context import Context
 from limbeck.build.reporting import Reporting
 from limbeck.errors import RunError, UserError
 from limbeck.randomness.seeding import generators_kept
+from limbeck.ranks import is_first, processes_to_meet, shared
 from limbeck.recipes.loading import load_recipe
 from limbeck.recipes.schema import Recipe
 from limbeck.runs.folder import RunFolder, folder_name
@@ -19,6 +20,7 @@ from limbeck.runs.resuming import Start, decide_start, is_complete
 from limbeck.runs.session import Run, Session
 from limbeck.runs.signals import terminates_as_interrupt
 from limbeck.runs.trackers import check_trackers
+from limbeck.training.processes import lost_processes
 
 
 def run(
@@ -66,7 +68,7 @@ def run(
     """
     if resume and overwrite:
         raise UserError("resume and overwrite: got both, expected one: the run in the folder is resumed or replaced")
-    context = Context(load_recipe(recipe, overrides, trust=trust))
+    context = Context(of_all_processes(load_recipe(recipe, overrides, trust=trust)))
     check_trackers(context.recipe)
     folder = RunFolder(out or default_folder(context.recipe))
     return distill(context, folder, reporting or Reporting(), resume=resume, overwrite=overwrite)
@@ -107,25 +109,44 @@ def distill(
             early = ", ended early by training.patience" if folder.ended_early else ""
             reporting.log(f"{folder.path}: is complete already{early}")
             return complete
-        with folder.held() as former:
-            start = decide_start(folder, recipe, resume=resume, overwrite=overwrite)
+        # Of several processes the first one decides for all.
+        with folder.held() if is_first() else nullcontext() as former:
+            start = Start() if not is_first() else decide_start(folder, recipe, resume=resume, overwrite=overwrite)
             if former:
                 start = start.noting(f"{former} ended while it worked in this folder")
             student = context.student()
             if not checked:
                 check_run(context, student.module)
-            return _train(Session(context, student, folder, reporting), start)
+            with lost_processes():
+                return _train(Session(context, student, folder, reporting), start)
+
+
+def of_all_processes(recipe: Recipe) -> Recipe:
+    """Return a recipe with the batch of all of its processes, which is what its numbers depend on.
+
+    Example:
+        >>> of_all_processes(load_recipe("quickstart")).training.batch_size
+        64
+    """
+    processes, training = processes_to_meet(), recipe.training
+    if processes == 1 or training.batch_of == "global":
+        return recipe
+    whole = {"batch_size": training.batch_size * processes, "batch_of": "global"}
+    return recipe.model_copy(update={"training": training.model_copy(update=whole)})
 
 
 def _train(session: Session, start: Start) -> Run:
-    folder = session.folder
+    folder, start = session.folder, shared(start)
     try:
         return session.complete(start)
     except UserError:
         # Some mistakes show only when a teacher is made or a proxy is trained: they leave nothing behind either.
-        folder.abandon()
+        if is_first():
+            folder.abandon()
         raise
     except (RunError, KeyboardInterrupt) as error:
+        if not is_first():
+            raise
         # A folder without its recipe, as where the disk is full, holds no run that could be resumed.
         if not (folder.path / "recipe.yaml").is_file():
             folder.abandon()

@@ -25,7 +25,9 @@ from limbeck.build.teachers import build_teacher
 from limbeck.data import Batches
 from limbeck.distiller import Distiller
 from limbeck.models.saving import save_network
+from limbeck.randomness.hashing import derived_seed
 from limbeck.randomness.seeding import seed_everything
+from limbeck.ranks import first_goes_ahead, is_first, rank, shared
 from limbeck.runs.details import about_data, details_of_run
 from limbeck.runs.folder import RunFolder
 from limbeck.runs.pictures import save_picture
@@ -47,10 +49,13 @@ from limbeck.training import (
     decide,
     epoch_line,
     in_words,
-    make_fabric,
     scale,
     uses_channels_last,
 )
+from limbeck.training.processes import in_each_process, joined_fabric
+from limbeck.training.sharding import is_sharded, whole_state
+
+_PROCESS_STREAM = 40
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ class Run:
 
 
 class Session:
-    """One run.
+    """One run, in this process or in several, which then all have a session of it.
 
     Args:
         context: The run.
@@ -102,10 +107,13 @@ class Session:
     """
 
     def __init__(self, context: Context, student: Network, folder: RunFolder, reporting: Reporting) -> None:
-        self.context, self.student, self.folder, self.reporting = context, student, folder, reporting
+        self.context, self.student, self.folder = context, student, folder
+        # Of several processes the first one writes and reports.
+        self.reporting = reporting if is_first() else Reporting()
         self.recipe, self.data, self.task = context.recipe, context.data, context.task
-        self.training = decide(self.recipe.training, student.module, self.data.example(2))
-        self.fabric, data = make_fabric(self.training), self.recipe.data
+        decided = decide(self.recipe.training, student.module, self.data.example(2))
+        self.fabric, data = joined_fabric(decided), self.recipe.data
+        self.training = in_each_process(decided, self.fabric.world_size)
         self.loaders = Loaders(self.data, data, self.training, self.fabric, self.recipe.seed, data.view_seed)
         self.views = self.loaders.for_student()
         self.measured_teacher: MeasuredTeacher | None = None
@@ -125,14 +133,16 @@ class Session:
         self._open(start)
         with RunTrackers(self.recipe, self.folder.path, run_name(self.folder.path), self.log) as trackers:
             engine = self._engine(self.loaders.measured(), self.reporting.progress, trackers)
-            trackers.open()
+            if is_first():
+                trackers.open()
             engine.fit(resume=start.resume)
             return self._finish(engine, trackers, began)
 
     def _finish(self, engine: Engine, trackers: RunTrackers, began: float) -> Run:
+        network = self._whole_network(engine)
+        if not is_first():
+            return Run(self.folder.path, shared({}), network, self.task)
         self.folder.write_metrics(engine.record)
-        # A copy leaves the compiled form behind.
-        network = copy.deepcopy(engine.network).cpu().eval()
         scaling = self._scaling(engine)
         about = {
             **describe(self.recipe.student, network, self.data, self.recipe.task, self.training),
@@ -148,13 +158,24 @@ class Session:
         trackers.curves(engine.record)
         trackers.summary(summary)
         self.folder.write_summary(summary)
-        run = Run(self.folder.path, summary, network, self.task)
+        run = Run(self.folder.path, shared(summary), network, self.task)
         self.log(run.line)
         return run
+
+    def _whole_network(self, engine: Engine) -> nn.Module:
+        if not is_sharded(self.fabric):
+            # A copy leaves the compiled form behind.
+            return copy.deepcopy(engine.network).cpu().eval()
+        network = self.context.student().module
+        network.load_state_dict(whole_state(engine.network))
+        return network.cpu().eval()
 
     def _scaling(self, engine: Engine) -> Scaling | None:
         if not self.recipe.training.temperature_scaling:
             return None
+        if self.fabric.world_size > 1:
+            # This process alone runs the student now.
+            engine.splits = self.loaders.alone().measured()
         scaling = scale(engine)
         self.log(f"training.temperature_scaling: {scaling.line}")
         if scaling.warning:
@@ -201,6 +222,8 @@ class Session:
         save_picture(self.folder.path, self.data, measured, teacher=teacher, title=title)
 
     def _open(self, start: Start) -> None:
+        if not is_first():
+            return
         warnings = check_provenance(self.folder, self.provenance) if start.resume else []
         # The checkpoint of a proxy cannot be resumed with other data or code.
         if start.clear or not (start.resume or self.folder.read_provenance() == self.provenance):
@@ -223,6 +246,8 @@ class Session:
 
     def log(self, line: str) -> None:
         """Append a line to the run's log, and report it."""
+        if not is_first():
+            return
         self.folder.log(line)
         self.reporting.log(line)
 
@@ -233,17 +258,24 @@ class Session:
         if precisions := teacher_precisions(self.recipe):
             computing += f", teacher {in_words('/'.join(precisions), channels_last=layout)}"
         parameters = parameter_count(self.student.module)
+        processes = self.fabric.world_size
+        together = (
+            f" in {processes} processes of {training.batch_size} {self.data.unit} a batch" if processes > 1 else ""
+        )
         return (
             f"{self.recipe.method.name}: {self.recipe.student.name} ({parameters:,} parameters) on"
             f" {self.data.name}, {len(self.data.train):,} training and {len(self.data.test):,} test"
-            f" {self.data.unit}, {training.epochs} epochs, {device}, {computing}, seed {self.recipe.seed}"
+            f" {self.data.unit}, {training.epochs} epochs, {device}{each}, {computing}, seed {self.recipe.seed}"
         )
 
     def _distiller(self) -> Distiller:
         recipe = self.recipe
-        built = build_teacher(self.context, Reporting(self.log, self.reporting.progress))
-        self.measured_teacher = measured_for(self.context, built.teacher, self.log)
-        teacher = with_cache(self.context, built.teacher, self.log)
+        # A teacher is trained by the first process, and read by the others.
+        with first_goes_ahead():
+            built = build_teacher(self.context, Reporting(self.log, self.reporting.progress))
+            teacher = with_cache(self.context, built.teacher, self.log)
+        if is_first():
+            self.measured_teacher = measured_for(self.context, built.teacher, self.log)
         seed_everything(recipe.seed)
         distiller = Distiller(
             self.student.module,
@@ -255,12 +287,17 @@ class Session:
             check_finite=recipe.training.check_finite,
             **feature_arguments(recipe, self.data),
         )
+        if not is_first():
+            # The students are equal; what is drawn at random for their samples is not.
+            seed_everything(derived_seed(recipe.seed, _PROCESS_STREAM + rank()) % 2**31)
         return placed(distiller, self.training, self.fabric.device)
 
     def _engine(
         self, splits: Mapping[str, Batches], progress: Progress | None, trackers: RunTrackers | None = None
     ) -> Engine:
         def after_epoch(record: list[EpochRecord]) -> None:
+            if not is_first():
+                return
             self.folder.write_metrics(record)
             if trackers is not None:
                 trackers.curves(record)
@@ -273,7 +310,7 @@ class Session:
             fabric=self.fabric,
             splits=splits,
             checkpoint=self.folder.checkpoint,
-            progress=_Logged(self.folder, progress, Wording(self.task.metrics, self.data.unit)),
+            progress=_Logged(self.folder, progress, Wording(self.task.metrics, self.data.unit)) if is_first() else None,
             before_epoch=self._before_epoch(distiller),
             after_epoch=after_epoch,
             log=self.log,

@@ -1,14 +1,18 @@
 """How many processes train a student together, and how they meet: torchrun starts them, Lightning Fabric joins them."""
 
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy, Strategy
+from torch import distributed as dist
 
-from limbeck.errors import UserError
+from limbeck.errors import RunError, UserError
 from limbeck.ranks import under_torchrun
 from limbeck.training.device import fabric_plugins, make_fabric, resolve_device
 from limbeck.training.settings import TrainingSettings
@@ -16,6 +20,8 @@ from limbeck.training.sharding import sharding_strategy
 
 # The other processes wait for the first one while it trains a teacher. One that died is noticed by torchrun.
 _PATIENCE = timedelta(days=7)
+# What is in the errors of a lost connection.
+_BACKENDS = ("gloo", "NCCL", "nccl", "Connection closed by peer", "Connection reset by peer")
 
 
 def local_processes(settings: TrainingSettings) -> int:
@@ -90,14 +96,57 @@ def joined_fabric(settings: TrainingSettings) -> Fabric:
         **options,
         **fabric_plugins(settings, device),
     )
-    fabric.launch()
+    with _quiet():
+        fabric.launch()
     return fabric
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out Fabric's lines about the processes, which every one of them prints."""
+    logger = logging.getLogger("lightning_fabric")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _strategy(settings: TrainingSettings) -> Strategy:
     if settings.strategy == "fsdp":
         return sharding_strategy(_PATIENCE)
     return DDPStrategy(timeout=_PATIENCE)
+
+
+class LostProcessError(RunError):
+    """Another process of the training has ended.
+
+    Example:
+        >>> issubclass(LostProcessError, RunError)
+        True
+    """
+
+
+@contextmanager
+def lost_processes() -> Iterator[None]:
+    """Raise a :class:`LostProcessError` in the block where another process of the training does not answer any more.
+
+    Example:
+        >>> with lost_processes():
+        ...     pass
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not _is_of_others(error):
+            raise
+        line = "another process of this training has ended; the same command with --resume continues"
+        raise LostProcessError(line) from error
+
+
+def _is_of_others(error: RuntimeError) -> bool:
+    return under_torchrun() and (isinstance(error, dist.DistError) or any(name in str(error) for name in _BACKENDS))
 
 
 def in_each_process(settings: TrainingSettings, processes: int) -> TrainingSettings:

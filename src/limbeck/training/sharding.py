@@ -1,6 +1,5 @@
 """Students that are divided between processes (FSDP2), and their weights in one piece."""
 
-import os
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -20,6 +19,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from limbeck.distiller import Distiller
+from limbeck.ranks import processes_to_meet
 
 # A part of a student with so many parameters is gathered by itself, so that no more of them are whole at a time.
 _PART_PARAMETERS = 1_000_000
@@ -33,7 +33,7 @@ def sharding_strategy(timeout: timedelta) -> Strategy:
     Args:
         timeout: How long processes wait for each other.
     """
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    processes = processes_to_meet()
     return ModelParallelStrategy(_divided, data_parallel_size=processes, tensor_parallel_size=1, timeout=timeout)
 
 
