@@ -93,7 +93,7 @@ class LiveProgress:
         if now - self._shown < _REFRESH_SECONDS:
             return
         self._shown = now
-        speed = meter.samples / max(now - self._epoch_start, 1e-9)
+        speed = float(meter.samples) / max(now - self._epoch_start, 1e-9)
         self._show(position, _figures(meter.means(), speed, meter.wording))
 
     def _show(self, position: Position, figures: str) -> None:

@@ -259,9 +259,7 @@ class Session:
             computing += f", teacher {in_words('/'.join(precisions), channels_last=layout)}"
         parameters = parameter_count(self.student.module)
         processes = self.fabric.world_size
-        together = (
-            f" in {processes} processes of {training.batch_size} {self.data.unit} a batch" if processes > 1 else ""
-        )
+        each = f" in {processes} processes of {training.batch_size} {self.data.unit} a batch" if processes > 1 else ""
         return (
             f"{self.recipe.method.name}: {self.recipe.student.name} ({parameters:,} parameters) on"
             f" {self.data.name}, {len(self.data.train):,} training and {len(self.data.test):,} test"
