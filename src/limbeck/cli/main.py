@@ -132,6 +132,7 @@ def main() -> None:
     try:
         code = app(prog_name="limbeck", standalone_mode=False)
         sys.stdout.flush()
+        _leave_processes()
     except UserError as error:
         code = _failed(error, 2)
     except RunError as error:
@@ -148,8 +149,35 @@ def main() -> None:
 
 
 def _failed(message: object, code: int) -> int:
-    _print_error(str(message))
+    if not _others_report(message):
+        _print_error(str(message))
     return code
+
+
+def _others_report(error: object) -> bool:
+    """Return whether another process of a training prints the line: each mistake has one."""
+    if "torch" not in sys.modules:
+        return False
+    from torch import distributed as dist
+
+    from limbeck.ranks import is_first
+    from limbeck.training.processes import LostProcessError
+
+    if isinstance(error, LostProcessError):
+        # A launcher of limbeck itself reports which process was killed.
+        return "LIMBECK_LAUNCHED" in os.environ or not is_first()
+    # Before the processes have met, all of them find the same mistakes.
+    met = dist.is_available() and dist.is_initialized()
+    return not is_first() and (not met or isinstance(error, str))
+
+
+def _leave_processes() -> None:
+    """End the connection with the other processes of a training, if there are some."""
+    if "torch" in sys.modules:
+        from torch import distributed as dist
+
+        if dist.is_available() and dist.is_initialized():
+            dist.destroy_process_group()
 
 
 def _other_error(error: Exception) -> int:

@@ -1,5 +1,6 @@
 """The commands that train: ``limbeck run``, ``limbeck compare`` and ``limbeck search``."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,21 +31,39 @@ def run(
 ) -> None:
     """Distill one student by a recipe."""
     from limbeck.cli.console import showing
+    from limbeck.ranks import is_first
     from limbeck.runs import parse_overrides
     from limbeck.runs import run as run_recipe
 
-    with showing(quiet=quiet, verbose=verbose) as shown:
+    values = parse_overrides(overrides or [])
+    _run_in_processes(recipe, values, trust=trust)
+    with showing(quiet=quiet or not is_first(), verbose=verbose) as shown:
         done = run_recipe(
             recipe,
-            overrides=parse_overrides(overrides or []),
+            overrides=values,
             out=out,
             resume=resume,
             overwrite=overwrite,
             reporting=shown.reporting,
             trust=trust,
         )
-    if quiet:
+    if quiet and is_first():
         shown.console.print(done.line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _run_in_processes(recipe: str, overrides: dict[str, object], *, trust: bool) -> None:
+    """Start the processes of a run that has several, and end this one with them."""
+    from limbeck.ranks import under_torchrun
+    from limbeck.recipes.loading import load_recipe
+    from limbeck.training.processes import local_processes
+
+    if under_torchrun():
+        return
+    training = load_recipe(recipe, overrides, trust=trust).training
+    if training.nodes == 1 and (processes := local_processes(training)) > 1:
+        from limbeck.runs.together import run_in_processes
+
+        sys.exit(run_in_processes(sys.argv[1:], processes))
 
 
 def compare(

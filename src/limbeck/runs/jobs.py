@@ -6,6 +6,7 @@ from limbeck.reporting import Log
 from limbeck.runs.local_names import local_names
 from limbeck.runs.workers import cores
 from limbeck.training import resolve_device
+from limbeck.training.processes import check_one_process
 
 
 def jobs_at_a_time(requested: int | None, recipe: Recipe, runs: int, log: Log) -> int:
@@ -18,7 +19,8 @@ def jobs_at_a_time(requested: int | None, recipe: Recipe, runs: int, log: Log) -
         log: Called with a line where one process alone can train them.
 
     Raises:
-        UserError: If several were given, and the recipe names what was registered in this process alone.
+        UserError: If several were given, and the recipe names what was registered in this process alone; or if each run
+            has several processes itself.
 
     Example:
         >>> from limbeck.recipes.loading import load_recipe
@@ -27,6 +29,7 @@ def jobs_at_a_time(requested: int | None, recipe: Recipe, runs: int, log: Log) -
     """
     if requested is not None and requested < 1:
         raise UserError(f"jobs: got {requested}, expected a whole number of at least 1")
+    check_one_process(recipe.training)
     on_cpu = resolve_device(recipe.training.device) == "cpu"
     count = min(requested or (cores() if on_cpu else 1), runs)
     if count == 1 or not (local := local_names(recipe)):

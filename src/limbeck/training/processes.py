@@ -2,6 +2,8 @@
 
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -72,6 +74,26 @@ def check_processes(settings: TrainingSettings) -> None:
             raise UserError(f"training.{key}: got {given}, torchrun has started {count}; expected the same, or none")
 
 
+def check_one_process(settings: TrainingSettings) -> None:
+    """Check that runs of a comparison or a search, of which several are trained at a time, have one process each.
+
+    Args:
+        settings: The training.
+
+    Raises:
+        UserError: If they have more, or ``torchrun`` has started this process.
+
+    Example:
+        >>> check_one_process(TrainingSettings())
+    """
+    if under_torchrun():
+        raise UserError("torchrun is for limbeck run; expected compare and search without it, with --jobs or --on ray")
+    if settings.nodes > 1 or local_processes(settings) > 1:
+        key = "nodes" if settings.nodes > 1 else "devices"
+        got = f"training.{key}: got {getattr(settings, key)} in a comparison"
+        raise UserError(f"{got}, expected 1: its runs have one process each")
+
+
 def joined_fabric(settings: TrainingSettings) -> Fabric:
     """Return the Fabric of this process, and with several processes let them meet.
 
@@ -96,9 +118,23 @@ def joined_fabric(settings: TrainingSettings) -> Fabric:
         **options,
         **fabric_plugins(settings, device),
     )
-    with _quiet():
+    with _quiet(), _ends_at_once():
         fabric.launch()
     return fabric
+
+
+@contextmanager
+def _ends_at_once() -> Iterator[None]:
+    """Let SIGTERM end a process that waits for others: Python's handlers run only after the wait, which may be long."""
+    before = signal.getsignal(signal.SIGTERM)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if in_main_thread:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
