@@ -1,6 +1,6 @@
 """How much each batch of an update counts, whatever processes and accumulation make of the samples."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -18,10 +18,17 @@ class Share(NamedTuple):
     Attributes:
         weight: Of its loss in that of the update, which is the mean over all rows.
         samples: In sums over samples: so many that those of all processes are the samples of the update.
+        figures: What its figures are multiplied by, so that they are means over rows, too.
     """
 
     weight: Tensor | float
     samples: Tensor | float
+    figures: Tensor | float = 1.0
+
+    def of(self, figures: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return a batch's figures as they count."""
+        plain = isinstance(self.figures, float)
+        return {name: value if plain else value * self.figures for name, value in figures.items()}
 
 
 def groups(batches: Iterable[Batch], count: int) -> Iterator[list[Batch]]:
@@ -58,7 +65,9 @@ def shares_of_update(batches: Sequence[Batch], task: Task, processes: int) -> li
     device = device_of(tuple(batches[0]))
     rows = torch.stack([torch.as_tensor(task.supervised_rows(batch.targets, batch.size)) for batch in batches])
     sizes = torch.tensor([batch.size for batch in batches])
-    counts = summed(torch.stack([rows.double().cpu(), sizes.double()]).to(device, torch.float32))
+    own = torch.stack([rows.double().cpu(), sizes.double()]).to(device, torch.float32)
+    counts = summed(own)
     weights = counts[0] / counts[0].sum().clamp_min(1)
     samples = weights * counts[1].sum() / processes
-    return [Share(weight, number) for weight, number in zip(weights, samples, strict=True)]
+    of_rows = own[0] / own[1] * counts[1].sum() / counts[0].sum().clamp_min(1)
+    return [Share(*values) for values in zip(weights, samples, of_rows, strict=True)]

@@ -201,7 +201,7 @@ class Updates:
                     for optimizer in self.optimizers:
                         optimizer.zero_grad()
                 self.fabric.backward(out.loss if len(batches) == 1 else share.weight * out.loss)
-            meter.add(out, share.samples, self.task.figures(out.rows))
+            meter.add(out, share.samples, share.of(self.task.figures(out.rows)))
         if (norm := self.settings.clip_norm) is not None:
             self.fabric.clip_gradients(self.module, self.optimizers[0], max_norm=norm, error_if_nonfinite=False)
         for optimizer in self.optimizers:
