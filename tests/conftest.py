@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,28 @@ def pytest_collection_modifyitems(config, items):
         for item in items:
             if item.get_closest_marker("slow"):
                 item.add_marker(pytest.mark.skip(reason="runs with make test-slow"))
+
+
+@pytest.fixture
+def slow_counts(request):
+    """Add to a count that the end of pytest's output shows, summed over all tests: ``slow_counts("kills", 5)``."""
+
+    def count(name, number=1):
+        request.node.user_properties.append(("count", [name, number]))
+
+    return count
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print the counts of all tests, those of other processes too, which come with their tests' reports."""
+    counts = Counter()
+    # The report of a test's end has all its properties; that of its call has the same ones.
+    ends = [r for reports in terminalreporter.stats.values() for r in reports if getattr(r, "when", "") == "teardown"]
+    for name, number in (value for report in ends for key, value in report.user_properties if key == "count"):
+        counts[name] += number
+    if counts:
+        terminalreporter.section("counts")
+        terminalreporter.line(", ".join(f"{name} {number:,}" for name, number in counts.items()))
 
 
 def names_in(mark):
