@@ -15,7 +15,7 @@ from rich.table import Column
 from rich.text import Text
 
 from limbeck.build.reporting import Reporting
-from limbeck.cli.options import Stopped, make_console
+from limbeck.cli.options import CONTINUE, Stopped, make_console
 from limbeck.errors import UserError
 from limbeck.training import EpochMeter, Position, Wording, epoch_line
 
@@ -209,7 +209,7 @@ def showing(
     verbose: bool = False,
     what: str = "all runs",
     unit: str = "epochs",
-    how: str = "the same command with --resume continues",
+    how: str = CONTINUE,
 ) -> Iterator[Shown]:
     """Show what happens in the block.
 
@@ -258,8 +258,10 @@ def stoppable(how: str = BEGIN_AGAIN) -> Iterator[None]:
     try:
         with terminates_as_interrupt():
             yield
-    except KeyboardInterrupt:
-        raise Stopped(how) from None
+    except KeyboardInterrupt as stop:
+        # A teacher that a command trains is continued by it, also where nothing else is.
+        how = "the same command goes on from there" if str(stop) and how == BEGIN_AGAIN else how
+        raise Stopped("; ".join(filter(None, (str(stop), how)))) from None
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import typer
 from limbeck.cli.cache import app as cache
 from limbeck.cli.export import export, speed
 from limbeck.cli.inspecting import advise, check, report
-from limbeck.cli.options import Stopped, make_console
+from limbeck.cli.options import CONTINUE, Stopped, make_console
 from limbeck.cli.students import evaluate, predict
 from limbeck.cli.training import compare, run, search
 from limbeck.errors import RunError, UserError, shortened
@@ -138,7 +138,7 @@ def main() -> None:
     except RunError as error:
         code = _failed(error, 1)
     except (Stopped, KeyboardInterrupt) as stop:
-        code = _failed(f"stopped; {str(stop) or 'the same command with --resume continues'}", 130)
+        code = _failed(f"stopped; {str(stop) or CONTINUE}", 130)
     except BrokenPipeError:
         # The reader of the output, such as head, has closed it; nothing can be flushed there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

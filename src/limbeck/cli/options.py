@@ -8,6 +8,9 @@ from rich.console import Console
 
 from limbeck.recipes import read_recipe
 
+CONTINUE = "the same command with --resume continues"
+"""How to continue a command that keeps what it has done."""
+
 
 def known_recipe(recipe: str | None) -> str | None:
     """Return a recipe's name if there is such a recipe, before anything slow is imported.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sized
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from itertools import islice
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from limbeck.errors import UserError
+from limbeck.randomness.seeding import generators_kept
 
 
 class Batch(NamedTuple):
@@ -120,6 +122,47 @@ class Epochs(Sized, Protocol):
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Return the batches of an epoch, from 0; the same ones whenever it is called with this number."""
+
+
+@runtime_checkable
+class SkippableEpochs(Epochs, Protocol):
+    """Epochs that can begin with any of their batches, without making those before it.
+
+    Example:
+        >>> from limbeck.data import load
+        >>> data = load("fashion_mnist_sample", train_limit=100)
+        >>> isinstance(data.batches(data.train, batch_size=64), SkippableEpochs)
+        True
+    """
+
+    def epoch_from(self, epoch: int, start: int) -> Iterator[Batch]:
+        """Return the batches of an epoch, from 0, but the first ``start``."""
+
+
+def batches_from(source: Epochs, epoch: int, start: int) -> Iterator[Batch]:
+    """Return the batches of an epoch from one of them on; those before it are not made where that can be avoided.
+
+    Args:
+        source: The batches.
+        epoch: The epoch, from 0.
+        start: How many are left out.
+
+    Example:
+        >>> from limbeck.data import load
+        >>> data = load("fashion_mnist_sample", train_limit=100)
+        >>> [len(batch.inputs) for batch in batches_from(data.batches(data.train, batch_size=64), 0, 1)]
+        [36]
+    """
+    if not start:
+        return source.epoch(epoch)
+    if isinstance(source, SkippableEpochs):
+        return source.epoch_from(epoch, start)
+    batches = source.epoch(epoch)
+    # What is drawn for them was drawn before the training was stopped.
+    with generators_kept():
+        for _ in islice(batches, start):
+            pass
+    return batches
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Batches of a split of any kind: what makes them, and in which order."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Protocol, Self, runtime_checkable
 
 import torch
@@ -91,7 +92,16 @@ class Batches:
         Raises:
             UserError: While iterating, if a sample cannot be read.
         """
-        return self._source.batches(self._schedule.plan(epoch, device=self._source.order_device))
+        return self.epoch_from(epoch, 0)
+
+    def epoch_from(self, epoch: int, start: int) -> Iterator[Batch]:
+        """Return the batches of an epoch, from 0, but the first ``start``, which are not made.
+
+        Raises:
+            UserError: While iterating, if a sample cannot be read.
+        """
+        plan = self._schedule.plan(epoch, device=self._source.order_device)
+        return self._source.batches(replace(plan, bounds=plan.bounds[start:]))
 
 
 def _call(source: Source, method: str) -> None:

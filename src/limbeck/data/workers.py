@@ -1,6 +1,7 @@
 """Worker processes that make the batches of an epoch: of a DataLoader, and kept between epochs if wanted."""
 
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -12,6 +13,7 @@ from limbeck.errors import RunError, UserError, shortened
 from limbeck.processes import end_with_parent
 
 _PER_CORE, _ALWAYS_ALLOWED = 4, 16
+_GRACE_SECONDS = 20.0
 Request = tuple[int, int, list[int]]
 """The seed and the epoch of a batch's views, and the positions of its samples."""
 Made = TypeVar("Made")
@@ -110,9 +112,15 @@ class Workers(Generic[Made]):
             # One of its own, since a DataLoader draws from the global generator otherwise.
             generator=torch.Generator(),
             # By itself a worker whose parent dies while it starts would wait for ever.
-            worker_init_fn=partial(_end_with, os.getpid()),
+            worker_init_fn=partial(_begin, os.getpid()),
         )
 
 
-def _end_with(parent: int, _: int) -> None:
+def _begin(parent: int, _: int) -> None:
+    # What stops a training comes to every process of its group, and the update under way needs its batch: a worker ends
+    # with its parent, or when it is told to by it, or a little later.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGTERM, lambda *_: signal.setitimer(signal.ITIMER_REAL, _GRACE_SECONDS))
     end_with_parent(parent)

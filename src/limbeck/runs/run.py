@@ -37,7 +37,7 @@ def run(
 
     A run is a function of recipe and seed: the same machine gives the same numbers, and a run that was stopped and
     resumed gives those of one that never stopped. The random generators of Python, NumPy and torch are afterwards as
-    they were. SIGTERM ends a run as Ctrl-C does.
+    they were. Ctrl-C, SIGTERM and SIGUSR1 end a training after its update, whose checkpoint is then written.
 
     Args:
         recipe: A YAML file, the name of a packaged recipe, a mapping, or a recipe.
@@ -152,7 +152,7 @@ def _train(session: Session, start: Start) -> Run:
             folder.abandon()
             raise
         with suppress(RunError):
-            folder.log(f"failed: {error}" if isinstance(error, RunError) else "stopped")
+            folder.log(f"failed: {error}" if isinstance(error, RunError) else f"stopped; {error}".removesuffix("; "))
         raise
 
 

@@ -23,10 +23,12 @@ import torch
 from limbeck.build.shared import Shared
 from limbeck.errors import RunError
 from limbeck.processes import end_children_too, end_with_parent
+from limbeck.runs.signals import worked_until_stopped
 
 _log = logging.getLogger(__name__)
 _TICK_SECONDS = 0.5
-_GRACE_SECONDS = 5.0
+# For a checkpoint; SLURM and Kubernetes kill 30 seconds after their SIGTERM.
+_GRACE_SECONDS = 20.0
 
 
 class WorkerDiedError(RunError):
@@ -93,7 +95,7 @@ class Workers:
     def _submit(self, slot: int, work: Callable[..., Any], task: tuple[Any, ...]) -> Future[Any]:
         if slot in self._pools:
             try:
-                return self._pools[slot].submit(work, *task)
+                return self._pools[slot].submit(worked_until_stopped, work, *task)
             except BrokenProcessPool:
                 # Its process died between two tasks.
                 self._discard(slot)
@@ -106,7 +108,7 @@ class Workers:
             arguments = (threads, multiprocessing.get_start_method(allow_none=True))
             pool = ProcessPoolExecutor(1, context, initializer=_prepare_worker, initargs=arguments)
             self._pools[slot] = pool
-            future = pool.submit(work, *task)
+            future = pool.submit(worked_until_stopped, work, *task)
         self._processes[slot] = list((pool._processes or {}).values())
         _log.debug("worker process started: %s, %d threads", self._processes[slot], threads)
         return future
@@ -125,12 +127,18 @@ class Workers:
         processes = [process for of_slot in self._processes.values() for process in of_slot]
         for process in processes:
             process.terminate()
-        running, deadline = {process.sentinel: process for process in processes}, time.monotonic() + _GRACE_SECONDS
-        while running and time.monotonic() < deadline:
-            ended = connection.wait(list(running), timeout=_TICK_SECONDS)
-            running = {sentinel: process for sentinel, process in running.items() if sentinel not in ended}
-        for process in running.values():
-            process.kill()
+        try:
+            _wait_for([process.sentinel for process in processes], _GRACE_SECONDS)
+        finally:
+            for process in processes:
+                process.kill()
+
+
+def _wait_for(sentinels: Sequence[int], seconds: float) -> None:
+    """Wait for the end of processes, at most for some seconds."""
+    running, deadline = set(sentinels), time.monotonic() + seconds
+    while running and time.monotonic() < deadline:
+        running -= set(connection.wait(list(running), timeout=_TICK_SECONDS))  # type: ignore[arg-type]
 
 
 def _how_it_ended(processes: Sequence[BaseProcess]) -> str:

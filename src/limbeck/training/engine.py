@@ -13,7 +13,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from limbeck.data.batch import Batch, Epochs, kept_workers
+from limbeck.data.batch import Batch, Epochs, batches_from, kept_workers
 from limbeck.distiller import Distiller
 from limbeck.errors import RunError, UserError
 from limbeck.randomness.seeding import generator_states, set_generator_states
@@ -23,11 +23,13 @@ from limbeck.tasks import Measured, Task
 from limbeck.teachers import LabelTeacher
 from limbeck.training.checkpoint import load_checkpoint, save_checkpoint
 from limbeck.training.evaluate import measure
+from limbeck.training.interrupting import Interrupted, StopRequest, stop_requests
 from limbeck.training.keeping import EpochRecord, Keeping
 from limbeck.training.meter import EpochMeter
 from limbeck.training.progress import Position, Progress, Silent
 from limbeck.training.settings import TrainingSettings
 from limbeck.training.shares import groups
+from limbeck.training.under_way import CheckpointDue, UnderWay
 from limbeck.training.updates import Updates
 from limbeck.training.wording import Wording
 
@@ -95,6 +97,8 @@ class Engine:
         self.record: list[EpochRecord] = []
         self.measured: dict[str, Measured] = {}
         self.keeping = Keeping(settings, self.task, splits)
+        self._checkpoint_due = CheckpointDue(settings)
+        self._under_way: UnderWay | None = None
         if splits:
             # A missing number of classes is an error here, and not after the first epoch.
             self.task.evaluator()
@@ -102,8 +106,8 @@ class Engine:
         self.updates = Updates(distiller, settings, fabric=fabric, task=self.task, steps=self._steps, log=log)
         self.updates.start(lambda: next(self._batches(views, 0)).inputs)
 
-    def _batches(self, source: Iterable[Batch] | Epochs, epoch: int) -> Iterator[Batch]:
-        batches = source.epoch(epoch) if isinstance(source, Epochs) else source
+    def _batches(self, source: Iterable[Batch] | Epochs, epoch: int, start: int = 0) -> Iterator[Batch]:
+        batches = batches_from(source, epoch, start) if isinstance(source, Epochs) else source
         return (Batch.of(batch).to(self.fabric.device) for batch in batches)
 
     @property
@@ -123,12 +127,15 @@ class Engine:
         Afterwards :attr:`network` and :attr:`measured` are those of the epoch that is kept.
 
         Args:
-            resume: Begin at the newest checkpoint that can be read, instead of at the first epoch. The settings may
-                have more epochs than before; rates and temperatures are theirs from the resumed epoch on.
+            resume: Begin at the newest checkpoint that can be read, be it in the middle of an epoch, instead of at the
+                first epoch. The settings may have more epochs than before; rates and temperatures are theirs from the
+                resumed update on.
 
         Raises:
             RunError: If the loss stops being a finite number.
             UserError: If there is no checkpoint to resume from, none can be read, or it has more epochs than these.
+            Interrupted: If SIGINT or SIGTERM came, and the checkpoint is written; without ``checkpoint`` they interrupt
+                at once.
         """
         with kept_workers(self.views, *self.splits.values()):
             return self._fit(resume=resume)
@@ -140,30 +147,17 @@ class Engine:
             # Also where the checkpoint that was read is that of the end.
             if self.keeping.ends(self.record):
                 break
-            start = time.perf_counter()
-            if self.before_epoch:
-                self.before_epoch(epoch)
             row = self._epoch(epoch)
-            row["seconds"] = time.perf_counter() - start
             # Times are those of the first process.
-            row = shared(row) if self._several else row
-            self.record.append(row)
+            self.record.append(shared(row) if self._several else row)
             self.keeping.after_epoch(self.record, self.network)
             if self.after_epoch:
                 self.after_epoch(self.record)
-            if self.checkpoint and (self._due(epoch, self.settings.checkpoint_every) or self.keeping.ends(self.record)):
+            if self._due(epoch, self.settings.checkpoint_every) or self.keeping.ends(self.record):
                 self._save()
-            self.progress.epoch(row, self.settings.epochs)
+            self.progress.epoch(self.record[-1], self.settings.epochs)
         self._conclude()
         return self.record
-
-    def _save(self) -> None:
-        assert self.checkpoint is not None
-        state = self._state()
-        if is_first():
-            save_checkpoint(self.checkpoint, state)
-        if self._several:
-            barrier()
 
     def _conclude(self) -> None:
         for line in self.keeping.lines(self.record):
@@ -175,22 +169,45 @@ class Engine:
         return (epoch + 1) % every == 0 or epoch + 1 == self.settings.epochs
 
     def _epoch(self, epoch: int) -> EpochRecord:
-        start, rate = time.perf_counter(), self.updates.schedule.get_last_lr()[0]
+        # That of a checkpoint in the middle of the epoch has its preparations behind it.
+        under_way = self._under_way = self._under_way or self._prepared(epoch)
         meter = self.train_epoch(epoch)
         if self._several:
             meter.gather()
-        means = meter.means()
-        seconds = time.perf_counter() - start
+        means, seconds = meter.means(), under_way.seconds
         if not all(map(math.isfinite, means.values())):
             raise RunError(f"epoch {epoch + 1}: {self._why_not_finite(epoch, means['loss'])}")
-        row: EpochRecord = {"epoch": epoch + 1, "lr": float(rate)}
+        row: EpochRecord = {"epoch": epoch + 1, "lr": under_way.lr}
         row |= {f"train.{name}": value for name, value in means.items()}
         if self.distiller.selected is not None:
             row["selected"] = float(self.distiller.selected.float().mean())
         row["samples_per_second"] = float(meter.samples) / seconds
         if self._due(epoch, self.settings.evaluate_every):
-            row.update(self._measure())
+            row.update(self._measured_or_saved(under_way))
+        row["seconds"] = under_way.before + under_way.seconds
         return row
+
+    def _prepared(self, epoch: int) -> UnderWay:
+        start = time.perf_counter()
+        if self.before_epoch:
+            self.before_epoch(epoch)
+        return self._beginning(epoch, before=time.perf_counter() - start)
+
+    def _beginning(self, epoch: int, before: float = 0.0) -> UnderWay:
+        lr = float(self.updates.schedule.get_last_lr()[0])
+        return UnderWay(epoch, self._steps, lr, self.wording, before)
+
+    def _measured_or_saved(self, under_way: UnderWay) -> EpochRecord:
+        """Measure the splits; an interrupt meanwhile does not cost the epoch."""
+        generators = generator_states()
+        try:
+            return self._measure()
+        except KeyboardInterrupt:
+            # Several processes are at different places then.
+            if not self.checkpoint or self._several:
+                raise
+            set_generator_states(generators)
+            raise self._stopped(under_way) from None
 
     @torch.no_grad()
     def _why_not_finite(self, epoch: int, loss: float) -> str:
@@ -210,12 +227,42 @@ class Engine:
 
     def train_epoch(self, epoch: int) -> EpochMeter:
         """Go once through the batches of ``epoch`` and return its sums; nothing is measured or recorded."""
-        meter, batches = EpochMeter(self.wording), self._batches(self.views, epoch)
-        with self.updates.epoch(epoch, meter) as update:
-            for step, group in enumerate(groups(batches, self.settings.accumulate), start=1):
+        under_way, self._under_way = self._under_way or self._beginning(epoch), None
+        meter, steps, done = under_way.meter, under_way.steps, under_way.step
+        stops = stop_requests() if self.checkpoint else nullcontext(StopRequest())
+        batches = self._batches(self.views, epoch, done * self.settings.accumulate)
+        with self.updates.epoch(epoch, meter) as update, stops as request:
+            for step, group in enumerate(groups(batches, self.settings.accumulate), start=done + 1):
                 update(group, step)
-                self.progress.step(Position(epoch, self.settings.epochs, step, self._steps), meter)
+                under_way.step = step
+                self._after_update(under_way, request)
+                self.progress.step(Position(epoch, self.settings.epochs, step, steps), meter)
         return meter
+
+    def _after_update(self, under_way: UnderWay, request: StopRequest) -> None:
+        epoch, step, steps = under_way.epoch, under_way.step, under_way.steps
+        if not self.checkpoint:
+            return
+        if request.agreed(step, steps, several=self._several):
+            raise self._stopped(under_way)
+        # After the last update of an epoch follows its own checkpoint.
+        if step < steps and self._checkpoint_due(epoch * steps + step, several=self._several):
+            self._save(under_way)
+
+    def _stopped(self, under_way: UnderWay) -> Interrupted:
+        """Write a checkpoint, and return what ends the training."""
+        self._save(under_way)
+        return Interrupted(f"saved after {under_way.text} of {self.settings.epochs} ({self.checkpoint})")
+
+    def _save(self, under_way: UnderWay | None = None) -> None:
+        if not self.checkpoint:
+            return
+        state = self._state(under_way)
+        if is_first():
+            save_checkpoint(self.checkpoint, state)
+        if self._several:
+            barrier()
+        self._checkpoint_due.written()
 
     def _measure(self) -> EpochRecord:
         for name, split in self.splits.items():
@@ -230,28 +277,34 @@ class Engine:
             self.measured[name] = measured
         return {f"{name}.{key}": v for name, m in self.measured.items() for key, v in m.numbers().items()}
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self, under_way: UnderWay | None) -> dict[str, Any]:
         return {
             "record": self.record,
             **self.updates.state(),
             "generators": generator_states(),
             **({"generators_of_processes": gathered(generator_states())} if self._several else {}),
             **self.keeping.state(),
+            "under_way": None if under_way is None else under_way.state(several=self._several),
         }
 
     def _restore(self) -> None:
         assert self.checkpoint is not None
         state = load_checkpoint(self.checkpoint, log=self._log)
-        if len(state["record"]) > self.settings.epochs:
-            got = f"{self.checkpoint}: holds {len(state['record'])} epochs"
+        # A checkpoint by an earlier version is that of an epoch's end.
+        begun = state.get("under_way")
+        epochs = len(state["record"]) + (begun is not None)
+        if epochs > self.settings.epochs:
+            got = f"{self.checkpoint}: holds {epochs} epochs"
             raise UserError(f"{got}, expected at most the {self.settings.epochs} of training.epochs")
         self.record = [{_RENAMED.get(name, name): value for name, value in row.items()} for row in state["record"]]
+        self._under_way = begun and UnderWay.of(begun, steps=self._steps, wording=self.wording)
         self.updates.load(state)
         self.keeping.load(state)
         of_processes = state.get("generators_of_processes", [state["generators"]])
         if rank() < len(of_processes):
             set_generator_states(of_processes[rank()] if self._several else state["generators"])
-        self._log(f"resuming after epoch {len(self.record)} of {self.settings.epochs}")
+        place = f"epoch {len(self.record)}" if self._under_way is None else self._under_way.text
+        self._log(f"resuming after {place} of {self.settings.epochs}")
 
 
 def _with_classes(task: Task, num_classes: int | None) -> Task:

@@ -1,13 +1,15 @@
 """Sums over the batches of an epoch, kept on the device."""
 
+import copy
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from limbeck.distiller import Output
 from limbeck.errors import UserError
-from limbeck.ranks import summed
+from limbeck.ranks import is_first, summed
 from limbeck.training.wording import Wording
 
 
@@ -55,6 +57,9 @@ class EpochMeter:
             raise UserError(f"figures: got {min(taken)!r}, which is the name of a loss, expected other names")
         values = torch.stack([out.loss, *out.parts.values()]) * samples
         sums = torch.cat([values.detach(), *(figure[None].to(values.dtype) for figure in figures.values())])
+        if self._sums is not None and self._sums.device != sums.device:
+            # From a checkpoint, which is read to the CPU.
+            self._sums = self._sums.to(sums.device)
         self._sums = sums if self._sums is None else self._sums.add_(sums)
         self._names = ["loss", *out.parts, *figures]
         self.samples += samples
@@ -64,3 +69,18 @@ class EpochMeter:
         if self._sums is None:
             return {}
         return dict(zip(self._names, (self._sums / self.samples).tolist(), strict=True))
+
+    def state(self, *, several: bool = False) -> dict[str, Any]:
+        """Return what :meth:`load` goes on from: the sums of all processes, which then call this together."""
+        whole = copy.copy(self)
+        if several:
+            whole.gather()
+        samples = float(whole.samples) if isinstance(whole.samples, Tensor) else whole.samples
+        return {"samples": samples, "names": list(self._names), "sums": whole._sums}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state of :meth:`state`, on the device of the next batch; the first process has all sums."""
+        self._names, sums = list(state["names"]), state["sums"]
+        self.samples = state["samples"] if is_first() else 0
+        if sums is not None:
+            self._sums = sums.clone() if is_first() else torch.zeros_like(sums)

@@ -13,7 +13,10 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 # Keys of a training's settings that leave its result as it is.
 WITHOUT_EFFECT = frozenset(
-    {"evaluate_every", "checkpoint_every", "check_finite", "cuda_graph", "devices", "nodes", "strategy"}
+    {
+        *("evaluate_every", "checkpoint_every", "checkpoint_minutes", "checkpoint_steps", "check_finite"),
+        *("cuda_graph", "devices", "nodes", "strategy"),
+    }
 )
 # Those that earlier versions did not have: what was made without them keeps its key.
 LATER = frozenset(
@@ -133,6 +136,10 @@ class TrainingSettings(Settings):
     names the network; it waits for the device at every step. ``compile`` runs the student through ``torch.compile``,
     and ``cuda_graph`` records an epoch's step once and replays it; where either is impossible, one line is logged.
 
+    A checkpoint is written after every ``checkpoint_every``-th epoch, and within an epoch when the last one is
+    ``checkpoint_minutes`` old, and after every ``checkpoint_steps``-th update of the training; none of them changes a
+    number.
+
     ``mix`` mixes the samples of a batch, and ``label_smoothing`` is the least that the cross-entropy smooths labels by,
     whatever the method.
 
@@ -168,6 +175,8 @@ class TrainingSettings(Settings):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     evaluate_every: Count = 1
     checkpoint_every: Count = 1
+    checkpoint_minutes: Positive | None = 10.0
+    checkpoint_steps: Count | None = None
     keep: Literal["last", "best"] = "last"
     patience: Count | None = None
     min_gain: Annotated[float, Field(ge=0)] = 0.0
