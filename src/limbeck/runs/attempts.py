@@ -115,7 +115,7 @@ def run_all(
 
 def _run_in_workers(workers: Workers, plans: Sequence[Planned], progress: "_Overall") -> None:
     # What runs are compared with is the same for all, and no part of a run.
-    tasks = [(plan.recipe.model_dump(mode="json", exclude={"compare"}), plan.folder.path) for plan in plans]
+    tasks = [(transferable(plan.recipe), plan.folder.path) for plan in plans]
     for finished in workers.finished(attempt_in_worker, tasks):
         progress.moved()
         for number, outcome in finished.items():
@@ -142,6 +142,16 @@ class _Overall:
         if self.tick:
             plans = [plan for plan in self.plans if plan.label not in self.failed]
             self.tick(sum(map(_epochs_done, plans)), sum(plan.recipe.training.epochs for plan in plans))
+
+
+def transferable(recipe: Recipe) -> dict[str, Any]:
+    """Return the values of a run's recipe for another process, without defaults: a run records what its user gave.
+
+    Example:
+        >>> transferable(load_recipe({"data": "digits", "student": "resnet8"}))
+        {'data': {'name': 'digits'}, 'student': {'name': 'resnet8'}}
+    """
+    return recipe.model_dump(mode="json", exclude={"compare"}, exclude_unset=True)
 
 
 def attempt_in_worker(values: Mapping[str, Any], folder: Path) -> Outcome:

@@ -34,6 +34,7 @@ from limbeck.report.table import comparison_rows, to_csv, to_markdown
 from limbeck.runs.attempts import Planned, Tick, run_all
 from limbeck.runs.choice_notes import choice_notes
 from limbeck.runs.comparison_folder import ComparisonFolder
+from limbeck.runs.continued_plans import continued_plans
 from limbeck.runs.details import about_data, named_tensors
 from limbeck.runs.folder import RunFolder, folder_name
 from limbeck.runs.jobs import jobs_at_a_time
@@ -130,8 +131,7 @@ def compare(
     reporting = reporting or Reporting()
     check_trackers(recipe)
     folder = ComparisonFolder(out or recipe.output.root / f"{recipe.name}-compare", resume=resume, overwrite=overwrite)
-    plans = _plan(recipe, folder.path)
-    folder.check()
+    recipe, plans = continued_plans(recipe, folder, _plan, reporting.log)
     at_a_time = jobs_at_a_time(jobs, recipe, len(plans), reporting.log)
     return compare_planned(recipe, folder, plans, at_a_time, reporting, tick)
 

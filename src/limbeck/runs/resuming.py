@@ -9,9 +9,9 @@ from typing import Any
 from limbeck.build.teacher_settings import teacher_settings
 from limbeck.errors import UserError, shortened
 from limbeck.recipes.schema import Recipe
+from limbeck.runs.changed_defaults import readable, recorded
 from limbeck.runs.folder import RunFolder
 from limbeck.training.settings import WITHOUT_EFFECT
-from limbeck.validation import validated
 
 # Keys that change no number, or are compared by their content (see provenance.py).
 _NOT_COMPARED = frozenset(
@@ -127,8 +127,8 @@ def check_same(folder: RunFolder, recipe: Recipe) -> Recipe:
     Raises:
         UserError: If another key differs; the line names it, with both values.
     """
-    stored = _stored(folder)
-    differing = _differences(stored, recipe)
+    stored, _ = stored_recipe(folder)
+    differing = differences(folder, stored, recipe)
     if differing:
         key, (before, now) = next(iter(differing.items()))
         more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
@@ -138,11 +138,16 @@ def check_same(folder: RunFolder, recipe: Recipe) -> Recipe:
     return stored
 
 
-def _stored(folder: RunFolder) -> Recipe:
+def stored_recipe(folder: RunFolder) -> tuple[Recipe, dict[str, Any]]:
+    """Read the recipe of the run in a folder, and the keys of it that are no settings any more.
+
+    Raises:
+        UserError: If it cannot be read.
+    """
     values = folder.read_recipe()
     try:
         # For comparison only: what it names is not imported, and what it was compared with does not count.
-        return validated(Recipe, {key: value for key, value in values.items() if key != "compare"})
+        return readable({key: value for key, value in values.items() if key != "compare"})
     except UserError as error:
         expected = "expected the recipe of a run of this version; --overwrite replaces the run"
         raise UserError(f"{folder.path / 'recipe.yaml'}: cannot be read ({error}), {expected}") from None
@@ -150,15 +155,43 @@ def _stored(folder: RunFolder) -> Recipe:
 
 def _is_same(folder: RunFolder, recipe: Recipe) -> bool:
     try:
-        return not _differences(_stored(folder), recipe)
+        return not differences(folder, stored_recipe(folder)[0], recipe)
     except UserError:
         return False
 
 
-def _differences(stored: Recipe, recipe: Recipe) -> dict[str, tuple[Any, Any]]:
+def differences(folder: RunFolder, stored: Recipe, recipe: Recipe) -> dict[str, tuple[Any, Any]]:
+    """Return the keys in which a recipe differs from that of the run in a folder, with both values.
+
+    Args:
+        folder: The folder, which records the settings of the run's method that were defaults.
+        stored: The recipe of the run.
+        recipe: The recipe to compare.
+    """
     before, now = meaning(stored), meaning(recipe)
+    method = recorded(folder.read_provenance()).method
+    if method is not None and before["method.name"] == now["method.name"]:
+        # A setting that the method did not have then, or has no more, is named elsewhere.
+        before |= {key: method.get(key.removeprefix("method."), value) for key, value in before.items()}
+        before |= {f"method.{key}": method[key] for key in method if f"method.{key}" in now}
     keys = dict.fromkeys([*now, *before])
     return {key: (before.get(key), now.get(key)) for key in keys if before.get(key) != now.get(key)}
+
+
+def _is_setting_of_method(key: str) -> bool:
+    return key.startswith("method.") and key != "method.name"
+
+
+def method_meaning(recipe: Recipe) -> dict[str, Any]:
+    """Return the settings of a recipe's method with their defaults, as flat keys.
+
+    Example:
+        >>> from limbeck.runs import load_recipe
+        >>> method_meaning(load_recipe("quickstart", {"method": "ttm"}))
+        {'gamma': 0.1, ...}
+    """
+    values = meaning(recipe)
+    return {key.removeprefix("method."): value for key, value in values.items() if _is_setting_of_method(key)}
 
 
 def meaning(recipe: Recipe) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """One distillation, from a recipe to a run folder."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from limbeck.randomness.seeding import generators_kept
 from limbeck.ranks import is_first, processes_to_meet, shared
 from limbeck.recipes.loading import load_recipe
 from limbeck.recipes.schema import Recipe
+from limbeck.runs.continued import continued
 from limbeck.runs.folder import RunFolder, folder_name
 from limbeck.runs.provenance import check_provenance, provenance
 from limbeck.runs.resuming import Start, decide_start, is_complete
@@ -45,7 +46,7 @@ def run(
         out: The run folder; by default ``runs/NAME-METHOD-seedN``.
         resume: Resume a run that was stopped, or a complete one with more ``training.epochs``; a complete run of
             as many epochs, or one that ``training.patience`` ended, is only read. Settings, data and code have to be
-            the same, as far as they decide numbers.
+            the same, as far as they decide numbers; of a default that has changed since, the run keeps its value.
         overwrite: Replace a run that is in the folder.
         reporting: Where lines and progress go; nowhere by default.
         trust: Whether the recipe may name any ``python:`` function, see :func:`limbeck.recipes.trust.check_trust`.
@@ -68,10 +69,12 @@ def run(
     """
     if resume and overwrite:
         raise UserError("resume and overwrite: got both, expected one: the run in the folder is resumed or replaced")
-    context = Context(of_all_processes(load_recipe(recipe, overrides, trust=trust)))
+    given = of_all_processes(load_recipe(recipe, overrides, trust=trust))
+    folder = RunFolder(out or default_folder(given))
+    kept, notes = continued(folder, given) if resume else (given, ())
+    context = Context(kept)
     check_trackers(context.recipe)
-    folder = RunFolder(out or default_folder(context.recipe))
-    return distill(context, folder, reporting or Reporting(), resume=resume, overwrite=overwrite)
+    return distill(context, folder, reporting or Reporting(), resume=resume, overwrite=overwrite, notes=notes)
 
 
 def distill(
@@ -82,6 +85,7 @@ def distill(
     resume: bool = False,
     overwrite: bool = False,
     checked: bool = False,
+    notes: Sequence[str] = (),
 ) -> Run:
     """Distill one student in a folder, with what the process has built for other runs already.
 
@@ -92,6 +96,7 @@ def distill(
         resume: As for :func:`run`.
         overwrite: As for :func:`run`.
         checked: Whether a run that differs in its seed alone has passed :func:`limbeck.build.checks.check_run`.
+        notes: Lines for the log.
 
     Returns:
         The complete run.
@@ -106,6 +111,8 @@ def distill(
     with terminates_as_interrupt(), generators_kept():
         if resume and is_complete(folder, recipe):
             complete = _complete(context, folder)
+            for line in notes:
+                reporting.log(line)
             early = ", ended early by training.patience" if folder.ended_early else ""
             reporting.log(f"{folder.path}: is complete already{early}")
             return complete
@@ -114,6 +121,8 @@ def distill(
             start = Start() if not is_first() else decide_start(folder, recipe, resume=resume, overwrite=overwrite)
             if former:
                 start = start.noting(f"{former} ended while it worked in this folder")
+            for line in notes:
+                start = start.noting(line)
             student = context.student()
             if not checked:
                 check_run(context, student.module)

@@ -1,0 +1,147 @@
+"""Runs that are stopped in the middle of an epoch and resumed: every number is that of a run that never stopped."""
+
+import pytest
+
+import limbeck
+from limbeck.errors import UserError
+from limbeck.methods import names
+from limbeck.training import Engine
+from stopped_runs import assert_equal_runs, log, stopping_at
+
+EACH = {"checkpoint_steps": 1}
+
+
+def trained(recipe, **more):
+    """The recipe with more settings of its student's training."""
+    return {**recipe, "training": {**recipe["training"], **more}}
+
+
+def stopped_and_resumed(recipe, out, *places, of=2, **options):
+    """Stop a run once at each of the places (epoch, step), then let it end."""
+    for number, (epoch, step) in enumerate(places):
+        with pytest.raises(KeyboardInterrupt):
+            limbeck.run(recipe, out=out, resume=number > 0, reporting=stopping_at(epoch, step, of=of), **options)
+    return limbeck.run(recipe, out=out, resume=True, **options)
+
+
+def check(recipe, tmp_path, *places, of=2):
+    """Compare a run that is stopped and resumed with one that never is; return the folder of the former."""
+    whole = limbeck.run(recipe, out=tmp_path / "whole")
+    done = stopped_and_resumed(trained(recipe, **EACH), tmp_path / "run", *places, of=of)
+    assert_equal_runs(done.folder, whole.folder)
+    for epoch, step in places:
+        assert f"resuming after step {step} of 3 of epoch {epoch + 1} of {of}\n" in log(done.folder)
+    return done.folder
+
+
+CRD = {"name": "crd", "negatives": 16}
+LIGHT = {"lightweight": {"per_class": 40, "epochs": 1}}
+
+
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("lw_kd", {"ema": 0.9, "clip_norm": 1.0}),
+        ({"name": "lr_ds", "scorer": "influence", "refresh_every": 1, "proxy_epochs": 3}, {}),
+        ("crd", {"mix": {}, "optimizer": {"name": "adamw", "lr": 0.01}}),
+        ("ctkd+dist", {"mix": {"mixup": 0.2, "cutmix": 1.0}, "schedule": "one_cycle"}),
+    ],
+    ids=str,
+)
+def test_every_state_is_that_of_a_run_that_never_stopped(tiny, tmp_path, method, more):
+    recipe = trained({**tiny, "method": method, "teacher": {**tiny["teacher"], **LIGHT}}, **more)
+    check(recipe, tmp_path, (0, 2), (1, 1))
+
+
+def test_a_stop_in_the_first_epoch_with_the_best_kept(tiny, tmp_path):
+    recipe = trained({**tiny, "data": {**tiny["data"], "validation": 0.2}}, keep="best", patience=2)
+    check(recipe, tmp_path, (0, 1), (1, 2))
+
+
+def test_a_cached_teacher_reads_on_where_the_epoch_was(tiny, tmp_path):
+    teacher = {**tiny["teacher"], "cache": "epochs", "cache_dtype": "float16"}
+    folder = check({**tiny, "method": "kd", "teacher": teacher}, tmp_path, (0, 1), (1, 2))
+    other = {**teacher, "training": {**teacher["training"], "batch_size": 30}}
+    filling = {**tiny, "method": "kd", "teacher": other}
+    done = stopped_and_resumed(trained(filling, **EACH), tmp_path / "filling", (0, 1), (1, 1))
+    assert_equal_runs(done.folder, limbeck.run(filling, out=tmp_path / "filled").folder)
+    assert folder != done.folder
+
+
+def test_a_teachers_training_continues_in_the_middle_of_an_epoch(tiny, tmp_path):
+    training = {**tiny["teacher"]["training"], "epochs": 3}
+    recipe = {**tiny, "method": "dist", "teacher": {**tiny["teacher"], "training": training}}
+    whole = limbeck.run(recipe, overrides={"output.cache": str(tmp_path / "one")}, out=tmp_path / "whole")
+    training = {**training, **EACH}
+    again = {**recipe, "teacher": {**recipe["teacher"], "training": training}}
+    options = {"overrides": {"output.cache": str(tmp_path / "other")}}
+    done = stopped_and_resumed(again, tmp_path / "run", (0, 2), (1, 1), of=3, **options)
+    assert_equal_runs(done.folder, whole.folder)
+    assert "teacher: resuming after step 1 of 3 of epoch 2 of 3\n" in log(done.folder)
+
+
+def test_a_proxy_continues_in_the_middle_of_an_epoch(tiny, tmp_path, monkeypatch):
+    settings = {"name": "select+lr", "scorer": "influence", "proxy_epochs": 2}
+    recipe = trained({**tiny, "method": settings, "teacher": {**tiny["teacher"], "seed": 1}}, **EACH)
+    whole = limbeck.run(recipe, out=tmp_path / "whole")
+    save, saved = Engine._save, []
+
+    def stop(engine, under_way=None):
+        save(engine, under_way)
+        if not engine.splits and under_way is not None and not saved:
+            saved.append(under_way.text)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Engine, "_save", stop)
+    with pytest.raises(KeyboardInterrupt):
+        limbeck.run(recipe, out=tmp_path / "run")
+    done = limbeck.run(recipe, out=tmp_path / "run", resume=True)
+    assert f"proxy: resuming after {saved[0]} of 2\n" in log(done.folder)
+    assert_equal_runs(done.folder, whole.folder)
+
+
+def test_the_preparations_of_an_epoch_are_not_repeated(tiny, tmp_path):
+    method = {"name": "lr_ds", "scorer": "agreement", "refresh_every": 1}
+    done = stopped_and_resumed(trained({**tiny, "method": method}, **EACH), tmp_path / "run", (0, 1), (0, 2), (1, 2))
+    assert log(done.folder).count("selection by ") == 2
+
+
+def test_a_measurement_that_is_interrupted_does_not_cost_the_epoch(tiny, tmp_path, monkeypatch):
+    whole = limbeck.run(tiny, out=tmp_path / "whole")
+
+    def interrupt(engine):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Engine, "_measure", interrupt)
+        with pytest.raises(KeyboardInterrupt, match=r"saved after step 3 of 3 of epoch 1 of 2 \(\S+last\)"):
+            limbeck.run(tiny, out=tmp_path / "run")
+    done = limbeck.run(tiny, out=tmp_path / "run", resume=True)
+    assert "resuming after step 3 of 3 of epoch 1 of 2\n" in log(done.folder)
+    assert_equal_runs(done.folder, whole.folder)
+
+
+def test_checkpoints_by_the_clock(tiny, tmp_path, monkeypatch):
+    recipe = trained(tiny, checkpoint_minutes=1e-9, checkpoint_every=2)
+    stopped_and_resumed(recipe, tmp_path / "run", (1, 2))
+    assert "resuming after step 2 of 3 of epoch 2 of 2\n" in log(tmp_path / "run")
+    never = trained(tiny, checkpoint_minutes=None, checkpoint_every=2)
+    stopped_and_resumed(never, tmp_path / "other", (1, 2))
+    assert "no checkpoint is there, so the run begins again\n" in log(tmp_path / "other")
+
+
+def test_other_batches_than_those_of_the_epoch_are_refused(tiny, tmp_path):
+    recipe = trained(tiny, **EACH)
+    with pytest.raises(KeyboardInterrupt):
+        limbeck.run(recipe, out=tmp_path / "run", reporting=stopping_at(0, 1))
+    line = r"^training\.batch_size: the run in \S+ has 20, got 10"
+    with pytest.raises(UserError, match=line):
+        limbeck.run(trained(recipe, batch_size=10), out=tmp_path / "run", resume=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("method", names())
+def test_every_method(tiny, tmp_path, method, precision):
+    recipe = trained({**tiny, "method": method, "teacher": {**tiny["teacher"], **LIGHT}}, precision=precision)
+    check(recipe, tmp_path, (0, 1), (1, 2))
