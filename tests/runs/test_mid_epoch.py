@@ -1,12 +1,18 @@
 """Runs that are stopped in the middle of an epoch and resumed: every number is that of a run that never stopped."""
 
+import re
+
 import pytest
+import torch
 
 import limbeck
+from data_layouts import write_classes
 from limbeck.errors import UserError
 from limbeck.methods import names
+from limbeck.teachers import lightweight
 from limbeck.training import Engine
 from stopped_runs import assert_equal_runs, log, stopping_at
+from text_files import write_folder
 
 EACH = {"checkpoint_steps": 1}
 
@@ -30,7 +36,7 @@ def check(recipe, tmp_path, *places, of=2):
     done = stopped_and_resumed(trained(recipe, **EACH), tmp_path / "run", *places, of=of)
     assert_equal_runs(done.folder, whole.folder)
     for epoch, step in places:
-        assert f"resuming after step {step} of 3 of epoch {epoch + 1} of {of}\n" in log(done.folder)
+        assert re.search(rf"resuming after step {step} of \d of epoch {epoch + 1} of {of}\n", log(done.folder))
     return done.folder
 
 
@@ -100,6 +106,26 @@ def test_a_proxy_continues_in_the_middle_of_an_epoch(tiny, tmp_path, monkeypatch
     assert_equal_runs(done.folder, whole.folder)
 
 
+def test_a_lightweight_teacher_whose_training_was_stopped_is_the_same(tiny, tmp_path, monkeypatch):
+    """It takes seconds, and begins again: whatever was drawn before, its bank is a function of its seed."""
+    recipe = {**tiny, "method": "lw_kd", "teacher": {**tiny["teacher"], **LIGHT}}
+    whole = limbeck.run(recipe, overrides={"output.cache": str(tmp_path / "one")}, out=tmp_path / "whole")
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    other = {"output.cache": str(tmp_path / "other")}
+    with monkeypatch.context() as patched:
+        patched.setattr(lightweight, "_held_out_accuracy", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            limbeck.run(recipe, overrides=other, out=tmp_path / "run")
+    torch.rand(5)
+    done = limbeck.run(recipe, overrides=other, out=tmp_path / "run", resume=True)
+    assert_equal_runs(done.folder, whole.folder)
+    banks = [next((tmp_path / name).rglob("bank.safetensors")).read_bytes() for name in ("one", "other")]
+    assert banks[0] == banks[1]
+
+
 def test_the_preparations_of_an_epoch_are_not_repeated(tiny, tmp_path):
     method = {"name": "lr_ds", "scorer": "agreement", "refresh_every": 1}
     done = stopped_and_resumed(trained({**tiny, "method": method}, **EACH), tmp_path / "run", (0, 1), (0, 2), (1, 2))
@@ -137,6 +163,87 @@ def test_other_batches_than_those_of_the_epoch_are_refused(tiny, tmp_path):
     line = r"^training\.batch_size: the run in \S+ has 20, got 10"
     with pytest.raises(UserError, match=line):
         limbeck.run(trained(recipe, batch_size=10), out=tmp_path / "run", resume=True)
+
+
+SEGMENTATION = {
+    "task": "segmentation",
+    "data": {
+        "name": "shapes",
+        "options": {"train": 24, "test": 6, "side": 32},
+        "augment": {"flip": True, "zoom": [0.7, 1.5]},
+    },
+    "teacher": {"name": "small_segmenter", "options": {"width": 12, "aux": True}, **LIGHT},
+    "student": {"name": "small_segmenter", "options": {"width": 6, "blocks": 2, "aux": True}},
+    "batch_size": 8,
+}
+DETECTION = {
+    "task": "detection",
+    "data": {"name": "boxes_sample", "options": {"train": 12, "test": 4, "side": 64}, "augment": {"flip": True}},
+    "teacher": {"name": "small_detector", "options": {"width": 8}, **LIGHT},
+    "student": {"name": "small_detector", "options": {"width": 4}},
+    "batch_size": 4,
+}
+TABLE = {
+    "data": {"name": "digits", "train_limit": 60, "test_limit": 40, "augment": {"noise": 0.2}},
+    "teacher": {"name": "mlp", "options": {"hidden": 16}, **LIGHT},
+    "student": {"name": "mlp", "options": {"hidden": 8}},
+    "batch_size": 20,
+}
+TEXT = {
+    "data": {"name": "text", "options": {"max_length": 16}, "augment": {"drop": 0.3}},
+    "teacher": {"name": "text_transformer", "options": {"width": 16, "depth": 1, "dropout": 0.1}, **LIGHT},
+    "student": {"name": "text_cnn", "options": {"width": 16, "channels": 8}},
+    "batch_size": 16,
+}
+FOLDER = {
+    "data": {"name": "image_folder", "size": 16, "workers": 2, "augment": {"flip": True, "random_erasing": 0.5}},
+    "batch_size": 12,
+}
+
+
+def of_task(tiny, tmp_path, changes, **training):
+    """The recipe of ``tiny`` with the data and networks of another task."""
+    data = {**changes["data"]}
+    if data["name"] == "text":
+        data["root"] = str(write_folder(tmp_path / "texts"))
+    if data["name"] == "image_folder":
+        data["root"] = str(tmp_path / "photos")
+        write_classes(tmp_path / "photos", each=20)
+    training = {**tiny["training"], "batch_size": changes["batch_size"], **training}
+    roles = {role: {**tiny[role], **changes.get(role, {})} for role in ("teacher", "student")}
+    roles["teacher"]["training"] = {**training, "epochs": 1}
+    return {**tiny, "task": changes.get("task", "classification"), "data": data, **roles, "training": training}
+
+
+@pytest.mark.parametrize("changes", [SEGMENTATION, FOLDER], ids=lambda changes: changes["data"]["name"])
+def test_other_batches_continue_where_they_were(tiny, tmp_path, changes):
+    check({**of_task(tiny, tmp_path, changes), "method": "dist"}, tmp_path, (0, 1), (1, 2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["none", "kd", "dist", "lr+dist", "lr_ds", "lw_kd", "dr_kd", "tf_kd_reg"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    "changes", [SEGMENTATION, DETECTION, TABLE, TEXT, FOLDER], ids=lambda changes: changes["data"]["name"]
+)
+def test_every_task(tiny, tmp_path, changes, method, precision):
+    scored = {"name": "lr_ds", "scorer": "random" if changes is DETECTION else "agreement", "refresh_every": 1}
+    recipe = of_task(tiny, tmp_path, changes, precision=precision)
+    check({**recipe, "method": scored if method == "lr_ds" else method}, tmp_path, (0, 1), (1, 2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["kd", "dist", "lr_ds"])
+def test_samples_without_labels(tiny, tmp_path, method):
+    write_classes(tmp_path / "more", each=8)
+    data = {**tiny["data"], "unlabeled": str(tmp_path / "more"), "unlabeled_share": 0.4}
+    check({**tiny, "data": data, "method": method}, tmp_path, (0, 1), (1, 3))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [{"compile": True}, {"accumulate": 2, "batch_size": 10}], ids=str)
+def test_compiled_students_and_accumulated_batches(tiny, tmp_path, more):
+    check(trained({**tiny, "method": "kd"}, **more), tmp_path, (0, 1), (1, 2))
 
 
 @pytest.mark.slow
