@@ -11,6 +11,7 @@ from limbeck.cache.key import teacher_hash
 from limbeck.cache.lock import building, holding
 from limbeck.cache.replay import Replay
 from limbeck.cache.rows import RowFormat
+from limbeck.cache.shard import Shard
 from limbeck.cache.source_replay import SourceReplay
 from limbeck.cache.spec import CacheSpec
 from limbeck.cache.store import LogitStore
@@ -26,6 +27,7 @@ __all__ = [
     "Replay",
     "Replayed",
     "RowFormat",
+    "Shard",
     "SourceReplay",
     "building",
     "compare",

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from limbeck.cache.inputs import InputSource, Replayed
 from limbeck.cache.lock import building
+from limbeck.cache.shard import Shard
 from limbeck.cache.spec import CacheSpec
 from limbeck.cache.store import LogitStore
 from limbeck.cache.teacher import apart
@@ -55,15 +56,17 @@ def wanted(
     return flags
 
 
-def missing(store: LogitStore, slots: Tensor | None = None) -> Tensor:
+def missing(store: LogitStore, slots: Tensor | None = None, shard: Shard | None = None) -> Tensor:
     """List the slots that are not stored yet, int64.
 
     Args:
         store: The cache.
         slots: bool (slots,), those that count; None for all.
+        shard: The part of the cache that counts; None for all of it.
     """
-    empty = ~torch.from_numpy(store.filled)
-    return (empty if slots is None else empty & slots).nonzero()[:, 0]
+    start, end = (0, store.spec.slots) if shard is None else shard.bounds(store.spec.slots)
+    empty = ~torch.from_numpy(store.filled_between(start, end))
+    return (empty if slots is None else empty & slots[start:end]).nonzero()[:, 0] + start
 
 
 def store_logits(
@@ -120,17 +123,19 @@ def fill(
     replay: InputSource,
     *,
     slots: Tensor | None = None,
+    shard: Shard | None = None,
     precision: Precision = nullcontext,
     tick: Tick = _no_tick,
     batch_size: int = _BATCH,
 ) -> int:
-    """Store what is missing, one process at a time; a build that was stopped resumes where it ended.
+    """Store what is missing, one process at a time, or one for each shard; a stopped one resumes where it ended.
 
     Args:
         store: The cache.
         teacher: The live teacher, on the device of ``replay``.
         replay: Makes the inputs.
         slots: bool (slots,), those to be stored; None for all.
+        shard: The part of the cache to be stored; None for all of it.
         precision: As for :func:`store_logits`.
         tick: As for :func:`store_logits`.
         batch_size: As for :func:`store_logits`.
@@ -139,7 +144,7 @@ def fill(
         How many rows were stored.
 
     Raises:
-        RunError: If another process fills this cache ahead, or the disk is full or cannot be written.
+        RunError: If another process fills these rows ahead, or the disk is full or cannot be written.
         UserError: As for :func:`store_logits`.
 
     Example:
@@ -155,8 +160,8 @@ def fill(
         >>> fill(store, LiveTeacher(network), Replay(split, spec, [0], [1])), len(store)
         (4, 4)
     """
-    with building(store):
-        todo = missing(store, slots)
+    with building(store, shard):
+        todo = missing(store, slots, shard)
         store_logits(store, teacher, replay, todo, precision=precision, tick=tick, batch_size=batch_size)
     return len(todo)
 

@@ -106,7 +106,11 @@ class LogitStore:
     @property
     def filled(self) -> Flags:
         """Which slots hold a row, bool (slots,); whether it matches its checksum is found when it is read."""
-        filled: Flags = self._checks != 0
+        return self.filled_between(0, self.spec.slots)
+
+    def filled_between(self, start: int, end: int) -> Flags:
+        """Return which of the slots from ``start`` to before ``end`` hold a row, bool (end - start,)."""
+        filled: Flags = self._checks[start:end] != 0
         self._release()
         return filled
 

@@ -1,10 +1,14 @@
 """``limbeck cache``: the logits of a teacher, stored for all the runs that use it."""
 
-from typing import Annotated
+import os
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from limbeck.cli.options import Pairs, Quiet, Recipe, Trust, Verbose, known_recipe, make_console
+
+if TYPE_CHECKING:
+    from limbeck.cache import Shard
 
 app = typer.Typer(
     help="Store a teacher's logits once for all runs: build, check, info, clear.",
@@ -20,12 +24,23 @@ OptionalRecipe = Annotated[
 
 @app.command(
     epilog="Examples:  limbeck cache build quickstart teacher.cache=views  |"
-    "  limbeck cache build recipe.yaml teacher.cache=epochs teacher.cache_dtype=float32 --seeds 3"
+    "  limbeck cache build recipe.yaml teacher.cache=epochs teacher.cache_dtype=float32 --seeds 3  |"
+    "  limbeck cache build recipe.yaml --shard 3/8  |"
+    "  torchrun --nproc-per-node 2 -m limbeck cache build recipe.yaml --shard auto"
 )
 def build(
     recipe: Recipe,
     overrides: Pairs = None,
     seeds: Seeds = 1,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            help="Fill the i-th of n parts (i/n, i from 1), beside other processes that fill the others; auto takes"
+            " both from a SLURM array, torchrun or srun.",
+            show_default=False,
+            metavar="I/N",
+        ),
+    ] = None,
     trust: Trust = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -37,12 +52,13 @@ def build(
 
     how = "the same command continues"
     with showing(quiet=quiet, verbose=verbose, what="logit cache", unit="rows", how=how) as shown:
-        values = parse_overrides(overrides or [])
+        values, part = parse_overrides(overrides or []), _shard(shard)
+        reporting, tick = shown.reporting, shown.tick
         stored = build_cache(
-            recipe, overrides=values, seeds=seeds, reporting=shown.reporting, tick=shown.tick, trust=trust
+            recipe, overrides=values, seeds=seeds, shard=part, reporting=reporting, tick=tick, trust=trust
         )
     if quiet:
-        _print(f"logit cache: complete, {stored:,} rows stored")
+        _print(f"logit cache: {f'{part} is ' if part else ''}complete, {stored:,} rows stored")
 
 
 @app.command(epilog="Examples:  limbeck cache check quickstart teacher.cache=views")
@@ -79,6 +95,14 @@ def clear(
     if (recipe is None) != everything:
         raise UserError("cache clear: got neither or both, expected a recipe or --all")
     clear_caches(recipe, overrides=parse_overrides(overrides or []), seeds=seeds, log=_print)
+
+
+def _shard(text: str | None) -> "Shard | None":
+    from limbeck.cache import Shard
+
+    if text is None:
+        return None
+    return Shard.of_environment(os.environ) if text == "auto" else Shard.parse(text)
 
 
 def _print(line: str) -> None:

@@ -22,8 +22,9 @@ from limbeck.build.reporting import Reporting
 from limbeck.build.shared import Shared
 from limbeck.build.teacher_store import cache_folder
 from limbeck.build.teachers import build_teacher, is_trained
-from limbeck.cache import compare, fill, holding, missing, require_room
+from limbeck.cache import Shard, compare, fill, holding, missing, require_room
 from limbeck.cache.about import read_about
+from limbeck.cache.progress import unfilled
 from limbeck.cache.spec import size
 from limbeck.errors import RunError, UserError
 from limbeck.recipes.loading import load_recipe
@@ -41,6 +42,7 @@ def build_cache(
     *,
     overrides: Overrides = None,
     seeds: int = 1,
+    shard: Shard | None = None,
     reporting: Reporting | None = None,
     tick: Tick = lambda *_: None,
     trust: bool = False,
@@ -48,12 +50,15 @@ def build_cache(
     """Fill the cache of a recipe's teacher, or what is missing of it; this is what ``limbeck cache build`` calls.
 
     With ``teacher.cache: views`` that is every view of every training image, for any seed; with ``epochs`` every epoch
-    of the recipe's seed and of those after it.
+    of the recipe's seed and of those after it. Each of several processes, on one machine or on machines with a shared
+    folder, may fill a shard at the same time; a teacher that has to be trained is trained by one of them, for which the
+    others wait.
 
     Args:
         recipe: A YAML file, the name of a packaged recipe, a mapping, or a recipe.
         overrides: Values by dotted key, such as ``{"teacher.cache": "views"}``.
         seeds: For how many seeds, with ``epochs``.
+        shard: The part of each cache to fill; None for all of it.
         reporting: Where lines and progress go; nowhere by default.
         tick: Called with how many rows of how many are stored.
         trust: Whether the recipe may name any ``python:`` function, see :func:`limbeck.recipes.trust.check_trust`.
@@ -63,7 +68,7 @@ def build_cache(
 
     Raises:
         UserError: If anything given cannot be used, or the cache would be too large.
-        RunError: If another process is filling it, or the disk is full.
+        RunError: If another process is filling it, or this shard of it, or the disk is full.
 
     Example:
         >>> import tempfile
@@ -78,13 +83,25 @@ def build_cache(
     contexts = _by_seed(recipe, seeds)
     check_cache(contexts[0])
     for context in contexts:
-        cache, start = _opened(context, reporting), time.perf_counter()
-        unstored, limit = len(missing(cache.store)), recipe.teacher.cache_limit_gb
-        reporting.log(f"logit cache: {cache.store}; {unstored:,} rows to store")
-        require_room(logits_folder(recipe), cache.store.spec, unstored, limit_gb=limit)
-        precision, most = cache.fabric.autocast, context.data.measuring_batch
-        stored += fill(cache.store, cache.teacher, cache.replay, precision=precision, tick=tick, batch_size=most)
-        reporting.log(f"logit cache: complete, {unstored:,} rows stored in {time.perf_counter() - start:.1f} s")
+        stored += _filled(_opened(context, reporting), shard, reporting.log, tick)
+    return stored
+
+
+def _filled(cache: RunCache, shard: Shard | None, log: Log, tick: Tick) -> int:
+    store, recipe, start = cache.store, cache.context.recipe, time.perf_counter()
+    part = "" if shard is None else f"{shard.rows(store.spec.slots)}; "
+    log(f"logit cache: {store}; {part}{len(missing(store, shard=shard)):,} rows to store")
+    # Room for the other shards too, which fill the same disk.
+    require_room(logits_folder(recipe), store.spec, len(missing(store)), limit_gb=recipe.teacher.cache_limit_gb)
+    options = {"precision": cache.fabric.autocast, "batch_size": cache.context.data.measuring_batch}
+    stored = fill(store, cache.teacher, cache.replay, shard=shard, tick=tick, **options)
+    seconds = time.perf_counter() - start
+    if shard is None:
+        log(f"logit cache: complete, {stored:,} rows stored in {seconds:.1f} s")
+    else:
+        left = len(missing(store))
+        rest = f"{left:,} rows of other shards are missing" if left else "so is the cache"
+        log(f"logit cache: {shard} is complete, {stored:,} rows stored in {seconds:.1f} s; {rest}")
     return stored
 
 
@@ -121,19 +138,22 @@ def check_cache_files(
 
 
 def describe_caches(recipe: Source | None, *, overrides: Overrides = None, seeds: int = 1, log: Log = print) -> None:
-    """Describe the caches of a recipe, or all there are.
+    """Describe the caches of a recipe, or all there are: their size, what is missing, and who is filling which shard.
 
     Args:
         recipe: As for :func:`build_cache`; None for all caches in the default folder.
         overrides: As for :func:`build_cache`.
         seeds: As for :func:`build_cache`.
-        log: Called with a line for each.
+        log: Called with a line for each, and with further ones for one that is not full.
 
     Raises:
         UserError: If anything given cannot be used.
+        RunError: If a cache that is being filled cannot be locked.
     """
     for folder in _folders(recipe, overrides, seeds, log):
         log(_line(folder))
+        for line in unfilled(folder):
+            log(f"  {line}")
 
 
 def clear_caches(recipe: Source | None, *, overrides: Overrides = None, seeds: int = 1, log: Log = print) -> None:

@@ -13,7 +13,7 @@ from limbeck.build.context import Context
 from limbeck.build.reporting import Reporting
 from limbeck.build.shared import Shared
 from limbeck.build.teachers import BuiltTeacher, build_teacher
-from limbeck.cache import LogitStore, building, missing, require_room, store_logits
+from limbeck.cache import LogitStore, Shard, building, missing, require_room, store_logits
 from limbeck.errors import RunError
 from limbeck.recipes.loading import load_recipe
 from limbeck.recipes.schema import Recipe
@@ -108,19 +108,19 @@ def _alone(store: LogitStore, log: Log) -> Iterator[bool]:
 
 def _share(cache: SharedCache, opened: RunCache, workers: Workers | None, log: Log) -> None:
     if workers is None:
-        _fill(opened, cache.seeds, 0, 1)
+        _fill(opened, cache.seeds, Shard(1, 1))
         return
     values = cache.recipe.model_dump(mode="json", exclude={"compare"})
-    tasks = [(values, cache.seeds, part, workers.count) for part in range(workers.count)]
+    tasks = [(values, cache.seeds, Shard(part + 1, workers.count)) for part in range(workers.count)]
     for finished in workers.finished(_fill_in_worker, tasks):
         for result in finished.values():
             if isinstance(result, WorkerDiedError):
                 log(f"logit cache: {result}; the runs store what is missing")
 
 
-def _fill(cache: RunCache, seeds: Sequence[int], part: int, parts: int) -> None:
+def _fill(cache: RunCache, seeds: Sequence[int], shard: Shard) -> None:
     # Parts of what is needed, which is the same for all processes, not of what is missing, which changes meanwhile.
-    needed = cache.needed(seeds).nonzero()[:, 0].tensor_split(parts)[part]
+    needed = shard.of(cache.needed(seeds).nonzero()[:, 0])
     flags = torch.zeros(cache.store.spec.slots, dtype=torch.bool)
     flags[needed] = True
     slots = missing(cache.store, flags)
@@ -128,7 +128,7 @@ def _fill(cache: RunCache, seeds: Sequence[int], part: int, parts: int) -> None:
     store_logits(cache.store, cache.teacher, cache.replay, slots, precision=precision, batch_size=most)
 
 
-def _fill_in_worker(values: dict[str, Any], seeds: Sequence[int], part: int, parts: int) -> None:
+def _fill_in_worker(values: dict[str, Any], seeds: Sequence[int], shard: Shard) -> None:
     # The process that plans the comparison has checked what its recipe names.
     context = Context(load_recipe(values, trust=True), shared_in_worker())
-    _fill(RunCache.open(context, build_teacher(context, Reporting()).teacher, no_log), seeds, part, parts)
+    _fill(RunCache.open(context, build_teacher(context, Reporting()).teacher, no_log), seeds, shard)
