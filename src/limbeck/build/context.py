@@ -19,7 +19,7 @@ from limbeck.tasks import Task
 
 # Keys of a recipe that change neither its data nor its teacher; the seed counts for a lightweight teacher alone, which
 # is made for each run from a shared bank.
-_PER_RUN = {"name", "method", "seed", "compare", "search"}
+_PER_RUN = {"name", "method", "seed", "compare", "search", "ray"}
 # Of the student's training a live teacher depends on where and how precisely it is computed.
 _COMPUTING = {"training": {"device", "precision", "channels_last"}}
 

@@ -53,11 +53,13 @@ app.command(
 app.command(
     epilog="Examples:  limbeck compare quickstart  |"
     "  limbeck compare recipe.yaml --methods none,kd,dist,lr+dist --seeds 3 --out runs/table  |"
+    "  limbeck compare recipe.yaml --seeds 5 --on ray://head:10001  |"
     "  limbeck compare recipe.yaml --methods kd,kd@hot compare.settings.kd@hot.temperature=8"
 )(compare)
 app.command(
     epilog="Examples:  limbeck search quickstart  |  limbeck search recipe.yaml --methods kd,dist --runs 48  |"
-    "  limbeck search recipe.yaml --minutes 30 search.settings.kd.temperature=[1,2,4,8]"
+    "  limbeck search recipe.yaml --minutes 30 search.settings.kd.temperature=[1,2,4,8]  |"
+    "  limbeck search recipe.yaml --on ray"
 )(search)
 app.command(epilog="Examples:  limbeck check quickstart  |  limbeck check recipe.yaml training.epochs=100")(check)
 app.command(

@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 
 Out = Annotated[Path | None, typer.Option("--out", help="The folder for the results; a new one.", show_default=False)]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue what was stopped in that folder.")]
+On = Annotated[
+    str,
+    typer.Option(
+        "--on",
+        help="Where runs train: local (processes of this machine), ray (a Ray cluster that is there, else one started"
+        " here), ray:TASKS (so many at a time), ray:HOST:PORT, or ray://HOST:PORT (Ray's client port).",
+        metavar="local|ray|ray://HOST:PORT",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is in that folder.")]
 
 
@@ -76,6 +85,7 @@ def compare(
     jobs: Annotated[
         int | None, typer.Option(help="Runs at a time.", show_default="one a core on a CPU, one on a GPU")
     ] = None,
+    on: On = "local",
     out: Out = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -98,6 +108,7 @@ def compare(
             resume=resume,
             overwrite=overwrite,
             jobs=jobs,
+            on=on,
             reporting=shown.reporting,
             tick=shown.tick,
             trust=trust,
@@ -121,6 +132,7 @@ def search(
     jobs: Annotated[
         int | None, typer.Option(help="Runs at a time.", show_default="one a core on a CPU, one on a GPU")
     ] = None,
+    on: On = "local",
     storage: Annotated[
         str | None, typer.Option(help="URL of a database for Optuna's study.", show_default="a file in the folder")
     ] = None,
@@ -146,6 +158,7 @@ def search(
             resume=resume,
             overwrite=overwrite,
             jobs=jobs,
+            on=on,
             storage=storage,
             reporting=shown.reporting,
             tick=shown.tick,

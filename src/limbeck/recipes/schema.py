@@ -10,6 +10,7 @@ from limbeck.recipes.data_settings import DataSettings
 from limbeck.recipes.fields import Seed, UserPath
 from limbeck.recipes.method_settings import CompareSettings, MethodSettings
 from limbeck.recipes.network_settings import ModelSettings, TeacherSettings
+from limbeck.recipes.ray_settings import RaySettings
 from limbeck.recipes.search_settings import SearchSettings
 from limbeck.recipes.task_settings import TaskSettings
 from limbeck.recipes.tracker_settings import Trackers
@@ -61,6 +62,7 @@ class Recipe(Settings):
     training: TrainingSettings = TrainingSettings()
     compare: CompareSettings = CompareSettings()
     search: SearchSettings = SearchSettings()
+    ray: RaySettings = RaySettings()
     output: OutputSettings = OutputSettings()
     seed: Seed = 0
 

@@ -3,7 +3,7 @@
 import logging
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,12 +15,14 @@ from limbeck.build.teachers import BuiltTeacher
 from limbeck.errors import RunError, UserError, shortened
 from limbeck.recipes.loading import load_recipe
 from limbeck.recipes.schema import Recipe
+from limbeck.runs.executors import Executor
 from limbeck.runs.folder import RunFolder
+from limbeck.runs.pool import Pool
 from limbeck.runs.prefill import prefill, shared_caches
 from limbeck.runs.provenance import check_provenance
 from limbeck.runs.resuming import check_same, is_complete
 from limbeck.runs.run import distill
-from limbeck.runs.workers import Workers, shared_in_worker
+from limbeck.runs.workers import shared_in_worker
 
 Tick = Callable[[int, int], None]
 _log = logging.getLogger(__name__)
@@ -77,7 +79,8 @@ class Outcome(NamedTuple):
 
 def run_all(
     plans: Sequence[Planned],
-    jobs: int,
+    executor: Executor,
+    folder: Path,
     teachers: Mapping[Any, BuiltTeacher],
     shared: Shared,
     reporting: Reporting,
@@ -87,7 +90,8 @@ def run_all(
 
     Args:
         plans: All runs of the comparison.
-        jobs: How many processes run at a time; 1 for this process alone.
+        executor: What trains them, within its block.
+        folder: The comparison's folder.
         teachers: The comparison's teachers, by source.
         shared: What this process has built for the comparison.
         reporting: Where lines and progress go.
@@ -99,12 +103,11 @@ def run_all(
     waiting = [plan for plan in plans if not plan.complete]
     caches = shared_caches([plan.recipe for plan in waiting])
     progress = _Overall(plans, reporting, tick)
-    processes: AbstractContextManager[Workers | None] = Workers(jobs) if jobs > 1 else nullcontext()
-    with processes as workers:
+    with executor.pool(len(plans), folder) as pool:
         for cache in caches:
-            prefill(cache, teachers, shared, reporting.log, workers)
-        if workers is not None:
-            _run_in_workers(workers, waiting, progress)
+            prefill(cache, teachers, shared, reporting.log, pool)
+        if pool is not None:
+            _run_in_pool(pool, waiting, progress)
             return progress.failed
         for plan in waiting:
             # The run itself reports its figure here.
@@ -113,10 +116,10 @@ def run_all(
     return progress.failed
 
 
-def _run_in_workers(workers: Workers, plans: Sequence[Planned], progress: "_Overall") -> None:
+def _run_in_pool(pool: Pool, plans: Sequence[Planned], progress: "_Overall") -> None:
     # What runs are compared with is the same for all, and no part of a run.
     tasks = [(transferable(plan.recipe), plan.folder.path) for plan in plans]
-    for finished in workers.finished(attempt_in_worker, tasks):
+    for finished in pool.finished(attempt_in_worker, tasks):
         progress.moved()
         for number, outcome in finished.items():
             failed = isinstance(outcome, Exception)

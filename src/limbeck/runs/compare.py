@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from limbeck import methods
 from limbeck.build.checks import check_method, check_student
 from limbeck.build.context import Context
 from limbeck.build.measured_teacher import MeasuredTeacher, measure_teacher
@@ -24,7 +23,6 @@ from limbeck.files import write_atomically
 from limbeck.models.saving import save_tensors
 from limbeck.randomness.seeding import generators_kept
 from limbeck.recipes.loading import load_recipe
-from limbeck.recipes.method_settings import without_label
 from limbeck.recipes.schema import Recipe
 from limbeck.report.controls import control_notes
 from limbeck.report.page import PAGE, write_page
@@ -36,9 +34,10 @@ from limbeck.runs.choice_notes import choice_notes
 from limbeck.runs.comparison_folder import ComparisonFolder
 from limbeck.runs.continued_plans import continued_plans
 from limbeck.runs.details import about_data, named_tensors
+from limbeck.runs.executors import Executor, executor_of
 from limbeck.runs.folder import RunFolder, folder_name
-from limbeck.runs.jobs import jobs_at_a_time
 from limbeck.runs.method_recipes import check_seeds, method_recipe
+from limbeck.runs.plan_notes import changed_settings, controls_among, extended_runs
 from limbeck.runs.provenance import provenance
 from limbeck.runs.signals import terminates_as_interrupt
 from limbeck.runs.trackers import RunTrackers, check_trackers, comparison_recipe
@@ -98,6 +97,7 @@ def compare(
     resume: bool = False,
     overwrite: bool = False,
     jobs: int | None = None,
+    on: str = "local",
     reporting: Reporting | None = None,
     tick: Tick | None = None,
     trust: bool = False,
@@ -116,6 +116,10 @@ def compare(
         overwrite: Delete the comparison in the folder, if there is one.
         jobs: Runs at a time, each a process with an equal share of the CPU cores; by default one a core on a CPU, and
             one on a GPU.
+        on: Where runs train: ``local``, in processes of this machine, or on a Ray cluster (``ray``, ``ray://HOST:PORT``;
+            see :meth:`limbeck.runs.placement.Placement.parse`), each as a task with the recipe's ``ray.num_cpus`` and
+            ``ray.num_gpus``. That needs the extra ``limbeck[ray]``, and the working folder, the results and
+            ``output.cache`` on storage that all machines share.
         reporting: Where lines and progress go; nowhere by default.
         tick: Called with how many epochs of how many are done, about twice a second; with one job after each run.
         trust: Whether the recipe may name any ``python:`` function, see :func:`limbeck.recipes.trust.check_trust`.
@@ -132,15 +136,15 @@ def compare(
     check_trackers(recipe)
     folder = ComparisonFolder(out or recipe.output.root / f"{recipe.name}-compare", resume=resume, overwrite=overwrite)
     recipe, plans = continued_plans(recipe, folder, _plan, reporting.log)
-    at_a_time = jobs_at_a_time(jobs, recipe, len(plans), reporting.log)
-    return compare_planned(recipe, folder, plans, at_a_time, reporting, tick)
+    with terminates_as_interrupt(), executor_of(on, jobs, recipe, len(plans), reporting.log) as executor:
+        return compare_planned(recipe, folder, plans, executor, reporting, tick)
 
 
 def compare_planned(
     recipe: Recipe,
     folder: ComparisonFolder,
     plans: Sequence[Planned],
-    jobs: int,
+    executor: Executor,
     reporting: Reporting,
     tick: Tick | None = None,
     notes: Sequence[str] = (),
@@ -151,7 +155,7 @@ def compare_planned(
         recipe: The recipe of the comparison, which is written to its folder.
         folder: The folder; it has been checked.
         plans: The runs, on the same data.
-        jobs: Runs at a time.
+        executor: What trains them, within its block.
         reporting: Where lines and progress go.
         tick: As for :func:`compare`.
         notes: Further lines for the table.
@@ -165,7 +169,7 @@ def compare_planned(
     with terminates_as_interrupt(), generators_kept(), folder.held(recipe):
         tracked = comparison_recipe(recipe, folder.path, reporting.log)
         plans = [_tracked(plan, tracked) for plan in plans]
-        comparison = _complete(tracked, folder.path, plans, shared, jobs, reporting, tick, notes)
+        comparison = _complete(tracked, folder.path, plans, shared, executor, reporting, tick, notes)
         _write(comparison)
         if any(result.seeds for result in comparison.results):
             write_page([folder.path], folder.path / PAGE, data=Context(recipe, shared).data)
@@ -185,7 +189,7 @@ def _complete(
     folder: Path,
     plans: Sequence[Planned],
     shared: Shared,
-    jobs: int,
+    executor: Executor,
     reporting: Reporting,
     tick: Tick | None,
     notes: Sequence[str],
@@ -204,7 +208,7 @@ def _complete(
     weighing = next((plan for plan in plans if has_proxies(plan.recipe)), None)
     if weighing is not None:
         trained_proxies(Context(weighing.recipe, shared), reporting)
-    failed = run_all(plans, jobs, teachers, shared, reporting, tick)
+    failed = run_all(plans, executor, folder, teachers, shared, reporting, tick)
     comparison = _collect(recipe, folder, plans, teachers, measured, data, failed)
     comparison = replace(comparison, notes=(*comparison.notes, *notes))
     _write_details(comparison, measured, about_data(data, task_of(recipe, data)))
@@ -254,7 +258,7 @@ def _collect(
     names = dict.fromkeys(plan.name for plan in plans)
     by_name = {name: [plan for plan in plans if plan.name == name] for name in names}
     results = tuple(_result(name, runs, metrics, failed, predictions) for name, runs in by_name.items())
-    controls = control_notes(results, _controls(plans), metrics[0])
+    controls = control_notes(results, controls_among(plans), metrics[0])
     return Comparison(
         folder,
         results=results,
@@ -263,9 +267,9 @@ def _collect(
             *choice_notes(recipe.training, metrics[0], data, _summaries(by_name, failed)),
             *_notes(teachers, measured),
             *_of_labels(recipe, plans),
-            *_changed_settings(plans),
+            *changed_settings(plans),
             *controls,
-            *_extended(plans),
+            *extended_runs(plans),
         ),
         metrics=metrics,
         teachers=tuple(
@@ -333,43 +337,6 @@ def _of_labels(recipe: Recipe, plans: Sequence[Planned]) -> tuple[str, ...]:
     if recipe.data.unlabeled is None or not alone:
         return ()
     return (f"{', '.join(alone)}: trained on the labeled images alone",)
-
-
-def _changed_settings(plans: Sequence[Planned]) -> list[str]:
-    """List the settings of each method that are not its defaults."""
-    lines = []
-    for name, method in {plan.name: plan.recipe.method for plan in plans if plan.recipe.method.model_extra}.items():
-        values, defaults = method.composed.settings, methods.create(method.composed.name).settings
-        differing = [
-            f"{key} {value}"
-            for token, settings in values.items()
-            for key, value in settings.items()
-            if value != defaults[token][key]
-        ]
-        lines += [f"{name}: {', '.join(differing)}"] if differing else []
-    return lines
-
-
-def _controls(plans: Sequence[Planned]) -> dict[str, str]:
-    """Return the controls among the methods, such as ``lr_ds@random``, each with the method that it is one of."""
-    composed = {plan.name: plan.recipe.method.composed.settings.values() for plan in plans}
-    return {
-        name: base
-        for name, settings in composed.items()
-        if (base := without_label(name)) != name
-        and base in composed
-        and any(values.get("scorer") == "random" or values.get("shuffled") for values in settings)
-    }
-
-
-def _extended(plans: Sequence[Planned]) -> list[str]:
-    """List the complete runs that were first trained for fewer epochs, which a row of the table does not show."""
-    extensions = {plan.label: plan.folder.extended_from() for plan in plans if plan.folder.finished}
-    return [
-        f"{label}: extended from {' and '.join(map(str, epochs))} epochs, not trained for all at once"
-        for label, epochs in extensions.items()
-        if epochs
-    ]
 
 
 def _write_details(

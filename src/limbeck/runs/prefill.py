@@ -18,7 +18,8 @@ from limbeck.errors import RunError
 from limbeck.recipes.loading import load_recipe
 from limbeck.recipes.schema import Recipe
 from limbeck.reporting import Log, no_log
-from limbeck.runs.workers import WorkerDiedError, Workers, shared_in_worker
+from limbeck.runs.pool import Pool
+from limbeck.runs.workers import WorkerDiedError, shared_in_worker
 
 
 class SharedCache(NamedTuple):
@@ -61,7 +62,7 @@ def shared_caches(recipes: Sequence[Recipe]) -> list[SharedCache]:
 
 
 def prefill(
-    cache: SharedCache, teachers: Mapping[Any, BuiltTeacher], shared: Shared, log: Log, workers: Workers | None
+    cache: SharedCache, teachers: Mapping[Any, BuiltTeacher], shared: Shared, log: Log, pool: Pool | None
 ) -> None:
     """Store every row that the runs of a cache will read, and no other.
 
@@ -74,7 +75,7 @@ def prefill(
         teachers: The comparison's teachers, by source.
         shared: What this process has built for the comparison.
         log: Called with lines about what happens.
-        workers: Processes to share the work; None for this one alone.
+        pool: Processes to share the work; None for this one alone.
 
     Raises:
         UserError: If the cache is too large, or the disk too full.
@@ -89,7 +90,7 @@ def prefill(
     start = time.perf_counter()
     with _alone(opened.store, log) as alone:
         if alone and unstored:
-            _share(cache, opened, workers, log)
+            _share(cache, opened, pool, log)
             stored = unstored - len(missing(opened.store, needed))
             log(f"logit cache: {stored:,} rows stored in {time.perf_counter() - start:.1f} s")
 
@@ -106,13 +107,13 @@ def _alone(store: LogitStore, log: Log) -> Iterator[bool]:
         yield True
 
 
-def _share(cache: SharedCache, opened: RunCache, workers: Workers | None, log: Log) -> None:
-    if workers is None:
+def _share(cache: SharedCache, opened: RunCache, pool: Pool | None, log: Log) -> None:
+    if pool is None:
         _fill(opened, cache.seeds, Shard(1, 1))
         return
     values = cache.recipe.model_dump(mode="json", exclude={"compare"})
-    tasks = [(values, cache.seeds, Shard(part + 1, workers.count)) for part in range(workers.count)]
-    for finished in workers.finished(_fill_in_worker, tasks):
+    tasks = [(values, cache.seeds, Shard(part + 1, pool.count)) for part in range(pool.count)]
+    for finished in pool.finished(_fill_in_worker, tasks):
         for result in finished.values():
             if isinstance(result, WorkerDiedError):
                 log(f"logit cache: {result}; the runs store what is missing")

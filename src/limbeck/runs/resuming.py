@@ -20,6 +20,7 @@ _NOT_COMPARED = frozenset(
         "output",
         "compare",
         "search",
+        "ray",
         "data.root",
         "data.download",
         "data.workers",

@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,9 @@ from limbeck.runs.attempts import Tick
 from limbeck.runs.compare import Comparison, compare_planned
 from limbeck.runs.comparison_folder import ComparisonFolder
 from limbeck.runs.costs import estimated
-from limbeck.runs.jobs import jobs_at_a_time
+from limbeck.runs.executors import Executor, executor_of
 from limbeck.runs.method_recipes import check_seeds, method_recipe
+from limbeck.runs.pool import Pool
 from limbeck.runs.prefill import prefill, shared_caches
 from limbeck.runs.search.final import FOUND, RANDOM, data_note, labeled, notes, planned_runs
 from limbeck.runs.search.folder import PLAN, TRIALS, SearchFolder, check_former
@@ -36,7 +36,6 @@ from limbeck.runs.search.stage import Stage, Trainer
 from limbeck.runs.search.study import FILE, Study, check_url, require_optuna
 from limbeck.runs.search.table import trials_csv
 from limbeck.runs.signals import terminates_as_interrupt
-from limbeck.runs.workers import Workers
 
 _MOST = 1000
 _MINUTE = 60
@@ -67,6 +66,7 @@ def search(
     resume: bool = False,
     overwrite: bool = False,
     jobs: int | None = None,
+    on: str = "local",
     storage: str | None = None,
     reporting: Reporting | None = None,
     tick: Tick | None = None,
@@ -87,6 +87,7 @@ def search(
         resume: Continue the search in the folder; the result is that of one that never stopped.
         overwrite: Delete the search in the folder, if there is one.
         jobs: As for :func:`limbeck.compare`.
+        on: As for :func:`limbeck.compare`.
         storage: The URL of a database for Optuna's study; by default it is a file in the folder.
         reporting: Where lines and progress go; nowhere by default.
         tick: Called with how many epochs of how many are done.
@@ -101,7 +102,7 @@ def search(
     """
     recipe = load_recipe(recipe, overrides, trust=trust)
     folder = SearchFolder(out or recipe.output.root / f"{recipe.name}-search", resume=resume, overwrite=overwrite)
-    return _Search(recipe, folder, jobs, storage, reporting or Reporting(), tick).run()
+    return _Search(recipe, folder, jobs, on, storage, reporting or Reporting(), tick).run()
 
 
 class _Search:
@@ -112,6 +113,7 @@ class _Search:
         recipe: Recipe,
         folder: SearchFolder,
         jobs: int | None,
+        on: str,
         storage: str | None,
         reporting: Reporting,
         tick: Tick | None,
@@ -119,7 +121,7 @@ class _Search:
         require_optuna()
         self.recipe, self.folder, self.reporting, self.tick = recipe, folder, reporting, tick
         self.storage = None if storage is None else check_url(storage)
-        self.jobs, self.shared = jobs, Shared(keep_teachers=True)
+        self.jobs, self.on, self.shared = jobs, on, Shared(keep_teachers=True)
         self.done = self.total = 0
 
     def run(self) -> Searched:
@@ -131,15 +133,15 @@ class _Search:
         base = trial_recipe(self.recipe)
         space = checked_space(base, space, self.shared, log)
         base = with_shared_logits(base, space.methods, self.shared, log)
-        at_a_time = self._jobs(space)
+        chosen = self._executor(space)
         plan = self._plan(base, space)
-        with terminates_as_interrupt(), generators_kept(), self.folder.held(self.recipe, plan):
-            return self._complete(base, space, plan, at_a_time)
+        with terminates_as_interrupt(), generators_kept(), self.folder.held(self.recipe, plan), chosen as executor:
+            return self._complete(base, space, plan, executor)
 
-    def _jobs(self, space: Space) -> int:
+    def _executor(self, space: Space) -> Executor:
         compared = CompareSettings(methods=tuple(dict.fromkeys(("none", "kd", *space.methods))))
         whole = self.recipe.model_copy(update={"compare": compared})
-        return jobs_at_a_time(self.jobs, whole, ROUND, self.reporting.log)
+        return executor_of(self.on, self.jobs, whole, ROUND, self.reporting.log)
 
     def _plan(self, base: Recipe, space: Space) -> dict[str, Any]:
         former, epochs, search = self.folder.former(self.recipe), base.training.epochs, self.recipe.search
@@ -194,7 +196,7 @@ class _Search:
     def _context(self, base: Recipe, name: str) -> Context:
         return Context(method_recipe(base, name, base.seed), self.shared)
 
-    def _complete(self, base: Recipe, space: Space, plan: Mapping[str, Any], jobs: int) -> Searched:
+    def _complete(self, base: Recipe, space: Space, plan: Mapping[str, Any], executor: Executor) -> Searched:
         trials, control = self._stages(base, space, plan)
         baselines, further = self._baselines(base)
         rows = len(baselines) + (1 if control is None else 2)
@@ -202,14 +204,14 @@ class _Search:
         searched = sum(total_epochs(of_round) for stage in stages for of_round in stage.rounds)
         self.total = searched + rows * self.recipe.search.seeds * base.training.epochs
         self._announce(trials, control, plan, rows)
-        self._train(base, space, stages, jobs)
+        self._train(base, space, stages, executor)
         best = trials.study.point(trials.best)
         value = trials.study.value(trials.best, trials.last)
         assert value is not None
         write_atomically(self.folder.path / "best.yaml", dump_recipe(best.recipe(final_recipe(self.recipe), base.seed)))
         # The final runs have other data, and with them another teacher.
         self.shared, self.done = Shared(), searched
-        return Searched(self.folder.path, best, value, self._final(trials, control, plan, jobs, baselines, further))
+        return Searched(self.folder.path, best, value, self._final(trials, control, plan, executor, baselines, further))
 
     def _stages(self, base: Recipe, space: Space, plan: Mapping[str, Any]) -> tuple[Stage, Stage | None]:
         metric = Context(base, self.shared).task.primary
@@ -247,21 +249,20 @@ class _Search:
         random = f"{plan['random']} random settings to the end, then " if control is not None else ""
         log(f"after that: {random}{rows} rows x {self.recipe.search.seeds} seeds on all training data")
 
-    def _train(self, base: Recipe, space: Space, stages: list[Stage], jobs: int) -> None:
+    def _train(self, base: Recipe, space: Space, stages: list[Stage], executor: Executor) -> None:
         def noted() -> None:
             write_atomically(self.folder.path / "trials.csv", trials_csv(stages))
 
         open_stages = [stage for stage in stages if not stage.complete]
-        processes: AbstractContextManager[Workers | None] = Workers(jobs) if jobs > 1 else nullcontext()
-        with processes as workers:
+        with executor.pool(ROUND, self.folder.path) as pool:
             if open_stages:
-                self._share(base, space, workers)
+                self._share(base, space, pool)
             for stage in stages:
-                Trainer(self.shared, workers, self.reporting.log, self._moved, noted).run(stage)
+                Trainer(self.shared, pool, self.reporting.log, self._moved, noted).run(stage)
                 if not stage.study.numbers():
                     raise UserError(f"search: no point of the space can be run, expected others: see {PLAN}")
 
-    def _share(self, base: Recipe, space: Space, workers: Workers | None) -> None:
+    def _share(self, base: Recipe, space: Space, pool: Pool | None) -> None:
         """Make the teachers, and fill the logit caches that the trials read."""
         contexts = [self._context(base, name) for name in space.methods]
         by_source = {context.source: context for context in contexts}
@@ -270,7 +271,7 @@ class _Search:
             trained_proxies(weighing, self.reporting)
         # Each is read by many trials, also where one method alone has it.
         for cache in shared_caches([context.recipe for context in contexts for _ in range(2)]):
-            prefill(cache._replace(readers=ROUND), teachers, self.shared, self.reporting.log, workers)
+            prefill(cache._replace(readers=ROUND), teachers, self.shared, self.reporting.log, pool)
 
     def _moved(self, epochs: int) -> None:
         self.done += epochs
@@ -282,7 +283,7 @@ class _Search:
         trials: Stage,
         control: Stage | None,
         plan: Mapping[str, Any],
-        jobs: int,
+        executor: Executor,
         baselines: list[str],
         further: list[str],
     ) -> Comparison:
@@ -301,4 +302,4 @@ class _Search:
             if self.tick:
                 self.tick(before + done, before + total)
 
-        return compare_planned(recipe, folder, plans, min(jobs, len(plans)), self.reporting, tick, lines)
+        return compare_planned(recipe, folder, plans, executor, self.reporting, tick, lines)

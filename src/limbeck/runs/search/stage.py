@@ -12,11 +12,12 @@ from limbeck.randomness.hashing import derived_seed
 from limbeck.recipes.schema import Recipe
 from limbeck.reporting import Log, no_log
 from limbeck.runs.folder import RunFolder
+from limbeck.runs.pool import Pool
 from limbeck.runs.search.halving import Rung
 from limbeck.runs.search.space import Point, Space
 from limbeck.runs.search.study import Study, draw, first_points
 from limbeck.runs.search.trial import Part, drop_checkpoints, spent, train_in_worker, train_to
-from limbeck.runs.workers import WorkerDiedError, Workers
+from limbeck.runs.workers import WorkerDiedError
 from limbeck.tasks import Metric
 from limbeck.training import EpochMeter, Position
 
@@ -113,14 +114,14 @@ class Trainer:
 
     Attributes:
         shared: What this process has built for the search.
-        workers: The processes that trials run in; None for this one alone.
+        pool: The processes that trials run in; None for this one alone.
         log: Called with a line for each trial and rung.
         moved: Called with how many further epochs are done.
         noted: Called when trials came to a rung, or were stopped on the way.
     """
 
     shared: Shared
-    workers: Workers | None
+    pool: Pool | None
     log: Log
     moved: Moved
     noted: Callable[[], None]
@@ -171,7 +172,7 @@ class Trainer:
             self.log(f"{stage.name} {number}, {stage.study.point(number).text}: {figure}")
 
     def _parts(self, stage: Stage, numbers: Sequence[int], epoch: int, before: int) -> Iterator[tuple[int, Part]]:
-        if self.workers is None:
+        if self.pool is None:
             for number in numbers:
                 ticks = _Ticks(self.moved, spent(stage.run_folder(number))[0] - before)
                 context = Context(stage.trial_recipe(number), self.shared)
@@ -180,7 +181,7 @@ class Trainer:
                 yield number, part
             return
         tasks = [(_values(stage.trial_recipe(n)), stage.run_folder(n).path, epoch) for n in numbers]
-        for finished in self.workers.finished(train_in_worker, tasks):
+        for finished in self.pool.finished(train_in_worker, tasks):
             self.moved(0)
             for place, part in finished.items():
                 self.moved(epoch - before)
