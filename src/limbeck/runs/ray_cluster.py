@@ -3,7 +3,9 @@
 import logging
 import os
 import signal
+import socket
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -14,6 +16,7 @@ from limbeck.runs.workers import cores
 
 # Tasks are given and return a few kilobytes; Ray would reserve a third of the memory.
 _STORE_BYTES = 128 * 2**20
+_REACH_SECONDS = 10.0
 
 
 class Machine(NamedTuple):
@@ -68,6 +71,8 @@ def _connect(ray: Any, address: str | None) -> bool:
     address = address or os.environ.get("RAY_ADDRESS") or None
     if address == "local":
         return _start(ray)
+    if address not in (None, "auto"):
+        _check_reachable(address)
     try:
         _init(ray, address=address or "auto")
     except ConnectionError as error:
@@ -79,8 +84,18 @@ def _connect(ray: Any, address: str | None) -> bool:
     return False
 
 
+def _check_reachable(address: str) -> None:
+    # Ray itself tries for many minutes to reach an address at which nothing listens.
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_SECONDS).close()
+    except (OSError, OverflowError, ValueError) as error:
+        raise UserError(_refusal(address, error)) from None
+
+
 def _refusal(address: str, error: Exception) -> str:
-    return f"on: no Ray cluster can be used at {address} ({one_line(error)}), expected the address of one that runs"
+    expected = "expected the address of one that runs, with RAY_AUTH_MODE=token set if it has a token"
+    return f"on: no Ray cluster can be used at {address} ({one_line(error)}), {expected}"
 
 
 def _start(ray: Any) -> bool:
@@ -97,7 +112,10 @@ def _start(ray: Any) -> bool:
 
 
 def _init(ray: Any, **arguments: Any) -> None:
-    ray.init(logging_level=logging.ERROR, log_to_driver=False, **arguments)
+    with warnings.catch_warnings():
+        # What they are about is in the error that follows.
+        warnings.simplefilter("ignore")
+        ray.init(logging_level=logging.ERROR, log_to_driver=False, **arguments)
 
 
 @contextmanager

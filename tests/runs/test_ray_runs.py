@@ -1,0 +1,208 @@
+"""Comparisons and searches on a Ray cluster of this machine: the same numbers, lost workers, resuming, what ends it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import limbeck
+from limbeck.errors import UserError
+from limbeck.runs import Reporting
+from limbeck.runs.ray_task import Surroundings, marked
+from limbeck.runs.ray_workers import RETRIES, RayWorkers
+from limbeck.runs.workers import WorkerDiedError
+from stopped_runs import assert_same_run
+from tiny_search import recipe_in, trials
+
+ray = pytest.importorskip("ray", reason="needs the extra limbeck[ray]")
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="lists processes by /proc")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        options = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": 100 * 2**20}
+        ray.init("local", log_to_driver=False, logging_level="ERROR", **options)
+        yield
+        ray.shutdown()
+
+
+def done(workers, work, tasks):
+    with workers:
+        return {number: result for found in workers.finished(work, tasks) for number, result in found.items()}
+
+
+KILL = "__import__('os').kill(__import__('os').getpid(), 9)"
+KILL_ONCE = "'again' if __import__('os').path.exists({0!r}) else (__import__('os').mkdir({0!r}), " + KILL + ")"
+LOOK = "(__import__('os').getcwd(), __import__('torch').get_num_threads(), __import__('os').environ['LIMBECK_CACHE'])"
+
+
+def test_tasks_take_over_folders_and_threads_and_outlive_a_worker(cluster, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with marked([tmp_path]) as marks:
+        workers = RayWorkers(1.0, 0.0, 2, None, Surroundings(marks, threads=3))
+        found = done(workers, eval, [(LOOK,), (KILL_ONCE.format(str(tmp_path / "died")),), (KILL,)])
+    assert found[0] == (str(tmp_path), 3, os.environ["LIMBECK_CACHE"])
+    assert found[1] == "again"
+    assert isinstance(found[2], WorkerDiedError)
+    assert str(found[2]) == f"its worker died {RETRIES + 1} times, as when memory runs out"
+    assert not list(tmp_path.glob(".ray*"))
+
+
+def test_a_machine_without_the_folders_or_of_other_versions_is_one_line(cluster, tmp_path):
+    for surroundings, reason in (
+        (
+            Surroundings((tmp_path / "unshared" / "mark",)),
+            f"has not the folder {tmp_path}/unshared of this one, expected",
+        ),
+        (Surroundings(folder=tmp_path / "elsewhere"), f"has not the folder {tmp_path}/elsewhere of this one, expected"),
+        (Surroundings(versions={"torch": "0.1"}), f"has torch {torch.__version__}, expected 0.1 as here"),
+    ):
+        with pytest.raises(UserError, match="^on: the machine .* of the cluster has") as error:
+            done(RayWorkers(1.0, 0.0, 1, 1, surroundings), eval, [("1",), ("1",)])
+        assert reason in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def compared(tiny):
+    """Two runs that work, with a shared logit cache, and one that fails."""
+    teacher = {**tiny["teacher"], "cache": "epochs"}
+    methods = ["kd", "dist", "lr@bad"]
+    bad = {"lr@bad": {"ce_weight": 1e38, "kd_weight": 1e38}}
+    return {**tiny, "teacher": teacher, "compare": {"methods": methods, "settings": bad}}
+
+
+def test_a_comparison_is_that_of_this_machine(cluster, compared, tmp_path):
+    here = limbeck.compare(compared, out=tmp_path / "here", jobs=1, overrides={"output.cache": tmp_path / "kept"})
+    there = limbeck.compare(compared, out=tmp_path / "there", on="ray")
+    for method in ("kd", "dist"):
+        assert_same_run(tmp_path / "here" / method / "seed-0", tmp_path / "there" / method / "seed-0")
+    assert len(here.failures) == 1
+    assert there.failures == here.failures
+    # Complete runs are kept, others tried again.
+    kept = (tmp_path / "there" / "kd" / "seed-0" / "summary.json").stat().st_mtime_ns
+    (tmp_path / "there" / "dist" / "seed-0" / "summary.json").unlink()
+    again = limbeck.compare(compared, out=tmp_path / "there", on="ray:1", resume=True)
+    assert (tmp_path / "there" / "kd" / "seed-0" / "summary.json").stat().st_mtime_ns == kept
+    assert (again.failures, [r.figures for r in again.results]) == (there.failures, [r.figures for r in there.results])
+
+
+def killing(folder, after):
+    """A ``tick`` that kills the process of a run once, after some epochs."""
+    killed = []
+
+    def tick(done, total):
+        metrics, owner = folder / "metrics.csv", folder / ".lock.owner"
+        if killed or not metrics.is_file() or metrics.read_text().count("\n") <= after or not owner.is_file():
+            return
+        killed.append(yaml.safe_load(owner.read_text())["pid"])
+        os.kill(killed[0], signal.SIGKILL)
+
+    return tick, killed
+
+
+@pytest.mark.slow
+def test_a_run_whose_worker_is_killed_continues_on_another_and_is_the_undisturbed_one(cluster, tiny, tmp_path):
+    changes = {"compare.methods": "none", "training.epochs": 40}
+    limbeck.compare(tiny, overrides=changes, out=tmp_path / "whole", jobs=1)
+    tick, killed = killing(tmp_path / "killed" / "none" / "seed-0", 3)
+    found = limbeck.compare(tiny, overrides=changes, out=tmp_path / "killed", on="ray", tick=tick)
+    assert (len(killed), found.failures) == (1, ())
+    log = (tmp_path / "killed" / "none" / "seed-0" / "log.txt").read_text()
+    assert f"process {killed[0]} on " in log
+    assert "resuming after epoch" in log
+    assert_same_run(tmp_path / "whole" / "none" / "seed-0", tmp_path / "killed" / "none" / "seed-0")
+
+
+@pytest.mark.slow
+def test_a_search_is_that_of_this_machine(cluster, tmp_path):
+    pytest.importorskip("optuna")
+    here = limbeck.search(recipe_in(tmp_path), out=tmp_path / "here", jobs=2)
+    there = limbeck.search(recipe_in(tmp_path), out=tmp_path / "there", on="ray")
+    assert trials(here.folder / "trials.csv") == trials(there.folder / "trials.csv")
+    assert (here.best, here.figure) == (there.best, there.figure)
+    assert [r.figures for r in here.comparison.results] == [r.figures for r in there.comparison.results]
+
+
+def living(folder):
+    """The processes that work in a folder."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            state = (place / "stat").read_text().rpartition(")")[2].split()[0]
+            if (place / "cwd").resolve() == folder and state != "Z":
+                found.append(int(place.name))
+        except OSError:
+            continue
+    return found
+
+
+def wait_until(condition, seconds):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return condition()
+
+
+def started(tiny, folder):
+    """Start a comparison with a cluster of its own, and wait until its runs are on the way."""
+    recipe = {
+        **tiny,
+        "training": {**tiny["training"], "epochs": 400},
+        "compare": {"methods": ["none", "label_smoothing"]},
+    }
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(recipe))
+    command = [sys.executable, "-m", "limbeck", "compare", "tiny.yaml", "--on", "ray:local", "--out", "c"]
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    runs = [folder / "c" / name / "seed-0" / "metrics.csv" for name in ("none", "label_smoothing")]
+    assert wait_until(lambda: all(run.is_file() for run in runs), 120)
+    assert len(living(folder)) > 2
+    return process
+
+
+@pytest.mark.slow
+@needs_proc
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_nothing_goes_on_when_the_comparison_ends(tiny, tmp_path, number):
+    folder = (tmp_path / "place").resolve()
+    folder.mkdir()
+    process = started(tiny, folder)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    if number != signal.SIGKILL:
+        assert (process.returncode, err) == (130, "limbeck: stopped; the same command with --resume continues\n")
+        assert "stopped" in (folder / "c" / "none" / "seed-0" / "log.txt").read_text()
+    assert wait_until(lambda: not living(folder), 30)
+    assert limbeck.compare(
+        folder / "tiny.yaml",
+        out=folder / "c",
+        resume=True,
+        jobs=1,
+        overrides={"compare.methods": "none", "training.epochs": 400},
+    )
+
+
+def test_the_log_names_thecluster(cluster, tiny, tmp_path):
+    lines = []
+    limbeck.compare(
+        tiny,
+        overrides={"compare.methods": "none", "training.epochs": 1},
+        out=tmp_path / "c",
+        on="ray",
+        reporting=Reporting(lines.append),
+    )
+    assert lines[0] == (
+        "ray: a cluster of 1 machine with 2 CPUs and 0 GPUs; a run takes 1 CPUs and 0 GPUs, 2 at a time"
+    )
+    with pytest.raises(UserError, match="^on: got ray:auto, but this process is connected to a Ray cluster"):
+        limbeck.compare(tiny, out=tmp_path / "d", on="ray:auto")
