@@ -161,8 +161,15 @@ def started(tiny, folder):
     }
     (folder / "tiny.yaml").write_text(yaml.safe_dump(recipe))
     command = [sys.executable, "-m", "limbeck", "compare", "tiny.yaml", "--on", "ray:local", "--out", "c"]
+    # A shell ignores Ctrl-C in what it starts in the background, and so would the command.
     process = subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     runs = [folder / "c" / name / "seed-0" / "metrics.csv" for name in ("none", "label_smoothing")]
     assert wait_until(lambda: all(run.is_file() for run in runs), 120)
@@ -177,7 +184,8 @@ def test_nothing_goes_on_when_the_comparison_ends(tiny, tmp_path, number):
     folder = (tmp_path / "place").resolve()
     folder.mkdir()
     process = started(tiny, folder)
-    process.send_signal(number)
+    # Ctrl-C reaches the whole group.
+    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
     _, err = process.communicate(timeout=60)
     if number != signal.SIGKILL:
         assert (process.returncode, err) == (130, "limbeck: stopped; the same command with --resume continues\n")
