@@ -13,7 +13,7 @@ import yaml
 
 import limbeck
 from limbeck.errors import UserError
-from limbeck.runs import Reporting
+from limbeck.runs import Reporting, RunFolder
 from limbeck.runs.ray_task import Surroundings, marked
 from limbeck.runs.ray_workers import RETRIES, RayWorkers
 from limbeck.runs.workers import WorkerDiedError
@@ -152,6 +152,15 @@ def wait_until(condition, seconds):
     return condition()
 
 
+# A shell ignores Ctrl-C in what it starts in the background, and so would the command.
+STOPPABLE = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from limbeck.cli.main import main
+main()
+"""
+
+
 def started(tiny, folder):
     """Start a comparison with a cluster of its own, and wait until its runs are on the way."""
     recipe = {
@@ -160,16 +169,9 @@ def started(tiny, folder):
         "compare": {"methods": ["none", "label_smoothing"]},
     }
     (folder / "tiny.yaml").write_text(yaml.safe_dump(recipe))
-    command = [sys.executable, "-m", "limbeck", "compare", "tiny.yaml", "--on", "ray:local", "--out", "c"]
-    # A shell ignores Ctrl-C in what it starts in the background, and so would the command.
+    command = [sys.executable, "-c", STOPPABLE, "compare", "tiny.yaml", "--on", "ray:local", "--out", "c"]
     process = subprocess.Popen(
-        command,
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     runs = [folder / "c" / name / "seed-0" / "metrics.csv" for name in ("none", "label_smoothing")]
     assert wait_until(lambda: all(run.is_file() for run in runs), 120)
@@ -191,16 +193,10 @@ def test_nothing_goes_on_when_the_comparison_ends(tiny, tmp_path, number):
         assert (process.returncode, err) == (130, "limbeck: stopped; the same command with --resume continues\n")
         assert "stopped" in (folder / "c" / "none" / "seed-0" / "log.txt").read_text()
     assert wait_until(lambda: not living(folder), 30)
-    assert limbeck.compare(
-        folder / "tiny.yaml",
-        out=folder / "c",
-        resume=True,
-        jobs=1,
-        overrides={"compare.methods": "none", "training.epochs": 400},
-    )
+    assert RunFolder(folder / "c" / "none" / "seed-0").resumable
 
 
-def test_the_log_names_thecluster(cluster, tiny, tmp_path):
+def test_the_log_names_the_cluster(cluster, tiny, tmp_path):
     lines = []
     limbeck.compare(
         tiny,
