@@ -14,24 +14,21 @@ import yaml
 import limbeck
 from limbeck.errors import UserError
 from limbeck.runs import Reporting, RunFolder
+from limbeck.runs.ray_cluster import connected, machines
 from limbeck.runs.ray_task import Surroundings, marked
 from limbeck.runs.ray_workers import RETRIES, RayWorkers
 from limbeck.runs.workers import WorkerDiedError
 from stopped_runs import assert_same_run
 from tiny_search import recipe_in, trials
 
-ray = pytest.importorskip("ray", reason="needs the extra limbeck[ray]")
+pytest.importorskip("ray", reason="needs the extra limbeck[ray]")
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="lists processes by /proc")
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        options = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": 100 * 2**20}
-        ray.init("local", log_to_driver=False, logging_level="ERROR", **options)
+    with connected("local"):
         yield
-        ray.shutdown()
 
 
 def done(workers, work, tasks):
@@ -205,8 +202,8 @@ def test_the_log_names_the_cluster(cluster, tiny, tmp_path):
         on="ray",
         reporting=Reporting(lines.append),
     )
-    assert lines[0] == (
-        "ray: a cluster of 1 machine with 2 CPUs and 0 GPUs; a run takes 1 CPUs and 0 GPUs, 2 at a time"
-    )
+    (machine,) = machines()
+    found, room = f"{machine.cpus:g} CPUs and {machine.gpus:g} GPUs", machine.room(1, 0)
+    assert lines[0] == (f"ray: a cluster of 1 machine with {found}; a run takes 1 CPUs and 0 GPUs, {room} at a time")
     with pytest.raises(UserError, match="^on: got ray:auto, but this process is connected to a Ray cluster"):
         limbeck.compare(tiny, out=tmp_path / "d", on="ray:auto")

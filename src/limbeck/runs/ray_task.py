@@ -73,7 +73,8 @@ class Surroundings:
         versions: Those of Python and of the packages that decide a run's numbers.
 
     Example:
-        >>> Surroundings(threads=1, gpus=0.0).enter()
+        >>> Surroundings(threads=2).folder == Path.cwd()
+        True
     """
 
     marks: tuple[Path, ...] = ()
@@ -128,8 +129,9 @@ def perform(surroundings: Surroundings, work: Callable[..., Any], task: tuple[An
         UserError: As for :meth:`Surroundings.enter`.
 
     Example:
-        >>> perform(Surroundings(), sum, ([1, 2],))
-        3
+        >>> perform(Surroundings(versions={"torch": "0.1"}), sum, ([1, 2],))
+        Traceback (most recent call last):
+        limbeck.errors.UserError: on: the machine ... of the cluster has torch ..., expected 0.1 as here
     """
     surroundings.enter()
     return work(*task)
