@@ -9,6 +9,7 @@ from typing import Any
 
 # "torch>=2.6,<3" and "limbeck[test]"; a name and its extras, then the bounds of the version.
 REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(\[.*\])?(?P<bounds>[^;]*)")
+OWN_EXTRAS = re.compile(r"(?P<name>[A-Za-z0-9._-]+)\[(?P<extras>.*)\]")
 
 
 def lowest(requirement: str) -> str | None:
@@ -26,12 +27,28 @@ def lowest(requirement: str) -> str | None:
 
 
 def constraints(project: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a constraint for each dependency of the package and of three extras, if it has one."""
-    extras = project.get("optional-dependencies", {})
-    of_extras = [requirement for name in ("detection", "text", "test") for requirement in extras.get(name, ())]
-    for requirement in [*project["dependencies"], *of_extras]:
+    """Yield a constraint for each dependency of the package and of its tests, if it has a lower bound.
+
+    Example:
+        >>> extras = {"test": ["lab[text]", "pytest>=8"], "text": ["tokenizers>=0.22,<1"], "docs": ["mkdocs>=1"]}
+        >>> project = {"name": "lab", "dependencies": ["torch>=2.6"], "optional-dependencies": extras}
+        >>> list(constraints(project))
+        ['torch==2.6', 'tokenizers==0.22', 'pytest==8']
+    """
+    for requirement in [*project["dependencies"], *of_extra(project, "test")]:
         if constraint := lowest(requirement):
             yield constraint
+
+
+def of_extra(project: Mapping[str, Any], extra: str) -> Iterator[str]:
+    """Yield what an extra requires; those of the project's own extras that it names stand in their place."""
+    for requirement in project["optional-dependencies"][extra]:
+        own = OWN_EXTRAS.fullmatch(requirement)
+        if own is None or own["name"] != project["name"]:
+            yield requirement
+            continue
+        for name in own["extras"].split(","):
+            yield from of_extra(project, name.strip())
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from limbeck.runs.check import Checked, check
     from limbeck.runs.compare import Comparison, compare
     from limbeck.runs.evaluate import evaluate
+    from limbeck.runs.replay import Replayed, replay
     from limbeck.runs.run import run
     from limbeck.runs.search.searching import Searched, search
     from limbeck.runs.session import Run
@@ -64,6 +65,7 @@ __all__ = [
     "Evaluation",
     "Output",
     "Predictions",
+    "Replayed",
     "Run",
     "RunError",
     "Searched",
@@ -84,6 +86,7 @@ __all__ = [
     "models",
     "modifiers",
     "predict",
+    "replay",
     "report",
     "rows",
     "run",
@@ -108,6 +111,7 @@ _HOMES = {
     "Evaluation": "report.evaluation",
     "Output": "distiller",
     "Predictions": "students.predicting",
+    "Replayed": "runs.replay",
     "Run": "runs.session",
     "RunError": "errors",
     "Student": "students.student",
@@ -119,6 +123,7 @@ _HOMES = {
     "evaluate": "runs.evaluate",
     "load": "students.loading",
     "predict": "students.predicting",
+    "replay": "runs.replay",
     "run": "runs.run",
     "search": "runs.search.searching",
     "seed_everything": "randomness.seeding",

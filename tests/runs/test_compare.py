@@ -13,6 +13,7 @@ from limbeck.errors import RunError, UserError
 from limbeck.locking import locked
 from limbeck.report.page.reading import read_results
 from limbeck.runs import Reporting
+from stopped_runs import assert_same_run
 
 
 @pytest.fixture
@@ -63,6 +64,8 @@ def test_processes_give_the_same_numbers_and_report_progress(recipe, tmp_path):
     )
     alone = limbeck.compare(recipe, overrides=changes, out=tmp_path / "one", jobs=1)
     assert [r.figures["accuracy"] for r in apart.results] == [r.figures["accuracy"] for r in alone.results]
+    for found in (apart.folder / name for name in ("none/seed-1", "kd/seed-0", "lr+dist/seed-1")):
+        assert_same_run(found, alone.folder / found.relative_to(apart.folder))
     assert sorted(apart.failures) == sorted(alone.failures)
     assert len(apart.failures) == 2
     assert ticks[-1] == (12, 12)

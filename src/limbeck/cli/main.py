@@ -48,7 +48,7 @@ def _options(
 
 app.command(
     epilog="Examples:  limbeck run quickstart  |  limbeck run recipe.yaml method=lr+dist seed=1 --out runs/first  |"
-    "  limbeck run recipe.yaml --out runs/first --resume"
+    "  limbeck run recipe.yaml --out runs/first --resume  |  limbeck run --replay runs/first"
 )(run)
 app.command(
     epilog="Examples:  limbeck compare quickstart  |"

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from limbeck.errors import UserError
 from limbeck.recipes import read_recipe
 
 CONTINUE = "the same command with --resume continues"
@@ -27,6 +28,21 @@ def known_recipe(recipe: str | None) -> str | None:
     return recipe
 
 
+def needed_recipe(recipe: str | None) -> str:
+    """Return a recipe's name if one is given and there is such a recipe.
+
+    Raises:
+        UserError: If there is none.
+
+    Example:
+        >>> needed_recipe("quickstart")
+        'quickstart'
+    """
+    if recipe is None:
+        raise UserError("Missing argument 'RECIPE'; see limbeck run --help")
+    return known_recipe(recipe) or recipe
+
+
 _PACKAGED = ", ".join(sorted(path.stem for path in (Path(__file__).parents[1] / "recipes").glob("*.yaml")))
 Recipe = Annotated[
     str,
@@ -35,6 +51,15 @@ Recipe = Annotated[
         show_default=False,
         metavar="RECIPE",
         callback=known_recipe,
+    ),
+]
+# Checked by the command itself, which can do without: the words may all be KEY=VALUE.
+OptionalRecipe = Annotated[
+    str | None,
+    typer.Argument(
+        help=f"A YAML file, or a packaged recipe: {_PACKAGED}; none beside --replay.",
+        show_default=False,
+        metavar="RECIPE",
     ),
 ]
 Pairs = Annotated[

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limbeck.cli.options import Pairs, Quiet, Recipe, Trust, Verbose
-from limbeck.errors import RunError
+from limbeck.cli.options import OptionalRecipe, Pairs, Quiet, Recipe, Trust, Verbose, needed_recipe
+from limbeck.errors import RunError, UserError, shortened
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,8 +29,18 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is in
 
 
 def run(
-    recipe: Recipe,
+    recipe: OptionalRecipe = None,
     overrides: Pairs = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option(
+            "--replay",
+            help="The folder of a run whose recipe is run once more, to see whether its numbers come back;"
+            " --out keeps the replay.",
+            show_default=False,
+            metavar="RUN",
+        ),
+    ] = None,
     out: Out = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -38,7 +48,12 @@ def run(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Distill one student by a recipe."""
+    """Distill one student by a recipe, or a run's recipe once more."""
+    if replay is not None:
+        words = [word for word in (recipe, *(overrides or [])) if word is not None]
+        _replay(replay, words, out, resume=resume, overwrite=overwrite, trust=trust, quiet=quiet, verbose=verbose)
+        return
+    recipe = needed_recipe(recipe)
     from limbeck.cli.console import showing
     from limbeck.ranks import is_first
     from limbeck.runs import parse_overrides
@@ -73,6 +88,41 @@ def _run_in_processes(recipe: str, overrides: dict[str, object], *, trust: bool)
         from limbeck.runs.together import run_in_processes
 
         sys.exit(run_in_processes(sys.argv[1:], processes))
+
+
+def _replay(
+    folder: Path,
+    words: list[str],
+    out: Path | None,
+    *,
+    resume: bool,
+    overwrite: bool,
+    trust: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    from limbeck.cli.console import BEGIN_AGAIN, CONTINUE, showing
+    from limbeck.runs import parse_overrides, replay
+
+    for word in words:
+        if "=" not in word:
+            got = f"RECIPE: got {shortened(word)} beside --replay"
+            raise UserError(f"{got}, expected none: the recipe is that of the run")
+    with showing(quiet=quiet, verbose=verbose, how=CONTINUE if out else BEGIN_AGAIN) as shown:
+        done = replay(
+            folder,
+            overrides=parse_overrides(words),
+            out=out,
+            resume=resume,
+            overwrite=overwrite,
+            reporting=shown.reporting,
+            trust=trust,
+        )
+    for note in done.notes:
+        shown.console.print(f"  {note}", highlight=False, markup=False, soft_wrap=True)
+    if not done.equal:
+        raise RunError(done.line)
+    shown.console.print(done.line, highlight=False, markup=False, soft_wrap=True)
 
 
 def compare(

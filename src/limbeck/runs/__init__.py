@@ -7,6 +7,7 @@ from limbeck.recipes.schema import Recipe
 from limbeck.runs.check import Checked, check
 from limbeck.runs.compare import Comparison, compare
 from limbeck.runs.folder import RunFolder
+from limbeck.runs.replay import Replayed, replay
 from limbeck.runs.run import read_run, run
 from limbeck.runs.search.searching import Searched, search
 from limbeck.runs.session import Run
@@ -15,6 +16,7 @@ __all__ = [
     "Checked",
     "Comparison",
     "Recipe",
+    "Replayed",
     "Reporting",
     "Run",
     "RunFolder",
@@ -26,6 +28,7 @@ __all__ = [
     "packaged",
     "parse_overrides",
     "read_run",
+    "replay",
     "run",
     "search",
 ]

@@ -1,8 +1,6 @@
 """What a run began with beside its recipe: data, code, files and versions, compared when the run is resumed."""
 
-import platform
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +14,7 @@ from limbeck.errors import UserError
 from limbeck.files import file_digest
 from limbeck.methods import Method
 from limbeck.runs.folder import RunFolder
+from limbeck.runs.machine import all_versions, environment, machine, switches
 from limbeck.training import decide
 
 # The groups in which a change is an error, and the text of the error; elsewhere a change is a warning.
@@ -44,17 +43,6 @@ class Change(NamedTuple):
     now: Any
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide a run's numbers.
-
-    Example:
-        >>> sorted(versions())
-        ['lightning-fabric', 'limbeck', 'python', 'torch', 'torchvision']
-    """
-    packages = ("limbeck", "torch", "torchvision", "lightning-fabric")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
-
-
 def provenance(context: Context, student: nn.Module) -> dict[str, Any]:
     """Describe what a run begins with.
 
@@ -78,9 +66,21 @@ def provenance(context: Context, student: nn.Module) -> dict[str, Any]:
         "files": {**weights, **dict(_method_files(context.method))},
         "training": training.model_dump(mode="json", include={"device", "precision", "channels_last"}),
         "precision": {f"{role}.precision": precision for role, precision in precision_by_network(recipe).items()},
-        "versions": versions(),
+        "seeds": _seeds(context),
+        "versions": all_versions(),
         "threads": {"number": torch.get_num_threads()},
+        "machine": machine(torch.device(training.device)),
+        "environment": environment(),
+        "switches": switches(),
     }
+
+
+def _seeds(context: Context) -> dict[str, int]:
+    recipe = context.recipe
+    of_teachers = {f"{key}.seed": settings.seed for key, settings in context.teacher_settings.items()}
+    shared = {"teacher.seed": recipe.teacher.seed} if context.source == "lightweight" else {}
+    of_data = {"data.split_seed": recipe.data.split_seed, "data.view_seed": recipe.view_seed}
+    return {"seed": recipe.seed, **of_data, **shared, **of_teachers}
 
 
 def _method_files(method: Method) -> Iterator[tuple[str, str]]:
@@ -111,7 +111,7 @@ def check_provenance(folder: RunFolder, present: Mapping[str, Any]) -> list[str]
     stored = folder.read_provenance()
     if stored is None:
         return [f"{folder.path}: no provenance.json there, so that changed data or code would go unnoticed"]
-    changed = changes(stored, present)
+    changed = [change for change in changes(stored, present) if _matters(change)]
     for change in changed:
         if change.group in _DECIDES:
             raise UserError(_refusal(change, folder.path))
@@ -122,8 +122,23 @@ def check_provenance(folder: RunFolder, present: Mapping[str, Any]) -> list[str]
     ]
 
 
+def _matters(change: Change) -> bool:
+    # Seeds are compared with the recipe, and what the variables of threads do as the number of threads.
+    return change.group != "seeds" and not change.name.endswith("_NUM_THREADS")
+
+
+def is_same_start(stored: Mapping[str, Any] | None, present: Mapping[str, Any]) -> bool:
+    """Return whether what a run began with is all there still, as far as it was recorded.
+
+    Example:
+        >>> is_same_start({"threads": {"number": 1}}, {"threads": {"number": 1}, "machine": {"libc": "glibc 2.39"}})
+        True
+    """
+    return stored is not None and not any(_matters(change) for change in changes(stored, present))
+
+
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
-    """List what is not as it was.
+    """List what is not as it was; what an earlier version did not record is left out, unless it decides.
 
     Example:
         >>> changes({"data": {"train": "a"}}, {"data": {"train": "b"}})
@@ -132,7 +147,7 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
     changed = []
     for group, values in now.items():
         stored = before.get(group, {})
-        names = dict.fromkeys([*stored, *values])
+        names = dict.fromkeys([*stored, *values] if group in _DECIDES else stored)
         changed += [Change(group, n, stored.get(n), values.get(n)) for n in names if stored.get(n) != values.get(n)]
     return changed
 

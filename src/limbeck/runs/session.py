@@ -28,11 +28,11 @@ from limbeck.models.saving import save_network
 from limbeck.randomness.hashing import derived_seed
 from limbeck.randomness.seeding import seed_everything
 from limbeck.ranks import first_goes_ahead, is_first, rank, shared
-from limbeck.runs.changed_defaults import record_of, without_record
+from limbeck.runs.changed_defaults import record_of
 from limbeck.runs.details import about_data, details_of_run
 from limbeck.runs.folder import RunFolder
 from limbeck.runs.pictures import save_picture
-from limbeck.runs.provenance import check_provenance, provenance
+from limbeck.runs.provenance import check_provenance, is_same_start, provenance
 from limbeck.runs.resuming import Start, method_meaning
 from limbeck.runs.student_card import student_card
 from limbeck.runs.summary import summarize
@@ -227,7 +227,7 @@ class Session:
             return
         warnings = check_provenance(self.folder, self.provenance) if start.resume else []
         # The checkpoint of a proxy cannot be resumed with other data or code.
-        if start.clear or not (start.resume or without_record(self.folder.read_provenance()) == self.provenance):
+        if start.clear or not (start.resume or is_same_start(self.folder.read_provenance(), self.provenance)):
             self.folder.clear()
         self.folder.open(self.recipe)
         if not start.resume:

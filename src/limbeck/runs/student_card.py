@@ -12,7 +12,7 @@ from limbeck.files import file_digest
 from limbeck.imports import PREFIX
 from limbeck.recipes.network_settings import NetworkTeacherSettings
 from limbeck.recipes.schema import Recipe
-from limbeck.runs.provenance import versions
+from limbeck.runs.machine import versions
 from limbeck.tasks import Metric, Task
 from limbeck.training.scaling import SCALED_METRICS, with_scaled
 

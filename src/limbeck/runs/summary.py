@@ -8,7 +8,7 @@ from limbeck.build.measured_teacher import MeasuredTeacher
 from limbeck.build.networks import parameter_count
 from limbeck.recipes.schema import Recipe
 from limbeck.runs.folder import RunFolder
-from limbeck.runs.provenance import versions
+from limbeck.runs.machine import versions
 from limbeck.training import Engine, Scaling
 
 
