@@ -62,8 +62,10 @@ def test_its_columns_teach_as_a_network_of_these_classes_does(recipe, tmp_path):
     again = run(recipe, tmp_path / "again", wide(cache="views", cache_dtype="float32", classes=[*reversed(COLUMNS)]))
     by_name = dict(zip(reversed(names), reversed(COLUMNS), strict=True))
     named = run(recipe, tmp_path / "named", wide(classes=by_name))
+    # More columns may be computed by another kernel, whose last digits differ on some processors.
+    assert all(torch.allclose(tensor, weights(listed)[name], atol=1e-5) for name, tensor in weights(plain).items())
     for done in (listed, cached, named):
-        assert are_equal(weights(plain), weights(done))
+        assert are_equal(weights(listed), weights(done))
         assert done.summary["teacher.test.accuracy"] == plain.summary["teacher.test.accuracy"]
         assert done.summary["teacher.test.loss"] == pytest.approx(plain.summary["teacher.test.loss"])
     # Other columns are another teacher, whose logits are not those that are stored.

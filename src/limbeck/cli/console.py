@@ -21,8 +21,6 @@ from limbeck.training import EpochMeter, Position, Wording, epoch_line
 
 BEGIN_AGAIN = "the same command begins anew"
 """How to continue what keeps nothing of a stopped command."""
-CONTINUE = "the same command with --resume continues"
-"""How to continue what is resumable."""
 _REFRESH_SECONDS = 0.5
 _LINE_SECONDS = 30.0
 _SPEED_SECONDS = 3600.0

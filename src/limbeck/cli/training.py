@@ -101,7 +101,8 @@ def _replay(
     quiet: bool,
     verbose: bool,
 ) -> None:
-    from limbeck.cli.console import BEGIN_AGAIN, CONTINUE, showing
+    from limbeck.cli.console import BEGIN_AGAIN, showing
+    from limbeck.cli.options import CONTINUE
     from limbeck.runs import parse_overrides, replay
 
     for word in words:

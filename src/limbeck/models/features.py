@@ -42,11 +42,10 @@ def feature_layers(network: nn.Module) -> list[str]:
 
 
 def _unwrapped(network: nn.Module) -> nn.Module:
-    parts = network._modules
+    parts = dict(network.named_children())
     # DistributedDataParallel and its like have the network as their only part.
     wrapped = "module" if set(parts) == {"module"} else next((name for name in _WRAPPED if name in parts), None)
-    inner = None if wrapped is None else parts[wrapped]
-    return network if inner is None else _unwrapped(inner)
+    return network if wrapped is None else _unwrapped(parts[wrapped])
 
 
 def _layers(network: nn.Module) -> dict[str, nn.Module]:
@@ -60,8 +59,8 @@ def _layers(network: nn.Module) -> dict[str, nn.Module]:
 
 
 def _is_compiled(network: nn.Module) -> bool:
-    modules = list(network.modules())
-    return any(module._compiled_call_impl is not None or "_orig_mod" in module._modules for module in modules)
+    modules = list(network.named_modules())
+    return any(module._compiled_call_impl is not None or "_orig_mod" in name.split(".") for name, module in modules)
 
 
 def stage_layers(network: nn.Module, inputs: Any) -> list[str]:

@@ -104,12 +104,14 @@ class Workers:
     def _start(self, slot: int, work: Callable[..., Any], task: tuple[Any, ...]) -> Future[Any]:
         # A pool for each process: the death of a process breaks its whole pool.
         context = multiprocessing.get_context("spawn")
+        before = set(multiprocessing.active_children())
         with _one_share_each(self.count) as threads, _without_main():
             arguments = (threads, multiprocessing.get_start_method(allow_none=True))
             pool = ProcessPoolExecutor(1, context, initializer=_prepare_worker, initargs=arguments)
             self._pools[slot] = pool
             future = pool.submit(worked_until_stopped, work, *task)
-        self._processes[slot] = list((pool._processes or {}).values())
+        # The pool starts its process with the first task.
+        self._processes[slot] = [process for process in multiprocessing.active_children() if process not in before]
         _log.debug("worker process started: %s, %d threads", self._processes[slot], threads)
         return future
 
