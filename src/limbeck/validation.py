@@ -105,10 +105,17 @@ def _line(model: type[BaseModel], error: ValidationError, where: str) -> UserErr
     # A misspelt key often leaves another one missing: the misspelling is the mistake to report.
     first = min(error.errors(include_url=False), key=lambda entry: entry["type"] not in _UNKNOWN)
     # Names of union members and of types appear in the path too; a key of a recipe is what the user wrote.
-    path = tuple(part for part in first["loc"] if not (isinstance(part, str) and _names_type(part)))
+    is_unknown = first["type"] in _UNKNOWN
+    last = len(first["loc"]) - 1
+    path = tuple(
+        part
+        for place, part in enumerate(first["loc"])
+        # An unknown key is what the user wrote even where it looks like a type, such as ``Seed``.
+        if (is_unknown and place == last) or not (isinstance(part, str) and _names_type(part))
+    )
     keys = [shortened(str(part), quoted=False) for part in path if part != ""]
-    name = ".".join([where, *keys] if where else keys)
-    if first["type"] in _UNKNOWN:
+    name = ".".join([where, *keys] if where else keys) or "the settings"
+    if is_unknown:
         return UserError(f"{name}: {unknown_name('key', path[-1], _fields_at(model, path))}")
     if first["type"] == "missing":
         return UserError(f"{name}: missing, expected a value")

@@ -65,6 +65,10 @@ def test_a_label_has_its_own_settings_on_top():
         (["data.root=~nosuchuser/x"], "whose home folder is not known"),
         (["compare.methods=" + ",".join(["kd"] * 500)], "compare.methods: got kd, kd"),
         (["compare.methods=kd@" + "." * 1000], "compare.methods: got 'kd@..."),
+        (["Seed=1"], "Seed: unknown key 'Seed'; did you mean 'seed'?"),
+        (["int=1"], "int: unknown key 'int'"),
+        (["a[b=1"], "a[b: unknown key 'a[b'"),
+        (["training.Epochs=1"], "training.Epochs: unknown key 'Epochs'; did you mean 'epochs'?"),
     ],
 )
 def test_malformed_overrides_give_one_short_line(pairs, message):

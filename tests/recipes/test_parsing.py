@@ -38,6 +38,11 @@ MERGES = "a: &a {x: 1}\n" + "".join(
         ("when: 2024-99-99", "no valid YAML"),
         ("x" * 1_000_001, "has 1,000,001 characters"),
         ("a: !!python/object/apply:os.system [exit 1]", "no valid YAML (could not determine a constructor"),
+        ("a: !!int ''", "mine.yaml, line 1: no valid YAML ('' is no int)"),
+        ("a: 1\nb: !!timestamp x", "mine.yaml, line 2: no valid YAML ('x' is no timestamp)"),
+        ("a: !!bool maybe", "no valid YAML ('maybe' is no bool)"),
+        ("data: {root: !!binary /w==}", "data.root: got b'\\xff', expected text, a number, a list or a group"),
+        ('data: !!set {"a\\0b"}', "expected text without NUL characters"),
     ],
 )
 def test_what_no_recipe_is_gives_one_short_line(text, message):

@@ -31,6 +31,14 @@ class _Loader(yaml.SafeLoader):
             first[key.tag, key.value] = key.start_mark
         return node
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            # What PyYAML's readers of numbers, dates and the like raise for a text that a tag such as !!int stands for.
+            problem = f"{shortened(node.value)} is no {node.tag.rpartition(':')[2]}"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from None
+
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+"), list("-+.0123456789")
@@ -115,7 +123,8 @@ def check_values(value: Any, where: str) -> None:
         where: What they belong to; it begins the line of an error.
 
     Raises:
-        UserError: If a text holds a NUL character or cannot be written as UTF-8, or a whole number has too many digits.
+        UserError: If a text holds a NUL character or cannot be written as UTF-8, a value is bytes, or a whole number
+            has too many digits.
 
     Example:
         >>> check_values({"data": {"root": "a\0b"}}, "mine.yaml")
@@ -141,7 +150,7 @@ def leaves(value: Any) -> Iterator[tuple[str, Any]]:
         if isinstance(entry, Mapping):
             groups = [((key, name), (f"{key}.{name}" if key else str(name), inner)) for name, inner in entry.items()]
             waiting += [pair for group in reversed(groups) for pair in reversed(group)]
-        elif isinstance(entry, list | tuple):
+        elif isinstance(entry, list | tuple | set | frozenset):
             waiting += [(f"{key}.{number}", inner) for number, inner in reversed(list(enumerate(entry)))]
         else:
             yield key, entry
@@ -154,6 +163,8 @@ def _expectation(value: Any) -> str | None:
             return "text without NUL characters"
         if not _is_utf8(value):
             return "text that can be written as UTF-8"
+    elif isinstance(value, bytes):
+        return "text, a number, a list or a group of settings"
     elif isinstance(value, int) and abs(value) >= 10**_MAX_DIGITS:
         return f"a number of at most {_MAX_DIGITS} digits"
     return None
