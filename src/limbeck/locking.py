@@ -71,5 +71,5 @@ def _read_owner(path: Path) -> str | None:
     try:
         owner = json.loads(path.read_bytes())
         return f"process {int(owner['pid'])} on {str(owner['host'])[:80]}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ArithmeticError, KeyError, RecursionError, TypeError, ValueError):
         return None

@@ -60,7 +60,7 @@ def _of_folder(name: str) -> int | None:
     folder = model_folder(name)
     if folder is None:
         return None
-    with suppress(OSError, ValueError, TypeError, AttributeError):
+    with suppress(OSError, AttributeError, RecursionError, TypeError, ValueError):
         # What transformers takes for a configuration without labels.
         return len(json.loads((folder / "config.json").read_bytes()).get("id2label", range(2)))
     return None

@@ -155,7 +155,7 @@ def _read_summary(folder: Path) -> dict[str, Any]:
         if summary.get("sha256", digest := file_digest(file)) != digest:
             raise ValueError("the weights are not those that were written")
         return {"seconds": float(summary["seconds"]), "choice": str(summary.get("choice", ""))}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError):
         raise UserError(
             f"{folder}: is damaged, expected a kept teacher; delete it to train the teacher again"
         ) from None

@@ -27,9 +27,10 @@ def read_about(folder: Path) -> dict[str, Any] | None:
         >>> read_about(Path("nowhere")) is None
         True
     """
+    path = folder / "about.json"
     try:
-        about = json.loads((folder / "about.json").read_bytes())
-    except (OSError, ValueError):
+        about = json.loads(path.read_bytes()) if path.is_file() else None
+    except (OSError, ValueError, RecursionError):
         return None
     return about if isinstance(about, dict) and isinstance(about.get("holds"), dict) else None
 

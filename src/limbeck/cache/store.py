@@ -217,6 +217,8 @@ def _lengthen(path: Path, length: int) -> None:
 
 
 def _opened(path: Path, length: int, log: Log, *, writable: bool) -> int:
+    if path.exists() and not path.is_file():
+        raise UserError(f"logit cache {path}: is no regular file, expected the rows of a cache; delete the folder")
     size = path.stat().st_size if path.is_file() else 0
     if size != length:
         log(f"logit cache {path}: has {size:,} bytes, expected {length:,}; rows that are lost are made again")

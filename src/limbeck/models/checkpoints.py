@@ -4,10 +4,12 @@ import json
 import pickle
 import re
 import struct
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
@@ -47,6 +49,8 @@ _HARMLESS: tuple[Any, ...] = (
 _UNKNOWN = re.compile(r"Unsupported global: GLOBAL (\S+) ")
 _BLOCKED = re.compile(r"GLOBAL (\S+) whose module \S+ is blocked")
 _MOST_CLASSES = 100
+# torch stores its records as they are; packed ones may be smaller, but not by so much.
+_MOST_UNPACKED = 20
 
 
 class Checkpoint(NamedTuple):
@@ -142,6 +146,8 @@ def _read(path: Path, label: str) -> object:
     if not path.is_file():
         kind = "a folder" if path.is_dir() else "no such file"
         raise UserError(f"{label}: {kind}, expected a safetensors or torch file")
+    if path.suffix != ".safetensors":
+        _check_size(path, label)
     try:
         return load_file(path) if path.suffix == ".safetensors" else _unpickle(path)
     except _UNREADABLE as error:
@@ -156,12 +162,33 @@ def _unpickle(path: Path) -> object:
         spellings = [(kind, name) for key, kind in placeholders.items() for name in (key, f"builtins.{key}")]
         try:
             with safe_globals([*_HARMLESS, *spellings]):
-                return torch.load(path, map_location="cpu", weights_only=True)
+                return _loaded(path)
         except pickle.UnpicklingError as error:
             unknown = _UNKNOWN.search(str(error))
             if unknown is None or unknown[1] in placeholders or len(placeholders) == _MOST_CLASSES:
                 raise
             placeholders[unknown[1]] = type("Placeholder", (_Placeholder,), {"origin": unknown[1]})
+
+
+def _loaded(path: Path) -> object:
+    with warnings.catch_warnings():
+        # Of a damaged file this is one more line, beside the error.
+        warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _check_size(path: Path, label: str) -> None:
+    """Refuse an archive that unpacks to far more than it is."""
+    try:
+        with ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except (BadZipFile, EOFError, NotImplementedError, OSError, ValueError, struct.error):
+        # Of another format, or damaged: torch's reader decides.
+        return
+    if unpacked > _MOST_UNPACKED * (size := path.stat().st_size):
+        raise UserError(
+            f"{label}: has {size:,} bytes that unpack to {unpacked:,}, expected a file that torch.save wrote"
+        )
 
 
 def _reason(error: Exception, path: Path) -> str:

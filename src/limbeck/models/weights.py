@@ -237,3 +237,5 @@ def _check_value(key: str, value: Tensor, expected: Tensor, label: str) -> None:
         raise UserError(f"{label}: {key} has shape {shapes}")
     if value.is_floating_point() != expected.is_floating_point():
         raise UserError(f"{label}: {key} is {value.dtype} in the file, {expected.dtype} in the model")
+    if value.is_floating_point() and value.isnan().any():
+        raise UserError(f"{label}: {key} holds nan in the file, expected the weights of a training that went well")

@@ -38,6 +38,8 @@ def read_columns(value: Any) -> Any:
 
 
 def _content(path: Path) -> Any:
+    if path.exists() and not path.is_file():
+        raise UserError(f"{shortened(str(path))}: is no regular file, {_EXPECTED}")
     try:
         content = json.loads(path.read_bytes())
     except OSError as error:

@@ -5,6 +5,9 @@ from pathlib import Path
 
 from limbeck.errors import UserError, shortened, unknown_name
 
+# Four bytes for each of the characters that are read at most.
+_MAX_BYTES = 4_000_000
+
 
 def packaged() -> tuple[str, ...]:
     """List the packaged recipes.
@@ -59,6 +62,8 @@ def read_recipe(source: str | Path) -> tuple[str, str]:
 def _text(path: Path) -> str:
     name = shortened(str(path), quoted=False)
     try:
+        if (size := path.stat().st_size) > _MAX_BYTES:
+            raise UserError(f"recipe {name}: has {size:,} bytes, expected a recipe of at most {_MAX_BYTES:,}")
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise UserError(f"recipe {name}: is no text in UTF-8, expected YAML") from None

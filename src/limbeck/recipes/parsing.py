@@ -13,6 +13,8 @@ _MAX_CHARACTERS = 1_000_000
 _MAX_DEPTH = 40
 _MAX_VALUES = 50_000
 _MAX_DIGITS = 40
+# The one in C, where there is one, is ten times as fast; it knows neither marks of double keys nor 5e-4.
+_QUICK: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(yaml.SafeLoader):
@@ -82,6 +84,30 @@ def parse_yaml(text: str, where: str) -> Any:
     return value
 
 
+def read_stored(path: Path) -> dict[str, Any]:
+    """Read a mapping that limbeck wrote as YAML, such as the recipe in a run's folder; this runs no code of it.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its keys and values; empty if it is not there, holds something else, or more than any recipe.
+
+    Example:
+        >>> read_stored(Path("nowhere.yaml"))
+        {}
+    """
+    try:
+        if not path.is_file() or path.stat().st_size > _MAX_CHARACTERS:
+            return {}
+        text = path.read_text(encoding="utf-8")
+        _check_size(text, str(path), _QUICK)
+        values = yaml.load(text, Loader=_QUICK)
+    except (OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError, yaml.YAMLError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
 def _invalid(error: yaml.YAMLError, where: str) -> UserError:
     mark = getattr(error, "problem_mark", None)
     place = f", line {mark.line + 1}" if mark else ""
@@ -89,12 +115,12 @@ def _invalid(error: yaml.YAMLError, where: str) -> UserError:
     return UserError(f"{where}{place}: no valid YAML ({shortened(problem, 120, quoted=False)})")
 
 
-def _check_size(text: str, where: str) -> None:
+def _check_size(text: str, where: str, loader: Any = yaml.SafeLoader) -> None:
     """Count the values that the document stands for, each alias as often as what it repeats, before any is built."""
     sizes: dict[str | None, int] = {}
     opened: list[tuple[str | None, int]] = []
     total = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for event in yaml.parse(text, Loader=loader):
         if isinstance(event, yaml.AliasEvent):
             total += sizes.get(event.anchor, 1)
         elif isinstance(event, yaml.CollectionEndEvent):

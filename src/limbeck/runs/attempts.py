@@ -191,4 +191,4 @@ def _epochs_done(plan: Planned) -> int:
     path = plan.folder.path / "metrics.csv"
     if plan.folder.ended_early:
         return plan.recipe.training.epochs
-    return max(0, path.read_text().count("\n") - 1) if path.is_file() else 0
+    return max(0, path.read_bytes().count(b"\n") - 1) if path.is_file() else 0

@@ -8,7 +8,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
@@ -18,6 +17,7 @@ from limbeck.files import csv_text, remove_leftovers, write_atomically
 from limbeck.locking import locked
 from limbeck.models.saving import save_tensors
 from limbeck.recipes.loading import dump_recipe
+from limbeck.recipes.parsing import read_stored
 from limbeck.recipes.schema import Recipe
 from limbeck.tasks.metrics import narrowed
 from limbeck.training.checkpoint import has_checkpoint
@@ -210,11 +210,8 @@ class RunFolder:
             UserError: If it holds no recipe.
         """
         path = self.path / "recipe.yaml"
-        try:
-            values = yaml.safe_load(path.read_bytes())
-        except (OSError, ValueError, yaml.YAMLError):
-            values = None
-        if not isinstance(values, dict):
+        values = read_stored(path)
+        if not values:
             raise UserError(f"{path}: holds no recipe, expected that of the run; --overwrite replaces the run")
         return values
 
@@ -338,7 +335,7 @@ class RunFolder:
 
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
-        values = json.loads(path.read_bytes())
+        values = json.loads(path.read_bytes()) if path.is_file() else None
     except (OSError, ValueError, RecursionError):
         return None
     return values if isinstance(values, dict) else None

@@ -1,14 +1,14 @@
 """Semantic label smoothing with a prior matrix from a file, which is read once, when it is first needed."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from limbeck.errors import UserError
+from limbeck.errors import UserError, shortened
 from limbeck.targets.semantic import SemanticTarget
 
 _KINDS = (".npy", ".csv", ".safetensors")
@@ -74,9 +74,12 @@ def load_prior(path: Path) -> Tensor:
     """
     path = _existing(path)
     try:
-        return _read(path)
-    except (SafetensorError, OSError, ValueError, EOFError, TypeError) as error:
-        reason = " ".join(str(error).split())
+        # NumPy warns of what is an error here.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _read(path)
+    except Exception as error:  # the readers raise no common type
+        reason = shortened(" ".join(str(error).split()), 200, quoted=False)
         raise UserError(f"semantic.prior: {str(path)!r} cannot be read ({reason}), expected a matrix") from error
 
 

@@ -2,13 +2,15 @@
 
 import hashlib
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import torch
 
-from limbeck.errors import RunError, UserError
+from limbeck.errors import RunError, UserError, one_line
 from limbeck.files import remove_leftovers, replacing
 from limbeck.reporting import Log, no_log
 
@@ -98,8 +100,33 @@ def load_checkpoint(folder: Path, *, log: Log = no_log) -> dict[str, Any]:
         except UserError as previous_error:
             raise UserError(f"{error}; {previous_error}") from None
         log(f"{error}; resuming from the checkpoint before it")
-        previous.replace(newest)
+        try:
+            previous.replace(newest)
+        except OSError as failure:
+            raise UserError(f"{newest}: cannot be replaced ({failure.strerror}), expected a file; delete it") from None
         return state
+
+
+@contextmanager
+def restoring(folder: Path) -> Iterator[None]:
+    """Raise what a checkpoint of something else makes the block raise as a ``UserError`` that names the folder.
+
+    Args:
+        folder: The checkpoint's folder, which is read in the block.
+
+    Example:
+        >>> with restoring(Path("last")):
+        ...     {}["record"]
+        Traceback (most recent call last):
+        limbeck.errors.UserError: last: holds no checkpoint of this training (KeyError: 'record'); ...
+    """
+    try:
+        yield
+    except (RunError, UserError):
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        expected = "expected one of the same networks; delete the folder to begin again"
+        raise UserError(f"{folder}: holds no checkpoint of this training ({one_line(error)}); {expected}") from error
 
 
 def usable_checkpoint(folder: Path, log: Log) -> bool:

@@ -21,7 +21,7 @@ from limbeck.ranks import barrier, gathered, is_first, rank, shared
 from limbeck.reporting import Log, no_log
 from limbeck.tasks import Measured, Task
 from limbeck.teachers import LabelTeacher
-from limbeck.training.checkpoint import load_checkpoint, save_checkpoint
+from limbeck.training.checkpoint import load_checkpoint, restoring, save_checkpoint
 from limbeck.training.evaluate import measure
 from limbeck.training.interrupting import Interrupted, StopRequest, stop_requests
 from limbeck.training.keeping import EpochRecord, Keeping
@@ -142,7 +142,9 @@ class Engine:
 
     def _fit(self, *, resume: bool) -> list[EpochRecord]:
         if resume:
-            self._restore()
+            assert self.checkpoint is not None
+            with restoring(self.checkpoint):
+                self._restore()
         for epoch in range(len(self.record), self.settings.epochs):
             # Also where the checkpoint that was read is that of the end.
             if self.keeping.ends(self.record):

@@ -62,6 +62,8 @@ def read_label_table(path: Path) -> LabelTable:
 
 def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Return the header, and each other row with its line's number; cells are stripped."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"data.options.labels: {path}: is no regular file, expected a CSV file")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from limbeck.errors import RunError, UserError
+from limbeck.errors import RunError, UserError, one_line
 from limbeck.files import write_atomically
 
 Bytes = NDArray[np.uint8]
@@ -130,12 +130,15 @@ def read_pixels(folder: Path) -> Pixels:
     try:
         index = json.loads((folder / _INDEX).read_bytes())
         shapes = tuple((int(height), int(width), int(c)) for height, width, c in index["shapes"])
+        checksums = tuple(index["checksums"])
+        if len(checksums) != len(shapes):
+            raise ValueError(f"{len(checksums)} checksums of {len(shapes)} images")
         # Copy on write, as tensors have no flag for arrays that must not be written to.
         empty = not (folder / _FILE).stat().st_size
         values = np.empty(0, np.uint8) if empty else np.memmap(folder / _FILE, np.uint8, mode="c")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder}: is damaged ({error}); delete it to decode the files again") from error
-    return Pixels(values, shapes, tuple(index["checksums"]), str(folder))
+    except (OSError, ArithmeticError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise UserError(f"{folder}: is damaged ({one_line(error)}); delete it to decode the files again") from error
+    return Pixels(values, shapes, checksums, str(folder))
 
 
 def _flat(image: Tensor) -> tuple[Bytes, tuple[int, int, int], int]:

@@ -20,6 +20,8 @@ _LABELS = ("label", "target", "class")
 # What pandas calls the columns without a name; the first often has the numbers of the rows, which may give labels away.
 _UNNAMED = "Unnamed: "
 _SHOWN = 3
+# Python reads no longer numbers.
+_MOST_DIGITS = 4000
 Names = str | Sequence[str]
 
 
@@ -158,7 +160,7 @@ def _features(table: Table, label: str, ignore: Sequence[str]) -> Table:
     columns = {name: values for name, values in table.columns.items() if name != label and name not in ignore}
     unnamed = next((name for name in columns if name.startswith(_UNNAMED)), None)
     if unnamed is not None:
-        got = f"{table.name}: column {int(unnamed.removeprefix(_UNNAMED)) + 1} has no name"
+        got = f"{table.name}: column {list(table.columns).index(unnamed) + 1} has no name"
         raise UserError(f"{got}, expected one, or {unnamed!r} in data.options.ignore (numbers of rows are no input)")
     if not columns:
         raise UserError(f"{table.name}: has no column beside {shortened(label)}, expected some to learn from")
@@ -180,7 +182,8 @@ def _classes(table: Table, label: str) -> tuple[str, ...]:
 
 
 def _by_number(name: str) -> tuple[bool, float, str]:
-    return (False, int(name), name) if name.isdecimal() else (True, 0.0, name)
+    is_number = name.isdecimal() and len(name) <= _MOST_DIGITS
+    return (False, int(name), name) if is_number else (True, 0.0, name)
 
 
 def _split(table: Table, label: str, classes: Sequence[str], preparation: Preparation) -> TableSet:

@@ -1,6 +1,7 @@
 """Texts and class names of a table's rows."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,6 +14,10 @@ from limbeck.errors import UserError, shortened
 # What the columns are called in widely used data sets, the first that is there being taken.
 TEXT_COLUMNS = ("text", "sentence", "sentence1", "question", "question1", "premise", "content")
 LABEL_COLUMNS = ("label", "labels", "category", "intent", "class", "target")
+# One of the pair of which JSON makes a character beyond the first 65,536.
+_HALF = re.compile(r"[\ud800-\udfff]")
+# Python reads no longer numbers.
+_MOST_DIGITS = 4000
 
 
 class Columns(NamedTuple):
@@ -96,7 +101,7 @@ def class_names(table: Table, column: str) -> tuple[str, ...]:
     names = {*_labels(table, column)}
     if len(names) < 2:
         raise UserError(f"{table.source}: every label is {shortened(names.pop())}, expected at least two classes")
-    if all(name.removeprefix("-").isdecimal() for name in names):
+    if all(name.removeprefix("-").isdecimal() and len(name) <= _MOST_DIGITS for name in names):
         return tuple(sorted(names, key=lambda name: (int(name), name)))
     return tuple(sorted(names))
 
@@ -147,4 +152,8 @@ def _values(table: Table, column: str) -> Sequence[object]:
     if several is not None:
         got = f"the column {column!r} holds a {type(values[several]).__name__}"
         raise UserError(f"{table.place(several)}: {got}, expected a text or a number")
+    half = next((row for row, value in enumerate(values) if isinstance(value, str) and _HALF.search(value)), None)
+    if half is not None:
+        got = f"the column {column!r} holds half a character, {shortened(values[half], 60)}"
+        raise UserError(f"{table.place(half)}: {got}, expected a text that can be written as UTF-8")
     return values

@@ -65,6 +65,8 @@ def read_table(path: Path) -> Table:
         {'text': ['hello, you'], 'label': ['greeting']}
     """
     name = shortened(str(path), 200, quoted=False)
+    if path.exists() and not path.is_file():
+        raise UserError(f"{name}: is no regular file, expected texts and labels")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             table = _READERS.get(path.suffix.lower(), _label_lines)(name, file)

@@ -1,7 +1,8 @@
 """Tokenizers: read from the files of one, or trained on texts."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -122,10 +123,8 @@ def read_tokenizer(path: Path, *, max_length: int) -> Tokenizer:
     if not files:
         raise UserError(f"{label}: has no tokenizer.json, expected the folder of a Hugging Face tokenizer")
     library = optional_package("tokenizers", "text", "a tokenizer")
-    try:
+    with _failing_as(f"{label}: cannot be read"):
         backend = (_of_vocabulary if files[0].suffix == ".txt" else library.Tokenizer.from_file)(str(files[0]))
-    except Exception as error:  # the library raises plain Exceptions
-        raise UserError(f"{label}: cannot be read ({one_line(error)})") from None
     padding = _padding_token(backend, files[0].parent, label)
     return _cut(backend, padding, max_length, label)
 
@@ -146,10 +145,20 @@ def restored_tokenizer(content: Mapping[str, Any], padding_index: int) -> Tokeni
         True
     """
     library = optional_package("tokenizers", "text", "a tokenizer")
-    try:
+    with _failing_as("tokenizer: cannot be read"):
         return Tokenizer(library.Tokenizer.from_str(json.dumps(content)), padding_index)
-    except Exception as error:  # the library raises plain Exceptions
-        raise UserError(f"tokenizer: cannot be read ({one_line(error)})") from None
+
+
+@contextmanager
+def _failing_as(line: str) -> Iterator[None]:
+    """Raise what the library raises in the block, plain exceptions and panics, as a UserError with this line."""
+    try:
+        yield
+    except BaseException as error:
+        # What Rust panics with, such as for a template with a token that is not there, is no Exception.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise UserError(f"{line} ({one_line(error)})") from None
 
 
 def _of_vocabulary(file: str) -> Any:
@@ -183,7 +192,7 @@ def _padding_token(backend: Any, folder: Path, label: str) -> str:
 def _content(path: Path) -> Mapping[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except (OSError, ValueError):
+    except (OSError, RecursionError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -259,9 +268,7 @@ def _with_ends(backend: Any) -> Any:
 
 def _cut(backend: Any, padding: str, max_length: int, label: str) -> Tokenizer:
     backend.no_padding()
-    try:
+    with _failing_as(f"{label}: cannot cut texts to max_length {max_length}"):
         backend.enable_truncation(max_length)
         backend.encode("a", "a")
-    except Exception as error:  # the library raises plain Exceptions
-        raise UserError(f"{label}: cannot cut texts to max_length {max_length} ({one_line(error)})") from None
     return Tokenizer(backend, backend.token_to_id(padding))

@@ -76,8 +76,11 @@ def load_estimator(path: str | Path, name: str = "estimator") -> Any:
         array([1])
     """
     io, label = optional_package("skops.io", "tables", f"reading {path}"), f"{name} weights {shortened(str(path), 200)}"
+    file = Path(path).expanduser()
+    if file.exists() and not file.is_file():
+        raise UserError(f"{label}: is no regular file, expected one of skops")
     try:
-        content = Path(path).expanduser().read_bytes()
+        content = file.read_bytes()
     except OSError as error:
         raise UserError(f"{label}: cannot be read ({error.strerror})") from None
     if not content.startswith(b"PK"):

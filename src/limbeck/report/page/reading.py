@@ -10,16 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from limbeck.errors import UserError
+from limbeck.recipes.parsing import read_stored
 from limbeck.report.page.about import About
 
 Tensors = Mapping[str, NDArray[Any]]
-# The one in C, where there is one, is ten times as fast.
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PICTURES = ("masks.png", "boxes.png")
 
 
@@ -133,8 +131,8 @@ def _same_data(run: StoredRun) -> str:
 
 
 def _comparison(folder: Path) -> Results:
-    record, recipe = _record(folder / "comparison.json"), _yaml(folder / "recipe.yaml")
-    names_of = {place: name for name, place in record.get("methods", {}).items()}
+    record, recipe = _record(folder / "comparison.json"), read_stored(folder / "recipe.yaml")
+    names_of = {place: name for name, place in record.get("methods", {}).items() if isinstance(place, str)}
     places = [place for place in sorted(folder.glob("*/seed-*")) if (place / "recipe.yaml").is_file()]
     places = [place for place in places if _is_present(place, recipe, names_of)]
     found = {place: _run(place, names_of.get(place.parent.name, place.parent.name)) for place in places}
@@ -173,15 +171,17 @@ def _record(path: Path) -> dict[str, Any]:
 def _is_present(place: Path, recipe: Mapping[str, Any], folders: Collection[str]) -> bool:
     """Return whether a run is one of the comparison's last call, which may have left methods and seeds out."""
     first, compared = recipe.get("seed"), recipe.get("compare")
-    if not folders or not isinstance(first, int) or not isinstance(compared, dict):
+    count = compared.get("seeds", 1) if isinstance(compared, dict) else None
+    if not folders or not isinstance(first, int) or not isinstance(count, int):
         return True
-    seeds = range(first, first + int(compared.get("seeds", 1)))
-    return place.parent.name in folders and place.name in {f"seed-{seed}" for seed in seeds}
+    seed = place.name.removeprefix("seed-")
+    return place.parent.name in folders and seed.isdecimal() and first <= int(seed) < first + count
 
 
 def _order(folder: Path) -> list[str]:
-    compare = _yaml(folder / "recipe.yaml").get("compare", {})
-    return [str(name) for name in compare.get("methods", ())] if isinstance(compare, dict) else []
+    compare = read_stored(folder / "recipe.yaml").get("compare", {})
+    names = compare.get("methods", ()) if isinstance(compare, dict) else ()
+    return [str(name) for name in names] if isinstance(names, list | tuple) else []
 
 
 def _together(runs: Sequence[StoredRun]) -> Results:
@@ -218,7 +218,7 @@ def _distinct(runs: Sequence[StoredRun]) -> list[StoredRun]:
 def _teachers(record: Mapping[str, Any], runs: Sequence[StoredRun]) -> dict[str, dict[str, float]]:
     stored = record.get("teachers")
     if isinstance(stored, dict):
-        return stored
+        return {name: figures for name, figures in stored.items() if isinstance(figures, dict)}
     # All runs with the live teacher measured the same one.
     begin = "teacher.test."
     summaries = [run.summary for run in runs if run.summary.get("teacher") == "live"]
@@ -234,7 +234,7 @@ def _teacher_tensors(runs: Sequence[StoredRun]) -> Tensors:
 
 
 def _run(folder: Path, method: str | None = None) -> StoredRun | None:
-    summary, recipe = _json(folder / "summary.json"), _yaml(folder / "recipe.yaml")
+    summary, recipe = _json(folder / "summary.json"), read_stored(folder / "recipe.yaml")
     whole = isinstance(summary.get("epoch"), int) and isinstance(summary.get("seed", 0), int)
     if not whole or not any(key.startswith("test.") for key in summary):
         return None
@@ -254,16 +254,8 @@ def _run(folder: Path, method: str | None = None) -> StoredRun | None:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_bytes())
+        values = json.loads(path.read_bytes()) if path.is_file() else None
     except (OSError, ValueError, RecursionError):
-        return {}
-    return values if isinstance(values, dict) else {}
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.load(path.read_bytes(), Loader=_LOADER)
-    except (OSError, ValueError, yaml.YAMLError):
         return {}
     return values if isinstance(values, dict) else {}
 
@@ -273,7 +265,7 @@ def _epochs(path: Path) -> Iterator[dict[str, float]]:
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 yield {name: float(value) for name, value in row.items() if value}
-    except (OSError, ValueError, TypeError):
+    except (OSError, TypeError, ValueError, csv.Error):
         return
 
 
@@ -289,7 +281,7 @@ def _metadata(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, "np") as file:
             values = json.loads((file.metadata() or {}).get("limbeck", "{}"))
-    except (OSError, SafetensorError, ValueError):
+    except (OSError, RecursionError, SafetensorError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}
 

@@ -12,7 +12,7 @@ import yaml
 from limbeck.errors import RunError, UserError, shortened
 from limbeck.files import write_atomically
 from limbeck.recipes.loading import dump_recipe
-from limbeck.recipes.parsing import parse_yaml
+from limbeck.recipes.parsing import read_stored
 from limbeck.recipes.schema import Recipe
 from limbeck.runs.comparison_folder import ComparisonFolder
 from limbeck.runs.folder import RunFolder, is_occupied
@@ -82,8 +82,8 @@ class SearchFolder:
             expected = "expected the same, since the rungs depend on it"
             raise UserError(f"training.epochs: the search in {self.path} has {before}, got {now}; {expected}")
         path = self.path / PLAN
-        values = parse_yaml(path.read_text(encoding="utf-8"), str(path))
-        if not isinstance(values, dict):
+        values = read_stored(path)
+        if not values:
             raise UserError(f"{path}: is damaged, expected the plan of a search; --overwrite replaces it")
         return values
 

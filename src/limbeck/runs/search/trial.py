@@ -82,8 +82,7 @@ def recorded(folder: RunFolder, epoch: int, column: str) -> float | None:
         True
     """
     rows = _rows(folder)
-    cell = rows[epoch - 1].get(column) if len(rows) >= epoch else None
-    return float(cell) if cell else None
+    return rows[epoch - 1].get(column) if len(rows) >= epoch else None
 
 
 def spent(folder: RunFolder) -> tuple[int, float]:
@@ -94,15 +93,19 @@ def spent(folder: RunFolder) -> tuple[int, float]:
         (0, 0.0)
     """
     rows = _rows(folder)
-    return len(rows), sum((float(row["seconds"]) for row in rows), 0.0)
+    return len(rows), sum((row.get("seconds", 0.0) for row in rows), 0.0)
 
 
-def _rows(folder: RunFolder) -> list[dict[str, str]]:
+def _rows(folder: RunFolder) -> list[dict[str, float]]:
+    """Return the figures of each epoch; none where they are not there, or damaged."""
     path = folder.path / "metrics.csv"
     if not path.is_file():
         return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [{name: float(cell) for name, cell in row.items() if cell} for row in csv.DictReader(file)]
+    except (OSError, TypeError, ValueError, csv.Error):
+        return []
 
 
 def drop_checkpoints(folder: RunFolder) -> None:

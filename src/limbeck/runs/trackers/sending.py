@@ -118,7 +118,7 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
     try:
         stored = json.loads(path.read_bytes())
         return {name: {"sent": int(state["sent"]), "id": state["id"]} for name, state in stored.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError):
         return {}
 
 
