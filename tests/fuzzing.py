@@ -67,7 +67,7 @@ def limited(seconds):
 
 
 def amounts(few, many):
-    """Run a test with a ``few`` examples in make test, and with ``many`` in make test-slow (its argument ``examples``)."""
+    """Give a test its argument ``examples``: a ``few`` in make test, ``many`` in make test-slow."""
     cases = [pytest.param(few, id="few"), pytest.param(many, id="many", marks=pytest.mark.slow)]
     return pytest.mark.parametrize("examples", cases)
 
@@ -105,7 +105,7 @@ def fuzz(attempt, inputs, *, examples, count, **more):
 
 
 def damaged(*contents):
-    """Any damage to one of the contents (bytes): cut off, bytes changed, a block lost, doubled or overwritten; or none."""
+    """Any damage to one of the contents (bytes): cut off, bytes changed, a block lost, doubled or overwritten."""
     return st.sampled_from(contents).flatmap(_damaged)
 
 

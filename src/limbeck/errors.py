@@ -30,7 +30,7 @@ def shortened(value: object, limit: int = 80, *, quoted: bool = True) -> str:
     """
     if isinstance(value, str):
         ends = value if len(value) <= 2 * limit else value[:limit] + value[-limit:]
-        text = repr(ends) if quoted else "".join(c if c.isprintable() else repr(c)[1:-1] for c in ends)
+        text = repr(ends) if quoted else _printable(ends)
     else:
         try:
             text = _SHORT.repr(value)
@@ -39,6 +39,10 @@ def shortened(value: object, limit: int = 80, *, quoted: bool = True) -> str:
             text = f"a {type(value).__name__} that is too large to write"
     end = (limit - 3) // 2
     return text if len(text) <= limit else f"{text[: limit - 3 - end]}...{text[len(text) - end :]}"
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def first_line(error: BaseException) -> str:
@@ -64,13 +68,17 @@ def one_line(error: BaseException) -> str:
 class UserError(ValueError):
     """Something given by the user cannot be used; the text is one line: what was given, where, what is expected.
 
-    The command line prints it without a traceback and exits with 2.
+    The command line prints it without a traceback and exits with 2. Whatever cannot be printed, as a line break in a
+    file's name, is escaped.
 
     Example:
         >>> raise UserError("training.epochs: got 0, expected a whole number of at least 1")
         Traceback (most recent call last):
         limbeck.errors.UserError: training.epochs: got 0, expected a whole number of at least 1
     """
+
+    def __str__(self) -> str:
+        return _printable(super().__str__())
 
 
 def unknown_name(kind: str, name: object, valid: Iterable[str], *, limit: int = 60) -> UserError:
@@ -109,3 +117,6 @@ class RunError(RuntimeError):
         Traceback (most recent call last):
         limbeck.errors.RunError: epoch 3: the loss is nan
     """
+
+    def __str__(self) -> str:
+        return _printable(super().__str__())

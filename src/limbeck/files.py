@@ -1,10 +1,12 @@
 """Files: written so that nothing half-written is ever read, whatever stops the process; and their content as a hash."""
 
 import csv
+import errno
 import hashlib
 import io
 import os
 import secrets
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -136,6 +138,36 @@ def file_digest(path: Path) -> str:
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what would be read for ever, or waited for: pipes, sockets and devices; a folder is refused by its reader.
+
+    Raises:
+        OSError: If it is one, is not there, or cannot be reached.
+
+    Example:
+        >>> check_regular(Path(os.devnull))
+        Traceback (most recent call last):
+        OSError: [Errno 22] is a pipe, a socket or a device, expected a regular file: '/dev/null'
+    """
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        got = "is a pipe, a socket or a device, expected a regular file"
+        raise OSError(errno.EINVAL, got, str(path))
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is a regular file of a name, of whatever length and letters.
+
+    Example:
+        >>> is_file(Path("/nowhere")), is_file(Path("a" * 10_000))
+        (False, False)
+    """
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -92,13 +92,19 @@ def test_a_run_with_a_test_limit_and_a_validation_folder(recipe, photos, tmp_pat
 
 
 @pytest.mark.parametrize("damage", ["truncated", "no image"])
-def test_damaged_images_are_left_out_and_named_in_the_log(recipe, photos, tmp_path, damage):
+def test_damaged_images_are_refused_or_left_out_and_named(recipe, photos, tmp_path, damage):
     broken = photos / "cat" / "3.jpg"
     broken.write_bytes(broken.read_bytes()[:200] if damage == "truncated" else b"not an image")
-    done = limbeck.run({**recipe, "method": "none"}, out=tmp_path / "run")
+    with pytest.raises(UserError, match="cat/3.jpg cannot be read as an image: .*; data.skip_bad: true leaves"):
+        limbeck.run({**recipe, "method": "none"}, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    done = limbeck.run({**recipe, "method": "none"}, overrides={"data.skip_bad": True}, out=tmp_path / "run")
     log = (done.folder / "log.txt").read_text()
     assert "data: image_folder, 3 classes (cat, dog, eel), 18 training and 5 test images, 32x32 rgb" in log
     assert "skipped 1 file: 1 unreadable (cat/3.jpg: " in log
+    assert "samples left out by data.skip_bad: 1, all of them in skipped.txt" in log
+    assert (done.folder / "skipped.txt").read_text().startswith("cat/3.jpg: ")
+    assert done.summary["skipped"] == 1
 
 
 @pytest.mark.parametrize("damage", ["all broken", "empty class", "missing folder"])

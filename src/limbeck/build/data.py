@@ -25,12 +25,12 @@ def load_data(settings: DataSettings, *, train_limit: int | None = None) -> Data
         UserError: If it cannot be loaded, or the normalization does not fit it.
     """
     fields = settings.model_dump(
-        include={"root", "download", "validation", "test_limit", "size", "color", "test_share", "options"}
+        include={"root", "download", "validation", "test_limit", "size", "color", "test_share", "skip_bad", "options"}
     )
     limit = train_limit or settings.train_limit
     data = datasets.load(settings.name, **fields, train_limit=limit, seed=settings.split_seed)
     if settings.unlabeled is not None:
-        data = data.with_unlabeled(settings.unlabeled)
+        data = data.with_unlabeled(settings.unlabeled, skip_bad=settings.skip_bad)
     if settings.normalize is None:
         return data
     if not data.mean:

@@ -36,6 +36,7 @@ class Data:
         std: For images the standard deviation of each channel, of pixels in [0, 1].
         notes: Findings about the files for their owner, a line each: their sizes, and what was skipped.
         unlabeled: Training samples without labels, which the teacher alone supervises, or None.
+        skipped: The samples that ``data.skip_bad`` left out, a line each: the file, and what is wrong with it.
 
     Example:
         >>> from limbeck.data import load
@@ -58,6 +59,7 @@ class Data:
     std: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
     unlabeled: Samples | None = None
+    skipped: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -181,20 +183,22 @@ class Data:
         schedule = Schedule(len(split), batch_size, shuffle, seed, drop_last, rank, world_size, view_seed)
         return Batches(self.source(split, augment, **options), schedule)
 
-    def with_unlabeled(self, folder: str | Path) -> Self:
+    def with_unlabeled(self, folder: str | Path, *, skip_bad: bool = False) -> Self:
         """Return the data with the images of a folder as training samples without labels.
 
         Args:
             folder: The folder; images of the splits in it are left out.
+            skip_bad: Whether images that cannot be read are left out.
 
         Raises:
-            UserError: If the folder has no whole image, or the data are no images.
+            UserError: If the folder has no whole image or one that cannot be read, or the data are no images.
         """
         if not isinstance(self.train, ImageSet | FolderSet):
             raise UserError(f"data.unlabeled: got {str(folder)!r}, but {self.name} has {self.form}; it is for images")
         others = tuple(split for split in (self.validation, self.test) if isinstance(split, ImageSet | FolderSet))
-        unlabeled, note = read_unlabeled(Path(folder).expanduser(), self.train, others)
-        return replace(self, unlabeled=unlabeled, notes=(*self.notes, note))
+        more = read_unlabeled(Path(folder).expanduser(), self.train, others, skip_bad=skip_bad)
+        skipped = (*self.skipped, *more.skipped)
+        return replace(self, unlabeled=more.split, notes=(*self.notes, more.note), skipped=skipped)
 
     @cached_property
     def joined(self) -> Samples:

@@ -59,8 +59,8 @@ def register(name: str, loader: Loader, *, replace: bool = False) -> None:
     Args:
         name: The name.
         loader: Returns the whole :class:`limbeck.data.Data`; called with those of a recipe's settings ``root``,
-            ``download``, ``size``, ``color``, ``test_share`` and ``seed`` that its signature takes, and with those of
-            ``options``, which it must take. ``validation`` and the limits are cut from what it returns.
+            ``download``, ``size``, ``color``, ``test_share``, ``seed`` and ``skip_bad`` that its signature takes, and
+            with those of ``options``, which it must take. ``validation`` and the limits are cut from what it returns.
         replace: Whether it may take the place of another loader.
 
     Raises:
@@ -93,6 +93,7 @@ def load(
     size: int | None = None,
     color: Literal["auto", "rgb", "gray"] = "auto",
     test_share: float = 0.2,
+    skip_bad: bool = False,
     options: Mapping[str, Any] = MappingProxyType({}),
 ) -> Data:
     """Load a data set.
@@ -109,6 +110,8 @@ def load(
             default: the median of their shorter sides, at most 224.
         color: ``"rgb"``, ``"gray"`` or ``"auto"`` (as the images are); for ``image_folder``.
         test_share: The share of files without a test split of their own to cut off as that, in (0, 1).
+        skip_bad: Whether samples whose files cannot be read are left out, instead of being an error; for images,
+            masks and boxes in files.
         options: Further arguments of the data set's own loader.
 
     Returns:
@@ -125,7 +128,7 @@ def load(
     loader = REGISTRY.get(name)
     _check_cuts(validation, train_limit=train_limit, test_limit=test_limit)
     settings = {"root": None if root is None else Path(root).expanduser(), "download": download, "size": size}
-    common = {**settings, "color": color, "test_share": test_share, "seed": seed}
+    common = {**settings, "color": color, "test_share": test_share, "seed": seed, "skip_bad": skip_bad}
     whole = _loaded(name, loader, common, options)
     train, held_out = _held_out(whole, validation, seed)
     named = "the samples" if held_out is None else "the samples beside the validation split"

@@ -29,7 +29,8 @@ class DataSettings(Settings):
     ``options`` are further arguments of the data set's own loader. ``view_seed`` is the seed of the students' views
     for all seeds of a comparison alike, so that a teacher's logits of them are computed once; by default the run's.
     ``store`` keeps the decoded, resized pixels of an image folder, in memory for the run or on the disk for all runs;
-    ``auto`` is on the disk for image folders, and nothing for data that are in memory anyway.
+    ``auto`` is on the disk for image folders, and nothing for data that are in memory anyway. ``skip_bad`` leaves out
+    samples whose files cannot be read, which are an error otherwise.
 
     Example:
         >>> DataSettings(name="cifar100", root="data").validation
@@ -57,5 +58,6 @@ class DataSettings(Settings):
     store_limit_gb: Positive = 20.0
     normalize: Normalize | None = None
     workers: Annotated[int, Field(ge=0)] = 0
+    skip_bad: bool = False
 
     _yaml_off = field_validator("store", mode="before")(off_for_false)

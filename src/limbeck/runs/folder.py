@@ -34,6 +34,7 @@ _FILES = (
     "student.card.md",
     "provenance.json",
     "log.txt",
+    "skipped.txt",
     "checkpoints",
     "classes.png",
     "masks.png",
@@ -252,6 +253,14 @@ class RunFolder:
                 file.write(line + "\n")
         except OSError as error:
             raise RunError(f"{path}: cannot be written ({error.strerror})") from None
+
+    def write_skipped(self, lines: Sequence[str]) -> None:
+        """Write ``skipped.txt``, a line for each sample that ``data.skip_bad`` left out; no file for none."""
+        path = self.path / "skipped.txt"
+        if lines:
+            write_atomically(path, "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace"))
+        else:
+            path.unlink(missing_ok=True)
 
     def write_metrics(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Write ``metrics.csv``, one row an epoch."""

@@ -24,6 +24,7 @@ _NOT_COMPARED = frozenset(
         "data.root",
         "data.download",
         "data.workers",
+        "data.skip_bad",
         "student.weights",
         "teacher.weights",
         "teacher.precision",

@@ -155,6 +155,8 @@ class Session:
         self._draw(engine.measured["test"])
         seconds = time.perf_counter() - began
         summary = summarize(self.recipe, self.folder, engine, self.measured_teacher, seconds, scaling)
+        if self.data.skipped:
+            summary["skipped"] = len(self.data.skipped)
         self.folder.write_card(student_card(file, self.recipe, self.data, self.task, summary, about))
         trackers.curves(engine.record)
         trackers.summary(summary)
@@ -244,6 +246,9 @@ class Session:
             *of_method,
         ):
             self.log(line)
+        self.folder.write_skipped(self.data.skipped)
+        if self.data.skipped:
+            self.log(f"samples left out by data.skip_bad: {len(self.data.skipped):,}, all of them in skipped.txt")
 
     def log(self, line: str) -> None:
         """Append a line to the run's log, and report it."""

@@ -7,9 +7,10 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
+from limbeck.data.images.decode import image_pixels
 from limbeck.data.images.normalize import Normalizer, normalizer
-from limbeck.data.masks.files import read_image, resized_pixels
-from limbeck.errors import UserError, one_line
+from limbeck.data.masks.files import read_image, resized
+from limbeck.errors import UserError
 from limbeck.students.pictures import RawImage, as_pillow, check_image, exact_pixels
 from limbeck.students.pixels import PixelPreparation
 
@@ -45,16 +46,11 @@ class MaskPreparation(PixelPreparation):
             return pixels, (height, width)
         if channels not in (1, 3):
             raise UserError(f"a sample: expected uint8 pixels of the inputs' own shape, a tensor {shape}")
+        whole = self._whole(image, gray=channels == 1)
+        return resized(whole, (height, width)), (whole.shape[1], whole.shape[2])
+
+    def _whole(self, image: RawImage, *, gray: bool) -> Tensor:
         if isinstance(image, str | Path):
-            path = Path(image)
-            return read_image(path, (height, width), gray=channels == 1), _size_of(path)
+            return read_image(Path(image), None, gray=gray)
         held = image if isinstance(image, Image.Image) else as_pillow(image)
-        return resized_pixels(held, (height, width), gray=channels == 1), (held.height, held.width)
-
-
-def _size_of(path: Path) -> tuple[int, int]:
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read as an image ({one_line(error)})") from None
+        return image_pixels(held, "gray" if gray else "rgb")

@@ -94,27 +94,30 @@ def test_sizes_that_are_not_given(voc_root):
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        (lambda root: (root / "JPEGImages" / "b.png").unlink(), "Main names 'b', which has no image, expected one in"),
-        (lambda root: (root / "Annotations" / "b.xml").unlink(), "b.xml cannot be read as annotations"),
+        (
+            lambda root: (root / "JPEGImages" / "b.png").unlink(),
+            "JPEGImages/b: named in .*Main, has no image, expected one there; data.skip_bad",
+        ),
+        (lambda root: (root / "Annotations" / "b.xml").unlink(), "b.xml: cannot be read as annotations"),
         (
             lambda root: (root / "Annotations" / "b.xml").write_text("<annotation>"),
-            "b.xml cannot be read as annotations",
+            "b.xml: cannot be read as annotations",
         ),
         (
             lambda root: (root / "Annotations" / "b.xml").write_text('<?xml version="1.0" encoding="x"?><annotation/>'),
-            "b.xml cannot be read as annotations .*unknown encoding: x",
+            "b.xml: cannot be read as annotations .*unknown encoding: x",
         ),
         (
             lambda root: annotate(root, "b", [("dog", 5, 5, 9, "low")]),
-            "b.xml box 1: got xmin '6', ymin '6', xmax '9', ymax 'low', expected four numbers",
+            "b.xml: box 1: got xmin '6', ymin '6', xmax '9', ymax 'low', expected four numbers",
         ),
         (
             lambda root: (root / "Annotations" / "b.xml").write_text(
                 "<annotation><object><name>dog</name></object></annotation>"
             ),
-            "b.xml box 1: got xmin '', ymin ''",
+            "b.xml: box 1: got xmin '', ymin ''",
         ),
-        (lambda root: annotate(root, "b", [], size=(20, 31)), r"b.png is 30x20 pixels, expected the 31x20 of .*b.xml"),
+        (lambda root: annotate(root, "b", [], size=(20, 31)), r"b.png: is 30x20 pixels, expected the 31x20 of .*b.xml"),
         (lambda root: (root / "ImageSets" / "Main" / "train.txt").unlink(), "has no split train, expected JPEGImages"),
         (
             lambda root: (root / "ImageSets" / "Main" / "test.txt").unlink(),

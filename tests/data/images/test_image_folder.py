@@ -100,10 +100,10 @@ def test_skipped_files_are_counted_by_reason(tmp_path):
         (tmp_path / "cat" / name).write_bytes(b"" if name == "empty.jpg" else b"some")
     (tmp_path / "dog" / "gone.png").symlink_to("nowhere.png")
     (tmp_path / "dog" / "linked").symlink_to(tmp_path / "cat", target_is_directory=True)
-    data = folder(tmp_path)
+    data = folder(tmp_path, skip_bad=True)
     assert len(paths_of(data)) == 10
     assert data.description[-1] == (
-        "skipped 9 files: 1 empty (cat/empty.jpg), 1 .png (no regular file), 2 .xyz (no image), 2 hidden,"
+        "skipped 9 files: 1 empty (cat/empty.jpg), 1 no regular file (dog/gone.png), 2 .xyz (no image), 2 hidden,"
         " 1 linked folder (not followed), 1 outside of the class folders, 1 without an extension (no image)"
     )
 
@@ -144,7 +144,7 @@ def test_file_names_that_are_not_utf8_are_read(tmp_path):
     write_classes(tmp_path)
     path = write_image(tmp_path / "cat" / "f\udcff.png")
     (tmp_path / "cat" / "g\udcff.png").write_bytes(b"no image")
-    data = folder(tmp_path)
+    data = folder(tmp_path, skip_bad=True)
     assert path in paths_of(data)
     assert data.description[-1] == r"skipped 1 file: 1 unreadable (cat/g\udcff.png: is no image)"
 
@@ -225,12 +225,14 @@ def test_test_share_out_of_range(tmp_path, share):
 @pytest.mark.parametrize(
     "damage", [lambda content: content[: len(content) * 2 // 3], lambda content: b"", lambda _: b"x" * 99]
 )
-def test_damaged_images_are_skipped_and_named_when_loading(tmp_path, ending, damage):
+def test_damaged_images_are_named_when_loading_and_skipped_where_they_may_be(tmp_path, ending, damage):
     write_classes(tmp_path)
     path = write_image(tmp_path / "dog" / f"9.{ending}", 64, 64)
     assert paths_of(folder(tmp_path)) > {path}
     path.write_bytes(damage(path.read_bytes()))
-    data = folder(tmp_path)
+    with pytest.raises(UserError, match=rf"^data.root: {path}\b.*; data.skip_bad: true leaves such files out$"):
+        folder(tmp_path)
+    data = folder(tmp_path, skip_bad=True)
     assert len(paths_of(data)) == 10
     assert path not in paths_of(data)
     reason = "unreadable" if path.stat().st_size else "empty"
@@ -241,7 +243,7 @@ def test_only_the_first_damaged_images_are_named(tmp_path):
     write_classes(tmp_path)
     for i in range(9):
         (tmp_path / "cat" / f"broken{i}.png").write_bytes(b"no image")
-    last = folder(tmp_path).description[-1]
+    last = folder(tmp_path, skip_bad=True).description[-1]
     assert (
         last == f"skipped 9 files: 9 unreadable ({'; '.join(f'cat/broken{i}.png: is no image' for i in range(3))}; ...)"
     )

@@ -62,7 +62,9 @@ def test_a_column_of_splits(photos):
 
 def test_broken_images_are_left_out(photos):
     (photos / "2.png").write_text("no image")
-    data = folder(photos, COLUMNS, test_share=0.5)
+    with pytest.raises(UserError, match="2.png cannot be read as an image: is no image; data.skip_bad"):
+        folder(photos, COLUMNS, test_share=0.5)
+    data = folder(photos, COLUMNS, test_share=0.5, skip_bad=True)
     assert len(data.train) + len(data.test) == 4
     assert "1 unreadable (2.png: is no image)" in data.notes[-1]
 

@@ -27,7 +27,10 @@ def unlabeled(tmp_path):
 
 def test_a_folder_beside_images_in_files(labeled, unlabeled):
     (unlabeled / "a" / "broken.png").write_text("no image")
-    data = labeled.with_unlabeled(unlabeled)
+    with pytest.raises(UserError, match="data.unlabeled: .*broken.png cannot be read as an image: is no image; data"):
+        labeled.with_unlabeled(unlabeled)
+    data = labeled.with_unlabeled(unlabeled, skip_bad=True)
+    assert data.skipped == ("a/broken.png: is no image",)
     assert (len(data.unlabeled), data.unlabeled.shape) == (6, (3, 16, 16))
     assert isinstance(data.joined, FolderSet)
     assert data.joined.labels.tolist() == [*labeled.train.labels.tolist(), *[-100] * 6]

@@ -10,7 +10,9 @@ from limbeck.data.boxes.coco_layout import Place, find_places
 from limbeck.data.boxes.data import BoxData
 from limbeck.data.boxes.reading import Form, box_data, class_names, existing_root
 from limbeck.data.boxes.splits import Size
+from limbeck.data.images.folder_files import UNUSABLE, Skipped
 from limbeck.errors import UserError, one_line, shortened
+from limbeck.files import check_regular
 
 Entry = Mapping[str, Any]
 
@@ -26,6 +28,7 @@ def coco(
     classes: Sequence[object] | None = None,
     shape: Sequence[int] | None = None,
     in_memory: bool | None = None,
+    skip_bad: bool = False,
 ) -> BoxData:
     """Read images with boxes from COCO's JSON files.
 
@@ -45,6 +48,8 @@ def coco(
         shape: Height and width that images are resized to.
         in_memory: Whether images are decoded once and held in memory, instead of in every epoch; by default up to
             2 GiB of pixels.
+        skip_bad: Whether images are left out that cannot be read, or have another size than the annotations give or a
+            malformed box; else they are an error.
 
     Raises:
         UserError: If a file is missing or damaged, or an annotation is of an image or a class that is not there.
@@ -53,21 +58,27 @@ def coco(
     home = existing_root(root, "coco")
     read = {split: (place, _content(place.file)) for split, place in find_places(home, annotations, images).items()}
     known = class_names(classes if classes is not None else _first_categories(read))
-    found = {split: _annotated(place, content, known) for split, (place, content) in read.items()}
-    return box_data("coco", known, found, form)
+    skipped = Skipped(home, skip_bad)
+    found = {split: _annotated(place, content, known, skipped) for split, (place, content) in read.items()}
+    return box_data("coco", known, found, form, skipped)
 
 
 def _content(file: Path) -> dict[str, list[Entry]]:
     try:
+        check_regular(file)
         content = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"data.root: {file} cannot be read as annotations ({one_line(error)})") from None
     for key in ("images", "annotations", "categories"):
         entries = content.get(key) if isinstance(content, dict) else None
-        if not isinstance(entries, list) or not all(isinstance(entry, dict) and "id" in entry for entry in entries):
+        if not isinstance(entries, list) or not all(_has_id(entry) for entry in entries):
             raise UserError(f"data.root: {file} has no list {key!r} of entries with an id, expected COCO's format")
     _check_numbers(file, "categories", content["categories"])
     return {key: content[key] for key in ("images", "annotations", "categories")}
+
+
+def _has_id(entry: Any) -> bool:
+    return isinstance(entry, dict) and _key(entry, "id") is not None
 
 
 def _check_numbers(file: Path, kind: str, entries: Sequence[Entry]) -> None:
@@ -86,10 +97,12 @@ def _first_categories(read: Mapping[str, tuple[Place, Mapping[str, Sequence[Entr
         raise UserError(f"data.root: {got}, expected an id and a name each") from None
 
 
-def _annotated(place: Place, content: Mapping[str, Sequence[Entry]], classes: Sequence[str]) -> list[Annotated]:
+def _annotated(
+    place: Place, content: Mapping[str, Sequence[Entry]], classes: Sequence[str], skipped: Skipped
+) -> list[Annotated]:
     names = {_key(entry, "id"): str(entry.get("name")) for entry in content["categories"]}
     labels = {name: label for label, name in enumerate(classes, start=1)}
-    images = _images(place, content["images"])
+    images, damaged = _images(place, content["images"]), set()
     for entry in content["annotations"]:
         where = f"data.root: {place.file} annotation {shortened(entry['id'])}"
         image, name = images.get(_key(entry, "image_id")), names.get(_key(entry, "category_id"))
@@ -99,9 +112,16 @@ def _annotated(place: Place, content: Mapping[str, Sequence[Entry]], classes: Se
         if name not in labels:
             got = f"is of category {shortened(entry.get('category_id'))}" + (f" ({name})" if name else "")
             raise UserError(f"{where}: {got}, expected one of the {len(classes)} classes")
-        box, crowd = _box(entry.get("bbox"), where), bool(entry.get("iscrowd", 0))
-        image.add(f"{image.image.name} annotation {entry['id']}", box, labels[name], crowd=crowd)
-    return list(images.values())
+        box = _box(entry.get("bbox"))
+        if box is None:
+            expected = "expected four numbers: left, top, width, height"
+            wrong = f"annotation {shortened(entry['id'])} of {place.file}: got for bbox {shortened(entry.get('bbox'))}"
+            skipped.name(UNUSABLE, image.image, f"{wrong}, {expected}")
+            damaged.add(_key(entry, "image_id"))
+            continue
+        crowd = bool(entry.get("iscrowd", 0))
+        image.add(f"{image.image.name} annotation {shortened(entry['id'])}", box, labels[name], crowd=crowd)
+    return [image for key, image in images.items() if key not in damaged]
 
 
 def _images(place: Place, entries: Sequence[Entry]) -> dict[Any, Annotated]:
@@ -127,11 +147,10 @@ def _size(entry: Entry) -> Size | None:
     return (height, width) if isinstance(height, int) and isinstance(width, int) and height and width else None
 
 
-def _box(box: Any, where: str) -> tuple[float, ...]:
+def _box(box: Any) -> tuple[float, ...] | None:
     numbers = isinstance(box, list) and len(box) == 4 and all(type(side) in {int, float} for side in box)
     try:
         left, top, width, height = map(float, box if numbers else ())
     except (ValueError, OverflowError):
-        got = f"got for bbox {shortened(box)}"
-        raise UserError(f"{where}: {got}, expected four numbers: left, top, width, height") from None
+        return None
     return left, top, left + width, top + height

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from limbeck.data.boxes.reading import WHOLE
 from limbeck.errors import UserError, shortened, unknown_name
+from limbeck.files import is_file
 
 _SPLITS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 _PATTERNS = (
@@ -37,7 +38,7 @@ class Place(NamedTuple):
             UserError: If none does.
         """
         for folder in self.folders:
-            if any((folder / image).is_file() for image in images):
+            if any(is_file(folder / image) for image in images):
                 return folder
         got = f"{self.file} names {shortened(images[0], quoted=False)}, which is in none of its folders"
         expected = f"expected it in {self.folders[0]}" if len(self.folders) == 1 else "expected data.options.images"

@@ -1,7 +1,7 @@
 """From annotated image files to a data set: sizes, pixels in memory or in files, and the splits."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +9,18 @@ from limbeck.data.boxes.checked import Annotated, Findings, checked_target
 from limbeck.data.boxes.data import BoxData
 from limbeck.data.boxes.splits import BoxSet, ImageFile, Size
 from limbeck.data.images.decode import inspect_all
+from limbeck.data.images.folder_files import UNREADABLE, UNUSABLE, Skipped
 from limbeck.data.split import hold_out
 from limbeck.data.threads import map_in_threads
 from limbeck.errors import UserError, shortened
+from limbeck.files import is_file
 
 WHOLE = "whole"
 """The name of the only split of files that have none."""
 # Of decoded pixels that are held in memory by default.
 _MOST_BYTES = 2**31
+# Of a resized image: one of a single row would take gigabytes where its shorter side is enlarged.
+_MOST_PIXELS = 2**28
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,9 @@ class Form:
         return height, width
 
 
-def box_data(name: str, classes: Sequence[str], found: Mapping[str, Sequence[Annotated]], form: Form) -> BoxData:
+def box_data(
+    name: str, classes: Sequence[str], found: Mapping[str, Sequence[Annotated]], form: Form, skipped: Skipped
+) -> BoxData:
     """Read the images of all splits, and make the data set.
 
     Args:
@@ -75,39 +81,59 @@ def box_data(name: str, classes: Sequence[str], found: Mapping[str, Sequence[Ann
         classes: The class names without the background.
         found: The images of each split with their annotations: ``train``, ``validation`` and ``test``, or ``whole``.
         form: What images are read as.
+        skipped: The samples that cannot be read; those of the images are added, and all of them refused or left out.
 
     Raises:
         UserError: If an image cannot be read or has another size than its annotations give, or a split is missing.
     """
     if not classes:
+        skipped.check()
         raise UserError("data.root: no box has a class, expected annotations with classes")
     findings = Findings()
     crowds = any(any(image.crowd) for split in found.values() for image in split)
-    sizes = {split: _sizes(images) for split, images in found.items()}
-    in_memory = _in_memory(form, [form.of(size) for of_split in sizes.values() for size in of_split])
+    sized = {split: _sized(images, form, skipped) for split, images in found.items()}
+    skipped.check()
+    in_memory = _in_memory(form, [form.of(size) for of_split in sized.values() for _, size in of_split])
     sets = {}
-    for split, images in found.items():
-        files = [ImageFile(image.image, form.of(size)) for image, size in zip(images, sizes[split], strict=True)]
-        rows = zip(images, sizes[split], files, strict=True)
-        targets = [checked_target(image, size, file.size, findings, crowds=crowds) for image, size, file in rows]
+    for split, rows in sized.items():
+        if not rows:
+            raise UserError(
+                f"data.root: {skipped.root} has no images of the split {split} that can be read ({skipped})"
+            )
+        files = [ImageFile(image.image, form.of(size)) for image, size in rows]
+        targets = [
+            checked_target(*row, file.size, findings, crowds=crowds) for row, file in zip(rows, files, strict=True)
+        ]
         sets[split] = BoxSet(map_in_threads(ImageFile.read, files) if in_memory else files, targets)
-    return _with_splits(name, tuple(classes), sets, form, findings.notes)
+    notes = (*findings.notes, str(skipped)) if str(skipped) else findings.notes
+    return replace(_with_splits(name, tuple(classes), sets, form, notes), skipped=skipped.lines)
 
 
-def _sizes(images: Sequence[Annotated]) -> list[Size]:
-    """Return height and width of the files, which must be those of the annotations where these give any."""
-    sizes = []
-    for image, inspected in zip(images, inspect_all([image.image for image in images]), strict=True):
+def _sized(images: Sequence[Annotated], form: Form, skipped: Skipped) -> list[tuple[Annotated, Size]]:
+    """Return the images that can be read with height and width of their files, and keep the names of the others."""
+    kept = []
+    findings = inspect_all([image.image for image in images], decoding=skipped.skip_bad)
+    for image, inspected in zip(images, findings, strict=True):
         if isinstance(inspected, str):
-            missing = "" if image.image.is_file() else f", named in {image.source}"
-            raise UserError(f"data.root: {image.image}{missing} cannot be read as an image: {inspected}")
-        size = inspected.height, inspected.width
-        if image.size not in {None, size}:
-            assert image.size is not None
-            got, expected = f"{size[1]}x{size[0]}", f"{image.size[1]}x{image.size[0]}"
-            raise UserError(f"data.root: {image.image} is {got} pixels, expected the {expected} of {image.source}")
-        sizes.append(size)
-    return sizes
+            missing = "" if is_file(image.image) else f", named in {image.source}"
+            skipped.name(UNREADABLE, image.image, f"{inspected}{missing}")
+        elif (wrong := _wrong(image, size := (inspected.height, inspected.width), form)) is not None:
+            skipped.name(UNUSABLE, image.image, wrong)
+        else:
+            kept.append((image, size))
+    return kept
+
+
+def _wrong(image: Annotated, size: Size, form: Form) -> str | None:
+    """Return what is wrong with the size of an image, which must be that of the annotations where these give any."""
+    got = f"is {size[1]}x{size[0]} pixels"
+    if image.size not in {None, size}:
+        assert image.size is not None
+        return f"{got}, expected the {shortened(image.size[1], 20)}x{shortened(image.size[0], 20)} of {image.source}"
+    height, width = form.of(size)
+    if height * width > max(_MOST_PIXELS, size[0] * size[1]):
+        return f"{got}, which data.size {form.size} makes {width}x{height}, expected at most {_MOST_PIXELS:,} pixels"
+    return None
 
 
 def _in_memory(form: Form, sizes: Sequence[Size]) -> bool:

@@ -10,13 +10,17 @@ from limbeck.data.boxes.checked import Annotated
 from limbeck.data.boxes.data import BoxData
 from limbeck.data.boxes.reading import Form, box_data, class_names, existing_root
 from limbeck.data.boxes.splits import Size
+from limbeck.data.images.folder_files import UNUSABLE, Skipped
 from limbeck.data.masks.files import images_in
 from limbeck.data.threads import map_in_threads
 from limbeck.errors import UserError, one_line, shortened, unknown_name
+from limbeck.files import check_regular
 
 _SPLITS = {"train": "train", "val": "validation", "test": "test"}
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 _LAYOUT = "expected JPEGImages, Annotations and ImageSets/Main/train.txt"
+# Most digits of an image's sides.
+_DIGITS = 10
 _NESTED = ("*", "VOCdevkit/*")
 
 
@@ -30,6 +34,7 @@ def voc(
     in_memory: bool | None = None,
     first_pixel: int = 1,
     difficult: bool = True,
+    skip_bad: bool = False,
 ) -> BoxData:
     """Read a folder in the layout of Pascal VOC.
 
@@ -49,6 +54,7 @@ def voc(
             then its pixel's outer one.
         difficult: Whether objects that are marked as difficult count; they do for VOC's training, and not for its
             figures.
+        skip_bad: Whether images are left out that cannot be read, or whose annotations cannot; else they are an error.
 
     Raises:
         UserError: If a file is missing or damaged, or a box is of a class that is not among ``classes``.
@@ -59,15 +65,27 @@ def voc(
     home = _home(existing_root(root, "voc"))
     names = _names(home, splits)
     files = {name: home / "Annotations" / f"{name}.xml" for of_split in names.values() for name in of_split}
-    trees = dict(zip(files, map_in_threads(_tree, list(files.values())), strict=True))
-    known = class_names(classes) if classes is not None else _classes(trees)
-    images = images_in(home / "JPEGImages")
+    parsed = dict(zip(files, map_in_threads(_tree, list(files.values())), strict=True))
+    known = class_names(classes) if classes is not None else _classes(parsed)
+    images, skipped = images_in(home / "JPEGImages"), Skipped(home, skip_bad)
     read = partial(_annotated, classes=known, first_pixel=first_pixel, difficult=difficult)
-    found = {
-        split: [read(trees[name], files[name], _image(images, name, home)) for name in of_split]
-        for split, of_split in names.items()
-    }
-    return box_data("voc", known, found, form)
+    found: dict[str, list[Annotated]] = {}
+    for split, of_split in names.items():
+        found[split] = []
+        for name in of_split:
+            try:
+                found[split].append(read(parsed[name], files[name], _image(images, name, home)))
+            except _DamagedError as error:
+                skipped.name(UNUSABLE, error.path, error.detail)
+    return box_data("voc", known, found, form, skipped)
+
+
+class _DamagedError(Exception):
+    """An image's part that cannot be read, which may be left out with it."""
+
+    def __init__(self, path: Path, detail: str) -> None:
+        super().__init__(path, detail)
+        self.path, self.detail = path, detail
 
 
 def _home(root: Path) -> Path:
@@ -97,6 +115,7 @@ def _names(home: Path, splits: Mapping[str, str] | None) -> dict[str, list[str]]
 
 def _listed(path: Path) -> list[str]:
     try:
+        check_regular(path)
         names = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"data.root: {path} cannot be read ({one_line(error)}), expected a name a line") from None
@@ -105,28 +124,32 @@ def _listed(path: Path) -> list[str]:
     return names
 
 
-def _tree(path: Path) -> Element:
+def _tree(path: Path) -> Element | str:
+    """Return the content of a file, or why it cannot be read."""
     try:
+        check_regular(path)
         return ET.parse(path).getroot()
     except (OSError, ET.ParseError, ValueError, LookupError) as error:
-        raise UserError(f"data.root: {path} cannot be read as annotations ({one_line(error)})") from None
+        return f"cannot be read as annotations ({one_line(error)})"
 
 
-def _classes(trees: Mapping[str, Element]) -> tuple[str, ...]:
-    return tuple(sorted({_text(thing, "name") for tree in trees.values() for thing in tree.iter("object")} - {""}))
+def _classes(parsed: Mapping[str, Element | str]) -> tuple[str, ...]:
+    things = (thing for tree in parsed.values() if not isinstance(tree, str) for thing in tree.iter("object"))
+    return tuple(sorted({_text(thing, "name") for thing in things} - {""}))
 
 
 def _image(images: Mapping[str, object], name: str, home: Path) -> Path:
-    image = images.get(name)
+    image, folder = images.get(name), home / "JPEGImages"
     if not isinstance(image, Path):
-        got = f"{home / 'ImageSets' / 'Main'} names {shortened(name)}"
-        raise UserError(f"data.root: {got}, which has no image, expected one in {home / 'JPEGImages'}")
+        raise _DamagedError(folder / name, f"named in {home / 'ImageSets' / 'Main'}, has no image, expected one there")
     return image
 
 
 def _annotated(
-    tree: Element, path: Path, image: Path, *, classes: Sequence[str], first_pixel: int, difficult: bool
+    tree: Element | str, path: Path, image: Path, *, classes: Sequence[str], first_pixel: int, difficult: bool
 ) -> Annotated:
+    if isinstance(tree, str):
+        raise _DamagedError(path, tree)
     annotated = Annotated(image, str(path), _size(tree))
     labels = {name: label for label, name in enumerate(classes, start=1)}
     for number, thing in enumerate(tree.iter("object"), start=1):
@@ -134,25 +157,25 @@ def _annotated(
         if name not in labels:
             raise UserError(f"data.root: {path} box {number}: {unknown_name('class', name, classes)}")
         if difficult or _text(thing, "difficult") != "1":
-            annotated.add(f"{path.name} box {number}", _box(thing, first_pixel, f"{path} box {number}"), labels[name])
+            annotated.add(f"{path.name} box {number}", _box(thing, first_pixel, path, number), labels[name])
     return annotated
 
 
 def _size(tree: Element) -> Size | None:
     """Return height and width, where the file gives them: some programs write zeros."""
     sides = [_text(tree, f"size/{side}") for side in ("height", "width")]
-    if not all(side.isdecimal() and int(side) for side in sides):
+    if not all(side.isdecimal() and len(side) <= _DIGITS and int(side) for side in sides):
         return None
     return int(sides[0]), int(sides[1])
 
 
-def _box(thing: Element, first_pixel: int, where: str) -> tuple[float, ...]:
+def _box(thing: Element, first_pixel: int, path: Path, number: int) -> tuple[float, ...]:
     texts = [_text(thing, f"bndbox/{edge}") for edge in _EDGES]
     try:
         left, top, right, bottom = map(float, texts)
     except ValueError:
         got = ", ".join(f"{edge} {shortened(text)}" for edge, text in zip(_EDGES, texts, strict=True))
-        raise UserError(f"data.root: {where}: got {got}, expected four numbers") from None
+        raise _DamagedError(path, f"box {number}: got {got}, expected four numbers") from None
     # A box whose edges are one pixel is one that a click made; it has no area here either.
     if right <= left or bottom <= top:
         return left, top, left, top

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
-from limbeck.data.images.files import find_file, labeled, read_bytes
+from limbeck.data.images.files import find_file, labeled, read_bytes, read_text
 from limbeck.data.images.pickled import read_pickle
 from limbeck.data.images.splits import ImageSet, Splits
 from limbeck.errors import UserError
@@ -93,7 +93,7 @@ def _read_records(path: Path, label: int, classes: int) -> ImageSet:
 
 def _read_names(path: Path, labels: str | int, classes: int) -> tuple[str, ...]:
     if isinstance(labels, int):
-        names = path.read_text("utf-8").split()
+        names = read_text(path).split()
     else:
         names = _entry(read_pickle(path), f"{labels[:-1]}_names", path, lambda v: isinstance(v, list))
     if len(names) != classes:

@@ -18,6 +18,8 @@ _TRANSFORM_STREAM = 203
 # Of a decoder that makes a JPEG smaller by itself we take an image of at least so many times the size that is needed,
 # so that most of the resizing is ours.
 REDUCED = 2
+# Most pixels of a resized image's longer side.
+_LONGEST = 2**15
 
 
 def view_of_file(split: FolderSet, index: int, augment: Augment, *, seed: int, epoch: int) -> Tensor:
@@ -117,12 +119,23 @@ def view_of_image(
 def centered(image: Tensor, size: int) -> Tensor:
     """Resize the shorter side of an image (C, H, W) to ``size``, and cut out the center.
 
+    Of an image that would get longer than 32,768 pixels, as one of a single row, the middle is resized alone.
+
     Example:
         >>> centered(torch.zeros(3, 40, 60, dtype=torch.uint8), 32).shape
         torch.Size([3, 32, 32])
     """
-    resized: Tensor = tvf.center_crop(tvf.resize(image, [size], antialias=True), [size, size])
+    resized: Tensor = tvf.center_crop(tvf.resize(_middle(image, size), [size], antialias=True), [size, size])
     return resized
+
+
+def _middle(image: Tensor, size: int) -> Tensor:
+    height, width = image.shape[1:]
+    most = max(1, min(height, width) * _LONGEST // size)
+    if max(height, width) <= most:
+        return image
+    middle: Tensor = tvf.center_crop(image, [min(height, most), min(width, most)])
+    return middle
 
 
 def _cut(whole: tuple[int, int], index: int, augment: Augment, seed: int, epoch: int) -> Cut:

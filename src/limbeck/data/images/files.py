@@ -1,9 +1,11 @@
 """Finding and reading the files of a data set, with one clear line when something is wrong with them."""
 
 import gzip
+import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +13,9 @@ import torch
 
 from limbeck.data.images.splits import ImageSet
 from limbeck.errors import UserError
+from limbeck.files import check_regular
 
+_BLOCK = 2**24
 Bytes = npt.NDArray[np.uint8]
 
 
@@ -47,8 +51,12 @@ def find_file(folders: Sequence[Path], names: Sequence[str], hint: str) -> Path:
     raise MissingFilesError(f"data.root: {' or '.join(names)} is not in {places}; {hint}")
 
 
-def read_bytes(path: Path) -> Bytes:
+def read_bytes(path: Path, most: int | None = None) -> Bytes:
     """Read a file, unpacked when its name ends in ``.gz``, as uint8 (size,).
+
+    Args:
+        path: The file.
+        most: How many bytes to read at most; None for all of them.
 
     Raises:
         UserError: If it is missing, cannot be read or is a damaged gzip file.
@@ -59,12 +67,42 @@ def read_bytes(path: Path) -> Bytes:
         limbeck.errors.UserError: data.root: cannot read /nowhere/train.bin: No such file or directory
     """
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        check_regular(path)
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = b"".join(_blocks(file, most))
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise UserError(f"data.root: {path} is truncated or no gzip file ({error})") from error
     except OSError as error:
         raise UserError(f"data.root: cannot read {path}: {error.strerror}") from error
     return np.frombuffer(content, np.uint8)
+
+
+def _blocks(file: IO[bytes], most: int | None) -> Iterator[bytes]:
+    # Block by block: memory for all that a header promises would be taken at once.
+    left = sys.maxsize if most is None else most
+    while block := file.read(min(left, _BLOCK)):
+        yield block
+        left -= len(block)
+
+
+def read_text(path: Path) -> str:
+    """Read a text file in UTF-8.
+
+    Raises:
+        UserError: If it is missing, or no text.
+
+    Example:
+        >>> read_text(Path("/nowhere/words.txt"))
+        Traceback (most recent call last):
+        limbeck.errors.UserError: data.root: cannot read /nowhere/words.txt: No such file or directory
+    """
+    try:
+        check_regular(path)
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"data.root: {path} is no text in UTF-8 ({error})") from None
+    except OSError as error:
+        raise UserError(f"data.root: cannot read {path}: {error.strerror}") from error
 
 
 def labeled(images: Bytes, labels: npt.ArrayLike, classes: int, path: Path) -> ImageSet:

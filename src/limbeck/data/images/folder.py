@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from limbeck.data.images.decode import Inspected, inspect_all
-from limbeck.data.images.folder_files import Skipped, is_hidden, list_images, subfolders
+from limbeck.data.images.folder_files import UNREADABLE, Skipped, is_hidden, list_images, subfolders
 from limbeck.data.images.folder_layout import Layout, find_layout
 from limbeck.data.images.inspected import are_large, default_size, resolve_color, sizes_note
 from limbeck.data.images.splits import Color, FolderSet, Splits
@@ -36,6 +36,7 @@ def read_image_folder(
     color: Literal["auto", "rgb", "gray"] = "auto",
     test_share: float = 0.2,
     seed: int = 0,
+    skip_bad: bool = False,
 ) -> Splits:
     """Read the paths of the images below a folder and check whether each of them is whole.
 
@@ -43,7 +44,7 @@ def read_image_folder(
     (see :func:`limbeck.data.images.folder_layout.find_layout`): where there are both, ``val`` is the validation
     split, else it is the test split. Or ``root/CLASS/*`` alone, from which ``test_share`` is cut off as the test
     split, seeded and per class. Classes are sorted by name; images may lie deeper than the class's folder and have any
-    size. Files that are no images or broken are skipped and counted by reason in the notes of what is returned.
+    size. Files that are no images by their names are skipped and counted by reason in the notes of what is returned.
 
     Args:
         root: The folder.
@@ -53,10 +54,12 @@ def read_image_folder(
         color: ``"rgb"``, ``"gray"``, or ``"auto"`` for what the first images of the training split are.
         test_share: How much of the plain layout is the test split, in (0, 1).
         seed: The seed of that cut.
+        skip_bad: Whether images that cannot be read are left out, and named in what is returned. Each is decoded then,
+            so that none is found in the training.
 
     Raises:
-        UserError: If a folder is missing or has no whole image, it is unclear which folders are splits, or classes
-            differ between splits.
+        UserError: If a folder is missing or has no whole image, an image cannot be read, it is unclear which folders
+            are splits, or classes differ between splits.
 
     Example:
         >>> read_image_folder(Path("/nowhere"))
@@ -65,10 +68,11 @@ def read_image_folder(
     """
     if not root.is_dir():
         raise UserError(f"data.root: the folder {root} does not exist")
-    layout, skipped = find_layout(root), Skipped(root)
+    layout, skipped = find_layout(root), Skipped(root, skip_bad)
     if layout is not None:
         return _read_divided(root, layout, skipped, size, color)
     classes = _read_classes(root, skipped)
+    skipped.check()
     everything = _to_set(
         root, classes, resolve_color(color, classes.inspected), size or default_size(classes.inspected)
     )
@@ -77,7 +81,7 @@ def read_image_folder(
     except UserError as error:
         raise UserError(f"data.test_share: {error}") from None
     notes = _notes([classes], skipped)
-    return Splits(classes.names, everything.select(stay), everything.select(cut), notes=notes)
+    return Splits(classes.names, everything.select(stay), everything.select(cut), notes=notes, skipped=skipped.lines)
 
 
 def _read_divided(
@@ -85,6 +89,7 @@ def _read_divided(
 ) -> Splits:
     folders = [folder for folder in (layout.train, layout.test, layout.validation) if folder]
     parts = [_read_classes(folder, skipped) for folder in folders]
+    skipped.check()
     _count_others(root, folders, layout.unlabeled, skipped)
     train, *held_out = parts
     for part in held_out:
@@ -92,7 +97,8 @@ def _read_divided(
     resolved, side = resolve_color(color, train.inspected), size or default_size(train.inspected)
     sets = [_to_set(root, part, resolved, side) for part in parts]
     validation = sets[2] if layout.validation else None
-    return Splits(train.names, sets[0], sets[1], validation, (_places(root, layout), *_notes(parts, skipped)))
+    notes = (_places(root, layout), *_notes(parts, skipped))
+    return Splits(train.names, sets[0], sets[1], validation, notes, skipped.lines)
 
 
 def _count_others(root: Path, folders: list[Path], unlabeled: tuple[Path, ...], skipped: Skipped) -> None:
@@ -130,11 +136,12 @@ def _read_classes(folder: Path, skipped: Skipped) -> _Classes:
 def _whole(folders: list[Path], skipped: Skipped) -> list[tuple[Path, int, Inspected]]:
     listed = [(path, label) for label, folder in enumerate(folders) for path in list_images(folder, skipped)]
     whole = []
-    for (path, label), finding in zip(listed, inspect_all([path for path, _ in listed]), strict=True):
+    findings = inspect_all([path for path, _ in listed], decoding=skipped.skip_bad)
+    for (path, label), finding in zip(listed, findings, strict=True):
         if isinstance(finding, Inspected):
             whole.append((path, label, finding))
         else:
-            skipped.name("unreadable", path, finding)
+            skipped.name(UNREADABLE, path, finding)
     return whole
 
 
@@ -146,6 +153,8 @@ def _check_classes(folder: Path, folders: list[Path]) -> None:
             f"data.root: {folder} has {len(folders)} class folders, expected at least 2 with images in them{hint}"
         )
     for path in folders:
+        if path.is_symlink() and folder.resolve().is_relative_to(path.resolve()):
+            raise UserError(f"data.root: the class folder {path} is a link to {path.resolve()}, which holds it")
         if path.name != os.fsencode(path.name).decode(errors="replace"):
             raise UserError(f"data.root: {folder} has the class folder {path.name!a}, expected a name in UTF-8")
 

@@ -11,6 +11,7 @@ from limbeck.data.batch import Batch
 from limbeck.data.images.augment import Augment
 from limbeck.data.images.erasing import erase
 from limbeck.data.images.file_view import view_of_file
+from limbeck.data.images.folder_files import SKIP_HINT
 from limbeck.data.images.normalize import Normalizer
 from limbeck.data.images.splits import FolderSet
 from limbeck.data.schedule import EpochPlan
@@ -90,7 +91,7 @@ class FileImages:
         requests = [(plan.seed, plan.epoch, part.tolist()) for part in rows]
         for part, images in zip(rows, self._workers.made(requests), strict=True):
             if isinstance(images, UserError):
-                raise images
+                raise UserError(f"{images}; {SKIP_HINT}")
             pixels = images.to(device, non_blocking=True).contiguous(memory_format=self._memory)
             labels, indices = (t.to(device, non_blocking=True) for t in (self._labels[part], part))
             inputs = self._normalize(pixels)

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from limbeck.data.images.decode import Inspected, inspect_all
-from limbeck.data.images.folder_files import Skipped, list_images
+from limbeck.data.images.folder_files import UNREADABLE, Skipped, list_images
 from limbeck.data.images.inspected import are_large, default_size, resolve_color, sizes_note
 from limbeck.data.images.label_table import LabelTable, read_label_table
 from limbeck.data.images.splits import FolderSet, Splits
 from limbeck.data.split import hold_out
 from limbeck.errors import UserError, shortened
+from limbeck.files import is_file
 
 
 def read_labeled_folder(
@@ -24,6 +25,7 @@ def read_labeled_folder(
     color: Literal["auto", "rgb", "gray"] = "auto",
     test_share: float = 0.2,
     seed: int = 0,
+    skip_bad: bool = False,
 ) -> Splits:
     """Read the images below a folder that a CSV file names, with the classes of each.
 
@@ -34,13 +36,15 @@ def read_labeled_folder(
         color: As for that.
         test_share: How much is cut off as the test split, seeded, where the file has no column ``split``.
         seed: The seed of that cut.
+        skip_bad: Whether images that are missing or cannot be read are left out, see that function.
 
     Returns:
         The splits, with labels (N, C) of 1, 0 and -1 (not known). Images of the folder without a row in the file are
-        counted in the notes, and so are broken ones, which are left out.
+        counted in the notes.
 
     Raises:
-        UserError: If folder or file is missing or no such table, or the file names an image that is not there.
+        UserError: If folder or file is missing or no such table, or an image that it names is not there or cannot be
+            read.
 
     Example:
         >>> read_labeled_folder(Path("/nowhere"), "labels.csv")
@@ -51,9 +55,11 @@ def read_labeled_folder(
         raise UserError(f"data.root: the folder {root} does not exist")
     place = root / Path(labels).expanduser()
     table = read_label_table(place)
-    paths, skipped = _existing(root, place, table), Skipped(root)
-    findings = inspect_all(paths)
+    skipped = Skipped(root, skip_bad)
+    paths = _existing(root, place, table, skipped)
+    findings = inspect_all(paths, decoding=skip_bad)
     kept = _whole(paths, findings, skipped)
+    skipped.check()
     _count_others(root, paths, skipped)
     inspected = [finding for finding in findings if isinstance(finding, Inspected)]
     if not inspected:
@@ -65,13 +71,13 @@ def read_labeled_folder(
     train, test = everything.select(parts["train"]), everything.select(parts["test"])
     validation = everything.select(parts["validation"]) if "validation" in parts else None
     notes = (sizes_note(inspected), *([str(skipped)] if str(skipped) else []))
-    return Splits(table.classes, train, test, validation, notes)
+    return Splits(table.classes, train, test, validation, notes, skipped.lines)
 
 
-def _existing(root: Path, place: Path, table: LabelTable) -> list[Path]:
+def _existing(root: Path, place: Path, table: LabelTable, skipped: Skipped) -> list[Path]:
     paths = [root / name for name in table.files]
     missing = [name for name, path in zip(table.files, paths, strict=True) if not _is_in(root, path)]
-    if missing:
+    if missing and not skipped.skip_bad:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         got = f"{place} names the image {shortened(missing[0])}{more}"
         raise UserError(f"data.options.labels: {got}, which is not in {root}")
@@ -80,7 +86,7 @@ def _existing(root: Path, place: Path, table: LabelTable) -> list[Path]:
 
 def _is_in(root: Path, path: Path) -> bool:
     # Through links an image may lie elsewhere, not through its name.
-    return path.is_relative_to(root) and ".." not in path.relative_to(root).parts and path.is_file()
+    return path.is_relative_to(root) and ".." not in path.relative_to(root).parts and is_file(path)
 
 
 def _whole(paths: Sequence[Path], findings: Sequence[Inspected | str], skipped: Skipped) -> Tensor:
@@ -90,7 +96,7 @@ def _whole(paths: Sequence[Path], findings: Sequence[Inspected | str], skipped: 
         if isinstance(finding, Inspected):
             kept.append(number)
         else:
-            skipped.name("unreadable", path, finding)
+            skipped.name(UNREADABLE, path, finding)
     return torch.tensor(kept, dtype=torch.int64)
 
 

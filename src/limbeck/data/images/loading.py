@@ -29,6 +29,10 @@ _TINY_IMAGENET: Statistics = ((0.4802, 0.4481, 0.3975), (0.2770, 0.2691, 0.2821)
 _IMAGENET: Mapping[int, Statistics] = {3: ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), 1: ((0.449,), (0.226,))}
 
 
+# The data sets whose images are files of their own, beside folders of a user's.
+_OF_FILES = ("tiny_imagenet",)
+
+
 def _in_files(
     name: str,
     reader: Callable[[Path], Splits],
@@ -38,9 +42,10 @@ def _in_files(
     download: bool = False,
     size: int | None = None,
     color: ColorChoice = "auto",
+    skip_bad: bool = False,
     **_: object,
 ) -> Data:
-    folder = _required(name, root)
+    folder, reader = _required(name, root), partial(reader, skip_bad=skip_bad) if name in _OF_FILES else reader
     try:
         splits = reader(folder)
     except MissingFilesError:
@@ -64,13 +69,15 @@ def _folder(
     test_share: float = 0.2,
     seed: int = 0,
     labels: str | None = None,
+    skip_bad: bool = False,
 ) -> Data:
     if download:
         expected = "expected false and your own folder in data.root"
         raise UserError(f"data.download: {FOLDER} cannot be downloaded, {expected}")
     _check(size, color)
     folder = _required(FOLDER, root)
-    options: dict[str, Any] = {"size": size, "color": color, "test_share": test_share, "seed": seed}
+    chosen: dict[str, Any] = {"size": size, "color": color, "test_share": test_share, "seed": seed}
+    options = {**chosen, "skip_bad": skip_bad}
     splits = read_image_folder(folder, **options) if labels is None else read_labeled_folder(folder, labels, **options)
     return _data(FOLDER, splits, _IMAGENET[splits.train.shape[0]])
 
@@ -100,7 +107,8 @@ def _of_one_size(name: str, splits: Splits, statistics: Statistics, size: int | 
 
 
 def _data(name: str, splits: Splits, statistics: Statistics) -> Data:
-    return Data(name, splits.classes, splits.train, splits.validation, splits.test, *statistics, splits.notes)
+    cuts = splits.train, splits.validation, splits.test
+    return Data(name, splits.classes, *cuts, *statistics, splits.notes, skipped=splits.skipped)
 
 
 def _check(size: int | None, color: str) -> None:

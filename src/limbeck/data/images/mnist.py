@@ -1,5 +1,6 @@
 """MNIST (LeCun et al., 1998) and Fashion-MNIST (Xiao et al., arXiv 1708.07747) from their official idx files."""
 
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -39,14 +40,17 @@ def read_idx(path: Path, ndim: int) -> Bytes:
         >>> read_idx(path, 1)
         array([7, 9], dtype=uint8)
     """
-    content = read_bytes(path)
     start = 4 + 4 * ndim
-    if len(content) < start or tuple(content[:4]) != (0, 0, _UINT8, ndim):
+    header = read_bytes(path, start)
+    if len(header) < start or tuple(header[:4]) != (0, 0, _UINT8, ndim):
         raise UserError(f"data.root: {path} is no idx file of bytes in {ndim} dimensions (by its first 4 bytes)")
-    shape = tuple(int(n) for n in np.frombuffer(content[4:start].tobytes(), ">u4"))
-    expected = start + int(np.prod(shape, dtype=np.int64))
+    shape = tuple(int(n) for n in np.frombuffer(header[4:start].tobytes(), ">u4"))
+    expected = start + math.prod(shape)
+    # No more than that: of a few kilobytes gzip makes gigabytes.
+    content = read_bytes(path, expected + 1)
     if len(content) != expected:
-        raise UserError(f"data.root: {path} has {len(content)} bytes, expected {expected} for its shape {shape}")
+        got = f"more than {expected}" if len(content) > expected else len(content)
+        raise UserError(f"data.root: {path} has {got} bytes, expected {expected} for its shape {shape}")
     return content[start:].reshape(shape)
 
 

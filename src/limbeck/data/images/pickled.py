@@ -1,20 +1,25 @@
 """Reading pickles of plain values and NumPy arrays without running any code that a file names."""
 
+import io
 import pickle
-from collections.abc import Callable
+import pickletools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from limbeck.errors import UserError, first_line, shortened
+from limbeck.files import check_regular
 
-# Taken from an array because the module that holds the function has another name in every major version of NumPy.
-_RECONSTRUCT: Callable[..., Any] = np.empty(0).__reduce__()[0]  # type: ignore[assignment]
+_CODES = ("latin1", "latin-1")
+# Whole and floating numbers, truth values, and text; no objects, which would be addresses in memory.
+_KINDS = "biufSU"
+# A pickle numbers what it refers to again one by one; a table for a number far beyond takes gigabytes.
+_FIRST_NUMBERS = 1000
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    if encoding not in ("latin1", "latin-1"):
+    if encoding not in _CODES:
         raise pickle.UnpicklingError(f"it encodes a text as {shortened(encoding, 20)}, expected 'latin1'")
     return text.encode("latin1")
 
@@ -23,28 +28,55 @@ def _no_bytes() -> bytes:
     return b""
 
 
+class _Type:
+    """Stands for a NumPy type, whose own restoring trusts what a file holds."""
+
+    def __init__(self, code: str, *_: object) -> None:
+        self.dtype = np.dtype(code)
+        if self.dtype.kind not in _KINDS:
+            raise pickle.UnpicklingError(f"it holds an array of {self.dtype}, expected numbers")
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class _Array:
+    """Stands for a NumPy array, likewise; :func:`_plain` gives the array."""
+
+    values: np.ndarray[Any, Any]
+
+    def __init__(self, *_: object) -> None:
+        self.values = np.empty(0)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, kind, is_fortran, content = state
+        buffer = content.encode("latin1") if isinstance(content, str) else content
+        self.values = np.frombuffer(buffer, kind.dtype).reshape(shape, order="F" if is_fortran else "C")
+
+
 def _from_buffer(
-    buffer: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], order: Any, axes: tuple[int, ...] | None = None
-) -> np.ndarray[Any, Any]:
-    values = np.frombuffer(buffer, dtype)
-    return values.reshape(shape, order=order) if axes is None else values.reshape(shape).transpose(axes)
+    buffer: bytes, kind: _Type, shape: tuple[int, ...], order: Any, axes: tuple[int, ...] | None = None
+) -> _Array:
+    values, array = np.frombuffer(buffer, kind.dtype), _Array()
+    array.values = values.reshape(shape, order=order) if axes is None else values.reshape(shape).transpose(axes)
+    return array
 
 
-def _scalar(dtype: np.dtype[Any], content: bytes) -> Any:
-    return np.frombuffer(content, dtype)[0]
+def _scalar(kind: _Type, content: bytes) -> Any:
+    return np.frombuffer(content, kind.dtype)[0]
 
 
-# Only the arrays' own constructors are NumPy's; the others are written here, so that they do this and nothing more.
+# Nothing of NumPy is called by a file: all of it is written here, so that it does this and nothing more.
 _ALLOWED: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
+    ("numpy", "ndarray"): "ndarray",
+    ("numpy", "dtype"): _Type,
     ("_codecs", "encode"): _encode,
     ("__builtin__", "bytes"): _no_bytes,
     ("builtins", "bytes"): _no_bytes,
 }
 for _core in ("numpy.core", "numpy._core"):
     _ALLOWED |= {
-        (f"{_core}.multiarray", "_reconstruct"): _RECONSTRUCT,
+        (f"{_core}.multiarray", "_reconstruct"): _Array,
         (f"{_core}.multiarray", "scalar"): _scalar,
         (f"{_core}.numeric", "_frombuffer"): _from_buffer,
     }
@@ -82,16 +114,26 @@ def read_pickle(path: Path) -> dict[str, Any]:
         {'label_names': ['cat']}
     """
     try:
-        with path.open("rb") as file:
-            value = _ArrayUnpickler(file, encoding="latin1").load()
+        check_regular(path)
+        content = path.read_bytes()
+        _check_numbers(content)
+        value = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
     except OSError as error:
         raise UserError(f"data.root: cannot read {path}: {error.strerror}") from error
     except Exception as error:  # a damaged pickle can end in nearly every kind of exception
         raise UserError(f"data.root: {path} is no pickle of NumPy arrays: {first_line(error)}") from error
     if not isinstance(value, dict):
         raise UserError(f"data.root: {path} holds a {type(value).__name__}, expected a dictionary")
-    return {_text(key): [_text(item) for item in v] if isinstance(v, list) else v for key, v in value.items()}
+    return {_plain(key): [_plain(item) for item in v] if isinstance(v, list) else _plain(v) for key, v in value.items()}
 
 
-def _text(value: Any) -> Any:
+def _check_numbers(content: bytes) -> None:
+    for count, (opcode, number, _) in enumerate(pickletools.genops(content)):
+        if opcode.name in ("PUT", "LONG_BINPUT") and int(number) > count + _FIRST_NUMBERS:
+            raise pickle.UnpicklingError(f"it numbers a value as {shortened(number, 20)}, expected one after the other")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, _Array):
+        return value.values
     return value.decode("latin1") if isinstance(value, bytes) else value

@@ -135,6 +135,7 @@ class Splits(NamedTuple):
         test: The test split.
         validation: The validation split, where the files hold one of their own.
         notes: Findings about the files for their owner, a line each.
+        skipped: The samples that are left out because they cannot be read, a line each.
 
     Example:
         >>> split = ImageSet(torch.zeros(1, 1, 2, 2, dtype=torch.uint8), torch.tensor([0]))
@@ -147,3 +148,4 @@ class Splits(NamedTuple):
     test: Split
     validation: Split | None = None
     notes: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()

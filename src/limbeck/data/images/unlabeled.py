@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch import Tensor
 from limbeck.data.images.augment import Augment
 from limbeck.data.images.decode import Inspected, inspect_all
 from limbeck.data.images.file_view import view_of_file
-from limbeck.data.images.folder_files import Skipped, list_images
+from limbeck.data.images.folder_files import UNREADABLE, Skipped, list_images
 from limbeck.data.images.inspected import are_large
 from limbeck.data.images.pixels import JoinedPixels, Pixels
 from limbeck.data.images.splits import FolderSet, ImageSet, Split
@@ -24,7 +24,26 @@ from limbeck.rows import ABSENT
 _KEY = "data.unlabeled"
 
 
-def read_unlabeled(folder: Path, like: Split, others: tuple[Split, ...] = ()) -> tuple[Split, str]:
+class Unlabeled(NamedTuple):
+    """Images without labels.
+
+    Attributes:
+        split: The images; their labels are all -100.
+        note: A line about the files.
+        skipped: The files that are left out because they cannot be read, a line each.
+
+    Example:
+        >>> split = ImageSet(torch.zeros(1, 1, 4, 4, dtype=torch.uint8), torch.tensor([-100]))
+        >>> Unlabeled(split, "unlabeled: 1 image").skipped
+        ()
+    """
+
+    split: Split
+    note: str
+    skipped: tuple[str, ...] = ()
+
+
+def read_unlabeled(folder: Path, like: Split, others: tuple[Split, ...] = (), *, skip_bad: bool = False) -> Unlabeled:
     """Read the images below a folder, whatever its subfolders, as samples without labels.
 
     They get the size and the color of the labeled ones: images in files stay there, and beside images in memory they
@@ -34,12 +53,11 @@ def read_unlabeled(folder: Path, like: Split, others: tuple[Split, ...] = ()) ->
         folder: The folder.
         like: The labeled training split.
         others: The other splits whose files are left out.
-
-    Returns:
-        The split, whose labels are all -100, and a note about the files.
+        skip_bad: Whether images that cannot be read are left out.
 
     Raises:
-        UserError: If the folder is missing or holds no other whole image, or the labeled images are not square.
+        UserError: If the folder is missing or holds no other whole image, an image cannot be read, or the labeled
+            images are not square.
 
     Example:
         >>> read_unlabeled(Path("/nowhere"), ImageSet(torch.zeros(1, 1, 4, 4, dtype=torch.uint8), torch.tensor([0])))
@@ -48,13 +66,14 @@ def read_unlabeled(folder: Path, like: Split, others: tuple[Split, ...] = ()) ->
     """
     if not folder.is_dir():
         raise UserError(f"{_KEY}: the folder {folder} does not exist")
-    skipped = Skipped(folder)
+    skipped = Skipped(folder, skip_bad)
     paths, inspected = _whole(_not_among(list_images(folder, skipped), (like, *others), skipped), skipped)
+    skipped.check(_KEY)
     if not paths:
         why = f" ({skipped})" if str(skipped) else ""
         raise UserError(f"{_KEY}: {folder} holds no images that can be read and are no labeled ones{why}")
     note = f"unlabeled: {len(paths):,} images from {folder}" + (f"; {skipped}" if str(skipped) else "")
-    return _as(like, folder, paths, inspected), note
+    return Unlabeled(_as(like, folder, paths, inspected), note, skipped.lines)
 
 
 def _not_among(paths: list[Path], splits: tuple[Split, ...], skipped: Skipped) -> list[Path]:
@@ -67,12 +86,12 @@ def _not_among(paths: list[Path], splits: tuple[Split, ...], skipped: Skipped) -
 
 def _whole(paths: list[Path], skipped: Skipped) -> tuple[tuple[Path, ...], list[Inspected]]:
     whole, inspected = [], []
-    for path, finding in zip(paths, inspect_all(paths), strict=True):
+    for path, finding in zip(paths, inspect_all(paths, decoding=skipped.skip_bad), strict=True):
         if isinstance(finding, Inspected):
             whole.append(path)
             inspected.append(finding)
         else:
-            skipped.name("unreadable", path, finding)
+            skipped.name(UNREADABLE, path, finding)
     return tuple(whole), inspected
 
 

@@ -2,21 +2,28 @@
 
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
+from limbeck.data.images.decode import opened_image, reason, upright_pixels
 from limbeck.data.images.folder_files import EXTENSIONS, is_hidden
 from limbeck.errors import UserError, one_line
+from limbeck.files import check_regular
 
 Place = Path | zipfile.Path
 Size = tuple[int, int]
 _INDEX_MODES = ("1", "L", "P", "I", "I;16", "I;16B")
+# What Pillow multiplies gray values of 2 and 4 bits by.
+_FACTORS = {"L;2": 85, "L;4": 17}
+# Most bytes of a file in an archive: of a few kilobytes it makes gigabytes.
+_MOST_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ def opened(root: Path) -> Place:
         return root
     try:
         return zipfile.Path(archive)
-    except (OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a damaged archive can end in nearly every kind of exception
         raise UserError(f"data.root: {archive} cannot be read as a zip archive ({one_line(error)})") from None
 
 
@@ -93,7 +100,7 @@ def images_in(place: Place) -> dict[str, Place]:
 
 
 def read_image(place: Place, size: Size | None, *, gray: bool) -> Tensor:
-    """Decode an image.
+    """Decode an image: upright by its EXIF orientation, transparent pixels on white.
 
     Args:
         place: The file.
@@ -106,21 +113,23 @@ def read_image(place: Place, size: Size | None, *, gray: bool) -> Tensor:
     Raises:
         UserError: If it cannot be decoded.
     """
-    return resized_pixels(_decoded(place), size, gray=gray)
+    with _decoding(place) as image:
+        return resized(upright_pixels(image, "gray" if gray else "rgb"), size)
 
 
-def resized_pixels(image: Image.Image, size: Size | None, *, gray: bool) -> Tensor:
-    """Return the pixels of an image that Pillow holds, as :func:`read_image` returns those of a file.
+def resized(pixels: Tensor, size: Size | None) -> Tensor:
+    """Resize pixels, uint8 (C, H, W) of 1 or 3 channels, bilinearly; None leaves them.
 
     Example:
-        >>> resized_pixels(Image.new("RGB", (4, 2), "red"), (3, 3), gray=False).shape
+        >>> resized(torch.zeros(3, 2, 4, dtype=torch.uint8), (3, 3)).shape
         torch.Size([3, 3, 3])
     """
-    image = image.convert("L" if gray else "RGB")
-    if size is not None and image.size != size[::-1]:
-        image = image.resize(size[::-1], Image.Resampling.BILINEAR)
-    pixels = torch.from_numpy(np.array(image))
-    return pixels[None] if gray else pixels.permute(2, 0, 1).contiguous()
+    if size is None or tuple(pixels.shape[1:]) == size:
+        return pixels.contiguous()
+    rows = pixels[0] if len(pixels) == 1 else pixels.permute(1, 2, 0).contiguous()
+    image = Image.fromarray(rows.numpy()).resize(size[::-1], Image.Resampling.BILINEAR)
+    values = torch.from_numpy(np.array(image))
+    return values[None] if values.ndim == 2 else values.permute(2, 0, 1).contiguous()
 
 
 def read_mask(place: Place) -> Tensor:
@@ -129,17 +138,37 @@ def read_mask(place: Place) -> Tensor:
     Raises:
         UserError: If it cannot be decoded, or holds colors instead of one number a pixel.
     """
-    mask = _decoded(place)
-    if mask.mode not in _INDEX_MODES:
-        expected = "expected an index mask, one number a pixel (of mode L, P or I)"
-        raise UserError(f"{place}: is an image of colors ({mask.mode}), {expected}")
-    return torch.from_numpy(np.array(mask).astype(np.int64))
+    with _decoding(place) as mask:
+        if mask.mode not in _INDEX_MODES:
+            expected = "expected an index mask, one number a pixel (of mode L, P or I)"
+            raise UserError(f"{place}: is an image of colors ({mask.mode}), {expected}")
+        factor = next((_FACTORS[tile.args] for tile in mask.tile if tile.args in _FACTORS), 1)
+        mask.load()
+        return torch.from_numpy(np.array(mask).astype(np.int64) // factor)
 
 
-def _decoded(place: Place) -> Image.Image:
+@contextmanager
+def _decoding(place: Place) -> Iterator[Image.Image]:
     try:
-        with Image.open(BytesIO(place.read_bytes())) as image:
-            image.load()
-            return image
-    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise UserError(f"{place}: cannot be read as an image ({one_line(error)})") from None
+        with opened_image(BytesIO(read_place(place))) as image:
+            yield image
+    except UserError:
+        raise
+    except Exception as error:  # a damaged file can end in nearly every kind of exception
+        raise UserError(f"{place}: cannot be read as an image ({reason(error)})") from None
+
+
+def read_place(place: Place) -> bytes:
+    """Return the content of a file, in a folder or an archive.
+
+    Raises:
+        OSError: If it cannot be read, is no regular file, or is a file of an archive of more than 1 GiB.
+    """
+    if isinstance(place, Path):
+        check_regular(place)
+        return place.read_bytes()
+    with place.open("rb") as file:
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise OSError(f"it has more than {_MOST_BYTES:,} bytes")
+    return content

@@ -1,16 +1,18 @@
 """Folders of images and index masks, decoded once into memory."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from limbeck.data.images.folder_files import UNUSABLE, Skipped
 from limbeck.data.masks.data import MaskData
-from limbeck.data.masks.files import Pair, Place, Size, opened, read_image, read_mask
+from limbeck.data.masks.files import Pair, Place, Size, opened, read_image, read_mask, read_place
 from limbeck.data.masks.layout import WHOLE, Found, find_splits
 from limbeck.data.masks.splits import IGNORED, MaskSet
 from limbeck.data.split import hold_out
@@ -44,6 +46,7 @@ def mask_folder(
     classes: Sequence[object] | str | None = None,
     ignore_index: int | Sequence[int] = IGNORED,
     shape: Sequence[int] | None = None,
+    skip_bad: bool = False,
 ) -> MaskData:
     """Read a folder, or a zip archive, of images and index masks.
 
@@ -61,23 +64,26 @@ def mask_folder(
             ``classes.txt`` in ``root``, and without it the values that the masks have, as names.
         ignore_index: The value of pixels that count nowhere, or several.
         shape: Height and width as ``size``, where they differ.
+        skip_bad: Whether images are left out that cannot be read, or have no mask, a damaged one, or one of another
+            size or with an unknown value; else they are an error.
 
     Raises:
-        UserError: If files are missing or damaged, a mask has another size than its image or an unknown value, an image
-            has no mask, or sizes differ and there is neither ``size`` nor ``shape``.
+        UserError: If files are missing or damaged, or sizes of images differ and there is neither ``size`` nor
+            ``shape``.
     """
     if root is None:
         raise UserError("data.root: got none, expected the folder of mask_folder")
     place, to_size = opened(root), _size(size, shape)
     names, ignored = _class_names(place, root, classes), _ignored(ignore_index)
-    found = find_splits(place)
-    gray = color == "gray" or (color == "auto" and _is_gray(next(iter(found.values())).pairs[0]))
-    read = partial(_decoded, size=to_size, gray=gray, ignored=ignored, classes=len(names or ()))
-    decoded = {name: map_in_threads(read, split.pairs) for name, split in found.items()}
-    _check_sizes(found, decoded)
-    sets = {name: _stacked(samples) for name, samples in decoded.items()}
+    found, skipped = find_splits(place), Skipped(Path(str(place)), skip_bad)
+    gray = color == "gray" or (color == "auto" and _is_gray(found))
+    read = partial(_attempt, size=to_size, gray=gray, ignored=ignored, classes=len(names or ()))
+    decoded = {name: _whole(place, split, map_in_threads(read, split.pairs), skipped) for name, split in found.items()}
+    skipped.check()
+    _check_sizes(decoded)
+    sets = {name: _stacked(name, place, samples, skipped) for name, samples in decoded.items()}
     names = names or _numbers(sets)
-    return _data(sets, names, found, test_share, seed)
+    return _data(sets, names, _notes(found, skipped), skipped, test_share, seed)
 
 
 def _size(size: int | None, shape: Sequence[int] | None) -> Size | None:
@@ -118,14 +124,51 @@ def _class_names(place: Place, root: Path, classes: Sequence[object] | str | Non
 
 def _lines(file: Place) -> list[str]:
     try:
-        return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_place(file).decode("utf-8").splitlines()
+    except Exception as error:  # a damaged archive can end in nearly every kind of exception
         raise UserError(f"data.options.classes: {file} cannot be read ({error}), expected a name a line") from None
+    return [line.strip() for line in lines if line.strip()]
 
 
-def _is_gray(pair: Pair) -> bool:
-    image = read_image(pair.image, None, gray=False)
-    return bool((image[0] == image[1]).all() and (image[0] == image[2]).all())
+def _is_gray(found: dict[str, Found]) -> bool:
+    """Return whether the first image that can be read is gray."""
+    for pair in (pair for split in found.values() for pair in split.pairs):
+        with suppress(UserError):
+            image = read_image(pair.image, None, gray=False)
+            return bool((image[0] == image[1]).all() and (image[0] == image[2]).all())
+    return False
+
+
+def _attempt(pair: Pair, **settings: Any) -> Decoded | UserError:
+    try:
+        return _decoded(pair, **settings)
+    except UserError as error:
+        return error
+
+
+def _whole(
+    place: Place, split: Found, read: Sequence[Decoded | UserError], skipped: Skipped
+) -> list[tuple[Pair, Decoded]]:
+    """Return the pairs that could be read, and keep the names of the others."""
+    for image in split.lacking:
+        expected = f"has no mask, expected {_stem(image)}.png beside the others"
+        skipped.name(UNUSABLE, _below(place, image), expected)
+    kept = []
+    for pair, decoded in zip(split.pairs, read, strict=True):
+        if isinstance(decoded, Decoded):
+            kept.append((pair, decoded))
+        else:
+            file = pair.mask if str(decoded).startswith(str(UserError(f"{pair.mask}: "))) else pair.image
+            skipped.name(UNUSABLE, _below(place, file), str(decoded).removeprefix(str(UserError(f"{file}: "))))
+    return kept
+
+
+def _below(place: Place, file: Place) -> Path:
+    return Path(str(file)).relative_to(str(place))
+
+
+def _stem(place: Place) -> str:
+    return place.name.rpartition(".")[0]
 
 
 def _decoded(pair: Pair, *, size: Size | None, gray: bool, ignored: Sequence[int], classes: int) -> Decoded:
@@ -154,19 +197,21 @@ def _known(values: Tensor, place: Place, ignored: Sequence[int], classes: int) -
     return values.masked_fill(~counted, IGNORED).to(torch.uint8)
 
 
-def _check_sizes(found: dict[str, Found], decoded: dict[str, list[Decoded]]) -> None:
-    first = next(iter(decoded.values()))[0].mask.shape
-    for name, samples in decoded.items():
-        for pair, sample in zip(found[name].pairs, samples, strict=True):
-            if sample.mask.shape != first:
-                got, expected = (f"{width}x{height}" for height, width in (sample.mask.shape, first))
-                remedy = "or data.options.shape: [HEIGHT, WIDTH], to which all are resized"
-                raise UserError(f"{pair.image}: is {got}, expected the {expected} of the others, {remedy}")
+def _check_sizes(decoded: dict[str, list[tuple[Pair, Decoded]]]) -> None:
+    every = [sample for samples in decoded.values() for sample in samples]
+    for pair, sample in every:
+        if sample.mask.shape != (first := every[0][1].mask.shape):
+            got, expected = (f"{width}x{height}" for height, width in (sample.mask.shape, first))
+            remedy = "or data.options.shape: [HEIGHT, WIDTH], to which all are resized"
+            raise UserError(f"{pair.image}: is {got}, expected the {expected} of the others, {remedy}")
 
 
-def _stacked(samples: Sequence[Decoded]) -> MaskSet:
-    images, masks = zip(*samples, strict=True)
-    return MaskSet(torch.stack(images), torch.stack(masks))
+def _stacked(name: str, place: Place, samples: Sequence[tuple[Pair, Decoded]], skipped: Skipped) -> MaskSet:
+    if not samples:
+        split = "" if name == WHOLE else f" of the split {name}"
+        raise UserError(f"data.root: {place} has no images with masks{split} that can be read ({skipped})")
+    decoded = [sample for _, sample in samples]
+    return MaskSet(torch.stack([sample.image for sample in decoded]), torch.stack([sample.mask for sample in decoded]))
 
 
 def _numbers(sets: dict[str, MaskSet]) -> tuple[str, ...]:
@@ -177,11 +222,20 @@ def _numbers(sets: dict[str, MaskSet]) -> tuple[str, ...]:
     return tuple(map(str, range(int(found.max()) + 1)))
 
 
-def _data(
-    sets: dict[str, MaskSet], names: tuple[str, ...], found: dict[str, Found], test_share: float, seed: int
-) -> MaskData:
+def _notes(found: dict[str, Found], skipped: Skipped) -> list[str]:
     unpaired = [mask for split in found.values() for mask in split.unpaired]
     notes = [f"{len(unpaired):,} masks without an image are left out ({unpaired[0].name}, ...)"] if unpaired else []
+    return [*notes, str(skipped)] if str(skipped) else notes
+
+
+def _data(
+    sets: dict[str, MaskSet],
+    names: tuple[str, ...],
+    notes: list[str],
+    skipped: Skipped,
+    test_share: float,
+    seed: int,
+) -> MaskData:
     validation = sets.get("validation")
     if WHOLE in sets:
         whole = sets[WHOLE]
@@ -198,4 +252,4 @@ def _data(
     else:
         train, test = sets["train"], sets["test"]
     statistics = _STATISTICS[train.shape[0]]
-    return MaskData("mask_folder", names, train, validation, test, *statistics, tuple(notes))
+    return MaskData("mask_folder", names, train, validation, test, *statistics, tuple(notes), skipped=skipped.lines)

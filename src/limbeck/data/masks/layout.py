@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from limbeck.data.masks.files import Pair, Place, entries, images_in
-from limbeck.errors import UserError, shortened
+from limbeck.errors import UserError
 
 _SPLITS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 _LAYOUTS = "expected train/images, train/masks and test/images, test/masks (or images/train, ...), or images and masks"
@@ -18,10 +18,12 @@ class Found(NamedTuple):
     Attributes:
         pairs: Images with their masks, sorted by name.
         unpaired: Masks without an image, which are left out.
+        lacking: Images without a mask.
     """
 
     pairs: list[Pair]
     unpaired: list[Place]
+    lacking: list[Place]
 
 
 def find_splits(place: Place) -> dict[str, Found]:
@@ -34,7 +36,7 @@ def find_splits(place: Place) -> dict[str, Found]:
         The files by split: ``train``, ``validation`` and ``test``, or ``whole``.
 
     Raises:
-        UserError: If there is no such layout, or an image has no mask.
+        UserError: If there is no such layout.
     """
     top = {entry.name.lower(): entry for entry in entries(place) if entry.is_dir()}
     if set(_PARTS) <= top.keys():
@@ -53,14 +55,7 @@ def _paired(images: Place, masks: Place) -> Found:
     by_image, by_mask = images_in(images), images_in(masks)
     if not by_image:
         raise UserError(f"data.root: {images} has no images; {_LAYOUTS}")
-    lacking = [image for name, image in by_image.items() if name not in by_mask]
-    if lacking:
-        more = f" (and {len(lacking) - 1:,} others)" if len(lacking) > 1 else ""
-        expected = f"expected {shortened(_stem(lacking[0]), quoted=False)}.png in {masks}"
-        raise UserError(f"{lacking[0]}{more}: has no mask, {expected}")
-    pairs = [Pair(image, by_mask[name]) for name, image in sorted(by_image.items())]
-    return Found(pairs, [mask for name, mask in sorted(by_mask.items()) if name not in by_image])
-
-
-def _stem(place: Place) -> str:
-    return place.name.rpartition(".")[0]
+    names = sorted(by_image)
+    pairs = [Pair(by_image[name], by_mask[name]) for name in names if name in by_mask]
+    lacking = [by_image[name] for name in names if name not in by_mask]
+    return Found(pairs, [mask for name, mask in sorted(by_mask.items()) if name not in by_image], lacking)
