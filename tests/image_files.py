@@ -52,7 +52,7 @@ def whole_files():
     clear = colors().convert("RGBA")
     clear.putalpha(Image.fromarray(np.where(np.arange(8) < 4, 0, 255).astype(np.uint8)[None].repeat(6, axis=0)))
     return {
-        "rgb.jpg": content(image, "JPEG", quality=95),
+        "rgb.jpg": content(image, "JPEG", quality=95, subsampling=0),
         "turned.jpg": content(image, "JPEG", exif=turned(image, 6)),
         "progressive.jpg": content(image, "JPEG", progressive=True),
         "cmyk.jpg": content(image.convert("CMYK"), "JPEG", quality=95),

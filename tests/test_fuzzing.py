@@ -23,7 +23,7 @@ def test_what_works_and_what_is_refused_with_a_line_are_no_crashes():
     assert outcome(failing(UserError("photo.png: is no image"))) == CLEAN
 
 
-@pytest.mark.parametrize("error", [KeyError("x"), UserError("two\nlines"), UserError(""), UserError("x" * 10_000)])
+@pytest.mark.parametrize("error", [KeyError("x"), ValueError("two\nlines"), UserError(""), UserError("x" * 10_000)])
 def test_all_other_errors_are_crashes(error):
     with pytest.raises(Crash):
         outcome(failing(error))

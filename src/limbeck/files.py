@@ -170,6 +170,19 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def is_folder(path: Path) -> bool:
+    """Return whether there is a folder of a name, likewise.
+
+    Example:
+        >>> is_folder(Path("/")), is_folder(Path("a" * 10_000))
+        (True, False)
+    """
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def remove_leftovers(folder: Path) -> None:
     """Delete the temporary files that killed processes left in ``folder``; for the holder of its lock alone.
 

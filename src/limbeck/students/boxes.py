@@ -98,5 +98,8 @@ class BoxPreparation:
         else:
             whole = image_pixels(image if isinstance(image, Image.Image) else as_pillow(image), "rgb")
         size = whole.shape[1], whole.shape[2]
-        to_size = self.form.of(size)
+        try:
+            to_size = self.form.of(size)
+        except UserError as error:
+            raise UserError(f"{image}: {error}" if isinstance(image, str | Path) else f"an image {error}") from None
         return (whole if size == to_size else tvf.resize(whole, list(to_size), antialias=True)), size

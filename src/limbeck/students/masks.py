@@ -51,6 +51,6 @@ class MaskPreparation(PixelPreparation):
 
     def _whole(self, image: RawImage, *, gray: bool) -> Tensor:
         if isinstance(image, str | Path):
-            return read_image(Path(image), None, gray=gray)
+            return read_image(Path(image), gray=gray)
         held = image if isinstance(image, Image.Image) else as_pillow(image)
         return image_pixels(held, "gray" if gray else "rgb")

@@ -1,11 +1,13 @@
 """Which samples the paths of a prediction name: image files, or the rows of a file."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from limbeck.data.images.folder_files import EXTENSIONS, is_hidden
 from limbeck.errors import UserError, shortened
+from limbeck.files import is_file, is_folder
 from limbeck.students.made import Preparation
 from limbeck.students.texts import TextPreparation
 
@@ -54,7 +56,7 @@ def find_samples(preparation: Preparation, paths: Sequence[str | Path]) -> Found
         return _images(given)
     if len(given) > 1:
         raise UserError(f"paths: got {len(given)}, expected one file of {preparation.unit}")
-    if not given[0].is_file():
+    if not is_file(given[0]):
         raise UserError(f"{_shown(given[0])}: is no file, expected one of {preparation.unit}")
     samples = _rows(preparation, given[0])
     return Found(samples, range(1, len(samples) + 1), "row")
@@ -64,15 +66,22 @@ def _images(paths: Sequence[Path]) -> Found:
     images: list[Path] = []
     others = 0
     for path in paths:
-        if path.is_dir():
+        if is_folder(path):
             found, rest = _images_in(path)
             images += found
             others += rest
-        elif path.exists():
+        elif _exists(path):
             images.append(path)
         else:
             raise UserError(f"{_shown(path)}: does not exist, expected an image or a folder of images")
     return Found(images, [str(path) for path in images], "path", others)
+
+
+def _exists(path: Path) -> bool:
+    # A name may be too long, or hold what no name can.
+    with suppress(OSError):
+        return path.exists()
+    return False
 
 
 def _images_in(folder: Path) -> tuple[list[Path], int]:

@@ -227,7 +227,7 @@ def test_images_of_several_sizes(coco_root):
         (lambda root: rewrite(root, images=[]), "train.json has no images, expected at least one"),
         (lambda root: rewrite(root, annotations={}), "train.json has no list 'annotations' of entries with an id"),
         (lambda root: rewrite(root, categories=[{"id": 1}]), "train.json has categories without a name"),
-        (lambda root: rewrite(root, categories=[{"id": [1], "name": "a"}]), "annotation 0: is of category 3"),
+        (lambda root: rewrite(root, categories=[{"id": [1], "name": "a"}]), "has no list 'categories' of entries"),
         (
             lambda root: rewrite(root, categories=[{"id": n, "name": "a"} for n in (3, 7)]),
             "data.options.classes: got 2 names, 1 of them different",

@@ -114,8 +114,8 @@ def _annotated(
             raise UserError(f"{where}: {got}, expected one of the {len(classes)} classes")
         box = _box(entry.get("bbox"))
         if box is None:
-            expected = "expected four numbers: left, top, width, height"
-            wrong = f"annotation {shortened(entry['id'])} of {place.file}: got for bbox {shortened(entry.get('bbox'))}"
+            wrong = f"annotation {shortened(entry['id'])}: got for bbox {shortened(entry.get('bbox'))}"
+            expected = f"expected four numbers: left, top, width, height ({place.file})"
             skipped.name(UNUSABLE, image.image, f"{wrong}, {expected}")
             damaged.add(_key(entry, "image_id"))
             continue

@@ -13,7 +13,7 @@ from limbeck.data.images.folder_files import UNREADABLE, UNUSABLE, Skipped
 from limbeck.data.split import hold_out
 from limbeck.data.threads import map_in_threads
 from limbeck.errors import UserError, shortened
-from limbeck.files import is_file
+from limbeck.files import is_file, is_folder
 
 WHOLE = "whole"
 """The name of the only split of files that have none."""
@@ -62,12 +62,19 @@ class Form:
         return {"size": self.size, "shape": None if self.shape is None else list(self.shape)}
 
     def of(self, size: Size) -> Size:
-        """Return the height and width that an image of a size is resized to."""
+        """Return the height and width that an image of a size is resized to.
+
+        Raises:
+            UserError: If that is far more than it has, as where a single row is enlarged.
+        """
         if self.shape is not None:
             return self.shape[0], self.shape[1]
         if self.size is None:
             return size
         height, width = (max(1, round(side * self.size / min(size))) for side in size)
+        if height * width > max(_MOST_PIXELS, size[0] * size[1]):
+            got = f"is {size[1]}x{size[0]} pixels, which data.size {self.size} makes {width}x{height}"
+            raise UserError(f"{got}, expected at most {_MOST_PIXELS:,} pixels")
         return height, width
 
 
@@ -126,13 +133,14 @@ def _sized(images: Sequence[Annotated], form: Form, skipped: Skipped) -> list[tu
 
 def _wrong(image: Annotated, size: Size, form: Form) -> str | None:
     """Return what is wrong with the size of an image, which must be that of the annotations where these give any."""
-    got = f"is {size[1]}x{size[0]} pixels"
     if image.size not in {None, size}:
         assert image.size is not None
-        return f"{got}, expected the {shortened(image.size[1], 20)}x{shortened(image.size[0], 20)} of {image.source}"
-    height, width = form.of(size)
-    if height * width > max(_MOST_PIXELS, size[0] * size[1]):
-        return f"{got}, which data.size {form.size} makes {width}x{height}, expected at most {_MOST_PIXELS:,} pixels"
+        expected = f"the {shortened(image.size[1], 20)}x{shortened(image.size[0], 20)} of {image.source}"
+        return f"is {size[1]}x{size[0]} pixels, expected {expected}"
+    try:
+        form.of(size)
+    except UserError as error:
+        return str(error)
     return None
 
 
@@ -174,8 +182,8 @@ def existing_root(root: Path | None, name: str) -> Path:
     """
     if root is None:
         raise UserError(f"data.root: got none, expected the folder of {name}")
-    if not root.is_dir():
-        unpacked = "; unpack the archive" if root.is_file() else ""
+    if not is_folder(root):
+        unpacked = "; unpack the archive" if is_file(root) else ""
         raise UserError(f"data.root: got {root}, expected the folder of {name}{unpacked}")
     return root
 

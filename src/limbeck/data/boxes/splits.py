@@ -11,6 +11,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as tvf
 
 from limbeck.data.images.decode import decode
+from limbeck.data.images.folder_files import SKIP_HINT
 from limbeck.errors import UserError
 from limbeck.files import content_digest, file_digest
 
@@ -41,7 +42,10 @@ class ImageFile(NamedTuple):
         Raises:
             UserError: If it cannot be read.
         """
-        image = decode(self.path, "rgb")
+        try:
+            image = decode(self.path, "rgb")
+        except UserError as error:
+            raise UserError(f"{error}; {SKIP_HINT}") from None
         if tuple(image.shape[1:]) == self.size:
             return image
         resized: Tensor = tvf.resize(image, list(self.size), antialias=True)

@@ -11,7 +11,6 @@ from limbeck.data.batch import Batch
 from limbeck.data.boxes.augment import BoxAugment, mirrored
 from limbeck.data.boxes.packed import Packed
 from limbeck.data.boxes.splits import BoxSet
-from limbeck.data.images.folder_files import SKIP_HINT
 from limbeck.data.schedule import EpochPlan
 from limbeck.data.workers import Request, Workers
 from limbeck.errors import UserError
@@ -72,7 +71,7 @@ class BoxViews:
         requests = [(plan.seed, plan.epoch, part.tolist()) for part in rows]
         for indices, made in zip(rows, self._workers.made(requests), strict=True):
             if isinstance(made, UserError):
-                raise UserError(f"{made}; {SKIP_HINT}")
+                raise made
             yield self._batch(made, indices)
 
     def numbered(self, indices: Tensor, views: Tensor) -> Batch:

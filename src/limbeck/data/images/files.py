@@ -5,7 +5,7 @@ import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ import torch
 
 from limbeck.data.images.splits import ImageSet
 from limbeck.errors import UserError
-from limbeck.files import check_regular
+from limbeck.files import check_regular, is_file
 
 _BLOCK = 2**24
 Bytes = npt.NDArray[np.uint8]
@@ -45,7 +45,7 @@ def find_file(folders: Sequence[Path], names: Sequence[str], hint: str) -> Path:
         limbeck.data.images.files.MissingFilesError: data.root: train or train.bin is not in /nowhere; set download: ...
     """
     for path in (folder / name for folder in folders for name in names):
-        if path.is_file():
+        if is_file(path):
             return path
     places = " or ".join(map(str, folders))
     raise MissingFilesError(f"data.root: {' or '.join(names)} is not in {places}; {hint}")
@@ -77,7 +77,7 @@ def read_bytes(path: Path, most: int | None = None) -> Bytes:
     return np.frombuffer(content, np.uint8)
 
 
-def _blocks(file: IO[bytes], most: int | None) -> Iterator[bytes]:
+def _blocks(file: BinaryIO | gzip.GzipFile, most: int | None) -> Iterator[bytes]:
     # Block by block: memory for all that a header promises would be taken at once.
     left = sys.maxsize if most is None else most
     while block := file.read(min(left, _BLOCK)):

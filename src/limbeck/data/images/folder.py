@@ -14,6 +14,7 @@ from limbeck.data.images.inspected import are_large, default_size, resolve_color
 from limbeck.data.images.splits import Color, FolderSet, Splits
 from limbeck.data.split import hold_out
 from limbeck.errors import UserError
+from limbeck.files import is_folder
 
 _OUTSIDE = "outside of the class folders"
 
@@ -66,7 +67,7 @@ def read_image_folder(
         Traceback (most recent call last):
         limbeck.errors.UserError: data.root: the folder /nowhere does not exist
     """
-    if not root.is_dir():
+    if not is_folder(root):
         raise UserError(f"data.root: the folder {root} does not exist")
     layout, skipped = find_layout(root), Skipped(root, skip_bad)
     if layout is not None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from limbeck.errors import UserError, shortened
-from limbeck.files import check_regular
 
 _VALUES = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0, "": -1, "-1": -1, "-1.0": -1, "nan": -1, "?": -1}
 _SPLITS = {"train": "train", "test": "test", "val": "validation", "valid": "validation", "validation": "validation"}
@@ -66,7 +65,6 @@ def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     if path.exists() and not path.is_file():
         raise UserError(f"data.options.labels: {path}: is no regular file, expected a CSV file")
     try:
-        check_regular(path)
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]

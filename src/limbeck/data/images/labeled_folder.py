@@ -14,7 +14,7 @@ from limbeck.data.images.label_table import LabelTable, read_label_table
 from limbeck.data.images.splits import FolderSet, Splits
 from limbeck.data.split import hold_out
 from limbeck.errors import UserError, shortened
-from limbeck.files import is_file
+from limbeck.files import is_file, is_folder
 
 
 def read_labeled_folder(
@@ -51,7 +51,7 @@ def read_labeled_folder(
         Traceback (most recent call last):
         limbeck.errors.UserError: data.root: the folder /nowhere does not exist
     """
-    if not root.is_dir():
+    if not is_folder(root):
         raise UserError(f"data.root: the folder {root} does not exist")
     place = root / Path(labels).expanduser()
     table = read_label_table(place)

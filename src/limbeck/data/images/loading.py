@@ -35,7 +35,7 @@ _OF_FILES = ("tiny_imagenet",)
 
 def _in_files(
     name: str,
-    reader: Callable[[Path], Splits],
+    reader: Callable[..., Splits],
     statistics: Statistics,
     root: Path | None = None,
     *,
@@ -45,14 +45,15 @@ def _in_files(
     skip_bad: bool = False,
     **_: object,
 ) -> Data:
-    folder, reader = _required(name, root), partial(reader, skip_bad=skip_bad) if name in _OF_FILES else reader
+    folder = _required(name, root)
+    read = partial(reader, folder, skip_bad=skip_bad) if name in _OF_FILES else partial(reader, folder)
     try:
-        splits = reader(folder)
+        splits = read()
     except MissingFilesError:
         if not download:
             raise
         download_files(name, folder)
-        splits = reader(folder)
+        splits = read()
     return _of_one_size(name, splits, statistics, size, color)
 
 

@@ -129,7 +129,7 @@ def read_pickle(path: Path) -> dict[str, Any]:
 
 def _check_numbers(content: bytes) -> None:
     for count, (opcode, number, _) in enumerate(pickletools.genops(content)):
-        if opcode.name in ("PUT", "LONG_BINPUT") and int(number) > count + _FIRST_NUMBERS:
+        if opcode.name in ("PUT", "LONG_BINPUT") and int(str(number)) > count + _FIRST_NUMBERS:
             raise pickle.UnpicklingError(f"it numbers a value as {shortened(number, 20)}, expected one after the other")
 
 

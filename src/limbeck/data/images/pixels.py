@@ -133,6 +133,8 @@ def read_pixels(folder: Path) -> Pixels:
         checksums = tuple(index["checksums"])
         if len(checksums) != len(shapes):
             raise ValueError(f"{len(checksums)} checksums of {len(shapes)} images")
+        if any(side < 0 for shape in shapes for side in shape):
+            raise ValueError("a shape has a side below zero")
         # Copy on write, as tensors have no flag for arrays that must not be written to.
         empty = not (folder / _FILE).stat().st_size
         values = np.empty(0, np.uint8) if empty else np.memmap(folder / _FILE, np.uint8, mode="c")

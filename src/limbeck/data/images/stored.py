@@ -17,6 +17,7 @@ from limbeck.data.images.boxes import random_boxes
 from limbeck.data.images.decode import decode
 from limbeck.data.images.erasing import erase
 from limbeck.data.images.file_view import centered, shorter_side
+from limbeck.data.images.folder_files import SKIP_HINT
 from limbeck.data.images.memory import resident
 from limbeck.data.images.normalize import Normalizer
 from limbeck.data.images.operations import operate_all
@@ -24,6 +25,7 @@ from limbeck.data.images.pixels import JoinedPixels, Pixels
 from limbeck.data.images.rotation import rotate
 from limbeck.data.images.splits import FolderSet, ImageSet
 from limbeck.data.schedule import EpochPlan
+from limbeck.errors import UserError
 from limbeck.files import content_digest
 
 # How much larger than the inputs the shorter side of a stored image is that crops of any scale are cut from: as 256 to
@@ -94,7 +96,10 @@ def stored_image(split: FolderSet, number: int, augment: Augment) -> Tensor:
         UserError: If the image cannot be read.
     """
     side = split.size if augment.scale is None else round(split.size * _MARGIN)
-    image = decode(split.paths[number], split.color, shorter_side(split, side))
+    try:
+        image = decode(split.paths[number], split.color, shorter_side(split, side))
+    except UserError as error:
+        raise UserError(f"{error}; {SKIP_HINT}") from None
     if augment.scale is None:
         return centered(image, split.size)
     if min(image.shape[1:]) <= side:

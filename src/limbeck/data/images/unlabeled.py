@@ -19,6 +19,7 @@ from limbeck.data.images.splits import FolderSet, ImageSet, Split
 from limbeck.data.images.stored import StoredSet
 from limbeck.data.threads import map_in_threads
 from limbeck.errors import UserError
+from limbeck.files import is_folder
 from limbeck.rows import ABSENT
 
 _KEY = "data.unlabeled"
@@ -64,7 +65,7 @@ def read_unlabeled(folder: Path, like: Split, others: tuple[Split, ...] = (), *,
         Traceback (most recent call last):
         limbeck.errors.UserError: data.unlabeled: the folder /nowhere does not exist
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise UserError(f"{_KEY}: the folder {folder} does not exist")
     skipped = Skipped(folder, skip_bad)
     paths, inspected = _whole(_not_among(list_images(folder, skipped), (like, *others), skipped), skipped)

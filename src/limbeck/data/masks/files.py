@@ -15,7 +15,7 @@ from torch import Tensor
 from limbeck.data.images.decode import opened_image, reason, upright_pixels
 from limbeck.data.images.folder_files import EXTENSIONS, is_hidden
 from limbeck.errors import UserError, one_line
-from limbeck.files import check_regular
+from limbeck.files import check_regular, is_file, is_folder
 
 Place = Path | zipfile.Path
 Size = tuple[int, int]
@@ -50,8 +50,8 @@ def opened(root: Path) -> Place:
         Traceback (most recent call last):
         limbeck.errors.UserError: data.root: got /nowhere, expected a folder or a zip archive of images and masks
     """
-    archive = root if root.is_file() else _only_archive(root)
-    if archive is None and not root.is_dir():
+    archive = root if is_file(root) else _only_archive(root)
+    if archive is None and not is_folder(root):
         raise UserError(f"data.root: got {root}, expected a folder or a zip archive of images and masks")
     if archive is None:
         return root
@@ -62,7 +62,7 @@ def opened(root: Path) -> Place:
 
 
 def _only_archive(root: Path) -> Path | None:
-    entries = [path for path in root.iterdir() if not is_hidden(path.name)] if root.is_dir() else []
+    entries = [path for path in root.iterdir() if not is_hidden(path.name)] if is_folder(root) else []
     archives = [path for path in entries if path.suffix.lower() == ".zip"]
     return archives[0] if len(archives) == 1 and not any(path.is_dir() for path in entries) else None
 
@@ -99,12 +99,11 @@ def images_in(place: Place) -> dict[str, Place]:
     return by_stem
 
 
-def read_image(place: Place, size: Size | None, *, gray: bool) -> Tensor:
+def read_image(place: Place, *, gray: bool) -> Tensor:
     """Decode an image: upright by its EXIF orientation, transparent pixels on white.
 
     Args:
         place: The file.
-        size: Height and width to resize to, bilinearly; None leaves them.
         gray: Whether it has one channel, else three.
 
     Returns:
@@ -114,17 +113,17 @@ def read_image(place: Place, size: Size | None, *, gray: bool) -> Tensor:
         UserError: If it cannot be decoded.
     """
     with _decoding(place) as image:
-        return resized(upright_pixels(image, "gray" if gray else "rgb"), size)
+        return upright_pixels(image, "gray" if gray else "rgb").contiguous()
 
 
-def resized(pixels: Tensor, size: Size | None) -> Tensor:
-    """Resize pixels, uint8 (C, H, W) of 1 or 3 channels, bilinearly; None leaves them.
+def resized(pixels: Tensor, size: Size) -> Tensor:
+    """Resize pixels, uint8 (C, H, W) of 1 or 3 channels, to a height and width, bilinearly.
 
     Example:
         >>> resized(torch.zeros(3, 2, 4, dtype=torch.uint8), (3, 3)).shape
         torch.Size([3, 3, 3])
     """
-    if size is None or tuple(pixels.shape[1:]) == size:
+    if tuple(pixels.shape[1:]) == size:
         return pixels.contiguous()
     rows = pixels[0] if len(pixels) == 1 else pixels.permute(1, 2, 0).contiguous()
     image = Image.fromarray(rows.numpy()).resize(size[::-1], Image.Resampling.BILINEAR)
@@ -142,9 +141,15 @@ def read_mask(place: Place) -> Tensor:
         if mask.mode not in _INDEX_MODES:
             expected = "expected an index mask, one number a pixel (of mode L, P or I)"
             raise UserError(f"{place}: is an image of colors ({mask.mode}), {expected}")
-        factor = next((_FACTORS[tile.args] for tile in mask.tile if tile.args in _FACTORS), 1)
+        factor = _factor(mask)
         mask.load()
         return torch.from_numpy(np.array(mask).astype(np.int64) // factor)
+
+
+def _factor(mask: Image.Image) -> int:
+    # A format without this list has no such values.
+    modes = [tile[3] for tile in getattr(mask, "tile", ())]
+    return next((_FACTORS[mode] for mode in modes if isinstance(mode, str) and mode in _FACTORS), 1)
 
 
 @contextmanager

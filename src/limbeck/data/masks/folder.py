@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from limbeck.data.images.folder_files import UNUSABLE, Skipped
 from limbeck.data.masks.data import MaskData
-from limbeck.data.masks.files import Pair, Place, Size, opened, read_image, read_mask, read_place
+from limbeck.data.masks.files import Pair, Place, Size, opened, read_image, read_mask, read_place, resized
 from limbeck.data.masks.layout import WHOLE, Found, find_splits
 from limbeck.data.masks.splits import IGNORED, MaskSet
 from limbeck.data.split import hold_out
@@ -134,7 +134,7 @@ def _is_gray(found: dict[str, Found]) -> bool:
     """Return whether the first image that can be read is gray."""
     for pair in (pair for split in found.values() for pair in split.pairs):
         with suppress(UserError):
-            image = read_image(pair.image, None, gray=False)
+            image = read_image(pair.image, gray=False)
             return bool((image[0] == image[1]).all() and (image[0] == image[2]).all())
     return False
 
@@ -172,13 +172,13 @@ def _stem(place: Place) -> str:
 
 
 def _decoded(pair: Pair, *, size: Size | None, gray: bool, ignored: Sequence[int], classes: int) -> Decoded:
-    image, values = read_image(pair.image, None, gray=gray), read_mask(pair.mask)
+    image, values = read_image(pair.image, gray=gray), read_mask(pair.mask)
     if values.shape != image.shape[1:]:
         got, expected = (f"{width}x{height}" for height, width in (values.shape, image.shape[1:]))
         raise UserError(f"{pair.mask}: is {got}, expected the {expected} of {pair.image.name}")
     mask = _known(values, pair.mask, ignored, classes)
     if size is not None and size != tuple(mask.shape):
-        image = read_image(pair.image, size, gray=gray)
+        image = resized(image, size)
         mask = F.interpolate(mask[None, None].float(), size=size, mode="nearest-exact")[0, 0].to(torch.uint8)
     return Decoded(image, mask)
 
