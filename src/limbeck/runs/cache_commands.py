@@ -93,8 +93,8 @@ def _filled(cache: RunCache, shard: Shard | None, log: Log, tick: Tick) -> int:
     log(f"logit cache: {store}; {part}{len(missing(store, shard=shard)):,} rows to store")
     # Room for the other shards too, which fill the same disk.
     require_room(logits_folder(recipe), store.spec, len(missing(store)), limit_gb=recipe.teacher.cache_limit_gb)
-    options = {"precision": cache.fabric.autocast, "batch_size": cache.context.data.measuring_batch}
-    stored = fill(store, cache.teacher, cache.replay, shard=shard, tick=tick, **options)
+    precision, most = cache.fabric.autocast, cache.context.data.measuring_batch
+    stored = fill(store, cache.teacher, cache.replay, shard=shard, tick=tick, precision=precision, batch_size=most)
     seconds = time.perf_counter() - start
     if shard is None:
         log(f"logit cache: complete, {stored:,} rows stored in {seconds:.1f} s")

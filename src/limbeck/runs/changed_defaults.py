@@ -91,7 +91,8 @@ def first_default(settings: BaseModel, key: str) -> str | None:
         >>> [first_default(training, key) for key in ("schedule.name", "schedule.min_lr", "optimizer.lr")]
         [None, 'schedule.min_lr', 'optimizer']
     """
-    parts, value = key.split("."), settings
+    parts = key.split(".")
+    value: Any = settings
     for place, part in enumerate(parts):
         if isinstance(value, BaseModel):
             if part not in value.model_fields_set:
@@ -125,7 +126,7 @@ def readable(values: Mapping[str, Any]) -> tuple[Recipe, dict[str, Any]]:
     values, gone = _copied(values), {}
     while path := _unknown(values):
         *groups, last = path
-        group = values
+        group: Any = values
         for part in groups:
             group = group[part]
         gone[".".join(map(str, path))] = group.pop(last)

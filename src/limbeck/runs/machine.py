@@ -100,7 +100,7 @@ def _accelerator(device: torch.device) -> dict[str, str]:
     return {
         "accelerator": torch.cuda.get_device_name(device),
         "cuda": str(torch.version.cuda),
-        "cudnn": str(torch.backends.cudnn.version()),
+        "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
     }
 
 

@@ -15,7 +15,7 @@ import torch
 from limbeck.build.teacher_store import cache_folder
 from limbeck.errors import RunError, UserError
 from limbeck.processes import end_children_too
-from limbeck.runs.provenance import versions
+from limbeck.runs.machine import versions
 
 
 @contextmanager

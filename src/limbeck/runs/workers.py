@@ -140,7 +140,7 @@ def _wait_for(sentinels: Sequence[int], seconds: float) -> None:
     """Wait for the end of processes, at most for some seconds."""
     running, deadline = set(sentinels), time.monotonic() + seconds
     while running and time.monotonic() < deadline:
-        running -= set(connection.wait(list(running), timeout=_TICK_SECONDS))  # type: ignore[arg-type]
+        running -= set(connection.wait(list(running), timeout=_TICK_SECONDS))
 
 
 def _how_it_ended(processes: Sequence[BaseProcess]) -> str:

@@ -97,7 +97,8 @@ class Updates:
     def _synchronize_norms(self) -> None:
         if self.fabric.device.type != "cuda":
             raise UserError("training.sync_batchnorm: got true, which torch has for GPUs alone")
-        self.distiller.student = nn.SyncBatchNorm.convert_sync_batchnorm(self.distiller.student)
+        convert = nn.SyncBatchNorm.convert_sync_batchnorm
+        self.distiller.student = convert(self.distiller.student)  # type: ignore[no-untyped-call]
 
     def start(self, example: Callable[[], Any]) -> None:
         """Compile the student, if the settings have it compiled, and begin its moving average.
@@ -147,7 +148,7 @@ class Updates:
             self._log_once(f"training.compile: the student is not compiled: {why}")
 
     @contextmanager
-    def epoch(self, epoch: int, meter: EpochMeter) -> Iterator[Callable[[Batch, int], None]]:
+    def epoch(self, epoch: int, meter: EpochMeter) -> Iterator[Callable[[Sequence[Batch], int], None]]:
         """Do the updates of an epoch within the block.
 
         Args:
