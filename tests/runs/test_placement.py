@@ -63,8 +63,12 @@ def test_how_many_at_a_time_is_given_once(tiny, tmp_path):
             limbeck.compare(tiny, out=tmp_path / "c", on=on, jobs=jobs)
 
 
+def gap(student_logits, teacher_logits, *, weight=None):
+    return (student_logits - teacher_logits).square().mean()
+
+
 def test_names_of_this_process_alone_are_refused(tiny, tmp_path):
-    limbeck.methods.register_loss("gap_here", lambda student, teacher, *, weight=None: (student - teacher).mean())
+    limbeck.methods.register_loss("gap_here", gap)
     try:
         with pytest.raises(UserError, match="^on: got 'ray', but gap_here was registered in this process, which other"):
             limbeck.compare({**tiny, "compare": {"methods": ["gap_here"]}}, out=tmp_path / "c", on="ray")

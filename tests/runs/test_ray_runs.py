@@ -5,10 +5,10 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 
 import limbeck
@@ -41,16 +41,21 @@ KILL_ONCE = "'again' if __import__('os').path.exists({0!r}) else (__import__('os
 LOOK = "(__import__('os').getcwd(), __import__('torch').get_num_threads(), __import__('os').environ['LIMBECK_CACHE'])"
 
 
-def test_tasks_take_over_folders_and_threads_and_outlive_a_worker(cluster, tmp_path, monkeypatch):
+def test_tasks_take_over_folders_and_threads(cluster, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with marked([tmp_path]) as marks:
-        workers = RayWorkers(1.0, 0.0, 2, None, Surroundings(marks, threads=3))
-        found = done(workers, eval, [(LOOK,), (KILL_ONCE.format(str(tmp_path / "died")),), (KILL,)])
-    assert found[0] == (str(tmp_path), 3, os.environ["LIMBECK_CACHE"])
-    assert found[1] == "again"
-    assert isinstance(found[2], WorkerDiedError)
-    assert str(found[2]) == f"its worker died {RETRIES + 1} times, as when memory runs out"
+        found = done(RayWorkers(1.0, 0.0, 2, None, Surroundings(marks, threads=3)), eval, [(LOOK,), ("1 + 1",)])
+    assert found == {0: (str(tmp_path), 3, os.environ["LIMBECK_CACHE"]), 1: 2}
     assert not list(tmp_path.glob(".ray*"))
+
+
+@pytest.mark.slow
+def test_a_task_outlives_its_worker_three_times(cluster, tmp_path):
+    workers = RayWorkers(1.0, 0.0, 2, None, Surroundings())
+    found = done(workers, eval, [(KILL_ONCE.format(str(tmp_path / "died")),), (KILL,), ("1 + 1",)])
+    assert (found[0], found[2]) == ("again", 2)
+    assert isinstance(found[1], WorkerDiedError)
+    assert str(found[1]) == f"its worker died {RETRIES + 1} times, as when memory runs out"
 
 
 def test_a_machine_without_the_folders_or_of_other_versions_is_one_line(cluster, tmp_path):
@@ -60,7 +65,7 @@ def test_a_machine_without_the_folders_or_of_other_versions_is_one_line(cluster,
             f"has not the folder {tmp_path}/unshared of this one, expected",
         ),
         (Surroundings(folder=tmp_path / "elsewhere"), f"has not the folder {tmp_path}/elsewhere of this one, expected"),
-        (Surroundings(versions={"torch": "0.1"}), f"has torch {torch.__version__}, expected 0.1 as here"),
+        (Surroundings(versions={"torch": "0.1"}), f"has torch {version('torch')}, expected 0.1 as here"),
     ):
         with pytest.raises(UserError, match="^on: the machine .* of the cluster has") as error:
             done(RayWorkers(1.0, 0.0, 1, 1, surroundings), eval, [("1",), ("1",)])
@@ -127,6 +132,24 @@ def test_a_search_is_that_of_this_machine(cluster, tmp_path):
     assert trials(here.folder / "trials.csv") == trials(there.folder / "trials.csv")
     assert (here.best, here.figure) == (there.best, there.figure)
     assert [r.figures for r in here.comparison.results] == [r.figures for r in there.comparison.results]
+
+
+@pytest.mark.slow
+def test_a_cache_is_filled_in_shards_as_by_one_process(cluster, tiny, tmp_path, limbeck):
+    recipe = {**tiny, "teacher": {**tiny["teacher"], "cache": "views"}}
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(recipe))
+    for words in ((), ("--on", "ray:3")):
+        kept = tmp_path / f"kept{len(words)}"
+        code, out, err = limbeck("cache", "build", tmp_path / "tiny.yaml", f"output.cache={kept}", *words)
+        assert (code, err) == (0, "")
+    assert "logit cache: complete, 3,000 rows stored" in out
+    one, three = (sorted(tmp_path.glob(f"kept{count}/logits/*/*.bin")) for count in (0, 2))
+    assert [path.name for path in one] == [path.name for path in three] != []
+    assert all(first.read_bytes() == second.read_bytes() for first, second in zip(one, three, strict=True))
+    again = limbeck("cache", "build", tmp_path / "tiny.yaml", f"output.cache={kept}", "--on", "ray", "-q")
+    assert again == (0, "logit cache: complete, 0 rows stored\n", "")
+    code, _, err = limbeck("cache", "build", tmp_path / "tiny.yaml", "--on", "ray", "--shard", "1/2")
+    assert (code, err) == (2, "limbeck: cache build: got --shard and --on, expected one of them\n")
 
 
 def living(folder):

@@ -1,7 +1,7 @@
 """``limbeck cache``: the logits of a teacher, stored for all the runs that use it."""
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,7 +25,7 @@ OptionalRecipe = Annotated[
 @app.command(
     epilog="Examples:  limbeck cache build quickstart teacher.cache=views  |"
     "  limbeck cache build recipe.yaml teacher.cache=epochs teacher.cache_dtype=float32 --seeds 3  |"
-    "  limbeck cache build recipe.yaml --shard 3/8  |"
+    "  limbeck cache build recipe.yaml --shard 3/8  |  limbeck cache build recipe.yaml --on ray:8  |"
     "  torchrun --nproc-per-node 2 -m limbeck cache build recipe.yaml --shard auto"
 )
 def build(
@@ -41,22 +41,34 @@ def build(
             metavar="I/N",
         ),
     ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            help="A Ray cluster whose tasks fill the cache: ray:8 in eight shards; ray, ray:HOST:PORT or"
+            " ray://HOST:PORT in as many as it has room for.",
+            show_default=False,
+            metavar="ray[:SHARDS]",
+        ),
+    ] = None,
     trust: Trust = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Compute and store the logits of a recipe's teacher for every view that is not stored yet."""
     from limbeck.cli.console import showing
+    from limbeck.errors import UserError
     from limbeck.runs import parse_overrides
     from limbeck.runs.cache_commands import build_cache
+    from limbeck.runs.cache_tasks import build_cache_on
 
+    if on is not None and shard is not None:
+        raise UserError("cache build: got --shard and --on, expected one of them")
     how = "the same command continues"
     with showing(quiet=quiet, verbose=verbose, what="logit cache", unit="rows", how=how) as shown:
         values, part = parse_overrides(overrides or []), _shard(shard)
-        reporting, tick = shown.reporting, shown.tick
-        stored = build_cache(
-            recipe, overrides=values, seeds=seeds, shard=part, reporting=reporting, tick=tick, trust=trust
-        )
+        options: dict[str, Any] = {"overrides": values, "seeds": seeds, "trust": trust}
+        options |= {"reporting": shown.reporting, "tick": shown.tick}
+        stored = build_cache(recipe, shard=part, **options) if on is None else build_cache_on(on, recipe, **options)
     if quiet:
         _print(f"logit cache: {f'{part} is ' if part else ''}complete, {stored:,} rows stored")
 

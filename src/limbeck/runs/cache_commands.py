@@ -22,7 +22,7 @@ from limbeck.build.reporting import Reporting
 from limbeck.build.shared import Shared
 from limbeck.build.teacher_store import cache_folder
 from limbeck.build.teachers import build_teacher, is_trained
-from limbeck.cache import Shard, compare, fill, holding, missing, require_room
+from limbeck.cache import LogitStore, Shard, compare, fill, holding, missing, require_room
 from limbeck.cache.about import read_about
 from limbeck.cache.progress import unfilled
 from limbeck.cache.spec import size
@@ -79,12 +79,31 @@ def build_cache(
         (100, 0)
     """
     reporting, stored = reporting or Reporting(), 0
-    recipe = _cached_recipe(recipe, overrides, trust=trust)
+    for cache in _caches(_cached_recipe(recipe, overrides, trust=trust), seeds, reporting):
+        stored += _filled(cache, shard, reporting.log, tick)
+    return stored
+
+
+def opened_stores(recipe: Recipe, seeds: int, reporting: Reporting) -> list[LogitStore]:
+    """Open the caches of a recipe's teacher, which is made if it is not there yet, for others to fill.
+
+    Args:
+        recipe: The recipe.
+        seeds: As for :func:`build_cache`.
+        reporting: Where lines and progress go.
+
+    Raises:
+        UserError: As for :func:`build_cache`.
+        RunError: If the teacher's training fails.
+    """
+    caches = _caches(_cached_recipe(recipe, None, trust=True), seeds, reporting)
+    return [cache.store for cache in caches]
+
+
+def _caches(recipe: Recipe, seeds: int, reporting: Reporting) -> Iterator[RunCache]:
     contexts = _by_seed(recipe, seeds)
     check_cache(contexts[0])
-    for context in contexts:
-        stored += _filled(_opened(context, reporting), shard, reporting.log, tick)
-    return stored
+    return (_opened(context, reporting) for context in contexts)
 
 
 def _filled(cache: RunCache, shard: Shard | None, log: Log, tick: Tick) -> int:

@@ -167,5 +167,5 @@ def executor_of(on: str, jobs: int | None, recipe: Recipe, runs: int, log: Log) 
     if local := local_names(recipe):
         reason = f"{', '.join(local)} was registered in this process, which other machines lack"
         advice = "an installed plug-in or python:MODULE:NAME works in every process"
-        raise UserError(f"on: got {on}, but {reason}; expected local ({advice})")
+        raise UserError(f"on: got {on!r}, but {reason}; expected local ({advice})")
     return RayExecutor(placement, most, recipe, log)

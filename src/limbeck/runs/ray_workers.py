@@ -14,7 +14,8 @@ from limbeck.runs.workers import WorkerDiedError
 
 _log = logging.getLogger(__name__)
 _TICK_SECONDS = 0.5
-_GRACE_SECONDS = 5.0
+# For a checkpoint, as in processes of this machine; then for the end of those that did not stop.
+_GRACE_SECONDS, _END_SECONDS = 20.0, 5.0
 RETRIES = 3
 """So many times a task is begun again whose worker died; a run continues from its checkpoint then."""
 
@@ -23,8 +24,8 @@ class RayWorkers:
     """Workers of the Ray cluster that this process is connected to; as :class:`limbeck.runs.workers.Workers`.
 
     A task whose worker dies, or whose machine is lost, is given to another worker, up to three times; then it fails.
-    When the block ends by an exception, the tasks are interrupted, and ended if they do not stop within seconds. When
-    this process dies, Ray ends its tasks.
+    When the block ends by an exception, the tasks are interrupted, which lets a training save first, and ended if they
+    do not stop within 20 seconds. When this process dies, Ray ends its tasks.
 
     Args:
         cpus: How many CPU cores a task takes.
@@ -84,11 +85,11 @@ class RayWorkers:
         self._busy.clear()
         # The connection may be what failed.
         with suppress(ray.exceptions.RayError, ConnectionError):
-            for force in (False, True):
+            for force, seconds in ((False, _GRACE_SECONDS), (True, _END_SECONDS)):
                 for reference in running:
                     ray.cancel(reference, force=force)
                 if running:
-                    _, running = ray.wait(running, num_returns=len(running), timeout=_GRACE_SECONDS)
+                    _, running = ray.wait(running, num_returns=len(running), timeout=seconds)
 
 
 def _ray() -> Any:
