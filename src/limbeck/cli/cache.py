@@ -1,6 +1,7 @@
 """``limbeck cache``: the logits of a teacher, stored for all the runs that use it."""
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from limbeck.cache import Shard
 
 app = typer.Typer(
-    help="Store a teacher's logits once for all runs: build, check, info, clear.",
+    help="Store a teacher's logits once for all runs: build, check, info, clear, push, pull.",
     epilog="Examples:  limbeck cache build quickstart teacher.cache=views  |  limbeck cache info",
     no_args_is_help=True,
 )
@@ -107,6 +108,73 @@ def clear(
     if (recipe is None) != everything:
         raise UserError("cache clear: got neither or both, expected a recipe or --all")
     clear_caches(recipe, overrides=parse_overrides(overrides or []), seeds=seeds, log=_print)
+
+
+Url = Annotated[
+    str, typer.Argument(help="s3://bucket/folder, gs://bucket/folder, a folder, or what else fsspec reaches.")
+]
+
+
+@app.command(
+    epilog="Examples:  limbeck cache push recipe.yaml s3://bucket/limbeck  |"
+    "  limbeck cache push quickstart /mnt/shared/caches"
+)
+def push(
+    recipe: Recipe,
+    url: Url,
+    overrides: Pairs = None,
+    seeds: Seeds = 1,
+    trust: Trust = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Copy a recipe's caches and trained teachers to a URL, in parts with checksums; what is there is kept."""
+    from limbeck.runs.remote_caches import push_cache
+
+    sent = _moved(push_cache, recipe, url, overrides, seeds, trust=trust, quiet=quiet, verbose=verbose)
+    if quiet:
+        _print(f"cache push: complete, {sent:,} parts sent")
+
+
+@app.command(
+    epilog="Examples:  limbeck cache pull recipe.yaml s3://bucket/limbeck  |"
+    "  limbeck cache pull quickstart /mnt/shared/caches"
+)
+def pull(
+    recipe: Recipe,
+    url: Url,
+    overrides: Pairs = None,
+    seeds: Seeds = 1,
+    trust: Trust = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Fetch a recipe's caches and trained teachers from a URL; nothing is trained, and what is here is not fetched."""
+    from limbeck.runs.remote_caches import pull_cache
+
+    stored = _moved(pull_cache, recipe, url, overrides, seeds, trust=trust, quiet=quiet, verbose=verbose)
+    if quiet:
+        _print(f"cache pull: complete, {stored:,} rows stored")
+
+
+def _moved(
+    move: Callable[..., int],
+    recipe: str,
+    url: str,
+    overrides: list[str] | None,
+    seeds: int,
+    *,
+    trust: bool,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    from limbeck.cli.console import showing
+    from limbeck.runs import parse_overrides
+
+    how = "the same command continues"
+    with showing(quiet=quiet, verbose=verbose, what="logit cache", unit="parts", how=how) as shown:
+        values, log = parse_overrides(overrides or []), shown.reporting.log
+        return move(recipe, url, overrides=values, seeds=seeds, log=log, tick=shown.tick, trust=trust)
 
 
 def _shard(text: str | None) -> "Shard | None":

@@ -2,38 +2,22 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from limbeck.build.caching import (
-    RunCache,
-    check_cache,
-    expected_spec,
-    is_cached,
-    logits_folder,
-    stored_shape,
-    why_uncached,
-)
-from limbeck.build.context import Context
+from limbeck.build.caching import RunCache, check_cache, logits_folder
 from limbeck.build.reporting import Reporting
-from limbeck.build.shared import Shared
 from limbeck.build.teacher_store import cache_folder
-from limbeck.build.teachers import build_teacher, is_trained
 from limbeck.cache import LogitStore, Shard, compare, fill, holding, missing, require_room
 from limbeck.cache.about import read_about
 from limbeck.cache.progress import unfilled
 from limbeck.cache.spec import size
-from limbeck.errors import RunError, UserError
-from limbeck.recipes.loading import load_recipe
-from limbeck.recipes.schema import Recipe
-from limbeck.recipes.trust import check_imports_nothing
+from limbeck.errors import RunError
 from limbeck.reporting import Log
+from limbeck.runs.recipe_caches import Overrides, Source, cached_recipe, contexts_of, existing_caches, opened_cache
 
-Source = str | Path | Mapping[str, Any] | Recipe
-Overrides = Mapping[str, Any] | None
 Tick = Callable[[int, int], None]
 
 
@@ -79,7 +63,7 @@ def build_cache(
         (100, 0)
     """
     reporting, stored = reporting or Reporting(), 0
-    for cache in _caches(_cached_recipe(recipe, overrides, trust=trust), seeds, reporting):
+    for cache in _caches(cached_recipe(recipe, overrides, trust=trust), seeds, reporting):
         stored += _filled(cache, shard, reporting.log, tick)
     return stored
 
@@ -96,14 +80,14 @@ def opened_stores(recipe: Recipe, seeds: int, reporting: Reporting) -> list[Logi
         UserError: As for :func:`build_cache`.
         RunError: If the teacher's training fails.
     """
-    caches = _caches(_cached_recipe(recipe, None, trust=True), seeds, reporting)
+    caches = _caches(cached_recipe(recipe, None, trust=True), seeds, reporting)
     return [cache.store for cache in caches]
 
 
 def _caches(recipe: Recipe, seeds: int, reporting: Reporting) -> Iterator[RunCache]:
-    contexts = _by_seed(recipe, seeds)
+    contexts = contexts_of(recipe, seeds)
     check_cache(contexts[0])
-    return (_opened(context, reporting) for context in contexts)
+    return (opened_cache(context, reporting) for context in contexts)
 
 
 def _filled(cache: RunCache, shard: Shard | None, log: Log, tick: Tick) -> int:
@@ -142,8 +126,8 @@ def check_cache_files(
         UserError: If anything given cannot be used.
         RunError: If rows were damaged, or differ from the teacher.
     """
-    for context, folder in _existing(_cached_recipe(recipe, overrides, trust=trust), seeds, log):
-        cache = _opened(context, Reporting(log))
+    for context, folder in existing_caches(cached_recipe(recipe, overrides, trust=trust), seeds, log):
+        cache = opened_cache(context, Reporting(log))
         damaged = cache.store.verify()
         with cache.fabric.autocast():
             most, tolerance = context.data.measuring_batch, cache.tolerance
@@ -195,49 +179,11 @@ def clear_caches(recipe: Source | None, *, overrides: Overrides = None, seeds: i
         log(f"deleted: {line}")
 
 
-def _cached_recipe(recipe: Source, overrides: Overrides, *, trust: bool = False, only_reads: bool = False) -> Recipe:
-    # Nothing that a recipe names is imported by a command that only reads, so that no trust is needed.
-    recipe = load_recipe(recipe, overrides, trust=trust or only_reads)
-    if only_reads:
-        check_imports_nothing(recipe, "cache info and clear")
-    if recipe.teacher.cache == "off":
-        raise UserError("teacher.cache: got 'off', expected views or epochs, such as teacher.cache=views")
-    if not is_cached(recipe):
-        raise UserError(f"teacher.cache: nothing to store, as {why_uncached(recipe)}")
-    return recipe
-
-
-def _by_seed(recipe: Recipe, seeds: int) -> list[Context]:
-    if seeds < 1:
-        raise UserError(f"seeds: got {seeds}, expected a whole number of at least 1")
-    by_seed = recipe.teacher.cache == "epochs" and recipe.data.view_seed is None
-    count, shared = seeds if by_seed else 1, Shared(keep_teachers=True)
-    copies = (recipe.model_copy(update={"seed": recipe.seed + number}) for number in range(count))
-    return [Context(copy, shared) for copy in copies]
-
-
-def _opened(context: Context, reporting: Reporting) -> RunCache:
-    return RunCache.open(context, build_teacher(context, reporting).teacher, reporting.log)
-
-
-def _existing(recipe: Recipe, seeds: int, log: Log) -> Iterator[tuple[Context, Path]]:
-    """Yield a recipe's caches that are there, and log the size of those that are not."""
-    for context in _by_seed(recipe, seeds):
-        # A teacher that is not trained yet has no cache.
-        teacher = build_teacher(context, Reporting()).teacher if is_trained(context) else None
-        spec = expected_spec(context.recipe, context.data, teacher, stored_shape(context))
-        folder = logits_folder(recipe) / spec.key
-        if teacher is not None and folder.is_dir():
-            yield context, folder
-        else:
-            log(f"logit cache: not there yet, would be {spec.estimate}")
-
-
 def _folders(recipe: Source | None, overrides: Overrides, seeds: int, log: Log) -> Iterator[Path]:
     """Yield the caches of a recipe, or all there are, and log where there are none."""
     if recipe is not None:
-        recipe = _cached_recipe(recipe, overrides, only_reads=True)
-        yield from (folder for _, folder in _existing(recipe, seeds, log))
+        recipe = cached_recipe(recipe, overrides, only_reads=True)
+        yield from (folder for _, folder in existing_caches(recipe, seeds, log))
         return
     parent = cache_folder() / "logits"
     folders = sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
