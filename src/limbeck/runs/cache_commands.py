@@ -15,6 +15,7 @@ from limbeck.cache.about import read_about
 from limbeck.cache.progress import unfilled
 from limbeck.cache.spec import size
 from limbeck.errors import RunError
+from limbeck.recipes.schema import Recipe
 from limbeck.reporting import Log
 from limbeck.runs.recipe_caches import Overrides, Source, cached_recipe, contexts_of, existing_caches, opened_cache
 

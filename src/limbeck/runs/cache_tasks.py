@@ -10,10 +10,11 @@ from limbeck.errors import RunError, UserError
 from limbeck.recipes.loading import load_recipe
 from limbeck.recipes.schema import Recipe
 from limbeck.reporting import Log
-from limbeck.runs.cache_commands import Overrides, Source, Tick, build_cache, opened_stores
+from limbeck.runs.cache_commands import Tick, build_cache, opened_stores
 from limbeck.runs.executors import executor_of
 from limbeck.runs.placement import Placement
 from limbeck.runs.pool import Pool
+from limbeck.runs.recipe_caches import Overrides, Source
 
 
 def build_cache_on(
