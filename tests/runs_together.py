@@ -1,6 +1,7 @@
 """Runs a list of recipes in the processes that torchrun has started, or in this one alone."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -21,7 +22,10 @@ def main(jobs, folder):
     draw, CRDLoss.draw = CRDLoss.draw, drawn
     try:
         for name, recipe in json.loads(Path(jobs).read_text()).items():
-            limbeck.run(recipe, out=Path(folder) / name, trust=True)
+            out, first = Path(folder) / name, recipe.pop("first_epochs", None)
+            if first is not None and "RANK" in os.environ:
+                limbeck.run(recipe, overrides={"training.epochs": first}, out=out, trust=True)
+            limbeck.run(recipe, out=out, resume=first is not None, trust=True)
     finally:
         CRDLoss.draw = draw
     if dist.is_initialized():

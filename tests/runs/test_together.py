@@ -16,6 +16,7 @@ from text_files import write_folder
 
 TESTS = Path(__file__).parents[1]
 METHODS = ("kd", "dist", "dr_kd", "lr_ds", "lw_kd", "crd", "ctkd")
+OTHERS = ("select+dist", "cached", "accumulated", "clipped", "resumed", "divided", "text", "segmentation")
 # What differs between runs of the same numbers.
 TIMES = {"seconds", "samples_per_second"}
 
@@ -50,6 +51,9 @@ def recipes(root):
     made["cached"]["teacher"]["cache"] = "epochs"
     made["accumulated"] = images(root, "dist", training=training(batch_size=12, accumulate=2))
     made["clipped"] = images(root, "kd", training=training(clip_norm=0.5, ema=0.9))
+    constant = {"schedule": "constant", "optimizer": {"name": "adamw", "lr": 0.005}}
+    made["resumed"] = images(root, "lw_kd", training=training(**constant), first_epochs=1)
+    made["divided"] = images(root, "fitnet", training=training(**constant, strategy="fsdp"), first_epochs=1)
     text = {"name": "text_cnn", "options": {"width": 16, "channels": 8, "dropout": 0.0}}
     made["text"] = {
         **images(root, "dist"),
@@ -108,7 +112,9 @@ def figures(folder):
     return {key: value for key, value in summary.items() if key.startswith(("test.", "weigh."))}
 
 
-@pytest.mark.parametrize("name", [*METHODS, "select+dist", "cached", "accumulated", "clipped", "text", "segmentation"])
+@pytest.mark.parametrize(
+    "name", [*METHODS, "select+dist", "cached", "accumulated", "clipped", "resumed", "divided", "text", "segmentation"]
+)
 def test_processes_give_the_curve_of_one(alone, together, name):
     one, several = alone / name, together / name
     for left, right in zip(rows(one), rows(several), strict=True):

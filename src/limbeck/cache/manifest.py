@@ -64,7 +64,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal[1] = _FORMAT
+    format: Literal[1] = 1
     kind: Literal["logits", "teacher"]
     key: str
     span: Annotated[int, Field(ge=0, lt=2**62)] = 0

@@ -38,11 +38,11 @@ class Span(NamedTuple):
     """The slots of one part.
 
     Attributes:
-        index: The number of the part.
+        number: Which part it is, from 0.
         slots: Its slots, int64.
     """
 
-    index: int
+    number: int
     slots: Slots
 
 
@@ -83,7 +83,7 @@ def send_rows(store: LogitStore, folder: RemoteFolder, *, tick: Tick = lambda *_
         rows_there += stored
         for name, content in ((_CHECKS, checks), (_ROWS, rows)):
             # What is all empty needs no object.
-            files[name].append(upload.part(name, part.index, content.tobytes() if stored else None))
+            files[name].append(upload.part(name, part.number, content.tobytes() if stored else None))
     manifest = Manifest(kind="logits", key=spec.key, span=span, files=files)
     upload.finish(manifest)
     return Sent(rows_there, len(manifest.objects), upload.sent)
@@ -115,7 +115,7 @@ def fetch_rows(store: LogitStore, folder: RemoteFolder, *, tick: Tick = lambda *
     with building(store):
         for part in spans:
             stored += _fetch(store, manifest, part, folder)
-            tick(part.index + 1, len(spans))
+            tick(part.number + 1, len(spans))
     return stored
 
 
@@ -129,7 +129,7 @@ def _fetch(store: LogitStore, manifest: Manifest, part: Span, folder: RemoteFold
     rows = _remote_rows(manifest, part, store.spec, folder)[held]
     # Beside the SHA-256 of the part: a row is bound to its place and to the cache.
     if not np.array_equal(checksums(rows, slots, store.spec.key), checks[held]):
-        raise _damaged(manifest, _ROWS, part.index, folder)
+        raise _damaged(manifest, _ROWS, part.number, folder)
     try:
         store.write(slots, rows)
     except OSError as error:
@@ -144,7 +144,7 @@ def _span_of(spec: CacheSpec) -> int:
 
 def _spans(spec: CacheSpec, span: int) -> Iterator[Span]:
     starts = range(0, spec.slots, span)
-    return (Span(index, np.arange(start, min(start + span, spec.slots))) for index, start in enumerate(starts))
+    return (Span(number, np.arange(start, min(start + span, spec.slots))) for number, start in enumerate(starts))
 
 
 def _content(store: LogitStore, slots: Slots) -> tuple[Checks, Rows]:
@@ -160,7 +160,7 @@ def _require_all(store: LogitStore, manifest: Manifest, folder: RemoteFolder) ->
     for part in _spans(store.spec, _checked_span(manifest, store.spec, folder)):
         checks, _ = _content(store, part.slots)
         # What is the same need not be fetched, and may be damaged there: it is put there again.
-        if manifest.files[_CHECKS][part.index] != Part.of(checks.tobytes()):
+        if manifest.files[_CHECKS][part.number] != Part.of(checks.tobytes()):
             held = _remote_checks(manifest, part, folder) != 0
             lacking += int(np.count_nonzero(held & (checks == 0)))
     if lacking:
@@ -185,17 +185,17 @@ def _remote_checks(manifest: Manifest, part: Span, folder: RemoteFolder) -> Chec
 def _remote_rows(manifest: Manifest, part: Span, spec: CacheSpec, folder: RemoteFolder) -> Rows:
     content = _read(manifest, _ROWS, part, spec.rows.bytes, folder)
     if content is None:
-        raise _damaged(manifest, _ROWS, part.index, folder)
+        raise _damaged(manifest, _ROWS, part.number, folder)
     return np.frombuffer(content, np.int32).reshape(-1, spec.rows.words)
 
 
 def _read(manifest: Manifest, file: str, part: Span, row_bytes: int, folder: RemoteFolder) -> bytes | None:
-    described = manifest.files[file][part.index]
+    described = manifest.files[file][part.number]
     if described is None:
         return None
     if described.size != len(part.slots) * row_bytes:
-        raise _damaged(manifest, file, part.index, folder)
-    return read_part(folder, file, part.index, described)
+        raise _damaged(manifest, file, part.number, folder)
+    return read_part(folder, file, part.number, described)
 
 
 def _damaged(manifest: Manifest, file: str, index: int, folder: RemoteFolder) -> RunError:

@@ -27,7 +27,7 @@ from limbeck.distiller import Distiller
 from limbeck.models.saving import save_network
 from limbeck.randomness.hashing import derived_seed
 from limbeck.randomness.seeding import seed_everything
-from limbeck.ranks import first_goes_ahead, is_first, rank, shared
+from limbeck.ranks import first_goes_ahead, is_first, processes_to_meet, rank, shared
 from limbeck.runs.changed_defaults import record_of
 from limbeck.runs.details import about_data, details_of_run
 from limbeck.runs.folder import RunFolder
@@ -112,9 +112,9 @@ class Session:
         # Of several processes the first one writes and reports.
         self.reporting = reporting if is_first() else Reporting()
         self.recipe, self.data, self.task = context.recipe, context.data, context.task
-        decided = decide(self.recipe.training, student.module, self.data.example(2))
-        self.fabric, data = joined_fabric(decided), self.recipe.data
-        self.training = in_each_process(decided, self.fabric.world_size)
+        of_process = in_each_process(self.recipe.training, processes_to_meet())
+        self.training = decide(of_process, student.module, self.data.example(2))
+        self.fabric, data = joined_fabric(self.training), self.recipe.data
         self.loaders = Loaders(self.data, data, self.training, self.fabric, self.recipe.seed, data.view_seed)
         self.views = self.loaders.for_student()
         self.measured_teacher: MeasuredTeacher | None = None

@@ -82,10 +82,13 @@ def _environment(processes: int) -> Iterator[None]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Leave out the launcher's own reports: one line names what has happened."""
-    logger = logging.getLogger("torch.distributed.elastic")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
+    # Each of torch's loggers has a level of its own.
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("torch.distributed.elastic")]
+    before = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)

@@ -186,6 +186,17 @@ def _is_of_others(error: RuntimeError) -> bool:
     return under_torchrun() and (isinstance(error, dist.DistError) or any(name in str(error) for name in _BACKENDS))
 
 
+def _divisible(settings: TrainingSettings) -> TrainingSettings:
+    """Return the settings of a training whose student is divided between processes."""
+    refused = {"ema": settings.ema, "compile": settings.compile, "keep": settings.keep == "best"}
+    refused |= {"temperature_scaling": settings.temperature_scaling, "channels_last": settings.channels_last is True}
+    for key, given in refused.items():
+        if given:
+            got = f"training.{key}: got {getattr(settings, key)} with strategy fsdp"
+            raise UserError(f"{got}, which divides the student between processes; expected strategy ddp, or none of it")
+    return settings.model_copy(update={"channels_last": False})
+
+
 def in_each_process(settings: TrainingSettings, processes: int) -> TrainingSettings:
     """Return the settings with the batch of one process.
 
@@ -194,13 +205,17 @@ def in_each_process(settings: TrainingSettings, processes: int) -> TrainingSetti
         processes: How many processes there are.
 
     Raises:
-        UserError: If the global batch cannot be divided.
+        UserError: If the global batch cannot be divided, or the student not with these settings.
 
     Example:
         >>> in_each_process(TrainingSettings(batch_size=64, batch_of="global"), 2).batch_size
         32
     """
-    if settings.batch_of == "process" or processes == 1:
+    if processes == 1:
+        return settings
+    if settings.strategy == "fsdp":
+        settings = _divisible(settings)
+    if settings.batch_of == "process":
         return settings
     share, rest = divmod(settings.batch_size, processes)
     if rest or not share:
