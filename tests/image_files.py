@@ -72,3 +72,11 @@ def whole_files():
         "rgb.ppm": content(image, "PPM"),
         "bits.png": content(gray.convert("1"), "PNG"),
     }
+
+
+def cut_jpeg():
+    """A JPEG that is truncated, and seems whole: the end of a thumbnail stands in front of its pixels."""
+    whole = content(colors((64, 64)), "JPEG", quality=95)
+    data = whole[: len(whole) // 2].replace(b"\xff\xd9", b"")
+    start = data.index(b"\xff\xdb")
+    return data[:start] + b"\xff\xfe\x00\x04\xff\xd9" + data[start:]

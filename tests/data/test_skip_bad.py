@@ -10,19 +10,11 @@ from PIL import Image
 
 from boxes_files import SPLITS
 from data_layouts import write_classes, write_image, write_tiny_imagenet
-from image_files import colors, content, turned, whole_files
+from image_files import colors, content, cut_jpeg, png, turned, whole_files
 from limbeck.data import load
 from limbeck.errors import UserError
 
 HINT = "; data.skip_bad: true leaves such files out"
-
-
-def cut_jpeg():
-    """A JPEG that ends as a whole one, and is truncated all the same."""
-    whole = content(colors((64, 64)), "JPEG", quality=95)
-    data = whole[: len(whole) // 2].replace(b"\xff\xd9", b"")
-    start = data.index(b"\xff\xdb")
-    return data[:start] + b"\xff\xfe\x00\x04\xff\xd9" + data[start:]
 
 
 @pytest.fixture
@@ -62,7 +54,7 @@ def test_a_folder_without_its_bad_files_is_the_folder_without_them(photos):
     (photos / "dog" / "5.png").write_bytes(b"")
     with pytest.raises(UserError) as error:
         load("image_folder", root=photos, size=16)
-    first = f"data.root: {photos / 'dog' / '5.png'}: is empty (and 2 more files that cannot be read)"
+    first = f"data.root: {photos / 'dog' / '5.png'}: is empty (and 2 more that cannot be read)"
     assert str(error.value) == first + HINT
     data = load("image_folder", root=photos, size=16, skip_bad=True)
     assert data.skipped == ("dog/5.png: empty", "cat/3.png: is no image", "dog/1.png: is no image")
@@ -199,8 +191,6 @@ def test_images_of_masks_are_upright_and_keep_their_grays(tmp_path):
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 def test_masks_of_few_bits_have_their_own_values(tmp_path, bits):
-    from image_files import png
-
     write_masks(tmp_path)
     values = np.arange(48).reshape(6, 8) % min(2**bits, 16)
     packed = np.packbits((values[..., None] >> np.arange(bits)[::-1]) & 1, axis=None).reshape(6, -1)

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 import limbeck
 from data_layouts import write_image
+from image_files import cut_jpeg
 from limbeck.build.reporting import Reporting
 from limbeck.errors import UserError
 from limbeck.runs.folder import RunFolder
@@ -105,6 +106,31 @@ def test_damaged_images_are_refused_or_left_out_and_named(recipe, photos, tmp_pa
     assert "samples left out by data.skip_bad: 1, all of them in skipped.txt" in log
     assert (done.folder / "skipped.txt").read_text().startswith("cat/3.jpg: ")
     assert done.summary["skipped"] == 1
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_breaks_in_the_training_is_one_line(recipe, photos, tmp_path, workers):
+    (photos / "cat" / "cut.jpg").write_bytes(cut_jpeg())
+    overrides = {"data.workers": workers, "method": "none"}
+    with pytest.raises(
+        UserError, match="^data.root: [^\n]*cut.jpg cannot be read as an image: image file is truncated"
+    ):
+        limbeck.run(recipe, overrides=overrides, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert not multiprocessing.active_children()
+    done = limbeck.run(recipe, overrides={**overrides, "data.skip_bad": True}, out=tmp_path / "run")
+    assert (done.folder / "skipped.txt").read_text().startswith("cat/cut.jpg: image file is truncated")
+    with pytest.raises(UserError, match="already holds a run"):
+        limbeck.run(recipe, overrides=overrides, out=tmp_path / "run")
+
+
+def test_a_run_is_resumed_with_skip_bad_where_nothing_is_skipped(recipe, tmp_path):
+    alone = {**recipe, "method": "none"}
+    with pytest.raises(KeyboardInterrupt):
+        limbeck.run(alone, out=tmp_path / "run", reporting=Reporting(progress=StopAfterFirstEpoch()))
+    done = limbeck.run(alone, overrides={"data.skip_bad": True}, out=tmp_path / "run", resume=True)
+    assert "skipped" not in done.summary
+    assert not (done.folder / "skipped.txt").exists()
 
 
 @pytest.mark.parametrize("damage", ["all broken", "empty class", "missing folder"])

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from fuzzing import CLEAN, WORKED, outcome, peak_memory
-from image_files import colors, content, png, turned, whole_files
+from image_files import colors, content, cut_jpeg, png, turned, whole_files
 from limbeck.data.images.decode import Inspected, decode, inspect_all
 from limbeck.data.images.file_view import centered
 from limbeck.errors import UserError
@@ -86,6 +86,15 @@ def test_sixteen_bits_keep_their_grays(tmp_path, name):
     assert np.array_equal(decode(path, "gray")[0].numpy(), np.asarray(colors().convert("L")))
 
 
+@pytest.mark.parametrize("mode", ["LAB", "CMYK", "YCbCr", "LA", "P", "1"])
+def test_images_of_every_mode_are_read_in_both_colors(tmp_path, mode):
+    image = colors().convert("L").convert(mode) if mode == "LA" else colors().convert(mode)
+    path = written(tmp_path, "odd.tif", content(image, "TIFF"))
+    (found,) = inspect_all([path], decoding=True)
+    assert (found.width, found.height) == (8, 6)
+    assert [decode(path, color).shape for color in ("rgb", "gray")] == [(3, 6, 8), (1, 6, 8)]
+
+
 def test_transparent_pixels_are_white(tmp_path):
     pixels = decode(written(tmp_path, "clear.png", whole_files()["clear.png"]), "rgb")
     assert bool((pixels[:, :, :4] == 255).all())
@@ -146,11 +155,7 @@ def test_a_checksum_that_is_wrong_is_found(tmp_path):
 
 
 def test_a_jpeg_that_is_whole_at_its_ends_alone_is_found_by_decoding(tmp_path):
-    # The end of a thumbnail in front of the pixels looks like that of the file.
-    whole = content(colors((64, 64)), "JPEG", quality=95)
-    data = whole[: len(whole) // 2].replace(b"\xff\xd9", b"")
-    start = data.index(b"\xff\xdb")
-    path = written(tmp_path, "cut.jpg", data[:start] + b"\xff\xfe\x00\x04\xff\xd9" + data[start:])
+    path = written(tmp_path, "cut.jpg", cut_jpeg())
     assert inspect_all([path]) == [Inspected(64, 64, False)]
     (finding,) = inspect_all([path], decoding=True)
     assert "truncated" in finding

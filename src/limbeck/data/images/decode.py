@@ -133,7 +133,8 @@ def _reduce(image: Image.Image, needed: Callable[[int, int], int]) -> None:
 
 
 def _in_mode(image: Image.Image, mode: str) -> Image.Image:
-    # Pillow copies an image that is in that mode already.
+    # Pillow copies an image that is in that mode already, and has no way from LAB to gray.
+    image = image.convert("RGB") if image.mode == "LAB" else image
     return image if image.mode == mode else image.convert(mode)
 
 

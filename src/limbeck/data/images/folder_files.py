@@ -87,7 +87,7 @@ class Skipped:
         if not every or self.skip_bad:
             return
         reason, (path, detail) = every[0]
-        more = f" (and {len(every) - 1:,} more files that cannot be read)" if len(every) > 1 else ""
+        more = f" (and {len(every) - 1:,} more that cannot be read)" if len(every) > 1 else ""
         between = " cannot be read as an image: " if reason == UNREADABLE else ": "
         raise UserError(f"{key}: {self.root / path}{between}{detail or f'is {reason}'}{more}; {SKIP_HINT}")
 
