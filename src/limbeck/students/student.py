@@ -148,10 +148,11 @@ class Student:
         """Yield each batch of inputs with its predictions; the arguments are those of :meth:`batches`.
 
         Raises:
-            UserError: As for :meth:`batches`.
+            UserError: As for :meth:`batches`, and if a probability is nan.
         """
         for made in self.batches(samples, batch_size=batch_size, skipped=skipped):
             found = self.probabilities(self.output(made.inputs), inputs=made.inputs)
+            _check_numbers(found, made, self.path)
             yield made, _in_given_pixels(found, made) if isinstance(found, list) else found
 
     def with_temperature(self, temperature: float) -> "Student":
@@ -163,6 +164,17 @@ class Student:
         if not 0 < temperature < float("inf"):
             raise UserError(f"temperature: got {temperature}, expected a number above 0")
         return replace(self, temperature=temperature)
+
+
+def _check_numbers(found: Tensor | Maps | list[Boxes], made: Made, path: Path) -> None:
+    """Refuse probabilities that are nan: those of damaged weights; a box that is none is no box."""
+    if isinstance(found, list):
+        return
+    values = found.probabilities if isinstance(found, Maps) else found
+    bad = values.isnan().flatten(1).any(dim=1).nonzero().flatten().tolist()
+    if bad:
+        got = f"{path}: its probabilities of sample {made.positions[bad[0]] + 1} are nan"
+        raise UserError(f"{got}, expected numbers; its weights are damaged, or those of a training that diverged")
 
 
 def _in_given_pixels(found: list[Boxes], made: Made) -> list[Boxes]:

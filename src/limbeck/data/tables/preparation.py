@@ -56,7 +56,9 @@ class Preparation:
         """
         numeric = tuple(name for name in table.columns if name not in categorical)
         rows = _raw(table, numeric, categorical)
-        transformer = _transformer(len(numeric), len(categorical)).fit(rows)
+        # Of numbers beyond any scale, which are refused where inputs are made of them.
+        with np.errstate(over="ignore", invalid="ignore"):
+            transformer = _transformer(len(numeric), len(categorical)).fit(rows)
         named = transformer.named_transformers_
         encoded = named["categorical"].categories_ if categorical else []
         categories = {n: tuple(map(str, values)) for n, values in zip(categorical, encoded, strict=True)}
@@ -120,7 +122,8 @@ class Preparation:
         rows = _raw(table, self.numeric, tuple(self.categories))
         for place, (name, entries) in enumerate(self.categories.items(), len(self.numeric)):
             _check_seen(table, name, rows[:, place], entries)
-        made = np.asarray(self.pipeline().transform(rows), dtype=np.float64)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            made = np.asarray(self.pipeline().transform(rows), dtype=np.float64)
         _check_range(table, self.numeric, made)
         return made.astype(np.float32).reshape(len(table), *self.shape)
 
