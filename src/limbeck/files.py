@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from limbeck.errors import RunError
+from limbeck.errors import RunError, UserError, shortened
 
 _PARTIAL = ".partial"
 
@@ -124,6 +124,22 @@ def _values(tensor: "Tensor") -> memoryview:
     import torch
 
     return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data
+
+
+def expanded(path: str | Path) -> Path:
+    """Replace a leading ``~`` by the home folder, as a shell does.
+
+    Raises:
+        UserError: If there is no such user.
+
+    Example:
+        >>> expanded("~/data") == Path.home() / "data"
+        True
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(f"got {shortened(str(path))}, whose home folder is not known, expected a path") from None
 
 
 def file_digest(path: Path) -> str:

@@ -15,6 +15,7 @@ from limbeck.data.samples import Samples, fingerprint
 from limbeck.data.schedule import Schedule
 from limbeck.data.source import Batches, Source
 from limbeck.errors import UserError, shortened
+from limbeck.files import expanded
 
 _SHOWN_CLASSES, _SHOWN_NAME = 3, 30
 _MEASURING_BATCH = 500
@@ -196,7 +197,7 @@ class Data:
         if not isinstance(self.train, ImageSet | FolderSet):
             raise UserError(f"data.unlabeled: got {str(folder)!r}, but {self.name} has {self.form}; it is for images")
         others = tuple(split for split in (self.validation, self.test) if isinstance(split, ImageSet | FolderSet))
-        more = read_unlabeled(Path(folder).expanduser(), self.train, others, skip_bad=skip_bad)
+        more = read_unlabeled(expanded(folder), self.train, others, skip_bad=skip_bad)
         skipped = (*self.skipped, *more.skipped)
         return replace(self, unlabeled=more.split, notes=(*self.notes, more.note), skipped=skipped)
 

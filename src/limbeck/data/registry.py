@@ -11,6 +11,7 @@ from limbeck.data.data import Data
 from limbeck.data.samples import Samples
 from limbeck.data.split import hold_out, limit
 from limbeck.errors import UserError, one_line, shortened, unknown_name
+from limbeck.files import expanded
 from limbeck.imports import PREFIX, folder_importable
 from limbeck.registry import Registry
 from limbeck.validation import arguments
@@ -127,7 +128,7 @@ def load(
     """
     loader = REGISTRY.get(name)
     _check_cuts(validation, train_limit=train_limit, test_limit=test_limit)
-    settings = {"root": None if root is None else Path(root).expanduser(), "download": download, "size": size}
+    settings = {"root": None if root is None else expanded(root), "download": download, "size": size}
     common = {**settings, "color": color, "test_share": test_share, "seed": seed, "skip_bad": skip_bad}
     whole = _loaded(name, loader, common, options)
     train, held_out = _held_out(whole, validation, seed)

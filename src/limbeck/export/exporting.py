@@ -22,6 +22,7 @@ from limbeck.export.recorded import recorded, tokenizer_text
 from limbeck.export.running import Runner, onnx_runner, program_runner
 from limbeck.export.subject import Subject, read_subject
 from limbeck.export.verifying import SIZES, TOLERANCE, Verified, check, verify
+from limbeck.files import expanded
 from limbeck.imports import optional_package
 from limbeck.reporting import Log, no_log
 from limbeck.students.loading import load
@@ -109,7 +110,7 @@ def export_student(
     wanted = _Wanted(format, result, preprocessing, pixels, int8, calibration_samples, tolerance)
     wanted.check()
     subject = read_subject(path, task=task, trust=trust)
-    places = _places(subject, Path(out).expanduser() if out else Path(f"{subject.name}{_ENDINGS[format]}"), wanted)
+    places = _places(subject, expanded(out) if out else Path(f"{subject.name}{_ENDINGS[format]}"), wanted)
     check_places([place for place in places if not _is_its_tokenizer(place, subject)], overwrite=overwrite)
     with TemporaryDirectory() as folder:
         export = _Export(subject, wanted, inputs_of(subject, random=random_inputs), Path(folder), log)

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from limbeck.errors import UserError
 from limbeck.export.speed import FORMS, Speeds
+from limbeck.files import expanded
 
 # Of the palette of Okabe and Ito, which color-blind people can distinguish, with a mark of its own for each form.
 _COLORS = {"torch": "#0072B2", "onnx": "#009E73", "int8": "#E69F00"}
@@ -79,7 +80,7 @@ def check_plot(path: str | Path) -> Path:
         Traceback (most recent call last):
         limbeck.errors.UserError: plot: got 'speed.gif', expected a name that ends in .png or .svg
     """
-    place = Path(path).expanduser()
+    place = expanded(path)
     if place.suffix not in (".png", ".svg"):
         raise UserError(f"plot: got {str(place)!r}, expected a name that ends in .png or .svg")
     if not place.parent.is_dir():

@@ -11,6 +11,7 @@ from limbeck.build.context import Context
 from limbeck.data import Data
 from limbeck.data.batch import Batch
 from limbeck.errors import UserError
+from limbeck.files import expanded
 from limbeck.recipes.loading import load_recipe
 from limbeck.recipes.schema import Recipe
 from limbeck.runs.downloads import without_downloads
@@ -121,7 +122,7 @@ def read_subject(path: str | Path, *, task: str | None = None, trust: bool = Fal
         Traceback (most recent call last):
         limbeck.errors.UserError: nowhere: does not exist, expected student.safetensors or the folder of a run
     """
-    given = Path(path).expanduser()
+    given = expanded(path)
     if given.is_dir():
         summary = RunFolder(given).read_summary()
         return Subject(load(given, task=task, trust=trust), given, summary, trust, task)

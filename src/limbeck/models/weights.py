@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import UserError, shortened
+from limbeck.files import expanded
 from limbeck.models.checkpoints import Checkpoint, read_checkpoint
 from limbeck.models.heads import head_name
 
@@ -160,7 +161,7 @@ def _head(model: nn.Module, num_classes: int) -> dict[str, Tensor]:
 
 def _read(name: str, path: str | Path, entry: str | None) -> tuple[str, Checkpoint]:
     label = f"{name} weights {shortened(str(path), 200)}"
-    return label, read_checkpoint(Path(path).expanduser(), label, entry=entry)
+    return label, read_checkpoint(expanded(path), label, entry=entry)
 
 
 def _load_all(model: nn.Module, tensors: Mapping[str, Tensor], label: str) -> tuple[str, ...]:

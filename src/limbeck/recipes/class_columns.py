@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from limbeck.errors import UserError, shortened
-from limbeck.recipes.fields import expanded
+from limbeck.files import expanded
 
 _EXPECTED = "expected columns by class name, a list of columns in the order of the classes, or a JSON file of either"
 

@@ -5,29 +5,13 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from limbeck.errors import UserError, shortened
+from limbeck.files import expanded
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 # Of one pixel alone no crop, scale or spread can be taken.
 Side = Annotated[int, Field(ge=2, le=4096)]
 LayerNames = Annotated[tuple[str, ...], Field(min_length=1)]
-
-
-def expanded(path: Path) -> Path:
-    """Replace a leading ``~`` by the home folder, as a shell does.
-
-    Raises:
-        UserError: If there is no such user.
-
-    Example:
-        >>> expanded(Path("~/data")) == Path.home() / "data"
-        True
-    """
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        raise UserError(f"got {shortened(str(path))}, whose home folder is not known, expected a path") from None
 
 
 def off_for_false(value: Any) -> Any:

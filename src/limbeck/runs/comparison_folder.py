@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from limbeck.errors import RunError, UserError
-from limbeck.files import write_atomically
+from limbeck.files import expanded, write_atomically
 from limbeck.recipes.loading import dump_recipe
 from limbeck.recipes.schema import Recipe
 from limbeck.runs.folder import OF_TRACKERS, RunFolder, is_occupied, remove
@@ -44,7 +44,7 @@ class ComparisonFolder:
     def __init__(self, path: str | Path, *, resume: bool = False, overwrite: bool = False) -> None:
         if resume and overwrite:
             raise UserError("resume and overwrite: got both, expected one: the comparison is resumed or replaced")
-        self.path, self.resume, self.overwrite = Path(path).expanduser(), resume, overwrite
+        self.path, self.resume, self.overwrite = expanded(path), resume, overwrite
 
     def check(self) -> None:
         """Raise ``UserError`` unless the folder can be used: new, to be resumed, or to be overwritten."""

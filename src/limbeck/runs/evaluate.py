@@ -14,6 +14,7 @@ from limbeck.build.teacher_settings import in_train_mode
 from limbeck.build.teachers import build_teacher, is_trained
 from limbeck.data import Data
 from limbeck.errors import UserError, shortened
+from limbeck.files import expanded
 from limbeck.randomness.seeding import generators_kept
 from limbeck.recipes.loading import load_recipe
 from limbeck.recipes.schema import Recipe
@@ -108,7 +109,7 @@ def evaluate(
 def _student(target: Any, *, task: str | None, trust: bool) -> Student:
     if not isinstance(target, str | Path):
         raise UserError(f"target: got {shortened(target)}, expected a run folder or {FILE}; a recipe with its teacher")
-    place = Path(target).expanduser()
+    place = expanded(target)
     if not place.exists() or place.suffix in (".yaml", ".yml"):
         got = f"{shortened(str(target), 200, quoted=False)}: is no run folder and no {FILE}"
         raise UserError(f"{got}; a recipe is evaluated with --teacher (in Python teacher=True)")
@@ -118,8 +119,8 @@ def _student(target: Any, *, task: str | None, trust: bool) -> Student:
 def _recipe_of(target: Any) -> RecipeSource:
     if isinstance(target, Student):
         raise UserError("target: got a student, expected a recipe or a run folder, whose teacher is measured")
-    if isinstance(target, str | Path) and Path(target).expanduser().is_dir():
-        return _run_recipe(Path(target).expanduser())
+    if isinstance(target, str | Path) and expanded(target).is_dir():
+        return _run_recipe(expanded(target))
     source: RecipeSource = target
     return source
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from limbeck.errors import RunError, UserError
-from limbeck.files import csv_text, remove_leftovers, write_atomically
+from limbeck.files import csv_text, expanded, remove_leftovers, write_atomically
 from limbeck.locking import locked
 from limbeck.models.saving import save_tensors
 from limbeck.recipes.loading import dump_recipe
@@ -113,7 +113,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).expanduser()
+        self.path = expanded(path)
         self.checkpoint = self.path / "checkpoints" / "last"
         self.proxy_checkpoint = self.path / "checkpoints" / "proxy"
         self.lock = self.path / LOCK
@@ -124,9 +124,12 @@ class RunFolder:
         return self._summary() is not None and (self._has_results() or not self.resumable)
 
     def _has_results(self) -> bool:
+        student = self.path / "student.safetensors"
         try:
             self.read_predictions()
-            with safe_open(self.path / "student.safetensors", "pt"):
+            if not student.is_file():
+                return False
+            with safe_open(student, "pt"):
                 return True
         except (OSError, SafetensorError, UserError):
             return False
@@ -294,6 +297,8 @@ class RunFolder:
             UserError: If they are not there, or damaged.
         """
         path = self.path / "predictions.safetensors"
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path}: is no regular file, expected the file of a complete run")
         try:
             return load_file(path).get("test")
         except (OSError, SafetensorError) as error:

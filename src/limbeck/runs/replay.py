@@ -15,6 +15,7 @@ from limbeck.build.context import Context
 from limbeck.build.reporting import Reporting
 from limbeck.build.teachers import is_trained
 from limbeck.errors import UserError, shortened
+from limbeck.files import expanded
 from limbeck.randomness.seeding import generators_kept
 from limbeck.recipes.loading import load_recipe
 from limbeck.recipes.schema import Recipe
@@ -162,7 +163,7 @@ def _place(former: RunFolder, out: str | Path | None, *, resume: bool) -> Iterat
         finally:
             shutil.rmtree(place, ignore_errors=True)
         return
-    place = Path(out).expanduser()
+    place = expanded(out)
     if place.resolve() == former.path.resolve():
         raise UserError(f"{place}: is the folder of the run itself, expected another --out")
     yield place

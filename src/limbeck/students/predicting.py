@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limbeck.errors import RunError, UserError, shortened
+from limbeck.files import expanded
 from limbeck.students.loading import load
 from limbeck.students.made import Made
 from limbeck.students.outputs import Boxes, Maps
@@ -95,7 +96,7 @@ def predict(
     batches = student.predictions(found.samples, batch_size=batch_size, skipped=skipped if skip_bad else None)
     if isinstance(student.task, Segmentation):
         assert out is not None
-        rows = _masks(student, found, batches, Path(out).expanduser())
+        rows = _masks(student, found, batches, expanded(out))
     else:
         rows = [row for made, predicted in batches for row in _rows(student, found, made, predicted, top_k)]
     if not rows:

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 from safetensors import SafetensorError, safe_open
 
 from limbeck.errors import UserError, shortened
+from limbeck.files import expanded
 from limbeck.models.checkpoints import read_about
 from limbeck.validation import Settings, validated
 
@@ -93,7 +94,7 @@ def student_file(path: str | Path) -> Path:
         Traceback (most recent call last):
         limbeck.errors.UserError: nowhere: does not exist, expected student.safetensors or the folder of a run
     """
-    given = Path(path).expanduser()
+    given = expanded(path)
     shown = shortened(str(given), 200, quoted=False)
     if given.is_dir():
         given /= FILE

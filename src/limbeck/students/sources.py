@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from limbeck.data.images.folder_files import EXTENSIONS, is_hidden
 from limbeck.errors import UserError, shortened
-from limbeck.files import is_file, is_folder
+from limbeck.files import expanded, is_file, is_folder
 from limbeck.students.made import Preparation
 from limbeck.students.texts import TextPreparation
 
@@ -49,7 +49,7 @@ def find_samples(preparation: Preparation, paths: Sequence[str | Path]) -> Found
         Traceback (most recent call last):
         limbeck.errors.UserError: /nowhere: does not exist, expected an image or a folder of images
     """
-    given = [Path(path).expanduser() for path in paths]
+    given = [expanded(path) for path in paths]
     if not given:
         raise UserError(f"paths: got none, expected {preparation.unit}")
     if preparation.unit == "images":

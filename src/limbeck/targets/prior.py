@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from limbeck.errors import UserError, shortened
+from limbeck.files import expanded
 from limbeck.targets.semantic import SemanticTarget
 
 _KINDS = (".npy", ".csv", ".safetensors")
@@ -84,7 +85,7 @@ def load_prior(path: Path) -> Tensor:
 
 
 def _existing(path: Path) -> Path:
-    path = path.expanduser()
+    path = expanded(path)
     if path.suffix not in _KINDS:
         raise UserError(f"semantic.prior: got {str(path)!r}, expected a .npy, .csv or .safetensors file")
     if not path.is_file():

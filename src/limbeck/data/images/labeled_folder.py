@@ -14,7 +14,7 @@ from limbeck.data.images.label_table import LabelTable, read_label_table
 from limbeck.data.images.splits import FolderSet, Splits
 from limbeck.data.split import hold_out
 from limbeck.errors import UserError, shortened
-from limbeck.files import is_file, is_folder
+from limbeck.files import expanded, is_file, is_folder
 
 
 def read_labeled_folder(
@@ -53,7 +53,7 @@ def read_labeled_folder(
     """
     if not is_folder(root):
         raise UserError(f"data.root: the folder {root} does not exist")
-    place = root / Path(labels).expanduser()
+    place = root / expanded(labels)
     table = read_label_table(place)
     skipped = Skipped(root, skip_bad)
     paths = _existing(root, place, table, skipped)

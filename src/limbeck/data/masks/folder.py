@@ -18,6 +18,7 @@ from limbeck.data.masks.splits import IGNORED, MaskSet
 from limbeck.data.split import hold_out
 from limbeck.data.threads import map_in_threads
 from limbeck.errors import UserError, shortened
+from limbeck.files import expanded
 
 _STATISTICS = {3: ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), 1: ((0.449,), (0.226,))}
 _NAMES_FILE = "classes.txt"
@@ -110,7 +111,7 @@ def _class_names(place: Place, root: Path, classes: Sequence[object] | str | Non
         names = _lines(file) if file.is_file() else []
     elif isinstance(classes, str):
         within: Place = place / classes
-        file = within if within.is_file() else Path(classes).expanduser()
+        file = within if within.is_file() else expanded(classes)
         if not file.is_file():
             raise UserError(f"data.options.classes: got {shortened(classes)}, expected names, or a file in {root}")
         names = _lines(file)

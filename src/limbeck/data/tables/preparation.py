@@ -12,6 +12,7 @@ from torch import Tensor
 from limbeck.data.tables.columns import Table, Values, as_numbers, as_texts, table_of
 from limbeck.data.tables.files import read_table
 from limbeck.errors import UserError, shortened
+from limbeck.files import expanded
 
 MOST_CATEGORIES = 1000
 
@@ -150,7 +151,7 @@ def prepare(table: Any, preparation: Mapping[str, Any]) -> Tensor:
     """
     rebuilt = Preparation.from_json(preparation)
     made = (
-        read_table(Path(table).expanduser(), texts=tuple(rebuilt.categories))
+        read_table(expanded(table), texts=tuple(rebuilt.categories))
         if isinstance(table, str | Path)
         else table_of(table)
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from limbeck.errors import UserError, one_line, shortened
+from limbeck.files import expanded
 from limbeck.imports import optional_package
 
 TRAINED = ("wordpiece", "bpe")
@@ -101,7 +102,7 @@ def make_tokenizer(name: str, texts: Sequence[str], *, vocabulary_size: int, max
     """
     if name in TRAINED:
         return train_tokenizer(name, texts, vocabulary_size=vocabulary_size, max_length=max_length)
-    path = Path(name).expanduser()
+    path = expanded(name)
     if not path.exists():
         expected = "expected wordpiece, bpe or a folder with tokenizer.json"
         raise UserError(f"data.options.tokenizer: got {shortened(name, 200)}, {expected}; nothing is downloaded")

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.errors import UserError, one_line, shortened
+from limbeck.files import expanded
 from limbeck.imports import optional_package
 
 # Parts of scikit-learn's classifiers that skops does not trust by itself; they hold arrays and numbers.
@@ -76,7 +77,7 @@ def load_estimator(path: str | Path, name: str = "estimator") -> Any:
         array([1])
     """
     io, label = optional_package("skops.io", "tables", f"reading {path}"), f"{name} weights {shortened(str(path), 200)}"
-    file = Path(path).expanduser()
+    file = expanded(path)
     if file.exists() and not file.is_file():
         raise UserError(f"{label}: is no regular file, expected one of skops")
     try:

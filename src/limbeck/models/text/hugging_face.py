@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from limbeck.errors import UserError, one_line, shortened, unknown_name
+from limbeck.files import expanded
 from limbeck.imports import optional_package
 from limbeck.models.options import check_options
 from limbeck.reporting import Log, no_log
@@ -37,7 +38,7 @@ def model_folder(name: str) -> Path | None:
         >>> model_folder("bert") is None
         True
     """
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     return folder if (folder / _CONFIG).is_file() else None
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from limbeck.errors import UserError
+from limbeck.files import expanded
 from limbeck.recipes.parsing import read_stored
 from limbeck.report.page.about import About
 
@@ -116,9 +117,9 @@ def read_results(folders: Sequence[str | Path]) -> list[Results]:
     parts: list[Results] = []
     singles: dict[str, list[StoredRun]] = {}
     for folder in map(Path, folders):
-        run = _run(folder.expanduser())
+        run = _run(expanded(folder))
         if run is None:
-            parts.append(_comparison(folder.expanduser()))
+            parts.append(_comparison(expanded(folder)))
         else:
             singles.setdefault(_same_data(run), []).append(run)
     return [*parts, *map(_together, singles.values())]
@@ -261,6 +262,8 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _epochs(path: Path) -> Iterator[dict[str, float]]:
+    if not path.is_file():
+        return
     try:
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
@@ -270,6 +273,8 @@ def _epochs(path: Path) -> Iterator[dict[str, float]]:
 
 
 def _tensors(path: Path) -> dict[str, NDArray[Any]]:
+    if not path.is_file():
+        return {}
     try:
         with safe_open(path, "np") as file:
             return {name: np.asarray(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 - no mapping
@@ -278,6 +283,8 @@ def _tensors(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _metadata(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
     try:
         with safe_open(path, "np") as file:
             values = json.loads((file.metadata() or {}).get("limbeck", "{}"))
@@ -288,6 +295,6 @@ def _metadata(path: Path) -> dict[str, Any]:
 
 def _table_lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     except (OSError, ValueError):
         return []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from limbeck.data import Data
 from limbeck.errors import UserError
-from limbeck.files import write_atomically
+from limbeck.files import expanded, write_atomically
 from limbeck.report.page.content import content
 from limbeck.report.page.html import MARK, render
 from limbeck.report.page.parts import Part
@@ -51,7 +51,7 @@ def write_page(
 
 
 def _target(folders: Sequence[str | Path], out: str | Path | None) -> Path:
-    target = Path(out or (Path(folders[0]) / PAGE if len(folders) == 1 else PAGE)).expanduser()
+    target = expanded(out or (Path(folders[0]) / PAGE if len(folders) == 1 else PAGE))
     if target.is_dir():
         raise UserError(f"{target}: is a folder, expected the name of a file such as {target / PAGE}")
     if not target.parent.is_dir():

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from limbeck.errors import RunError, UserError, shortened
-from limbeck.files import write_atomically
+from limbeck.files import expanded, write_atomically
 from limbeck.recipes.loading import dump_recipe
 from limbeck.recipes.parsing import read_stored
 from limbeck.recipes.schema import Recipe
@@ -48,7 +48,7 @@ class SearchFolder:
     def __init__(self, path: str | Path, *, resume: bool = False, overwrite: bool = False) -> None:
         if resume and overwrite:
             raise UserError("resume and overwrite: got both, expected one: the search is resumed or replaced")
-        self.path, self.resume, self.overwrite = Path(path).expanduser(), resume, overwrite
+        self.path, self.resume, self.overwrite = expanded(path), resume, overwrite
         self.final = self.path / FINAL
 
     @property
