@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import limbeck as limbeck_package
 from limbeck.errors import UserError
 from limbeck.training import TrainingSettings
 from limbeck.training.processes import check_one_process, check_processes, in_each_process
@@ -131,3 +132,20 @@ def test_sigterm_saves_and_the_run_continues(tiny, tmp_path):
     finally:
         process.terminate()
         process.wait(SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [("gpu", "teacher.device: got 'gpu', expected cpu, mps"), ("cuda:90", "teacher.device: got 'cuda:90', which")],
+)
+def test_a_teacher_on_a_device_that_is_not_there(tiny, device, message):
+    with pytest.raises(UserError, match=message):
+        limbeck_package.run({**tiny, "method": "kd"}, overrides={"teacher.device": device})
+
+
+def test_a_teacher_on_a_device_of_its_own(tiny, tmp_path):
+    runs = [
+        limbeck_package.run({**tiny, "method": "kd"}, overrides={"teacher.device": device}, out=tmp_path / str(device))
+        for device in (None, "cpu")
+    ]
+    assert runs[0].summary["test.loss"] == runs[1].summary["test.loss"]

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
+import torch
 from torch import nn
 
 from limbeck.build.class_columns import class_columns
@@ -128,9 +129,33 @@ def live_teacher(context: Context, key: str, settings: NetworkTeacherSettings, n
         adapter=input_adapter(settings, context.data),
         train_mode=settings.train_mode,
         precision=answer_precision(context.recipe, settings, key),
+        device=present_device(settings.device, key),
         call=context.task.call,
         columns=class_columns(settings, context.data, key),
     )
+
+
+def present_device(wanted: str | None, key: str) -> str | None:
+    """Return the device of a teacher; None for that of the student.
+
+    Args:
+        wanted: The recipe's.
+        key: The recipe's key of the network.
+
+    Raises:
+        UserError: If this machine lacks it.
+
+    Example:
+        >>> present_device("cpu", "teacher")
+        'cpu'
+    """
+    if wanted is None or wanted == "cpu":
+        return wanted
+    kind, _, number = wanted.partition(":")
+    present = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
+    if int(number or 0) >= present:
+        raise UserError(f"{key}.device: got {wanted!r}, which this machine lacks, expected cpu or one that is there")
+    return wanted
 
 
 @contextmanager

@@ -1,10 +1,12 @@
 """Kinds of values that several groups of a recipe's settings have."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from limbeck.errors import UserError, shortened
 from limbeck.files import expanded
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -28,5 +30,12 @@ def _in_a_tuple(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
+def _known_device(value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"cpu|mps|cuda(:\d{1,2})?", value):
+        raise UserError(f"got {shortened(value)}, expected cpu, mps, cuda or one such as cuda:1")
+    return value
+
+
+DeviceName = Annotated[str | None, AfterValidator(_known_device)]
 LayersByName = Annotated[tuple[str, ...], BeforeValidator(_in_a_tuple)]
 UserPath = Annotated[Path, AfterValidator(expanded)]

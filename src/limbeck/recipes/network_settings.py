@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from limbeck.errors import UserError, shortened
 from limbeck.recipes.class_columns import ColumnsByClass
 from limbeck.recipes.data_settings import Normalize
-from limbeck.recipes.fields import LayerNames, LayersByName, Seed, Side, UserPath, off_for_false
+from limbeck.recipes.fields import DeviceName, LayerNames, LayersByName, Seed, Side, UserPath, off_for_false
 from limbeck.training import TrainingSettings
 from limbeck.training.settings import Count, Positive, named
 from limbeck.validation import Settings
@@ -74,7 +74,8 @@ class NetworkTeacherSettings(NetworkSettings):
 
     ``classes`` makes a network that was trained on other classes teach those of the data: the column of its logits, or
     several, that each class is, see :class:`limbeck.teachers.ClassColumns`. ``outputs`` is how many columns it has: by
-    default as many as its weights record, else the 1,000 of ImageNet.
+    default as many as its weights record, else the 1,000 of ImageNet. ``device`` is where it stays, such as ``cuda:1``
+    or ``cpu``; by default it is where the student is.
 
     Example:
         >>> NetworkTeacherSettings(name="resnet56").seed
@@ -92,6 +93,7 @@ class NetworkTeacherSettings(NetworkSettings):
     outputs: Count | None = None
     train_mode: bool = False
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    device: DeviceName = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

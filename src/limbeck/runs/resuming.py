@@ -28,6 +28,7 @@ _NOT_COMPARED = frozenset(
         "student.weights",
         "teacher.weights",
         "teacher.precision",
+        "teacher.device",
         "teacher.cache",
         "teacher.cache_limit_gb",
         "training.device",
