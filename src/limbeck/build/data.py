@@ -12,6 +12,7 @@ from limbeck.data.partly_labeled import PartlyLabeled
 from limbeck.errors import UserError
 from limbeck.recipes.data_settings import DataSettings
 from limbeck.training import TrainingSettings, make_fabric, uses_channels_last
+from limbeck.training.settings import AUTO_BATCH
 
 
 def load_data(settings: DataSettings, *, train_limit: int | None = None) -> Data:
@@ -62,6 +63,11 @@ class Loaders:
     fabric: Fabric
     seed: int
     view_seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.training.batch_size == AUTO_BATCH:
+            expected = "expected a number here: limbeck run and limbeck compare alone find one"
+            raise UserError(f"training.batch_size: got auto, {expected}")
 
     @property
     def _processes(self) -> dict[str, int]:

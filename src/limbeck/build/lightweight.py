@@ -3,12 +3,15 @@
 import warnings
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from limbeck.build.context import Context
 from limbeck.build.reporting import Reporting
 from limbeck.build.task import row_classes
 from limbeck.build.teacher_store import cache_folder, made_once
 from limbeck.build.teacher_training import FORMAT
 from limbeck.cache.key import digest_of
+from limbeck.errors import RunError
 from limbeck.files import replacing
 from limbeck.teachers import LightweightBank, LightweightTeacher, train_lightweight
 from limbeck.teachers.digits import source_digest
@@ -52,7 +55,11 @@ def _bank(context: Context, reporting: Reporting) -> LightweightBank:
             # The line about the bank warns of a weak one, also in runs that take it from the store.
             warnings.simplefilter("ignore", UserWarning)
             bank = train_lightweight(classes, seed=seed, **arguments)
-        with replacing(path / "bank.safetensors") as partial:
-            bank.save(partial)
+        file = path / "bank.safetensors"
+        with replacing(file) as partial:
+            try:
+                bank.save(partial)
+            except SafetensorError as error:
+                raise RunError(f"{file}: cannot be written ({str(error)[:200]})") from error
 
     return LightweightBank.load(made_once(folder, train, reporting.log) / "bank.safetensors")

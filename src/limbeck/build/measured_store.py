@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from limbeck.files import content_digest, replacing
+from limbeck.files import content_digest
+from limbeck.models.saving import save_tensors
 from limbeck.tasks.metrics import narrowed
 from limbeck.training import Measured
 
@@ -36,8 +36,7 @@ def write_measured(path: Path, measured: Measured) -> None:
     if measured.predictions is not None:
         tensors["predictions"] = narrowed(measured.predictions)
     metadata = {"figures": figures, "checksum": _checksum(figures, tensors)}
-    with replacing(path) as partial:
-        save_file(tensors, partial, metadata=metadata)
+    save_tensors(path, tensors, metadata)
 
 
 def read_measured(path: Path) -> Measured | None:

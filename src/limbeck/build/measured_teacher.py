@@ -30,6 +30,7 @@ from limbeck.tasks import Measured, Metric
 from limbeck.teachers import Teacher
 from limbeck.training import Wording, make_fabric
 from limbeck.training.evaluate import measure_outputs
+from limbeck.training.memory import memory_explained
 
 TRAINING_IMAGES = 2000
 # Raised whenever the same teacher and images would give other figures than before, or more of them.
@@ -120,7 +121,8 @@ def measure_teacher(
         log(f"{label}: is not measured, as its logits depend on the labels")
         return None
     splits, wording = _splits(data, test=test), Wording(task_of(recipe, data).metrics, data.unit)
-    figures, seconds = _Measurement(recipe, data, teacher, label, log).figures(splits)
+    with memory_explained(f"measuring the {label}", recipe.training.batch_size, "training.batch_size"):
+        figures, seconds = _Measurement(recipe, data, teacher, label, log).figures(splits)
     warnings = teacher_warnings(recipe, data, figures)
     measured = MeasuredTeacher(label, figures, warnings, seconds, wording, len(splits["train"]))
     _report(measured, log)

@@ -218,8 +218,7 @@ def _train(
     loaders = Loaders(data, recipe.data, training, fabric, settings.seed)
     seed_everything(settings.seed)
     task = task_of(recipe, data)
-    check_finite = settings.training.check_finite
-    distiller = Distiller(network, method="none", task=task, seed=settings.seed, check_finite=check_finite)
+    distiller = Distiller(network, method="none", task=task, seed=settings.seed)
     engine = Engine(
         placed(distiller, training, fabric.device),
         loaders.train(),

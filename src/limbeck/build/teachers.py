@@ -21,6 +21,8 @@ from limbeck.errors import RunError, UserError
 from limbeck.recipes.network_settings import NetworkTeacherSettings
 from limbeck.teachers import EnsembleTeacher, LiveTeacher, Teacher
 
+_BATCH_SIZE = "training.batch_size="
+
 
 class BuiltTeacher(NamedTuple):
     """A teacher, and lines about it.
@@ -164,10 +166,11 @@ def naming(role: str) -> Iterator[None]:
     try:
         yield
     except RunError as error:
-        raise RunError(f"{role}: {error}") from error
+        # A self-teacher is trained by the student's settings.
+        text = str(error) if role == "self-teacher" else str(error).replace(_BATCH_SIZE, f"{role}.{_BATCH_SIZE}")
+        raise RunError(f"{role}: {text}") from error
     except UserError as error:
         key = str(error).removeprefix("data.")
-        # A self-teacher is trained by the student's settings.
         if role == "self-teacher" or not key.startswith(("training.", "train_limit:")):
             raise
         raise UserError(f"{role}.{key}") from None

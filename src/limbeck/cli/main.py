@@ -13,7 +13,7 @@ from limbeck.cli.inspecting import advise, check, report
 from limbeck.cli.options import CONTINUE, Stopped, make_console
 from limbeck.cli.students import evaluate, predict
 from limbeck.cli.training import compare, run, search
-from limbeck.errors import RunError, UserError, shortened
+from limbeck.errors import RunError, UserError, first_line, shortened
 
 _LINE_LENGTH = 2000
 app = typer.Typer(
@@ -191,6 +191,8 @@ def _other_error(error: Exception) -> int:
     # torch's own, which is not imported for this.
     if type(error).__name__ == "OutOfMemoryError":
         return _failed(f"the device's memory is full ({error}), try a smaller training.batch_size", 1)
+    if "DefaultCPUAllocator" in str(error):
+        return _failed(f"the memory is full ({first_line(error)}), try smaller batches", 1)
     if isinstance(error, OSError) and error.strerror:
         return _failed(f"{error.filename}: {error.strerror}" if error.filename else error.strerror, 1)
     return _usage_error(error)

@@ -66,6 +66,9 @@ class Distiller(nn.Module):
             processes train as one with all their rows; None for where there are several. They must take their steps
             together. Losses that relate samples (``rkd``, ``sp``, ``pkt``) relate those of a process.
 
+    Attributes:
+        observer: Called with the head's name and the teacher's logits of every batch; None for nothing.
+
     Raises:
         UserError: If the method or task is unknown, or the method lacks the teacher or the layers it needs, or the
             teacher shares modules or parameters with the student.
@@ -108,6 +111,7 @@ class Distiller(nn.Module):
         self.task = tasks.create(task, num_classes)
         self.student, self.seed, self.epochs, self.check_finite = student, seed, epochs, check_finite
         self.gather = gather
+        self.observer: Callable[[str, Tensor], None] | None = None
         # Around nn.Module's bookkeeping: a registered teacher would enter state_dict, parameters() and DDP.
         self.__dict__["teacher"] = given_teacher(self.method, teacher, self.task, student, num_classes)
         pairs = None

@@ -1,6 +1,6 @@
 """The losses against the teacher: targets, selection, modifiers and losses on the rows of every head."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
@@ -39,6 +39,7 @@ class HoldsParts(Protocol):
     seed: int
     epochs: int | None
     check_finite: bool
+    observer: Callable[[str, Tensor], None] | None
     training: bool
 
     @property
@@ -167,6 +168,8 @@ def teacher_parts(
     for head, logits in teacher.items():
         if distiller.check_finite:
             check_finite_logits(logits, "the teacher's logits")
+        if distiller.observer is not None:
+            distiller.observer(head, logits)
         rows, teacher_logits = heads[head], logits
         if context.total is None:
             # A sum that is divided by a number from outside needs all of its rows.

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from limbeck.errors import UserError
 from limbeck.export.speed import FORMS, Speeds
 from limbeck.files import expanded
+from limbeck.report.figure_files import save_figure
 
 # Of the palette of Okabe and Ito, which color-blind people can distinguish, with a mark of its own for each form.
 _COLORS = {"torch": "#0072B2", "onnx": "#009E73", "int8": "#E69F00"}
@@ -65,7 +66,7 @@ def save_speed_plot(speeds: Speeds, path: str | Path) -> Path:
         axes.margins(0.12)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=10)
-        figure.savefig(place, dpi=200, metadata={"Date": None} if place.suffix == ".svg" else {"Software": None})
+        save_figure(figure, place, dpi=200, metadata={"Date": None} if place.suffix == ".svg" else {"Software": None})
     return place
 
 

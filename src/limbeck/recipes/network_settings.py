@@ -9,7 +9,7 @@ from limbeck.recipes.class_columns import ColumnsByClass
 from limbeck.recipes.data_settings import Normalize
 from limbeck.recipes.fields import DeviceName, LayerNames, LayersByName, Seed, Side, UserPath, off_for_false
 from limbeck.training import TrainingSettings
-from limbeck.training.settings import Count, Positive, named
+from limbeck.training.settings import AUTO_BATCH, Count, Positive, named
 from limbeck.validation import Settings
 
 
@@ -105,6 +105,8 @@ class NetworkTeacherSettings(NetworkSettings):
             raise UserError("normalize and size: are for teachers trained elsewhere, expected neither beside training")
         if self.training is not None and self.classes is not None:
             raise UserError("classes: are for teachers trained on other classes, expected none beside training")
+        if self.training is not None and self.training.batch_size == AUTO_BATCH:
+            raise UserError("training.batch_size: got auto, expected a number: it is found for the student alone")
         if self.training is not None and self.training.temperature_scaling:
             got = "training.temperature_scaling: got true, but a teacher's logits are used as they are"
             raise UserError(f"{got}, expected it as training.temperature_scaling, of the student")

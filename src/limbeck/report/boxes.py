@@ -14,6 +14,7 @@ from matplotlib.patches import Rectangle
 
 from limbeck.errors import UserError
 from limbeck.report.class_bars import class_colors, draw_class_bars
+from limbeck.report.figure_files import save_figure
 
 # Reports need no torch.
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def save_boxes_picture(
     target.parent.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context({"font.size": 9.0}):
         figure = _figure(split, predictions, classes, precisions, least_score)
-        figure.savefig(target, dpi=120, metadata={"Software": None})
+        save_figure(figure, target, dpi=120, metadata={"Software": None})
     return target
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from limbeck.errors import shortened
 from limbeck.report.class_figures import ClassFigures
+from limbeck.report.figure_files import save_figure
 
 # Blue and vermilion of the palette of Okabe and Ito, as in the comparison's picture.
 _STUDENT, _TEACHER, _INK = "#0072B2", "#D55E00", "#333333"
@@ -46,7 +47,7 @@ def save_class_picture(figures: ClassFigures, path: str | Path, *, title: str) -
     with matplotlib.rc_context({"font.size": 9.0}), warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes.
         warnings.filterwarnings("ignore", message="Glyph")
-        _figure(figures, title).savefig(target, dpi=120, metadata={"Software": None})
+        save_figure(_figure(figures, title), target, dpi=120, metadata={"Software": None})
     return target
 
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from limbeck.errors import UserError
 from limbeck.report.class_bars import class_colors, draw_class_bars
+from limbeck.report.figure_files import save_figure
 
 # Reports need no torch.
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def save_masks_picture(
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context({"font.size": 9.0}):
-        _figure(split, predictions, classes, ious).savefig(target, dpi=120, metadata={"Software": None})
+        save_figure(_figure(split, predictions, classes, ious), target, dpi=120, metadata={"Software": None})
     return target
 
 

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from limbeck.errors import UserError
+from limbeck.report.figure_files import save_figure
 from limbeck.report.results import MethodResult, check_results, check_shares
 from limbeck.report.table import metric_spread
 
@@ -71,8 +72,8 @@ def save_comparison_plot(
     png, svg = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")
     with matplotlib.rc_context({"font.size": 11.0, "svg.hashsalt": "limbeck", "svg.fonttype": "path"}):
         figure = _figure(values, metric, title, teacher, baseline)
-        figure.savefig(png, dpi=200, metadata={"Software": None})
-        figure.savefig(svg, metadata={"Date": None})
+        save_figure(figure, png, dpi=200, metadata={"Software": None})
+        save_figure(figure, svg, metadata={"Date": None})
     return png, svg
 
 

@@ -23,10 +23,11 @@ from limbeck.runs.provenance import check_provenance
 from limbeck.runs.resuming import check_same, is_complete
 from limbeck.runs.run import distill
 from limbeck.runs.workers import shared_in_worker
+from limbeck.training.memory import free_memory
 
 Tick = Callable[[int, int], None]
 _log = logging.getLogger(__name__)
-_REASON_LENGTH = 300
+_REASON_LENGTH = 500
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,8 @@ def run_all(
         for plan in waiting:
             # The run itself reports its figure here.
             outcome = attempt(Context(plan.recipe, shared), plan.folder, reporting)
+            if outcome.figure is None:
+                free_memory()
             progress.ended(plan, outcome, report=False)
     return progress.failed
 
@@ -164,7 +167,10 @@ def attempt_in_worker(values: Mapping[str, Any], folder: Path) -> Outcome:
         values: The run's recipe, which the comparison has checked.
         folder: The run's folder.
     """
-    return attempt(Context(load_recipe(values, trust=True), shared_in_worker()), RunFolder(folder), Reporting())
+    outcome = attempt(Context(load_recipe(values, trust=True), shared_in_worker()), RunFolder(folder), Reporting())
+    if outcome.figure is None:
+        free_memory()
+    return outcome
 
 
 def attempt(context: Context, folder: RunFolder, reporting: Reporting) -> Outcome:

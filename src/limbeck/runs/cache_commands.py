@@ -18,6 +18,7 @@ from limbeck.errors import RunError
 from limbeck.recipes.schema import Recipe
 from limbeck.reporting import Log
 from limbeck.runs.recipe_caches import Overrides, Source, cached_recipe, contexts_of, existing_caches, opened_cache
+from limbeck.training.memory import memory_explained
 
 Tick = Callable[[int, int], None]
 
@@ -98,7 +99,9 @@ def _filled(cache: RunCache, shard: Shard | None, log: Log, tick: Tick) -> int:
     # Room for the other shards too, which fill the same disk.
     require_room(logits_folder(recipe), store.spec, len(missing(store)), limit_gb=recipe.teacher.cache_limit_gb)
     precision, most = cache.fabric.autocast, cache.context.data.measuring_batch
-    stored = fill(store, cache.teacher, cache.replay, shard=shard, tick=tick, precision=precision, batch_size=most)
+    options = {"precision": precision, "batch_size": most}
+    with memory_explained(f"logit cache {store.folder}", most, key=""):
+        stored = fill(store, cache.teacher, cache.replay, shard=shard, tick=tick, **options)
     seconds = time.perf_counter() - start
     if shard is None:
         log(f"logit cache: complete, {stored:,} rows stored in {seconds:.1f} s")

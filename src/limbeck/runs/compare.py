@@ -38,9 +38,11 @@ from limbeck.runs.executors import Executor, executor_of
 from limbeck.runs.folder import RunFolder, folder_name
 from limbeck.runs.method_recipes import check_seeds, method_recipe
 from limbeck.runs.plan_notes import changed_settings, controls_among, extended_runs
+from limbeck.runs.plans_batch import plans_with_number
 from limbeck.runs.provenance import provenance
 from limbeck.runs.signals import terminates_as_interrupt
 from limbeck.runs.trackers import RunTrackers, check_trackers, comparison_recipe
+from limbeck.runs.workers import cores
 from limbeck.tasks import Metric
 from limbeck.training import TrainingSettings
 from limbeck.training.scaling import with_scaled
@@ -136,8 +138,10 @@ def compare(
     check_trackers(recipe)
     folder = ComparisonFolder(out or recipe.output.root / f"{recipe.name}-compare", resume=resume, overwrite=overwrite)
     recipe, plans = continued_plans(recipe, folder, _plan, reporting.log)
+    notes: list[str] = []
+    recipe, plans = plans_with_number(recipe, plans, folder, notes.append, jobs or min(cores(), len(plans)))
     with terminates_as_interrupt(), executor_of(on, jobs, recipe, len(plans), reporting.log) as executor:
-        return compare_planned(recipe, folder, plans, executor, reporting, tick)
+        return compare_planned(recipe, folder, plans, executor, reporting, tick, notes)
 
 
 def compare_planned(

@@ -20,6 +20,7 @@ from limbeck.recipes.schema import Recipe
 from limbeck.reporting import Log, no_log
 from limbeck.runs.pool import Pool
 from limbeck.runs.workers import WorkerDiedError, shared_in_worker
+from limbeck.training.memory import memory_explained
 
 
 class SharedCache(NamedTuple):
@@ -126,7 +127,8 @@ def _fill(cache: RunCache, seeds: Sequence[int], shard: Shard) -> None:
     flags[needed] = True
     slots = missing(cache.store, flags)
     precision, most = cache.fabric.autocast, cache.context.data.measuring_batch
-    store_logits(cache.store, cache.teacher, cache.replay, slots, precision=precision, batch_size=most)
+    with memory_explained(f"logit cache {cache.store.folder}", most, key=""):
+        store_logits(cache.store, cache.teacher, cache.replay, slots, precision=precision, batch_size=most)
 
 
 def _fill_in_worker(values: dict[str, Any], seeds: Sequence[int], shard: Shard) -> None:

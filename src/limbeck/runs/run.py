@@ -16,11 +16,13 @@ from limbeck.recipes.loading import load_recipe
 from limbeck.recipes.schema import Recipe
 from limbeck.runs.continued import continued
 from limbeck.runs.folder import RunFolder, folder_name
+from limbeck.runs.found_batch import with_number
 from limbeck.runs.provenance import check_provenance, provenance
 from limbeck.runs.resuming import Start, decide_start, is_complete
 from limbeck.runs.session import Run, Session
 from limbeck.runs.signals import terminates_as_interrupt
 from limbeck.runs.trackers import check_trackers
+from limbeck.training.memory import memory_explained
 from limbeck.training.processes import lost_processes
 
 
@@ -74,7 +76,12 @@ def run(
     kept, notes = continued(folder, given) if resume else (given, ())
     context = Context(kept)
     check_trackers(context.recipe)
-    return distill(context, folder, reporting or Reporting(), resume=resume, overwrite=overwrite, notes=notes)
+    lines = list(notes)
+    folder.check_place()
+    if resume or overwrite or not folder.begun:
+        found = with_number(context.recipe, folder.path, lambda: [context], lines.append, resume=resume)
+        context = Context(found, context.shared)
+    return distill(context, folder, reporting or Reporting(), resume=resume, overwrite=overwrite, notes=lines)
 
 
 def distill(
@@ -147,7 +154,8 @@ def of_all_processes(recipe: Recipe) -> Recipe:
 def _train(session: Session, start: Start) -> Run:
     folder, start = session.folder, shared(start)
     try:
-        return session.complete(start)
+        with memory_explained("the run", session.training.batch_size, "training.batch_size"):
+            return session.complete(start)
     except UserError:
         # Some mistakes show only when a teacher is made or a proxy is trained: they leave nothing behind either.
         if is_first():

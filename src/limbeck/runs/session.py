@@ -34,6 +34,7 @@ from limbeck.runs.folder import RunFolder
 from limbeck.runs.pictures import save_picture
 from limbeck.runs.provenance import check_provenance, is_same_start, provenance
 from limbeck.runs.resuming import Start, method_meaning
+from limbeck.runs.run_log import RunLog
 from limbeck.runs.student_card import student_card
 from limbeck.runs.summary import summarize
 from limbeck.runs.trackers import RunTrackers, run_name
@@ -111,6 +112,7 @@ class Session:
         self.context, self.student, self.folder = context, student, folder
         # Of several processes the first one writes and reports.
         self.reporting = reporting if is_first() else Reporting()
+        self._run_log = RunLog(folder, self.reporting.log)
         self.recipe, self.data, self.task = context.recipe, context.data, context.task
         of_process = in_each_process(self.recipe.training, processes_to_meet())
         self.training = decide(of_process, student.module, self.data.example(2))
@@ -254,7 +256,7 @@ class Session:
         """Append a line to the run's log, and report it."""
         if not is_first():
             return
-        self.folder.log(line)
+        self._run_log.append(line)
         self.reporting.log(line)
 
     def _headline(self) -> str:
@@ -288,7 +290,6 @@ class Session:
             task=self.task,
             seed=recipe.seed,
             epochs=recipe.training.epochs,
-            check_finite=recipe.training.check_finite,
             **feature_arguments(recipe, self.data),
         )
         if not is_first():
@@ -314,7 +315,9 @@ class Session:
             fabric=self.fabric,
             splits=splits,
             checkpoint=self.folder.checkpoint,
-            progress=_Logged(self.folder, progress, Wording(self.task.metrics, self.data.unit)) if is_first() else None,
+            progress=_Logged(self._run_log, progress, Wording(self.task.metrics, self.data.unit))
+            if is_first()
+            else None,
             before_epoch=self._before_epoch(distiller),
             after_epoch=after_epoch,
             log=self.log,
@@ -340,15 +343,15 @@ class Session:
 class _Logged:
     """Write each epoch's line to the run's log, and forward steps and epochs to another progress."""
 
-    def __init__(self, folder: RunFolder, progress: Progress | None, wording: Wording) -> None:
-        self.folder, self.progress, self.wording = folder, progress, wording
+    def __init__(self, log: RunLog, progress: Progress | None, wording: Wording) -> None:
+        self.log, self.progress, self.wording = log, progress, wording
 
     def step(self, position: Position, meter: EpochMeter) -> None:
         if self.progress:
             self.progress.step(position, meter)
 
     def epoch(self, row: dict[str, float], epochs: int) -> None:
-        self.folder.log(epoch_line(row, epochs, self.wording))
+        self.log.append(epoch_line(row, epochs, self.wording))
         if self.progress:
             self.progress.epoch(row, epochs)
 

@@ -25,10 +25,12 @@ from limbeck.training.checkpoint import load_checkpoint, restoring, save_checkpo
 from limbeck.training.evaluate import measure
 from limbeck.training.interrupting import Interrupted, StopRequest, stop_requests
 from limbeck.training.keeping import EpochRecord, Keeping
+from limbeck.training.memory import memory_explained
 from limbeck.training.meter import EpochMeter
 from limbeck.training.progress import Position, Progress, Silent
 from limbeck.training.settings import TrainingSettings
 from limbeck.training.shares import groups
+from limbeck.training.stops import named_stops
 from limbeck.training.under_way import CheckpointDue, UnderWay
 from limbeck.training.updates import Updates
 from limbeck.training.wording import Wording
@@ -132,12 +134,13 @@ class Engine:
                 resumed update on.
 
         Raises:
-            RunError: If the loss stops being a finite number.
+            RunError: If a loss, a gradient or the teacher's logits are not finite, or the memory is full.
             UserError: If there is no checkpoint to resume from, none can be read, or it has more epochs than these.
             Interrupted: If SIGINT or SIGTERM came, and the checkpoint is written; without ``checkpoint`` they interrupt
                 at once.
         """
-        with kept_workers(self.views, *self.splits.values()):
+        stops = named_stops(self.updates.watch, self.settings.batch_size, self.checkpoint)
+        with kept_workers(self.views, *self.splits.values()), stops:
             return self._fit(resume=resume)
 
     def _fit(self, *, resume: bool) -> list[EpochRecord]:
@@ -272,7 +275,8 @@ class Engine:
             with torch.compiler.set_stance("force_eager") if self.settings.compile else nullcontext():
                 batches = self._batches(split, 0)
                 precision = self.fabric.autocast()
-                measured = measure(self.network, batches, self.task, precision=precision, gather=self._several)
+                with memory_explained(f"measuring the {name} split", key=""):
+                    measured = measure(self.network, batches, self.task, precision=precision, gather=self._several)
             for metric, value in measured.numbers().items():
                 if not math.isfinite(value):
                     raise RunError(f"the {metric} on the {name} split is {value}; {_REMEDY}")

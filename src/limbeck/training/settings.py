@@ -3,7 +3,16 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_serializer,
+    model_validator,
+)
 
 from limbeck.errors import UserError
 from limbeck.training.optimizer_names import check_optimizer
@@ -11,6 +20,19 @@ from limbeck.validation import Settings
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+# The batch size of ``auto``, until a number is found: a recipe of a run that has begun never has it.
+AUTO_BATCH = 0
+
+
+def _number_or_auto(value: Any, number: ValidatorFunctionWrapHandler) -> Any:
+    return AUTO_BATCH if value == "auto" else number(value)
+
+
+def _written(value: int) -> int | str:
+    return "auto" if value == AUTO_BATCH else value
+
+
+BatchSize = Annotated[Count, WrapValidator(_number_or_auto), PlainSerializer(_written)]
 # Keys of a training's settings that leave its result as it is.
 WITHOUT_EFFECT = frozenset(
     {
@@ -132,8 +154,11 @@ class MixSettings(Settings):
 class TrainingSettings(Settings):
     """Everything about a training but its data, networks and method.
 
-    ``check_finite`` stops a run at the first batch in which the student's or the teacher's logits are nan or inf, and
-    names the network; it waits for the device at every step. ``compile`` runs the student through ``torch.compile``,
+    A run stops at the step whose loss, gradient or teacher's logits are nan or inf. On a GPU that is read a few steps
+    later, and of steps that ``cuda_graph`` records at the end of the epoch; with ``check_finite`` it is read at every
+    step, before the weights are changed, for the student's logits too, and names the layer of a gradient, but waits for
+    the device. ``batch_size: auto`` is the largest power of two that the memory holds, see
+    :func:`limbeck.build.batch_size.find_batch_size`. ``compile`` runs the student through ``torch.compile``,
     and ``cuda_graph`` records an epoch's step once and replays it; where either is impossible, one line is logged.
 
     A checkpoint is written after every ``checkpoint_every``-th epoch, and within an epoch when the last one is
@@ -164,7 +189,7 @@ class TrainingSettings(Settings):
     """
 
     epochs: Count = 30
-    batch_size: Count = 64
+    batch_size: BatchSize = 64
     optimizer: OptimizerSettings = OptimizerSettings(momentum=0.9, weight_decay=5e-4)
     schedule: ScheduleSettings = ScheduleSettings()
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"

@@ -20,6 +20,8 @@ from limbeck.reporting import Log
 from limbeck.tasks import Task
 from limbeck.training.compiling import compile_network
 from limbeck.training.device import resolve_precision
+from limbeck.training.finite import FiniteWatch
+from limbeck.training.finite_line import Place
 from limbeck.training.graphs import CudaRecorder, GraphedSteps, why_not_graphed
 from limbeck.training.meter import EpochMeter
 from limbeck.training.mixed import end_step
@@ -53,6 +55,7 @@ class Updates:
     Attributes:
         ema: The student's moving average; None without one.
         schedule: The learning rate's.
+        watch: Stops the training at a step that is not finite.
     """
 
     def __init__(
@@ -77,6 +80,9 @@ class Updates:
             self._raw = self._make_optimizers()
             self.module, *self.optimizers = self.fabric.setup(self.distiller, *self._raw)
         self.schedule = self._make_schedule(0)
+        every = self.settings.check_finite
+        options = {"logits": every, "deferred": self.fabric.device.type == "cuda" and not every}
+        self.watch = FiniteWatch(self.distiller, self.fabric, steps=self._steps, **options)
         self._recorder = self._make_recorder()
         self._mixer = Mixer(self.settings.mix, self.task, seed=self.distiller.seed) if self.settings.mix.mixes else None
         method = self.distiller.method
@@ -160,7 +166,9 @@ class Updates:
         """
         self.module.train()
         hold_frozen_norms(self.distiller.student)
-        with self._stepper(epoch, meter) as do_step:
+        # Of a recorded step nothing can be read; waiting for another kind of device at every step is for check_finite.
+        active = self._recorder is None and (self.fabric.device.type in ("cpu", "cuda") or self.settings.check_finite)
+        with self.watch.epoch(active=active), self._stepper(epoch, meter) as do_step:
             yield partial(self._advance, do_step, epoch)
 
     def _advance(
@@ -169,6 +177,7 @@ class Updates:
         if self._mixer is not None:
             first = (step - 1) * self.settings.accumulate + 1
             batches = [self._mixer(batch, epoch, number) for number, batch in enumerate(batches, start=first)]
+        self.watch.at(Place(epoch, step, self._steps))
         do_step(batches)
         if self._stepped:
             self.schedule.step()
@@ -202,15 +211,22 @@ class Updates:
                     for optimizer in self.optimizers:
                         optimizer.zero_grad()
                 self.fabric.backward(out.loss if len(batches) == 1 else share.weight * out.loss)
+            self.watch.check(batch, out, last=number == len(batches))
             meter.add(out, share.samples, share.of(self.task.figures(out.rows)))
         if (norm := self.settings.clip_norm) is not None:
             self.fabric.clip_gradients(self.module, self.optimizers[0], max_norm=norm, error_if_nonfinite=False)
         for optimizer in self.optimizers:
             optimizer.step()
         self._stepped = end_step(self.fabric)
+        self.watch.stepped(self._stepped)
 
     def state(self) -> dict[str, Any]:
-        """Return what :meth:`load` goes on from, beside the generators; all processes call this together."""
+        """Return what :meth:`load` goes on from, beside the generators; all processes call this together.
+
+        Raises:
+            NotFiniteError: If a step or a weight is not finite: no checkpoint has such weights.
+        """
+        self.watch.check_weights()
         sharded = is_sharded(self.fabric)
         return {
             "distiller": whole_state(self.distiller) if sharded else self.distiller.state_dict(),
