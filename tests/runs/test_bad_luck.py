@@ -33,7 +33,7 @@ def test_mistakes_that_show_late_leave_nothing_either(tiny, tmp_path):
 
 def test_a_teacher_that_diverges_is_named(tiny, tmp_path):
     overrides = {"teacher.training.optimizer.lr": 1e30}
-    with pytest.raises(RunError, match="^teacher: epoch 1: the loss"):
+    with pytest.raises(RunError, match="^teacher: epoch 1, step 2 of 3: the loss part ce is"):
         limbeck.run({**tiny, "method": "kd"}, overrides=overrides, out=tmp_path / "run")
 
 

@@ -101,11 +101,10 @@ def test_a_loss_part_stops_at_its_step(precision, step):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("step", [1, STEPS, STEPS + 3])
 def test_a_gradient_stops_before_the_weights_are_changed(precision, step):
-    body = network(4)
-    student = Network(*list(body)[:5], RootOfZero(step), body[5])
+    student = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), RootOfZero(step), nn.ReLU(), nn.Linear(8, CLASSES))
     training = engine(student, precision=precision, clip_norm=1.0)
     line = stopped(training)
-    assert line.startswith(places(step) + "the gradient of 1.bias and of 2 more is nan or inf (of a loss of ")
+    assert line.startswith(places(step) + "the gradient of 1.bias and of 1 more is nan or inf (of a loss of ")
     assert f"1 of the batch's {16 if step % STEPS else SAMPLES % 16} samples (index {indices(step, [4])})" in line
     assert all(parameter.isfinite().all() for parameter in student.parameters())
 
@@ -113,11 +112,11 @@ def test_a_gradient_stops_before_the_weights_are_changed(precision, step):
 def test_the_teachers_part_alone_is_named():
     class Overflow(nn.Module):
         def forward(self, inputs):
-            return torch.where(inputs.flatten(1)[:, :CLASSES] > 0, 1e38, -1e38)
+            return torch.where(inputs.flatten(1)[:, :CLASSES] > 0, 3e38, -3e38)
 
-    line = stopped(engine(network(4), Overflow(), method="dkd"))
-    assert re.match(r"epoch 1, step 1 of 10: the loss part \w+ is (nan|inf) in ", line)
-    assert "teacher 1e+38" in line
+    line = stopped(engine(network(4), Overflow(), method="kd"))
+    assert re.match(r"epoch 1, step 1 of 10: the loss part kd is (nan|inf) in ", line)
+    assert "teacher 3e+38" in line
 
 
 def test_the_last_good_checkpoint_is_kept_and_named(tmp_path):
@@ -131,14 +130,12 @@ def test_the_last_good_checkpoint_is_kept_and_named(tmp_path):
 
 def test_no_checkpoint_has_weights_that_are_not_finite(tmp_path):
     training = engine(network(4), folder=tmp_path / "last")
-    update = training.updates._raw[0].step
 
-    def overflowing(*given, **more):
-        update(*given, **more)
+    def overflow(*_):
         with torch.no_grad():
             training.distiller.student[5].bias[0] = float("inf")
 
-    training.updates.optimizers[0]._optimizer.step = overflowing
+    training.updates._raw[0].register_step_post_hook(overflow)
     training.views = _OneStep(training.views)
     line = stopped(training)
     assert "after the step the weights of 5.bias are nan or inf" in line
@@ -313,6 +310,7 @@ def test_a_loss_that_is_nan_in_fp16_is_an_error_at_once():
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("check", [False, True])
 def test_a_gpu_names_the_step(tmp_path, check):
     settings = TrainingSettings(epochs=2, batch_size=16, device="cuda", precision="bf16", check_finite=check)

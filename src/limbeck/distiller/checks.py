@@ -1,10 +1,12 @@
 """Checks of a distiller: finite logits, networks that share nothing, the number of classes."""
 
+from collections.abc import Mapping
 from itertools import chain
 
 from torch import Tensor, nn
 
 from limbeck.errors import RunError, UserError
+from limbeck.rows import Rows
 from limbeck.tasks import Task
 
 
@@ -21,6 +23,17 @@ def check_finite_logits(logits: Tensor, whose: str) -> None:
     if rows:
         listed = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
         raise RunError(f"{whose}: nan or inf in {len(rows)} of the batch's {len(logits)} rows ({listed})")
+
+
+def check_student_rows(heads: Mapping[str, Rows], *, check_finite: bool) -> None:
+    """Raise ``RunError`` if the student's logits have nan or inf, where that is to be checked.
+
+    Example:
+        >>> import torch
+        >>> check_student_rows({"main": Rows(torch.tensor([[torch.nan]]))}, check_finite=False)
+    """
+    for rows in heads.values() if check_finite else ():
+        check_finite_logits(rows.logits, "the student's logits")
 
 
 def check_apart(student: nn.Module, teacher: nn.Module) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from limbeck import methods, tasks
 from limbeck.data.batch import Batch
-from limbeck.distiller.checks import check_finite_logits, class_count
+from limbeck.distiller.checks import check_student_rows, class_count
 from limbeck.distiller.extras import ExtraModules
 from limbeck.distiller.features import FeaturePairs
 from limbeck.distiller.given_teacher import given_teacher
@@ -209,7 +209,7 @@ class Distiller(nn.Module):
         batch = Batch(inputs, labels, indices)
         counts: dict[str, Tensor] | None = {} if self.gathers else None
         context = Context(indices, epoch or 0, counts=counts)
-        self._check_student(heads)
+        check_student_rows(heads, check_finite=self.check_finite)
         parts = label_parts(self, output, heads, None, counts)
         if self.teacher is not None:
             logits, teacher_features = self._teacher_heads(batch, output, heads, context.epoch)
@@ -257,7 +257,7 @@ class Distiller(nn.Module):
             raise UserError(f"method {self.method.name!r}: compares features, call the distiller with inputs instead")
         self._check_epoch(epoch)
         heads = as_heads(student_rows, labels, weight)
-        self._check_student(heads)
+        check_student_rows(heads, check_finite=self.check_finite)
         counts: dict[str, Tensor] | None = {} if self.gathers and total is None else None
         parts = label_parts(self, None, heads, total, counts)
         if self.teacher is not None:
@@ -268,11 +268,6 @@ class Distiller(nn.Module):
     def _check_epoch(self, epoch: int | None) -> None:
         if epoch is None and self._changes_with_epochs:
             raise UserError(f"epoch: got None, expected the epoch, from 0: method {self.method.name!r} changes with it")
-
-    def _check_student(self, heads: Mapping[str, Rows]) -> None:
-        if self.check_finite:
-            for rows in heads.values():
-                check_finite_logits(rows.logits, "the student's logits")
 
     def _summed(self, parts: dict[str, Tensor], rows: Mapping[str, Rows]) -> Output:
         # Without any part a zero that is tied to the graph.
