@@ -218,7 +218,7 @@ def test_a_read_only_folder_is_one_line_for_every_command(tiny, tmp_path, limbec
         ("run", recipe, "--out", str(tmp_path / "x"), f"output.cache={folder / 'cache'}"),
         ("compare", recipe, "--out", str(folder / "table"), "compare.methods=none"),
         ("report", str(folder / "done"), "--out", str(folder / "page.html")),
-        ("export", str(folder / "done"), "--out", str(folder / "student.pt2")),
+        ("export", str(folder / "done"), "--out", str(folder / "student.safetensors"), "--format", "safetensors"),
         ("predict", str(folder / "done"), str(image), "--out", str(folder / "found.csv")),
         ("evaluate", str(folder / "done"), "--out", str(folder / "figures")),
         ("cache", "build", recipe, "teacher.cache=views", f"output.cache={folder / 'cache'}"),
@@ -229,7 +229,7 @@ def test_a_read_only_folder_is_one_line_for_every_command(tiny, tmp_path, limbec
         assert code in (1, 2), words
         assert last.startswith("limbeck: "), words
         assert str(folder) in last, (words, last)
-        assert "Read-only file system" in last, (words, last)
+        assert "Read-only file system" in last or "no permission" in last, (words, last)
         assert "Traceback" not in errors
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 

@@ -104,10 +104,11 @@ def find_batch_size(contexts: Sequence[Context], log: Log, *, share: float = 1.0
     smallest = [
         Context(with_batch_size(context.recipe, min(_SMALLEST, samples)), context.shared) for context in contexts
     ]
-    for context in smallest:
-        check_run(context, context.student().module)
     trials = [_Trial(context, share) for context in smallest]
-    size = largest_batch(lambda size: all(trial.fits(size) for trial in trials), most)
+    with generators_kept():
+        for context in smallest:
+            check_run(context, context.student().module)
+        size = largest_batch(lambda size: all(trial.fits(size) for trial in trials), most)
     if not size:
         raise RunError(f"training.batch_size: the memory does not hold a step of {_SMALLEST} {first.data.unit}")
     why = "the largest that fits" if 2 * size <= most else f"of at most {most} for {samples:,} {first.data.unit}"
@@ -127,8 +128,7 @@ class _Trial:
         if 2 * self._before > self._share:
             return False
         try:
-            with generators_kept():
-                share = _step(self._context, size)
+            share = _step(self._context, size)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -140,7 +140,7 @@ class _Trial:
 
 
 def _step(context: Context, size: int) -> float:
-    """Train two steps, and return which share they took of the memory that they may take."""
+    """Train for a step or two, and return which share that took of the memory that it may take."""
     recipe, student = context.recipe, context.student().module
     simple = {**NOTHING_CHOSEN, "compile": False, "cuda_graph": False, "schedule": ScheduleSettings(name="constant")}
     chosen = decide(recipe.training, student, context.data.example(2))
@@ -150,7 +150,9 @@ def _step(context: Context, size: int) -> float:
     views = Loaders(context.data, alone, chosen, fabric, recipe.seed).for_student()
     distiller = placed(_distiller(context, student), chosen, fabric.device)
     batches = list(islice(views.epoch(0), 1))
-    engine = Engine(distiller, batches * 2, chosen, fabric=fabric, splits={})
+    # An optimizer makes its state in the first step, which a GPU's memory holds besides those of the second.
+    steps = 2 if fabric.device.type == "cuda" else 1
+    engine = Engine(distiller, batches * steps, chosen, fabric=fabric, splits={})
     with _taken(fabric) as shares:
         engine.train_epoch(0).means()
     return shares[0]
