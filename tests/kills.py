@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from safetensors import safe_open
+
 from stopped_runs import TIMES, summary
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-# Written by every run, and compared byte for byte.
-WHOLE = ("student.safetensors", "predictions.safetensors", "recipe.yaml")
 LONGEST = 300.0
 # Processes that are started from one in the background ignore Ctrl-C.
 PROGRAM = """import runpy, signal
@@ -27,13 +27,17 @@ class Kill(NamedTuple):
 
     Attributes:
         number: The signal.
-        seconds: How long after ``begun`` at the latest.
-        files: The moment a file of this pattern appears below the folder, if that comes first; "" for none.
+        seconds: How long after its first line at the latest.
+        files: The moment a file of this pattern is below the folder, if that comes first; "" for none.
+        text: The moment its output has this text, likewise.
+        group: Whether every process of the command gets it, as from a scheduler.
     """
 
     number: int
     seconds: float
     files: str = ""
+    text: str = ""
+    group: bool = False
 
 
 class Command:
@@ -48,6 +52,7 @@ class Command:
         self.words, self.folder, self.output = [str(word) for word in words], folder, folder / "output.txt"
 
     def __enter__(self):
+        self.before = len(lines_of(self.folder))
         with self.output.open("a") as file:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", PROGRAM, *self.words],
@@ -67,50 +72,59 @@ class Command:
     def running(self):
         return self.process.poll() is None
 
-    def wait(self, begun, kill=None):
-        """Wait for the end, or for the moment of ``kill``, then send it; ``begun()`` is when its seconds begin."""
+    @property
+    def written(self):
+        """The lines of this process."""
+        return lines_of(self.folder)[self.before :]
+
+    def wait(self, kill=None):
+        """Wait for the end, or for the moment of ``kill``, then send it."""
         deadline, start = time.monotonic() + LONGEST, None
         while self.running:
             assert time.monotonic() < deadline, f"took longer than {LONGEST:g} s: {self.words}"
-            if start is None and (kill is None or begun()):
+            if kill is not None and start is None and self.written:
                 start = time.monotonic()
-            if kill is not None and start is not None and self._is_moment(kill, time.monotonic() - start):
-                self.process.send_signal(kill.number)
-                kill = None
-            time.sleep(0.0005 if kill and kill.files else 0.01)
+            if start is not None and self._is_moment(kill, time.monotonic() - start):
+                self._send(kill)
+                kill = start = None
+            time.sleep(0.0005 if start and kill.files else 0.01)
         return self.process.returncode
 
+    def _send(self, kill):
+        if kill.group:
+            os.killpg(self.process.pid, kill.number)
+        else:
+            self.process.send_signal(kill.number)
+
     def _is_moment(self, kill, seconds):
-        return seconds >= kill.seconds or (kill.files and any(self.folder.rglob(kill.files)))
+        if kill.files and any(self.folder.rglob(kill.files)):
+            return True
+        return seconds >= kill.seconds or (kill.text and any(kill.text in line for line in self.written))
 
 
-def killed_and_resumed(words, folder, kills, *, begun, resume=("--resume",)):
+def killed_and_resumed(words, folder, kills, *, resume=("--resume",)):
     """Start a command, kill it as often as ``kills`` has entries, and resume it each time; then let it end.
 
     Args:
         words: Those of the command.
         folder: Where it works.
         kills: The kills; one that comes after the command's end counts for nothing.
-        begun: Called until it is true; then the seconds of a kill begin.
         resume: Added to the words from the second time on.
 
     Returns:
-        How many of the kills met a process that was running, and the lines that their signals caused.
+        How many of the kills met a process that was running, and the last lines after signals that can be answered.
     """
     lines = []
     for number, kill in enumerate([*kills, None]):
-        before = lines_of(folder)
         with Command([*words, *(resume if number else ())], folder) as command:
-            code = command.wait(begun, kill)
+            code = command.wait(kill)
         if code == 0:
             return number, lines
-        allowed = {-kill.number} if kill and kill.number == signal.SIGKILL else {130} if kill else {0}
-        written = lines_of(folder)[len(before) :]
-        # A signal that comes before the command line has its handlers ends the process as it ends any.
-        assert code in allowed | ({-kill.number, 1} if not begun() else set()), (code, kill, written)
-        if kill and kill.number != signal.SIGKILL and begun():
-            assert not any("Traceback" in line for line in written), written
-            lines.append(written[-1])
+        assert kill is not None, (code, command.written)
+        assert code == (-kill.number if kill.number == signal.SIGKILL else 130), (code, kill, command.written)
+        assert not any("Traceback" in line for line in command.written), command.written
+        if kill.number != signal.SIGKILL:
+            lines.append(command.written[-1])
     raise AssertionError(f"was not done at the end: {lines_of(folder)[-5:]}")
 
 
@@ -134,11 +148,21 @@ def contents(folder):
             found[name] = summary(path.parent)
         elif path.name == "metrics.csv":
             found[name] = rows(path)
-        elif path.suffix in (".safetensors", ".bin"):
+        elif path.suffix == ".safetensors":
+            found[name] = tensors_of(path)
+        elif path.suffix == ".bin":
             found[name] = path.read_bytes()
         elif path.name == "table.csv":
             found[name] = rows(path)
     return found
+
+
+def tensors_of(path):
+    """Tensors byte for byte, and what the file says of them, whose entries have no order."""
+    with safe_open(path, "np") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+        shapes = {name: (values.dtype.str, values.shape, values.tobytes()) for name, values in tensors.items()}
+        return shapes, file.metadata()
 
 
 def rows(path):

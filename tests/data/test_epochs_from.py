@@ -4,16 +4,24 @@ import pytest
 import torch
 
 from data_layouts import write_classes
-from limbeck.data import load
+from limbeck.data import Augment, load
 from limbeck.data.batch import SkippableEpochs, batches_from
 from limbeck.data.images import file_view
+from limbeck.data.masks.augment import MaskAugment
+from limbeck.data.tables.augment import TableAugment
+
+VARIED = {
+    "fashion_mnist_sample": ({"train_limit": 100}, Augment(crop=2, flip=True, rotation=10, random_erasing=0.5)),
+    "shapes": ({"options": {"train": 20, "test": 4}}, MaskAugment(flip=True, zoom=(0.7, 1.5))),
+    "digits": ({"train_limit": 50}, TableAugment(noise=0.3)),
+}
 
 
-@pytest.mark.parametrize("name", ["fashion_mnist_sample", "digits", "shapes"])
+@pytest.mark.parametrize("name", VARIED)
 def test_the_batches_are_those_of_the_epoch(name):
-    data = load(name, **({"train_limit": 100} if name != "shapes" else {"options": {"train": 20, "test": 4}}))
-    batches = data.batches(data.train, batch_size=8, shuffle=True, seed=3, augment=data.augment({"flip": True})
-                           if name != "digits" else None)  # fmt: skip
+    options, augment = VARIED[name]
+    data = load(name, **options)
+    batches = data.batches(data.train, batch_size=8, shuffle=True, seed=3, augment=augment)
     whole = list(batches.epoch(2))
     for start in (0, 1, len(whole) - 1, len(whole)):
         rest = list(batches_from(batches, 2, start))

@@ -5,6 +5,8 @@ import signal
 import pytest
 import yaml
 
+import limbeck
+from data_layouts import write_classes
 from kills import Kill, assert_equal_contents, killed_and_resumed, leftovers, lines_of, random_kills
 
 TRAINING = {
@@ -39,20 +41,19 @@ RECIPE = {
 
 
 def commands(name, changes, folder):
-    """Return the words of a command in a folder of its own, and the function that is true once it has begun."""
+    """Return the words of a command in a folder of its own."""
     folder.mkdir()
     cache, out = folder / "cache", folder / "out"
     values = {**RECIPE, **changes, "output": {"root": str(folder / "runs"), "cache": str(cache)}}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(values))
     words = [*name.split(), folder / "recipe.yaml"]
     if name == "cache build":
-        return words, cache.is_dir
-    return [*words, "--out", out, *(("--jobs", "2") if name == "compare" else ())], out.is_dir
+        return words
+    return [*words, "--out", out, *(("--jobs", "2") if name == "compare" else ())]
 
 
 def undisturbed(name, changes, folder):
-    words, begun = commands(name, changes, folder)
-    killed_and_resumed(words, folder, [], begun=begun)
+    killed_and_resumed(commands(name, changes, folder), folder, [])
     return folder
 
 
@@ -60,9 +61,9 @@ def check(name, changes, kills, tmp_path, slow_counts, whole=None, number=0):
     """Kill a command, resume it, and compare what it leaves with what is left undisturbed."""
     whole = whole or undisturbed(name, changes, tmp_path / "whole")
     folder = tmp_path / f"killed-{number}"
-    words, begun = commands(name, changes, folder)
+    words = commands(name, changes, folder)
     resume = () if name == "cache build" else ("--resume",)
-    done, lines = killed_and_resumed(words, folder, kills, begun=begun, resume=resume)
+    done, lines = killed_and_resumed(words, folder, kills, resume=resume)
     slow_counts("kills", done)
     for part in ("out", "cache"):
         if (whole / part).is_dir():
@@ -75,17 +76,20 @@ def check(name, changes, kills, tmp_path, slow_counts, whole=None, number=0):
 
 
 def test_a_run_that_is_killed_while_it_trains_and_while_it_writes(tmp_path, slow_counts):
+    changes, whole = {"method": "kd"}, tmp_path / "whole"
+    words = commands("run", changes, whole)
+    # In this process, which saves the start of another one.
+    limbeck.run(words[1], out=words[3])
     kills = [
         Kill(signal.SIGTERM, 60, "out/checkpoints/last/state.pt"),
         Kill(signal.SIGKILL, 60, "out/checkpoints/last/.*.partial"),
-        Kill(signal.SIGINT, 60, "out/checkpoints/last/previous.pt"),
     ]
-    folder, done = check("run", {"method": "kd"}, kills, tmp_path, slow_counts)
-    assert done == 3
+    folder, done = check("run", changes, kills, tmp_path, slow_counts, whole)
+    assert done == 2
     text = "\n".join(lines_of(folder))
     assert "limbeck: stopped; saved after step " in text
     assert "of epoch 1 of 4 (" in text
-    assert text.count("resuming after ") == 3
+    assert text.count("resuming after ") == 2
 
 
 CASES = {
@@ -104,6 +108,19 @@ PARTIAL = {
     "compare": [".table.md*.partial", "kd/seed-0/checkpoints/last/.*.partial"],
     "cache": ["teachers/*.partial/checkpoints/.*.partial", "logits/*/*"],
 }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_to_every_process_of_a_run_with_loader_workers(number, tmp_path, slow_counts):
+    """Schedulers send it to the loader's processes too, and the update under way needs its batch."""
+    write_classes(tmp_path / "photos", classes=("cat", "dog", "cow", "owl"), each=25)
+    data = {"name": "image_folder", "root": str(tmp_path / "photos"), "size": 16, "workers": 2}
+    changes = {"method": "none", "data": {**data, "augment": {"flip": True}}}
+    kills = [Kill(number, 60, "out/checkpoints/last/state.pt", group=True)]
+    folder, done = check("run", changes, kills, tmp_path, slow_counts)
+    assert done == 1
+    assert any("stopped; saved after step " in line for line in lines_of(folder))
 
 
 @pytest.mark.slow

@@ -72,7 +72,7 @@ def meters(monkeypatch):
             super().__init__(*arguments)
             made.append(self)
 
-    monkeypatch.setattr("limbeck.training.engine.EpochMeter", Kept)
+    monkeypatch.setattr("limbeck.training.under_way.EpochMeter", Kept)
     return made
 
 

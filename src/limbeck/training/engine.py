@@ -264,7 +264,9 @@ class Engine:
             return
         state = self._state(under_way)
         if is_first():
-            save_checkpoint(self.checkpoint, state)
+            # An interrupt meanwhile waits for the end of the writing.
+            with stop_requests():
+                save_checkpoint(self.checkpoint, state)
         if self._several:
             barrier()
         self._checkpoint_due.written()
