@@ -55,16 +55,6 @@ def recorded(provenance: Mapping[str, Any] | None) -> Recorded:
     )
 
 
-def without_record(provenance: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return a provenance without the group of :func:`record_of`.
-
-    Example:
-        >>> without_record({"recipe": {}, "data": {}})
-        {'data': {}}
-    """
-    return None if provenance is None else {key: group for key, group in provenance.items() if key != _GROUP}
-
-
 def given_keys(settings: BaseModel, key: str = "") -> Iterator[str]:
     """Yield the dotted keys that were given; a default counts as none, whatever its value.
 

@@ -43,9 +43,11 @@ def terminate(*_: object) -> None:
         Terminated: Always.
 
     Example:
-        >>> terminate()
-        Traceback (most recent call last):
-        limbeck.training.interrupting.Terminated
+        >>> try:
+        ...     terminate()
+        ... except KeyboardInterrupt as stop:
+        ...     print(type(stop).__name__)
+        Terminated
     """
     raise Terminated
 
