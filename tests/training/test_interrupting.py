@@ -12,6 +12,7 @@ from limbeck import Distiller
 from limbeck.data.batch import Batch, batches_from
 from limbeck.tasks import Classification
 from limbeck.training import Engine, TrainingSettings, interrupting, make_fabric
+from limbeck.training import engine as engine_module
 from limbeck.training.interrupting import Interrupted, StopRequest, Terminated, stop_requests, terminate
 
 STEPS = 4
@@ -76,6 +77,24 @@ def test_a_second_signal_ends_at_once(handled, tmp_path, monkeypatch):
         stopped.fit()
     assert stopped.views.made == [0]
     assert not (tmp_path / "last").exists()
+
+
+def test_a_signal_while_a_checkpoint_is_written_waits_for_it(handled, tmp_path, monkeypatch):
+    """Found by killing comparisons: the epoch was saved, and the line did not have it."""
+    save = engine_module.save_checkpoint
+
+    def interrupted(folder, state):
+        os.kill(os.getpid(), signal.SIGTERM)
+        save(folder, state)
+
+    monkeypatch.setattr(engine_module, "save_checkpoint", interrupted)
+    stopped = engine(Views(), tmp_path / "last")
+    with pytest.raises(Interrupted, match=r"^saved after epoch 1 of 2 \(\S+last\)$"):
+        stopped.fit()
+    monkeypatch.setattr(engine_module, "save_checkpoint", save)
+    resumed = engine(Views(), tmp_path / "last")
+    assert len(resumed.fit(resume=True)) == 2
+    assert resumed.views.made == list(range(STEPS))
 
 
 def test_without_a_checkpoint_it_interrupts_at_once():

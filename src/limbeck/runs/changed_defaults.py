@@ -61,7 +61,7 @@ def given_keys(settings: BaseModel, key: str = "") -> Iterator[str]:
     Example:
         >>> from limbeck.training import TrainingSettings
         >>> list(given_keys(TrainingSettings(optimizer={"lr": 0.1}, epochs=3)))
-        ['optimizer.lr', 'epochs']
+        ['epochs', 'optimizer.lr']
     """
     names = [*type(settings).model_fields, *(settings.model_extra or {})]
     for name in (name for name in names if name in settings.model_fields_set):

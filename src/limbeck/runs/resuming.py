@@ -191,7 +191,7 @@ def method_meaning(recipe: Recipe) -> dict[str, Any]:
     Example:
         >>> from limbeck.runs import load_recipe
         >>> method_meaning(load_recipe("quickstart", {"method": "ttm"}))
-        {'gamma': 0.1, ...}
+        {'temperature': 10.0, 'beta': 45.0, 'ce_weight': 1.0}
     """
     values = meaning(recipe)
     return {key.removeprefix("method."): value for key, value in values.items() if _is_setting_of_method(key)}

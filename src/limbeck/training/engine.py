@@ -257,19 +257,25 @@ class Engine:
     def _stopped(self, under_way: UnderWay) -> Interrupted:
         """Write a checkpoint, and return what ends the training."""
         self._save(under_way)
-        return Interrupted(f"saved after {under_way.text} of {self.settings.epochs} ({self.checkpoint})")
+        return self._interrupted(under_way.text)
+
+    def _interrupted(self, place: str) -> Interrupted:
+        return Interrupted(f"saved after {place} of {self.settings.epochs} ({self.checkpoint})")
 
     def _save(self, under_way: UnderWay | None = None) -> None:
         if not self.checkpoint:
             return
-        state = self._state(under_way)
+        state, stopped = self._state(under_way), False
         if is_first():
             # An interrupt meanwhile waits for the end of the writing.
-            with stop_requests():
+            with stop_requests() as request:
                 save_checkpoint(self.checkpoint, state)
+                stopped, request.requested = request.requested, False
         if self._several:
             barrier()
         self._checkpoint_due.written()
+        if stopped:
+            raise self._interrupted(under_way.text if under_way else f"epoch {len(self.record)}")
 
     def _measure(self) -> EpochRecord:
         for name, split in self.splits.items():
