@@ -147,7 +147,9 @@ def test_other_caches_and_teachers_are_refused_in_one_line(limbeck, recipe, mach
     # Another recipe's.
     other = fails("pull", recipe, URL, "teacher.seed=7")
     assert f"no such teacher; {URL}/teachers has {teacher.name}; expected `limbeck cache push` with the same" in other
+    before = sorted((first / "logits").iterdir())
     assert f"no such logit cache; {URL}/logits has " in fails("pull", recipe, URL, "teacher.cache_dtype=float32")
+    assert sorted((first / "logits").iterdir()) == before
     # The same recipe's teacher of another training, as on a machine with other numbers of threads.
     second = machine("second")
     shutil.copytree(first / "teachers", second / "teachers")

@@ -97,16 +97,16 @@ def _filled(cache: RunCache, shard: Shard | None, log: Log, tick: Tick) -> int:
     part = "" if shard is None else f"{shard.rows(store.spec.slots)}; "
     log(f"logit cache: {store}; {part}{len(missing(store, shard=shard)):,} rows to store")
     # Room for the other shards too, which fill the same disk.
-    require_room(logits_folder(recipe), store.spec, len(missing(store)), limit_gb=recipe.teacher.cache_limit_gb)
+    unstored, limit = store.spec.slots - len(store), recipe.teacher.cache_limit_gb
+    require_room(logits_folder(recipe), store.spec, unstored, limit_gb=limit)
     precision, most = cache.fabric.autocast, cache.context.data.measuring_batch
-    options = {"precision": precision, "batch_size": most}
     with memory_explained(f"logit cache {store.folder}", most, key=""):
-        stored = fill(store, cache.teacher, cache.replay, shard=shard, tick=tick, **options)
+        stored = fill(store, cache.teacher, cache.replay, shard=shard, precision=precision, tick=tick, batch_size=most)
     seconds = time.perf_counter() - start
     if shard is None:
         log(f"logit cache: complete, {stored:,} rows stored in {seconds:.1f} s")
     else:
-        left = len(missing(store))
+        left = store.spec.slots - len(store)
         rest = f"{left:,} rows of other shards are missing" if left else "so is the cache"
         log(f"logit cache: {shard} is complete, {stored:,} rows stored in {seconds:.1f} s; {rest}")
     return stored

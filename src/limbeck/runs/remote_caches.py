@@ -3,17 +3,18 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from limbeck.build.caching import check_cache, logits_folder
+from limbeck.build.caching import RunCache, check_cache, expected_spec, logits_folder, stored_shape
 from limbeck.build.context import Context
 from limbeck.build.reporting import Reporting
 from limbeck.build.teacher_store import made_once
 from limbeck.build.teacher_training import trained_folder
-from limbeck.cache import missing, require_room
+from limbeck.build.teachers import build_teacher
+from limbeck.cache import require_room
 from limbeck.cache.manifest import Manifest, read_manifest
 from limbeck.cache.remote import RemoteFolder
 from limbeck.cache.remote_files import fetch_files, is_same, send_files
 from limbeck.cache.remote_rows import fetch_rows, send_rows
-from limbeck.errors import UserError
+from limbeck.errors import RunError, UserError
 from limbeck.reporting import Log
 from limbeck.runs.recipe_caches import Overrides, Source, cached_recipe, contexts_of, existing_caches, opened_cache
 
@@ -164,13 +165,19 @@ def _pull_teacher(folder: Path, remote: RemoteFolder, log: Log) -> None:
 
 def _pull_rows(context: Context, remote: RemoteFolder, log: Log, tick: Tick) -> int:
     # The weights are there: nothing is trained now.
-    store, there = opened_cache(context, Reporting()).store, remote.child("logits")
-    limit = context.recipe.teacher.cache_limit_gb
-    require_room(logits_folder(context.recipe), store.spec, len(missing(store)), limit_gb=limit)
-    stored = fetch_rows(store, there.child(store.spec.key), tick=tick)
+    teacher, recipe, parent = build_teacher(context, Reporting()).teacher, context.recipe, remote.child("logits")
+    key = expected_spec(recipe, context.data, teacher, stored_shape(context)).key
+    there = parent.child(key)
+    # Before the cache is made here.
+    if read_manifest(there, "logits", key) is None:
+        raise _absent("logit cache", parent, key)
+    store = RunCache.open(context, teacher, log).store
+    missing = store.spec.slots - len(store)
+    require_room(logits_folder(recipe), store.spec, missing, limit_gb=recipe.teacher.cache_limit_gb)
+    stored = fetch_rows(store, there, tick=tick)
     if stored is None:
-        raise _absent("logit cache", there, store.spec.key)
-    log(f"logit cache: {store}; {stored:,} rows fetched from {there.url}/{store.spec.key}")
+        raise RunError(f"{there.url}: its manifest was deleted meanwhile; push again")
+    log(f"logit cache: {store}; {stored:,} rows fetched from {there.url}")
     return stored
 
 
