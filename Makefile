@@ -5,9 +5,12 @@ BIN := $(VENV)/bin
 # The lowest versions that pyproject.toml allows run on the lowest Python.
 OLDEST_PYTHON ?= python3.11
 OLDEST := .venv-oldest
+# The newest versions that they allow, by a fresh environment at every call.
+NEWEST_PYTHON ?= python3.13
+NEWEST := .venv-newest
 export LIMBECK_CACHE ?= $(CURDIR)/.cache
 
-.PHONY: demo test test-slow test-oldest lint coverage public-names docs docs-test clean
+.PHONY: demo test test-slow test-oldest test-newest lint coverage public-names docs docs-test clean
 demo: $(VENV)/.installed
 	rm -rf runs/demo
 	$(BIN)/limbeck compare quickstart --out runs/demo
@@ -23,6 +26,11 @@ test-slow: $(VENV)/.installed-dev
 # TESTS="tests/losses tests/targets" runs a part.
 test-oldest: $(OLDEST)/.installed
 	$(OLDEST)/bin/python -m pytest $(TESTS)
+
+test-newest:
+	$(NEWEST_PYTHON) -m venv --clear $(NEWEST)
+	$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --upgrade-strategy eager -e '.[test]'
+	$(NEWEST)/bin/python -m pytest $(TESTS)
 
 coverage: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(TESTS)
@@ -64,4 +72,4 @@ $(OLDEST)/.installed: pyproject.toml tools/oldest.py
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(OLDEST) .coverage .cache build runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) $(NEWEST) .coverage .cache build runs .pytest_cache .mypy_cache .ruff_cache

@@ -52,8 +52,6 @@ GUARDS = {
     ("training/arithmetic.py", "_ConvNd"): "here",
     ("training/device.py", "_is_avx512_bf16_supported"): "here",
     # What a checkpoint's file names; the names are NumPy's own, of either version.
-    ("models/checkpoints.py", "_core"): "here",
-    ("data/images/pickled.py", "_core"): "here",
     ("data/images/pickled.py", "_reconstruct"): "here",
     ("data/images/pickled.py", "_frombuffer"): "here",
     ("data/images/pickled.py", "_codecs"): "here",
@@ -245,7 +243,6 @@ THERE = {
     "_name_or_path": configuration_of_transformers,
     "_ConvNd": lambda: issubclass(nn.Conv2d, nn.modules.conv._ConvNd),
     "_is_avx512_bf16_supported": lambda: torch.cpu._is_avx512_bf16_supported() in (False, True),
-    "_core": numpy_core,
     "_reconstruct": numpy_core,
     "_frombuffer": numpy_core,
     "_codecs": lambda: callable(importlib.import_module("_codecs").encode),

@@ -23,9 +23,17 @@ def test_the_workflow_runs_every_supported_python():
     assert WORKFLOW["jobs"]["test"]["strategy"]["matrix"]["python"] == named
 
 
+def test_the_oldest_python_has_the_oldest_versions_and_both_ends_the_newest():
+    named = WORKFLOW["jobs"]["test"]["strategy"]["matrix"]["python"]
+    (setup,) = (step["with"] for step in WORKFLOW["jobs"]["oldest"]["steps"] if "setup-python" in step.get("uses", ""))
+    assert setup["python-version"] == named[0]
+    assert WORKFLOW["jobs"]["newest"]["strategy"]["matrix"]["python"] == [named[0], named[-1]]
+
+
 def test_the_workflow_calls_make_alone():
     assert steps("test") == ["make test PYTHON=python"]
     assert steps("oldest") == ["make test-oldest OLDEST_PYTHON=python"]
+    assert steps("newest") == ["make test-newest NEWEST_PYTHON=python"]
     wanted = ["make docs PYTHON=python", "make docs-test PYTHON=python", "make test-slow PYTHON=python"]
     assert steps("docs-and-slow") == wanted
 

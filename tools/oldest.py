@@ -42,9 +42,9 @@ def constraints(project: Mapping[str, Any]) -> Iterator[str]:
 
 def of_extra(project: Mapping[str, Any], extra: str) -> Iterator[str]:
     """Yield what an extra requires; those of the project's own extras that it names stand in their place."""
-    for requirement in project["optional-dependencies"][extra]:
+    for requirement in project.get("optional-dependencies", {}).get(extra, ()):
         own = OWN_EXTRAS.fullmatch(requirement)
-        if own is None or own["name"] != project["name"]:
+        if own is None or own["name"] != project.get("name"):
             yield requirement
             continue
         for name in own["extras"].split(","):

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from limbeck import methods
@@ -50,7 +51,12 @@ def multiply_adds(network: nn.Module, inputs: Any, task: Task) -> int:
         # On TF32 of Intel's GPUs, of which nothing is used.
         warnings.simplefilter("ignore", UserWarning)
         # With gradients and without oneDNN, attention and recurrent layers are the matrix products that can be counted.
-        with torch.enable_grad(), torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
+        with (
+            torch.enable_grad(),
+            torch.backends.mkldnn.flags(enabled=False),
+            sdpa_kernel(SDPBackend.MATH),
+            FlopCounterMode(display=False) as counter,
+        ):
             task.call(trial, inputs)
     # A multiplication and an addition are two operations there.
     return int(counter.get_total_flops()) // 2

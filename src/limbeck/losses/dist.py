@@ -68,8 +68,8 @@ def dist_parts(
         >>> f"{inter:.5f} {intra:.5f}"
         '0.97337 0.91315'
     """
-    settings: dict[str, Any] = {"temperature": temperature, "gather": gather}
-    settings |= {"weight": weight, "min_spread": min_spread}
+    settings: dict[str, Any] = {"temperature": temperature, "gather": gather, "weight": weight}
+    settings["min_spread"] = min_spread
     return DistParts(*(_distance(student_logits, teacher_logits, scales=one, **settings) for one in ((1, 0), (0, 1))))
 
 
@@ -140,8 +140,8 @@ def dist_loss(
         raise UserError(f"scale: got {scale!r}, expected 'code' or 'paper'")
     factor = temperature**2 if scale == "code" else 1.0
     scales = (factor * beta, factor * gamma)
-    settings: dict[str, Any] = {"temperature": temperature, "gather": gather}
-    settings |= {"weight": weight, "min_spread": min_spread}
+    settings: dict[str, Any] = {"temperature": temperature, "gather": gather, "weight": weight}
+    settings["min_spread"] = min_spread
     return _distance(student_logits, teacher_logits, scales=scales, **settings)
 
 

@@ -85,7 +85,7 @@ class _Hook:
     def __call__(self, module: nn.Module, args: Any, output: Any) -> None:  # noqa: ARG002 - as torch calls hooks
         if torch.compiler.is_compiling():
             # A compiler cannot look the thread up.
-            outputs = next(iter(self.recordings.values()), None)
+            outputs = next(iter(self.recordings.values())) if self.recordings else None
         else:
             outputs = self.recordings.get(get_ident())
         if outputs is not None:
