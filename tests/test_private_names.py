@@ -29,6 +29,7 @@ GUARDS = {
     ("export/inputs.py", "_pytree"): "here",
     ("models/detectors/output.py", "_pytree"): "here",
     ("models/features.py", "_pytree"): "here",
+    ("tasks/gathering.py", "_pytree"): "here",
     ("teachers/live.py", "_pytree"): "here",
     ("training/compiling.py", "_pytree"): "here",
     ("training/graphs.py", "_pytree"): "here",
@@ -56,8 +57,13 @@ GUARDS = {
     ("data/images/pickled.py", "_frombuffer"): "here",
     ("data/images/pickled.py", "_codecs"): "here",
 }
-# Names that only look like others': a field of a file's own class, and the end of variables' names.
-OWN = {("teachers/columns.py", "_set"), ("runs/provenance.py", "_NUM_THREADS")}
+# Names that only look like others': fields of a file's own classes, and the end of variables' names.
+OWN = {
+    ("runs/provenance.py", "_NUM_THREADS"),
+    ("teachers/columns.py", "_set"),
+    ("training/meter.py", "_sums"),
+    ("training/under_way.py", "_began"),
+}
 # What metaclasses of abc and autograd put into each of their classes.
 MADE = {"_abc_impl", "_backward_cls"}
 # The classes of scikit-learn's fitted estimators, by the name under which skops stores them.

@@ -234,7 +234,7 @@ def _changes(former: RunFolder, again: RunFolder) -> Iterator[str]:
     unrecorded = [group for group in present if group not in stored]
     if unrecorded:
         yield f"not recorded by the version that made the run: {', '.join(unrecorded)}"
-    found = [change for change in changes(stored, present) if change.group not in ("code", "seeds")]
+    found = [change for change in changes(stored, present) if change.group not in ("code", "seeds", "recipe")]
     for change in found:
         yield f"{change.group}.{change.name}: {_shown(change.before)}, now {_shown(change.now)}"
     if not found and not unrecorded:
