@@ -18,6 +18,7 @@ from limbeck.build.data import Loaders
 from limbeck.build.features import feature_arguments
 from limbeck.build.networks import placed
 from limbeck.build.teachers import live_teacher
+from limbeck.build.trial import FixedBatches
 from limbeck.distiller import Distiller
 from limbeck.errors import RunError, UserError
 from limbeck.methods import Method
@@ -152,7 +153,7 @@ def _step(context: Context, size: int) -> float:
     batches = list(islice(views.epoch(0), 1))
     # An optimizer makes its state in the first step, which a GPU's memory holds besides those of the second.
     steps = 2 if fabric.device.type == "cuda" else 1
-    engine = Engine(distiller, batches * steps, chosen, fabric=fabric, splits={})
+    engine = Engine(distiller, FixedBatches(batches * steps), chosen, fabric=fabric, splits={})
     with _taken(fabric) as shares:
         engine.train_epoch(0).means()
     return shares[0]
@@ -170,9 +171,8 @@ def _distiller(context: Context, student: torch.nn.Module) -> Distiller:
 
 def _made(context: Context, student: torch.nn.Module, teacher: Teacher | None, method: Method) -> Distiller:
     recipe = context.recipe
-    arguments = feature_arguments(recipe, context.data)
-    options = {"task": context.task, "seed": recipe.seed, "epochs": recipe.training.epochs}
-    return Distiller(student, teacher, method, **options, **arguments)
+    arguments, epochs = feature_arguments(recipe, context.data), recipe.training.epochs
+    return Distiller(student, teacher, method, task=context.task, seed=recipe.seed, epochs=epochs, **arguments)
 
 
 def _teacher(context: Context) -> Teacher | None:

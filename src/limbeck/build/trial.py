@@ -129,7 +129,7 @@ def tried(context: Context, network: nn.Module, settings: TrainingSettings, data
         loading, batches = _loaded(views)
         distiller = Distiller(trial, None, methods.create("none"), task=context.task)
         placed(distiller, chosen, fabric.device)
-        engine = Engine(distiller, _Fixed(batches), chosen, fabric=fabric, splits={})
+        engine = Engine(distiller, FixedBatches(batches), chosen, fabric=fabric, splits={})
         # The first steps find memory and kernels.
         engine.train_epoch(0).means()
         step = _least_seconds(lambda: engine.train_epoch(1).means()) / len(batches)
@@ -209,8 +209,16 @@ def _finish() -> None:
         torch.cuda.synchronize()
 
 
-class _Fixed:
-    """A few batches as an epoch."""
+class FixedBatches:
+    """A few batches as every epoch.
+
+    Args:
+        batches: The batches.
+
+    Example:
+        >>> len(FixedBatches([Batch(None), Batch(None)]))
+        2
+    """
 
     def __init__(self, batches: Sequence[Batch]) -> None:
         self._batches = batches
@@ -219,5 +227,5 @@ class _Fixed:
         return len(self._batches)
 
     def epoch(self, _: int) -> Iterator[Batch]:
-        """Return the batches."""
+        """Return the batches, whatever the epoch."""
         return iter(self._batches)

@@ -284,6 +284,6 @@ def copied_to_host(values: Tensor) -> tuple[Tensor, Callable[[], bool]]:
         return values.cpu(), lambda: True
     host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
     host.copy_(values, non_blocking=True)
-    event = torch.cuda.Event()
+    event = torch.cuda.Event()  # type: ignore[no-untyped-call]
     event.record()
     return host, event.query
