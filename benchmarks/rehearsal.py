@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 from limbeck.data.batch import Batch
-from limbeck.training import engine
+from limbeck.training import updates
 from limbeck.training.graphs import GraphedSteps, why_not_graphed
 from limbeck.training.settings import TrainingSettings
 
@@ -44,4 +44,4 @@ def _why_not(settings: TrainingSettings, _: str, precision: str) -> str | None:
 
 def replay_steps_eagerly() -> None:
     """Let every engine of this process record its steps on a CPU as it would on a GPU."""
-    vars(engine).update(CudaRecorder=EagerRecorder, GraphedSteps=EagerSteps, why_not_graphed=_why_not)
+    vars(updates).update(CudaRecorder=EagerRecorder, GraphedSteps=EagerSteps, why_not_graphed=_why_not)

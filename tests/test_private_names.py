@@ -32,6 +32,7 @@ GUARDS = {
     ("tasks/gathering.py", "_pytree"): "here",
     ("teachers/live.py", "_pytree"): "here",
     ("training/compiling.py", "_pytree"): "here",
+    ("training/finite_line.py", "_pytree"): "here",
     ("training/graphs.py", "_pytree"): "here",
     ("distiller/core.py", "_apply"): "here",
     ("distiller/core.py", "_load_from_state_dict"): "here",

@@ -114,13 +114,14 @@ def _line(model: type[BaseModel], error: ValidationError, where: str) -> UserErr
         if (is_unknown and place == last) or not (isinstance(part, str) and _names_type(part))
     )
     keys = [shortened(str(part), quoted=False) for part in path if part != ""]
-    name = ".".join([where, *keys] if where else keys) or "the settings"
+    group = ".".join([where, *keys] if where else keys)
+    name = group or "the settings"
     if is_unknown:
         return UserError(f"{name}: {unknown_name('key', path[-1], _fields_at(model, path))}")
     if first["type"] == "missing":
         return UserError(f"{name}: missing, expected a value")
     if isinstance(first.get("ctx", {}).get("error"), UserError):
-        return UserError(_within(name, str(first["ctx"]["error"]), _fields_at(model, (*path, ""))))
+        return UserError(_within(group, str(first["ctx"]["error"]), _fields_at(model, (*path, ""))))
     message = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     return UserError(f"{name}: got {shortened(first['input'])}, {message[0].lower()}{message[1:]}")
 

@@ -15,7 +15,7 @@ from gpu_runners import maker
 from limbeck import Distiller
 from limbeck.data import Augment, ImageSet, Views
 from limbeck.runs import load_recipe
-from limbeck.training import Engine, OptimizerSettings, TrainingSettings, engine, make_fabric
+from limbeck.training import Engine, OptimizerSettings, TrainingSettings, make_fabric, updates
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
@@ -292,7 +292,7 @@ def test_a_rehearsal_replays_the_steps_themselves(script, monkeypatch):
     plain, weight, _ = trained(False)
     replayed, recorded = [], script("rehearsal")
     for name in ("CudaRecorder", "GraphedSteps", "why_not_graphed"):
-        monkeypatch.setattr(engine, name, getattr(engine, name))
+        monkeypatch.setattr(updates, name, getattr(updates, name))
     recorded.replay_steps_eagerly()
     again = recorded.EagerSteps._again
     monkeypatch.setattr(recorded.EagerSteps, "_again", lambda *words: (replayed.append(1), again(*words)))

@@ -53,7 +53,7 @@ def test_a_comparison_with_a_failed_run_prints_its_table_and_ends_with_1(limbeck
     assert err == "limbeck: 1 of the runs failed; the same command with --resume tries them again\n"
     assert out.splitlines()[0].strip().startswith("resnet8 on mnist")
     assert "0 of 1" in out
-    assert "lr@bad, seed 0 failed: epoch 1: the loss is" in out
+    assert "lr@bad, seed 0 failed: epoch 1, step" in out
     assert "epoch 1/1" not in out
     code, out, err = limbeck(*words[:-4], "--methods", "none", "--jobs", 1, "--out", tmp_path / "c", "--resume")
     assert (code, err) == (0, "")
@@ -184,7 +184,7 @@ def test_an_unknown_command_or_option_is_exit_code_2(limbeck, words):
 def test_a_failure_is_one_line_and_exit_code_1(limbeck, recipe, tmp_path):
     code, _, err = limbeck("run", recipe, "training.optimizer.lr=1e30", "--out", tmp_path / "r")
     assert code == 1
-    assert err.startswith("limbeck: epoch 1: the loss is")
+    assert err.startswith("limbeck: epoch 1, step 2 of 3: the loss part")
     assert err.count("\n") == 1
 
 

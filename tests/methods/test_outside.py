@@ -227,7 +227,7 @@ def test_composing_builds_no_module_and_reads_no_file(tmp_path, monkeypatch):
     for name in names:
         methods.create(name)
     method = methods.create("semantic+kd", prior=str(prior))
-    with pytest.raises(AssertionError):
+    with pytest.raises(UserError, match="built or read"):
         method.check()
 
 

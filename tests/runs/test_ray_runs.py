@@ -22,6 +22,8 @@ from stopped_runs import assert_same_run
 from tiny_search import recipe_in, trials
 
 pytest.importorskip("ray", reason="needs the extra limbeck[ray]")
+# A cluster and the workers that import torch take half a minute.
+pytestmark = pytest.mark.slow
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="lists processes by /proc")
 
 

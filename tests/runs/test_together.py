@@ -17,6 +17,8 @@ from text_files import write_folder
 TESTS = Path(__file__).parents[1]
 METHODS = ("kd", "dist", "dr_kd", "lr_ds", "lw_kd", "crd", "ctkd")
 OTHERS = ("select+dist", "cached", "accumulated", "clipped", "resumed", "divided", "text", "segmentation")
+# Those of make test; make test-slow has all.
+FEW = ("kd", "dist", "lr_ds", "lw_kd", "divided", "text", "segmentation")
 # What differs between runs of the same numbers.
 TIMES = {"seconds", "samples_per_second"}
 
@@ -88,11 +90,12 @@ def launched(folder, jobs, processes):
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory):
+def alone(tmp_path_factory, request):
     root = tmp_path_factory.mktemp("together")
     write_mnist(root / "mnist", train=60, test=31)
     write_folder(root / "texts")
-    (root / "jobs.json").write_text(json.dumps(recipes(root)))
+    jobs = recipes(root) if request.config.getoption("--slow") else {n: r for n, r in recipes(root).items() if n in FEW}
+    (root / "jobs.json").write_text(json.dumps(jobs))
     main(root / "jobs.json", root / "1")
     return root / "1"
 
@@ -113,7 +116,7 @@ def figures(folder):
 
 
 @pytest.mark.parametrize(
-    "name", [*METHODS, "select+dist", "cached", "accumulated", "clipped", "resumed", "divided", "text", "segmentation"]
+    "name", [pytest.param(name, marks=() if name in FEW else pytest.mark.slow) for name in (*METHODS, *OTHERS)]
 )
 def test_processes_give_the_curve_of_one(alone, together, name):
     one, several = alone / name, together / name

@@ -172,7 +172,7 @@ class Spoiled(Net):
 def test_a_teacher_with_nan_is_named_on_any_task():
     counts = [int((inputs["mask"][:, 0] == 0).sum()) for inputs, _, _ in batches_of()]
     spoiled = next(count for count in counts if count)
-    with pytest.raises(RunError, match=f"the teacher's logits: nan or inf in {spoiled} of a batch's 16 rows"):
+    with pytest.raises(RunError, match=f"the teacher's logits are nan or inf in {spoiled} of the batch's 16 samples"):
         engine(Spoiled(1, 16)).fit()
 
 

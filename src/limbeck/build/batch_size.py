@@ -107,15 +107,25 @@ def find_batch_size(contexts: Sequence[Context], log: Log, *, share: float = 1.0
     ]
     trials = [_Trial(context, share) for context in smallest]
     with generators_kept():
-        for context in smallest:
-            check_run(context, context.student().module)
-        size = largest_batch(lambda size: all(trial.fits(size) for trial in trials), most)
+        size = largest_batch(lambda size: all(trial.fits(size) for trial in trials), most) if _fit(smallest) else 0
     if not size:
         raise RunError(f"training.batch_size: the memory does not hold a step of {_SMALLEST} {first.data.unit}")
     why = "the largest that fits" if 2 * size <= most else f"of at most {most} for {samples:,} {first.data.unit}"
     rate = f"training.optimizer.lr stays {first.recipe.training.optimizer.lr:g}"
     log(f"training.batch_size: auto is {size}, {why}; {rate}")
     return size
+
+
+def _fit(contexts: Sequence[Context]) -> bool:
+    """Check runs, and return whether the memory holds their networks with a few samples."""
+    try:
+        for context in contexts:
+            check_run(context, context.student().module)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    return True
 
 
 class _Trial:

@@ -9,6 +9,7 @@ from torch import nn
 from limbeck.data import Data
 from limbeck.errors import UserError, first_line
 from limbeck.tasks import Task
+from limbeck.training.memory import is_out_of_memory
 
 
 def check_network(
@@ -57,6 +58,8 @@ def _check_output(
         blank = data.example(2)
         output = task.call(network, blank if adapter is None else adapter(blank))
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         raise UserError(f"{role}: {cannot} {data.name}'s {data.unit} of shape {shape} ({first_line(error)})") from None
     if columns is not None:
         with _named(f"{role}: classes"):

@@ -1,5 +1,6 @@
 """How rows of a table become inputs: fitted on training rows, kept as JSON, rebuilt from it exactly."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,8 +87,9 @@ class Preparation:
         try:
             numeric, mean, scale, shape = (tuple(values[key]) for key in ("numeric", "mean", "scale", "input_shape"))
             categories = {str(name): tuple(entries) for name, entries in values["categories"].items()}
+            _check_stored(numeric, mean, scale, categories, shape)
             return cls(numeric, mean, scale, categories, shape)
-        except (KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError):
             got = ", ".join(map(str, values)) if isinstance(values, Mapping) else type(values).__name__
             raise UserError(f"preparation: got {shortened(got)}, expected that of a table") from None
 
@@ -127,6 +129,25 @@ class Preparation:
             made = np.asarray(self.pipeline().transform(rows), dtype=np.float64)
         _check_range(table, self.numeric, made)
         return made.astype(np.float32).reshape(len(table), *self.shape)
+
+
+def _check_stored(
+    numeric: tuple[Any, ...],
+    mean: tuple[Any, ...],
+    scale: tuple[Any, ...],
+    categories: Mapping[str, tuple[Any, ...]],
+    shape: tuple[Any, ...],
+) -> None:
+    """Raise ``ValueError`` unless the parts of a preparation fit each other."""
+    names = all(isinstance(name, str) for name in numeric)
+    numbers = all(math.isfinite(float(value)) for value in (*mean, *scale)) and all(float(s) > 0 for s in scale)
+    texts = all(entries and all(isinstance(entry, str) for entry in entries) for entries in categories.values())
+    inputs = len(numeric) + sum(map(len, categories.values()))
+    sides = all(type(side) is int and side > 0 for side in shape)
+    if not (names and numbers and texts and sides and len(numeric) == len(mean) == len(scale)):
+        raise ValueError("a part is of another kind")
+    if inputs != math.prod(shape) or not inputs:
+        raise ValueError(f"{inputs} inputs of shape {shape}")
 
 
 def prepare(table: Any, preparation: Mapping[str, Any]) -> Tensor:

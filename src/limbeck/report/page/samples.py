@@ -69,6 +69,8 @@ def loaded(recipe: Mapping[str, Any], *, trust: bool = False) -> Data:
         limbeck.errors.UserError: the data are loaded by 'python:mine:load', which is imported with --trust alone
     """
     values = named(recipe.get("data"))
+    if not isinstance(values, Mapping):
+        raise UserError(f"the recipe names no data, got {shortened(values)}")
     for _, name in leaves(values):
         if isinstance(name, str) and name.startswith(PREFIX) and not trust:
             raise UserError(f"the data are loaded by {shortened(name)}, which is imported with --trust alone")
