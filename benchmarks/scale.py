@@ -46,7 +46,7 @@ def wall(*processes: Callable[[], subprocess.Popen[bytes]]) -> float:
     start = time.perf_counter()
     for process in [begin() for begin in processes]:
         if process.wait():
-            raise SystemExit(f"{process.args}: failed")
+            raise SystemExit(f"{process.args!r}: failed")
     return time.perf_counter() - start
 
 
