@@ -13,6 +13,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from limbeck.errors import RunError
+from limbeck.reporting import quiet_loggers
 from limbeck.runs.workers import cores
 
 LAUNCHED = "LIMBECK_LAUNCHED"
@@ -44,7 +45,8 @@ def run_in_processes(arguments: Sequence[str], processes: int) -> int:
         rdzv_endpoint="localhost:0",
         max_restarts=0,
     )
-    with _environment(processes), _quiet():
+    # One line names what has happened.
+    with _environment(processes), quiet_loggers("torch.distributed.elastic", logging.CRITICAL + 1):
         try:
             elastic_launch(config, sys.executable)("-m", "limbeck", *arguments)
         except ChildFailedError as error:
@@ -77,18 +79,3 @@ def _environment(processes: int) -> Iterator[None]:
     finally:
         for name in added:
             del os.environ[name]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Leave out the launcher's own reports: one line names what has happened."""
-    # Each of torch's loggers has a level of its own.
-    names = [name for name in logging.root.manager.loggerDict if name.startswith("torch.distributed.elastic")]
-    before = {name: logging.getLogger(name).level for name in names}
-    for name in names:
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        for name, level in before.items():
-            logging.getLogger(name).setLevel(level)

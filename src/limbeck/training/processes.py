@@ -1,6 +1,5 @@
 """How many processes train a student together, and how they meet: torchrun starts them, Lightning Fabric joins them."""
 
-import logging
 import os
 import signal
 import threading
@@ -17,6 +16,7 @@ from torch import distributed as dist
 
 from limbeck.errors import RunError, UserError
 from limbeck.ranks import under_torchrun
+from limbeck.reporting import quiet_loggers
 from limbeck.training.device import fabric_plugins, make_fabric, resolve_device
 from limbeck.training.settings import TrainingSettings
 from limbeck.training.sharding import sharding_strategy
@@ -119,7 +119,8 @@ def joined_fabric(settings: TrainingSettings) -> Fabric:
         **options,
         **fabric_plugins(settings, device),
     )
-    with _quiet(), _ends_at_once():
+    # Every process would print lines about all of them.
+    with quiet_loggers("lightning_fabric"), _ends_at_once():
         fabric.launch()
     return fabric
 
@@ -136,18 +137,6 @@ def _ends_at_once() -> Iterator[None]:
     finally:
         if in_main_thread:
             signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Leave out Fabric's lines about the processes, which every one of them prints."""
-    logger = logging.getLogger("lightning_fabric")
-    before = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def _strategy(settings: TrainingSettings) -> Strategy:

@@ -1,16 +1,15 @@
 """MLflow: a tracking server, or a local store."""
 
 import json
-import logging
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from limbeck.recipes.tracker_settings import MlflowSettings
+from limbeck.reporting import quiet_loggers
 from limbeck.runs.trackers.tracker import Row, Tracked, Tracker, finals, points
 
 # Without these MLflow reports its use over the network, prints addresses, and waits minutes for a server that is gone.
@@ -92,20 +91,9 @@ def client(uri: str) -> Any:
         os.environ.setdefault(key, value)
     from mlflow import MlflowClient
 
-    with _warnings_only():
+    # Lines about the tables that it makes.
+    with quiet_loggers("mlflow"):
         return MlflowClient(tracking_uri=uri)
-
-
-@contextmanager
-def _warnings_only() -> Iterator[None]:
-    """Keep MLflow's lines about the tables that it makes from the terminal."""
-    logger = logging.getLogger("mlflow")
-    before = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def experiment_id(client: Any, settings: MlflowSettings) -> str:
