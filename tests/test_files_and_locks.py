@@ -99,3 +99,19 @@ def test_a_lock_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "lock").mkdir()
     with pytest.raises(UserError, match="cannot be locked"), locked(tmp_path / "lock", "runs/kd"):
         pass
+
+
+def test_what_a_process_left_that_was_killed_while_it_noted_its_number(tmp_path):
+    own, other = tmp_path / ".lock.owner.17-ab.partial", tmp_path / ".note.txt.17-ab.partial"
+    own.touch()
+    other.touch()
+    with locked(tmp_path / "lock", "here"):
+        assert not own.exists()
+    assert other.exists()
+
+
+def test_the_leftovers_of_one_file(tmp_path):
+    for name in (".a.lock.owner.17-ab.partial", ".b.17-ab.partial"):
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path, "a.lock.owner")
+    assert [path.name for path in tmp_path.iterdir()] == [".b.17-ab.partial"]

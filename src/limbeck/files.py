@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import glob
 import hashlib
 import io
 import os
@@ -199,8 +200,12 @@ def is_folder(path: Path) -> bool:
         return False
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_leftovers(folder: Path, name: str = "") -> None:
     """Delete the temporary files that killed processes left in ``folder``; for the holder of its lock alone.
+
+    Args:
+        folder: The folder.
+        name: The file that they were to replace; by default any.
 
     Example:
         >>> import tempfile
@@ -210,6 +215,7 @@ def remove_leftovers(folder: Path) -> None:
         >>> list(folder.iterdir())
         []
     """
-    for leftover in folder.glob(f".*{_PARTIAL}"):
+    begins = f"{glob.escape(name)}." if name else ""
+    for leftover in folder.glob(f".{begins}*{_PARTIAL}"):
         with suppress(OSError):
             leftover.unlink()

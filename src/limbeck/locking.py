@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from limbeck.errors import UserError
-from limbeck.files import write_atomically
+from limbeck.files import remove_leftovers, write_atomically
 
 
 class LockedError(UserError):
@@ -59,6 +59,8 @@ def locked(path: Path, what: str, *, timeout: float = 0.0) -> Iterator[str | Non
     except OSError as error:
         raise UserError(f"{what}: cannot be locked ({error.strerror or error})") from None
     try:
+        # What a process that was killed meanwhile has left; nobody else writes it now.
+        remove_leftovers(path.parent, owner.name)
         former = _read_owner(owner)
         write_atomically(owner, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}) + "\n")
         yield former

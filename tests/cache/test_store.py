@@ -278,3 +278,12 @@ def test_no_posix_no_cache(tmp_path, monkeypatch):
     monkeypatch.delattr(os, "pwrite")
     with pytest.raises(UserError, match="POSIX"):
         LogitStore.open(tmp_path, spec_of())
+
+
+def test_what_a_process_left_that_was_killed_while_it_made_the_files(tmp_path):
+    spec = spec_of()
+    (tmp_path / f"{spec.key}.partial-ab").mkdir()
+    (tmp_path / f"{spec.key}.partial-ab" / "logits.bin").touch()
+    (tmp_path / "other.partial-cd").mkdir()
+    store = LogitStore.open(tmp_path, spec)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([store.folder.name, "other.partial-cd"])

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from limbeck.cache.about import check_about, write_about
 from limbeck.cache.checksum import checksums
 from limbeck.cache.spec import CacheSpec
-from limbeck.errors import UserError
+from limbeck.errors import RunError, UserError
 from limbeck.reporting import Log, no_log
 
 Slots = npt.NDArray[np.int64]
@@ -203,12 +203,15 @@ def _create(folder: Path, spec: CacheSpec) -> None:
             _lengthen(partial / name, length)
         write_about(partial, spec)
         partial.rename(folder)
-    except OSError:
+    except (OSError, RunError):
         # Of two processes that make the same at once, the first to finish wins, and its files are as good.
         if not folder.is_dir():
             raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        # Those of processes that were killed, and of any that is about to find this one.
+        for other in folder.parent.glob(f"{folder.name}.partial-*") if folder.is_dir() else ():
+            shutil.rmtree(other, ignore_errors=True)
 
 
 def _lengthen(path: Path, length: int) -> None:
