@@ -165,7 +165,7 @@ def contents(folder):
 
 
 def tensors_of(path):
-    """Tensors byte for byte, and what the file says of them, whose entries have no order."""
+    """Tensors byte for byte, and the file's entries about them, which have no order."""
     with safe_open(path, "np") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
         shapes = {name: (values.dtype.str, values.shape, values.tobytes()) for name, values in tensors.items()}

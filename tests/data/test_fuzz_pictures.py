@@ -299,7 +299,7 @@ def plant(path, kind):
 
 @amounts(20, 500)
 def test_folders(tmp_path, examples, slow_counts):
-    """Folders of any names and depth, with links and pipes: images are found, or one line says why not."""
+    """Folders of any names and depth, with links and pipes: images are found, or one line has the reason."""
     root = tmp_path / "root"
 
     def attempt(value):

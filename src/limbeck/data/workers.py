@@ -118,7 +118,7 @@ class Workers(Generic[Made]):
 
 def _begin(parent: int, _: int) -> None:
     # What stops a training comes to every process of its group, and the update under way needs its batch: a worker ends
-    # with its parent, or when it is told to by it, or a little later.
+    # with its parent, or when its parent ends it, or a little later.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, lambda *_: os._exit(0))

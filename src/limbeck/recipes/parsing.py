@@ -13,7 +13,7 @@ _MAX_CHARACTERS = 1_000_000
 _MAX_DEPTH = 40
 _MAX_VALUES = 50_000
 _MAX_DIGITS = 40
-# The one in C, where there is one, is ten times as fast; it knows neither marks of double keys nor 5e-4.
+# The one in C, where there is one, is ten times as fast; it has neither marks of double keys nor 5e-4.
 _QUICK: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 

@@ -133,7 +133,7 @@ class RayExecutor:
         elif started:
             raise UserError(f"ray: a run takes {needed}, but this machine has {cpus:g} and {gpus:g}, expected no more")
         else:
-            # A cluster may grow by what is asked for.
+            # A cluster may grow by what tasks need.
             self.log(f"{line}, for which no machine has room: they wait until one joins")
 
 

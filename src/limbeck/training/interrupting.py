@@ -53,7 +53,7 @@ def terminate(*_: object) -> None:
 
 
 class StopRequest:
-    """Whether a signal has asked for the end of a training; as a handler of signals it takes the request.
+    """Whether a signal requests the end of a training; as a handler of signals it takes the request.
 
     Attributes:
         requested: Whether one came.
@@ -80,7 +80,7 @@ class StopRequest:
             self.requested, self._first = True, now
 
     def agreed(self, step: int, steps: int, *, several: bool) -> bool:
-        """Return whether the training ends after a step: with several processes, if one of them was asked to.
+        """Return whether the training ends after a step: with several processes, if one of them received a signal.
 
         Args:
             step: The updates of the epoch that are done.

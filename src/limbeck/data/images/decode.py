@@ -17,7 +17,7 @@ from limbeck.data.threads import map_in_threads
 from limbeck.errors import UserError, first_line, one_line
 from limbeck.files import check_regular
 
-# Errors whose text alone says what is wrong.
+# Errors that only their text describes.
 _CLEAR = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 # Pillow decodes PostScript by another program, which runs what the file holds.
 _PROGRAMS = ("EPS",)
