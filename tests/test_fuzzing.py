@@ -57,6 +57,7 @@ def test_damage_changes_bytes_lengths_and_ends(slow_counts):
     assert len(set(seen)) > 100
 
 
+@pytest.mark.slow
 def test_counts_of_all_processes_are_summed_and_printed(pytester, request):
     hooks = (request.config.rootpath / "tests" / "conftest.py").read_text()
     start, end = hooks.index("@pytest.fixture\ndef slow_counts"), hooks.index("def names_in")

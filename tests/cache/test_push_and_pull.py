@@ -86,6 +86,7 @@ def test_a_pulled_cache_gives_the_very_same_run(limbeck, recipe, machine, tmp_pa
     assert numbers(tmp_path / "here") == numbers(tmp_path / "there")
 
 
+@pytest.mark.slow
 def test_machines_without_a_shared_folder_fill_a_cache_by_turns(limbeck, recipe, machine):
     first = machine("first")
     assert limbeck("cache", "build", recipe, "--shard", "1/2")[0] == 0

@@ -64,6 +64,7 @@ def test_its_loss_is_listed(environment, tmp_path):
     assert "no paper given, limbeck_plugin:hellinger" in page
 
 
+@pytest.mark.slow
 def test_its_loss_is_compared_in_worker_processes(environment, tmp_path, tiny):
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(yaml.safe_dump({**tiny, "method": {"name": "revise+hellinger", "temperature": 2.0}}))

@@ -230,6 +230,7 @@ def test_the_packaged_recipe_runs_on_a_few_images(tmp_path):
     assert_same_run(done.folder, again.folder)
 
 
+@pytest.mark.slow
 def test_a_comparison_has_the_tasks_columns(recipe, tmp_path):
     recipe["compare"] = {"methods": ["none", "kd"], "seeds": 1}
     limbeck.compare(recipe, out=tmp_path / "both", jobs=2)

@@ -194,6 +194,7 @@ def test_the_packaged_recipe_runs_on_a_few_images(tmp_path):
     assert (again.folder / "masks.png").is_file()
 
 
+@pytest.mark.slow
 def test_a_comparison_in_two_processes_has_the_tasks_columns(recipe, tmp_path):
     recipe["compare"] = {"methods": ["none", "kd"], "seeds": 1}
     recipe["teacher"]["cache"] = "views"

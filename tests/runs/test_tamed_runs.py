@@ -80,6 +80,7 @@ def test_what_cannot_be_reached_is_refused_before_anything_runs(tiny, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_comparison_has_it_too(tiny, tmp_path):
     compared = {"methods": ["kd", "tame+kd"], "seeds": 1, "settings": {"tame+kd": {"max_confidence": 0.105}}}
     limbeck.compare({**tiny, "compare": compared}, out=tmp_path / "all")

@@ -18,7 +18,7 @@ TESTS = Path(__file__).parents[1]
 METHODS = ("kd", "dist", "dr_kd", "lr_ds", "lw_kd", "crd", "ctkd")
 OTHERS = ("select+dist", "cached", "accumulated", "clipped", "resumed", "divided", "text", "segmentation")
 # Those of make test; make test-slow has all.
-FEW = ("kd", "dist", "lr_ds", "lw_kd", "divided", "text", "segmentation")
+FEW = ("kd", "dist", "lw_kd", "divided", "text", "segmentation")
 # What differs between runs of the same numbers.
 TIMES = {"seconds", "samples_per_second"}
 

@@ -137,6 +137,7 @@ def test_a_batch_size_is_found_by_steps_that_run_out_of_memory(tiny, monkeypatch
         find_batch_size([Context(recipe)], lines.append)
 
 
+@pytest.mark.slow
 def test_on_a_cpu_half_of_the_free_memory_bounds_what_a_step_keeps(tiny, monkeypatch):
     recipe = load_recipe({**tiny, "training": {**tiny["training"], "batch_size": "auto"}})
     monkeypatch.setattr(batch_size, "_STEPS", 1)
@@ -165,6 +166,7 @@ def test_a_run_records_the_number_and_resumes_with_it(tiny, tmp_path, monkeypatc
         limbeck.run(auto, out=tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_comparison_finds_one_number_for_all_methods(tiny, tmp_path, monkeypatch):
     most = {"none": 8, "dist": 4}
 
