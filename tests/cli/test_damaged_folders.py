@@ -98,10 +98,11 @@ def checked(command, words):
     lines = err.splitlines()
     if code not in (0, 1, 2) or "Traceback" in err or (code and len(lines) > 1) or not "".join(lines).isprintable():
         raise Crash(f"{words}: exit code {code}, {err[-500:]!r}")
-    if code and not lines:
+    # A group of commands alone prints its help.
+    if code and not lines and words != ("cache",):
         raise Crash(f"{words}: exit code {code} without a line")
     if code:
-        raise UserError(lines[0])
+        raise UserError(lines[0] if lines else "its help")
 
 
 def contents(folder, file):

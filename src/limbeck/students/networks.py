@@ -74,7 +74,12 @@ def _built(record: Record, about: dict[str, Any]) -> nn.Module:
         if model_folder(rest) is None and Path(rest).is_absolute():
             got = f"its metadata has no configuration of {record.name}, and there is no such folder"
             raise UserError(f"{got}; expected a student of this version, or that folder with config.json")
-    return models.create(record.name, num_classes=outputs, facts=facts_of(record, about), **_options(record))
+    options, facts = _options(record), facts_of(record, about)
+    if taken := sorted(options.keys() & {"name", "num_classes", "facts"}):
+        raise UserError(f"options: got {taken[0]!r}, which is no option of a network")
+    if small := [key for key, value in facts.items() if isinstance(value, int) and value < 1]:
+        raise UserError(f"{small[0]}: got {facts[small[0]]}, expected a whole number of at least 1")
+    return models.create(record.name, num_classes=outputs, facts=facts, **options)
 
 
 def _options(record: Record) -> dict[str, Any]:
