@@ -79,7 +79,8 @@ def ways(args: argparse.Namespace, folder: Path) -> dict[str, dict[str, Way]]:
 
     def built(turn: int, name: str, *shards: str) -> float:
         cache = [f"output.cache={folder}/{name}-{turn}", f"teacher.weights={folder}/teacher.safetensors"]
-        words = ("cache", "build", path, "teacher.cache=views", "teacher.training=null", *cache)
+        stored = ("teacher.cache=views", "teacher.cache_dtype=float32", "teacher.training=null")
+        words = ("cache", "build", path, *stored, *cache)
         return wall(*(lambda more=more: started(folder, *words, *more) for more in [s.split() for s in shards]))
 
     return {

@@ -15,6 +15,9 @@ from limbeck.students.record import Record, facts_of
 # torchvision sets these beside its own weights, on which the network then depends.
 _TRANSFORMING = ("torchvision:googlenet", "torchvision:inception_v3")
 
+# Facts that are widths of layers.
+_SIZES = ("in_channels", "in_features", "vocabulary")
+
 
 def load_network(file: Path, record: Record, about: dict[str, Any]) -> nn.Module:
     """Build the network of a student's file, and load its weights.
@@ -77,7 +80,8 @@ def _built(record: Record, about: dict[str, Any]) -> nn.Module:
     options, facts = _options(record), facts_of(record, about)
     if taken := sorted(options.keys() & {"name", "num_classes", "facts"}):
         raise UserError(f"options: got {taken[0]!r}, which is no option of a network")
-    if small := [key for key, value in facts.items() if isinstance(value, int) and value < 1]:
+    sizes = {key: value for key, value in facts.items() if key in _SIZES and isinstance(value, int)}
+    if small := [key for key, value in sizes.items() if value < 1]:
         raise UserError(f"{small[0]}: got {facts[small[0]]}, expected a whole number of at least 1")
     return models.create(record.name, num_classes=outputs, facts=facts, **options)
 
