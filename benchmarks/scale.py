@@ -54,7 +54,7 @@ def recipe(args: argparse.Namespace, folder: Path) -> Path:
     """Write the recipe of all commands."""
     path = folder / "scale.json"
     values = {
-        "data": {"name": "fashion_mnist_sample", "train_limit": args.images, "augment": {"crop": 4, "flip": True}},
+        "data": {"name": "fashion_mnist_sample", "train_limit": args.images, "augment": {"flip": True}},
         "student": args.student,
         "teacher": {"name": args.teacher, "training": {"epochs": 1, "precision": "fp32"}},
         "method": "dist",
