@@ -62,7 +62,10 @@ def test_a_default_that_has_changed_is_named_and_the_run_keeps_its_own(begun, ti
     )
     # As if clip_norm had been 0.5 by default when the run began.
     given = {**tiny, "method": "kd", "training": {**tiny["training"], "clip_norm": 0.5}}
-    forget = lambda stored: stored["recipe"]["given"].remove("training.clip_norm")  # noqa: E731
+
+    def forget(stored):
+        stored["recipe"]["given"].remove("training.clip_norm")
+
     begun(given, record=forget)
     done = resumed({**tiny, "method": "kd"}, tmp_path)
     line = "training.clip_norm: the default is nothing, was 0.5 in the run, which keeps it\n"

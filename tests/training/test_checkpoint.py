@@ -1,7 +1,9 @@
 """Checkpoints: the last two, each with its checksum, and every generator; a training goes on from them."""
 
+import errno
 import random
 import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -199,3 +201,20 @@ def test_a_moving_temperature_resumes_bit_for_bit(tmp_path):
     assert torch.equal(
         *(torch.cat([p.detach().flatten() for p in each.distiller.extra_parameters()]) for each in (whole, resumed))
     )
+
+
+def test_a_disk_that_is_full_while_the_checksum_is_written_leaves_the_checkpoint_before(tmp_path, monkeypatch):
+    save_checkpoint(tmp_path, {"epoch": 1})
+    opened, left = Path.open, [1]
+
+    def full_once(path, mode="r", *given, **more):
+        if mode == "r+b" and left.pop():
+            left.append(0)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return opened(path, mode, *given, **more)
+
+    monkeypatch.setattr(Path, "open", full_once)
+    with pytest.raises(RunError, match="No space left on device"):
+        save_checkpoint(tmp_path, {"epoch": 2})
+    assert load_checkpoint(tmp_path) == {"epoch": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]

@@ -85,7 +85,7 @@ def _connect(ray: Any, address: str | None) -> bool:
 
 
 def _check_reachable(address: str) -> None:
-    # Ray itself tries for many minutes to reach an address at which nothing listens.
+    # Ray itself tries for many minutes to reach an address that no program serves.
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_SECONDS).close()

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -95,8 +95,7 @@ def narrowed(predictions: Tensor) -> Tensor:
 class Evaluator(Protocol):
     """Collects a network's outputs on a split, batch by batch.
 
-    One whose task is trained by several processes has a method ``gather()`` too: it adds what the other processes have
-    counted, each of them on the part of the split that follows the part of the process before it.
+    One whose task is trained by several processes is a :class:`GatheringEvaluator` too.
     """
 
     def update(self, output: Any, targets: Any) -> None:
@@ -104,3 +103,11 @@ class Evaluator(Protocol):
 
     def compute(self) -> Measured:
         """Return the figures over all batches."""
+
+
+@runtime_checkable
+class GatheringEvaluator(Evaluator, Protocol):
+    """An evaluator that several processes share, each with the part of the split behind that of the one before it."""
+
+    def gather(self) -> None:
+        """Add what the other processes have counted."""

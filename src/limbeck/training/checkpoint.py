@@ -155,7 +155,8 @@ def usable_checkpoint(folder: Path, log: Log) -> bool:
 
 def _seal(path: Path) -> None:
     """Write a checkpoint's checksum at the end of its file."""
-    with ZipFile(path, "a") as archive:
+    # By its name an archive that cannot be opened, as on a full disk, would be replaced by an empty one.
+    with path.open("r+b") as file, ZipFile(file, "a") as archive:
         archive.comment = _MARK + b"0" * _DIGITS
     digest = _digest(path)
     with path.open("r+b") as file:

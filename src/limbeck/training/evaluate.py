@@ -10,6 +10,7 @@ from torch import nn
 from limbeck.data.batch import Batch
 from limbeck.errors import UserError
 from limbeck.tasks import Classification, Measured, Task
+from limbeck.tasks.metrics import GatheringEvaluator
 
 __all__ = ["Measured", "measure", "measure_outputs"]
 
@@ -79,23 +80,27 @@ def measure_outputs(
         >>> measure_outputs([(torch.eye(2), torch.tensor([0, 1]))], Classification(2)).accuracy
         1.0
     """
-    evaluator = task.evaluator()
-    if gather:
-        check_gathers(task)
+    evaluator = gathering_evaluator(task) if gather else task.evaluator()
     with precision or nullcontext():
         for output, targets in outputs:
             evaluator.update(output, targets)
-    if gather:
-        evaluator.gather()  # type: ignore[attr-defined]
+    if isinstance(evaluator, GatheringEvaluator) and gather:
+        evaluator.gather()
     return evaluator.compute()
 
 
-def check_gathers(task: Task) -> None:
-    """Raise ``UserError`` if a task's evaluator cannot add up what several processes have counted.
+def gathering_evaluator(task: Task) -> GatheringEvaluator:
+    """Return a task's evaluator for several processes.
+
+    Raises:
+        UserError: If it cannot add up what they have counted.
 
     Example:
-        >>> check_gathers(Classification(3))
+        >>> isinstance(gathering_evaluator(Classification(3)), GatheringEvaluator)
+        True
     """
-    if not hasattr(task.evaluator(), "gather"):
-        expected = "expected a method gather(), or one process"
-        raise UserError(f"task {task.name!r}: its evaluator cannot add up what several processes count, {expected}")
+    evaluator = task.evaluator()
+    if isinstance(evaluator, GatheringEvaluator):
+        return evaluator
+    expected = "expected a method gather(), or one process"
+    raise UserError(f"task {task.name!r}: its evaluator cannot add up what several processes count, {expected}")

@@ -63,9 +63,10 @@ def shares_of_update(batches: Sequence[Batch], task: Task, processes: int) -> li
     if len(batches) == 1 and processes == 1:
         return [Share(1.0, batches[0].size)]
     device = device_of(tuple(batches[0]))
-    rows = torch.stack([torch.as_tensor(task.supervised_rows(batch.targets, batch.size)) for batch in batches])
-    sizes = torch.tensor([batch.size for batch in batches])
-    own = torch.stack([rows.double().cpu(), sizes.double()]).to(device, torch.float32)
+    # Counted where the targets are, so that no step waits for the device.
+    rows = [task.supervised_rows(batch.targets, batch.size) for batch in batches]
+    counted = torch.stack([torch.as_tensor(count, dtype=torch.float32, device=device) for count in rows])
+    own = torch.stack([counted, counted.new_tensor([float(batch.size) for batch in batches])])
     counts = summed(own)
     weights = counts[0] / counts[0].sum().clamp_min(1)
     samples = weights * counts[1].sum() / processes

@@ -11,6 +11,7 @@ from limbeck.data import load
 from limbeck.data.text.augment import TokenAugment
 from limbeck.data.text.batches import TextBatches
 from limbeck.data.text.token_set import TextSet
+from limbeck.data.text.tokenizer import train_tokenizer
 from limbeck.errors import UserError
 from limbeck.randomness.hashing import random_bits
 from text_files import write_folder
@@ -154,6 +155,19 @@ def test_a_tokenizer_from_a_folder_is_used_as_it_is(tmp_path):
     (folder / "tokenizer.json").write_text("{}")
     with pytest.raises(UserError, match="cannot be read"):
         load("text", root=tmp_path, options={"tokenizer": str(folder)})
+
+
+def test_a_text_without_a_space_for_pages_takes_no_training_time():
+    # Whole, each took minutes: both trainers take the square of a word's length.
+    texts, long = ["a red car", "a red bus"], "x" * 400_000
+    pieces = train_tokenizer("wordpiece", [*texts, f"red {long}"], vocabulary_size=100, max_length=8)
+    assert pieces.content == train_tokenizer("wordpiece", texts, vocabulary_size=100, max_length=8).content
+    assert [pieces.backend.id_to_token(token) for token in pieces.encode([f"red {long} bus"]).tokens[0]] == [
+        *("[CLS]", "red", "[UNK]", "bus", "[SEP]")
+    ]
+    of_bytes = train_tokenizer("bpe", [*texts, long], vocabulary_size=300, max_length=8)
+    assert max(map(len, of_bytes.backend.get_vocab())) <= 1001
+    assert of_bytes.backend.decode(of_bytes.encode(["red bus"]).tokens[0]).strip() == "red bus"
 
 
 def test_a_vocabulary_of_bert(tmp_path):

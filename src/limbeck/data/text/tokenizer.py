@@ -1,6 +1,7 @@
 """Tokenizers: read from the files of one, or trained on texts."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,10 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 _FILE = "tokenizer.json"
 _USUAL_PADDING = ("[PAD]", "<pad>", "<|pad|>", "<|endoftext|>", "</s>")
 _PADDING_FILES = ("tokenizer_config.json", "special_tokens_map.json")
+# A word piece tokenizer of the library takes a longer word for unknown.
+_LONGEST_WORD = 100
+# A tokenizer of bytes learns from parts of what is longer and has no space.
+_LONGEST_RUN = re.compile(r"(\S{1000})(?=\S)")
 # As many texts are tokenized at once, so that a large split is never held as objects of Python.
 _AT_ONCE = 10_000
 
@@ -203,7 +208,7 @@ def train_tokenizer(name: str, texts: Sequence[str], *, vocabulary_size: int, ma
 
     Args:
         name: ``wordpiece``, in lower case as BERT's, or ``bpe``, of bytes as GPT-2's. Both put ``[CLS]`` before a text
-            and ``[SEP]`` behind it.
+            and ``[SEP]`` behind it. For ``wordpiece`` a word of more than 100 characters is unknown, as for BERT.
         texts: The texts.
         vocabulary_size: The largest number of tokens, though characters are never left out; of ``bpe`` at least 260.
         max_length: The largest number of tokens of a text.
@@ -232,19 +237,22 @@ def _bytes(texts: Sequence[str], vocabulary_size: int) -> Any:
     trainer = library.trainers.BpeTrainer(
         vocab_size=vocabulary_size, special_tokens=[*SPECIAL], initial_alphabet=alphabet, show_progress=False
     )
-    backend.train_from_iterator(texts, trainer)
+    # On one character many times over, too, the training takes the square of their number.
+    backend.train_from_iterator((_LONGEST_RUN.sub(r"\1 ", text) for text in texts), trainer)
     return _with_ends(backend)
 
 
 def _wordpiece(texts: Sequence[str], vocabulary_size: int) -> Any:
     library = optional_package("tokenizers", "text", "a tokenizer")
     backend = _as_bert(library.Tokenizer(library.models.WordPiece(unk_token="[UNK]")))
+    # On a word of many characters, such as an image in base64, the training takes the square of their number.
+    kept = [" ".join(word for word in _words(backend, text) if len(word) <= _LONGEST_WORD) for text in texts]
     # The library numbers these in the order of a hash map, on which ties depend later, unless they are there already.
-    inner = sorted({f"##{character}" for text in texts for word in _words(backend, text) for character in word[1:]})
+    inner = sorted({f"##{character}" for text in kept for word in text.split() for character in word[1:]})
     trainer = library.trainers.WordPieceTrainer(
         vocab_size=vocabulary_size, special_tokens=[*SPECIAL, *inner], show_progress=False
     )
-    backend.train_from_iterator(texts, trainer)
+    backend.train_from_iterator(kept, trainer)
     return _of_words(sorted(backend.get_vocab(), key=backend.token_to_id))
 
 
