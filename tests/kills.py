@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,8 +99,14 @@ class Command:
         else:
             self.process.send_signal(kill.number)
 
+    def _has(self, files):
+        # Before Python 3.13 a folder that is renamed while it is searched is an error.
+        with suppress(FileNotFoundError):
+            return any(self.folder.rglob(files))
+        return False
+
     def _is_moment(self, kill, seconds):
-        if kill.files and any(self.folder.rglob(kill.files)):
+        if kill.files and self._has(kill.files):
             return True
         return seconds >= kill.seconds or (kill.text and any(kill.text in line for line in self.written))
 

@@ -97,6 +97,22 @@ def test_a_signal_while_a_checkpoint_is_written_waits_for_it(handled, tmp_path, 
     assert resumed.views.made == list(range(STEPS))
 
 
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_signal_between_epochs_keeps_the_epoch(handled, tmp_path, every):
+    """Found in the suite: the line had no place, and epochs without a checkpoint of their own were lost."""
+    whole = engine(Views(), None)
+    whole.fit()
+    stopped = engine(Views(), tmp_path / "last", checkpoint_every=every)
+    stopped.after_epoch = lambda record: os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(Interrupted, match=r"^saved after epoch 1 of 2 \(\S+last\)$"):
+        stopped.fit()
+    resumed = engine(Views(), tmp_path / "last", checkpoint_every=every)
+    assert len(resumed.fit(resume=True)) == 2
+    assert resumed.views.made == list(range(STEPS))
+    for ours, theirs in zip(resumed.network.parameters(), whole.network.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
 def test_without_a_checkpoint_it_interrupts_at_once():
     stopped = engine(Views(signal.SIGINT), None)
     with pytest.raises(KeyboardInterrupt) as error:

@@ -4,7 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -152,17 +152,28 @@ class Engine:
             # Also where the checkpoint that was read is that of the end.
             if self.keeping.ends(self.record):
                 break
-            row = self._epoch(epoch)
+            self._end_epoch(epoch, self._epoch(epoch))
+            self.progress.epoch(self.record[-1], self.settings.epochs)
+        self._conclude()
+        return self.record
+
+    def _end_epoch(self, epoch: int, row: EpochRecord) -> None:
+        """Record an epoch and write its checkpoint; a signal meanwhile ends the training behind it."""
+        with self._stop_requests() as request:
             # Times are those of the first process.
             self.record.append(shared(row) if self._several else row)
             self.keeping.after_epoch(self.record, self.network)
             if self.after_epoch:
                 self.after_epoch(self.record)
-            if self._due(epoch, self.settings.checkpoint_every) or self.keeping.ends(self.record):
-                self._save()
-            self.progress.epoch(self.record[-1], self.settings.epochs)
-        self._conclude()
-        return self.record
+            if stopped := request.agreed(1, 1, several=self._several):
+                request.requested = False
+        if stopped or self._due(epoch, self.settings.checkpoint_every) or self.keeping.ends(self.record):
+            self._save()
+        if stopped:
+            raise self._interrupted(f"epoch {len(self.record)}")
+
+    def _stop_requests(self) -> AbstractContextManager[StopRequest]:
+        return stop_requests() if self.checkpoint else nullcontext(StopRequest())
 
     def _conclude(self) -> None:
         for line in self.keeping.lines(self.record):
@@ -234,9 +245,8 @@ class Engine:
         """Go once through the batches of ``epoch`` and return its sums; nothing is measured or recorded."""
         under_way, self._under_way = self._under_way or self._beginning(epoch), None
         meter, steps, done = under_way.meter, under_way.steps, under_way.step
-        stops = stop_requests() if self.checkpoint else nullcontext(StopRequest())
         batches = self._batches(self.views, epoch, done * self.settings.accumulate)
-        with self.updates.epoch(epoch, meter) as update, stops as request:
+        with self.updates.epoch(epoch, meter) as update, self._stop_requests() as request:
             for step, group in enumerate(groups(batches, self.settings.accumulate), start=done + 1):
                 update(group, step)
                 under_way.step = step
@@ -265,12 +275,12 @@ class Engine:
     def _save(self, under_way: UnderWay | None = None) -> None:
         if not self.checkpoint:
             return
-        state, stopped = self._state(under_way), False
-        if is_first():
-            # An interrupt meanwhile waits for the end of the writing.
-            with stop_requests() as request:
+        # An interrupt meanwhile waits for the end of the writing.
+        with stop_requests() as request:
+            state = self._state(under_way)
+            if is_first():
                 save_checkpoint(self.checkpoint, state)
-                stopped, request.requested = request.requested, False
+            stopped, request.requested = request.requested, False
         if self._several:
             barrier()
         self._checkpoint_due.written()

@@ -108,11 +108,11 @@ def test_samples_of_other_data_are_not_shown(compared, rows):
 
 def test_code_of_the_user_is_not_imported(copied, page_of, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.py").write_text("from pathlib import Path\nPath('ran').touch()\n")
+    (tmp_path / "rows_of_page.py").write_text("from pathlib import Path\nPath('ran').touch()\n")
     recipe = copied / "recipe.yaml"
-    recipe.write_text(recipe.read_text().replace("name: table", "name: python:mine:rows"))
+    recipe.write_text(recipe.read_text().replace("name: table", "name: python:rows_of_page:rows"))
     page = unescape(page_of(copied, out=tmp_path / "a.html"))
-    assert "'python:mine:rows', which is imported with --trust alone" in page
+    assert "'python:rows_of_page:rows', which is imported with --trust alone" in page
     assert not (tmp_path / "ran").exists()
     page_of(copied, out=tmp_path / "b.html", trust=True)
     assert (tmp_path / "ran").exists()
