@@ -12,6 +12,8 @@ import torch
 from data_layouts import write_mnist
 from limbeck import data
 from limbeck.cli.main import main
+from limbeck.testing import Processes
+from process_pair import Pair
 
 # Small networks gain nothing from a second thread, and two test processes with two each crawl.
 torch.set_num_threads(1)
@@ -158,12 +160,29 @@ def tiny(tmp_path):
     }
 
 
+def in_precision(tiny, precision):
+    lowered = {"precision": precision}
+    teacher = {**tiny["teacher"], "training": {**tiny["teacher"]["training"], **lowered}}
+    return {**tiny, "teacher": teacher, "training": {**tiny["training"], **lowered}}
+
+
 @pytest.fixture(params=["fp32", "bf16"])
 def precise(tiny, request):
     """The recipe of ``tiny`` in each precision that a CPU has, for the student and the teacher."""
-    lowered = {"precision": request.param}
-    teacher = {**tiny["teacher"], "training": {**tiny["teacher"]["training"], **lowered}}
-    return {**tiny, "teacher": teacher, "training": {**tiny["training"], **lowered}}
+    return in_precision(tiny, request.param)
+
+
+@pytest.fixture(params=["fp32", pytest.param("bf16", marks=pytest.mark.slow)])
+def precise_if_slow(tiny, request):
+    """The recipe of ``precise``, in bf16 with make test-slow alone."""
+    return in_precision(tiny, request.param)
+
+
+@pytest.fixture(scope="session")
+def pair():
+    """Two processes of one ``torch.distributed`` group."""
+    with Processes(2) as processes:
+        yield Pair(processes)
 
 
 @pytest.fixture

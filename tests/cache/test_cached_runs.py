@@ -163,7 +163,9 @@ def test_another_training_set_normalization_or_teacher_has_a_cache_of_its_own(ti
         assert len(list((tmp_path / "cache" / "logits").iterdir())) == number + 1
 
 
-@pytest.mark.parametrize(("cache", "jobs"), [("views", 1), ("epochs", 1), ("views", 2)])
+@pytest.mark.parametrize(
+    ("cache", "jobs"), [("views", 1), ("epochs", 1), pytest.param("views", 2, marks=pytest.mark.slow)]
+)
 def test_a_comparison_stores_ahead_what_its_runs_read(tiny, tmp_path, cache, jobs, counted_rows):
     logged = []
     more = {"compare": {"methods": ["none", "kd", "dist"], "seeds": 2}}

@@ -2,7 +2,6 @@
 
 import copy
 import io
-import multiprocessing
 
 import pytest
 import torch
@@ -159,20 +158,14 @@ def test_a_copy_is_independent(batch):
     assert not torch.equal(next(other.student.parameters()), next(one.student.parameters()))
 
 
-def in_another_process(distiller, inputs, labels, answers):
-    answers.put(distiller(inputs, labels).loss.item())
+def in_another_process(rank, world, distiller, inputs, labels):
+    return distiller(inputs, labels).loss.item()
 
 
-def test_a_distiller_can_be_sent_to_another_process(batch):
+def test_a_distiller_can_be_sent_to_another_process(batch, pair):
     distiller = limbeck.Distiller(net().eval(), net(seed=1), method="revise+kd")
-    context = multiprocessing.get_context("spawn")
-    answers = context.Queue()
-    process = context.Process(target=in_another_process, args=(distiller, *batch, answers))
-    process.start()
-    try:
-        assert answers.get(timeout=120) == pytest.approx(distiller(*batch).loss.item(), rel=1e-6)
-    finally:
-        process.join()
+    alone = distiller(*batch).loss.item()
+    assert pair.run(in_another_process, distiller, *batch) == pytest.approx([alone] * 2, rel=1e-6)
 
 
 def test_the_teacher_follows_to_another_type(batch):

@@ -2,15 +2,13 @@
 
 import pytest
 import torch
-from torch import distributed as dist
-from torch import multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 
 from limbeck.losses.features import CRDLoss
 from limbeck.rows import ABSENT
 from method_batches import SAMPLES, batch, distiller_for
 
-WORLD, STEPS = 2, 4
+STEPS = 4
 # Processes have 6 and 5 of the rows of a step.
 ROWS = 11
 METHODS = ("kd", "dist", "dr_kd", "dts", "ctkd", "lw_kd", "crd", "lr_ds", "select+dist", "fitnet", "kd@partly")
@@ -51,18 +49,13 @@ def trained(name, rank=0, world=1):
     return torch.stack(losses), gradients, dict(distiller.state_dict())
 
 
-def work(rank, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=WORLD)
-    torch.save({name: trained(name, rank, WORLD) for name in METHODS}, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+def of_all_methods(rank, world):
+    return {name: trained(name, rank, world) for name in METHODS}
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("processes")
-    multiprocessing.spawn(work, (folder,), nprocs=WORLD)
-    return [torch.load(folder / f"{rank}.pt") for rank in range(WORLD)]
+def results(pair):
+    return pair.run(of_all_methods)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -7,7 +7,7 @@ import torch
 
 from limbeck import losses
 from limbeck.errors import UserError
-from limbeck.testing import Processes, check_loss_across_processes, loss_checks
+from limbeck.testing import check_loss_across_processes, loss_checks
 
 CASES = {case.name: case for module in (cases_first, cases_logits) for case in module.CASES}
 
@@ -32,15 +32,9 @@ def test_loss(name, check, device, dtype):
     loss_checks(CASES[name])[check](CASES[name], device, dtype)
 
 
-@pytest.fixture(scope="module")
-def processes():
-    with Processes(2) as running:
-        yield running
-
-
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.across_processes is not None])
-def test_two_processes_equal_one(processes, name):
-    check_loss_across_processes(CASES[name], processes)
+def test_two_processes_equal_one(pair, name):
+    check_loss_across_processes(CASES[name], pair.processes)
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,10 @@
 import pytest
 import torch
 from torch import distributed as dist
-from torch import multiprocessing
 
 from limbeck import losses
 from limbeck.losses._correlation import correlation_distance
+from limbeck.testing import Processes
 
 ROWS, INPUTS = 24, 6
 # Rows of each process, by the number of processes; the second kind is an epoch's last batch.
@@ -70,26 +70,24 @@ def value_and_gradients(loss, case, dtype, rank=0, world=1):
     return [value.detach(), *gradients]
 
 
-def work(rank, world, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting{world}", rank=rank, world_size=world)
-    results = {
+def of_all_cases(rank, world):
+    return {
         (loss.__name__, dtype, case): value_and_gradients(loss, case, dtype, rank, world)
         for loss in (closed, formula)
         for dtype in TOLERANCES
         for case in CASES
     }
-    torch.save(results, f"{folder}/{world}-{rank}.pt")
-    dist.destroy_process_group()
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    """Every case's value and averaged gradients, by number of processes and rank; each number is started once."""
-    folder = tmp_path_factory.mktemp("gather")
-    for world in (1, 2, 3):
-        multiprocessing.spawn(work, (world, folder), nprocs=world)
-    return {(world, rank): torch.load(folder / f"{world}-{rank}.pt") for world in (1, 2, 3) for rank in range(world)}
+def of_three():
+    with Processes(3) as processes:
+        return processes.run(of_all_cases)
+
+
+@pytest.fixture(scope="module", params=[1, 2, pytest.param(3, marks=pytest.mark.slow)])
+def results(request, pair):
+    """Every case's value and averaged gradients in each process, for a number of processes."""
+    return {1: lambda: [of_all_cases(0, 1)], 2: lambda: pair.run(of_all_cases), 3: of_three}[request.param]()
 
 
 def apart(one, other):
@@ -101,14 +99,13 @@ def apart(one, other):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case)))
 def test_any_number_of_processes_gives_the_same(results, case, dtype):
     alone = value_and_gradients(closed, case, dtype)
-    for table in results.values():
+    for table in results:
         for name in ("closed", "formula"):
             found = table[name, dtype, case]
             assert max(apart(one, other) for one, other in zip(found, alone, strict=True)) < TOLERANCES[dtype]
 
 
 def test_every_process_has_the_same_value_to_the_last_bit(results):
-    for world in (2, 3):
-        for key, found in results[world, 0].items():
-            for rank in range(1, world):
-                assert found[0].item() == results[world, rank][key][0].item()
+    for key, found in results[0].items():
+        for other in results[1:]:
+            assert found[0].item() == other[key][0].item()

@@ -26,8 +26,8 @@ def test_methods_take_mixed_labels(tiny, tmp_path, method):
 
 
 @pytest.mark.parametrize("method", ["dist", "lr_ds"])
-def test_a_resumed_run_equals_one_that_never_stopped(precise, tmp_path, method):
-    recipe = mixed(precise, method)
+def test_a_resumed_run_equals_one_that_never_stopped(precise_if_slow, tmp_path, method):
+    recipe = mixed(precise_if_slow, method)
     whole = limbeck.run(recipe, out=tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         limbeck.run(recipe, out=tmp_path / "stopped", reporting=stopping(1, of=2))
@@ -117,10 +117,10 @@ def test_bad_input(tiny, tmp_path, changed, message):
         {"color_jitter": [0.4, 0.4, 0.4, 0.1]},
     ],
 )
-def test_a_cached_run_with_operations_equals_a_live_one(precise, tmp_path, augment):
-    recipe = {**precise, "data": {**precise["data"], "augment": augment}, "method": "kd"}
+def test_a_cached_run_with_operations_equals_a_live_one(precise_if_slow, tmp_path, augment):
+    recipe = {**precise_if_slow, "data": {**precise_if_slow["data"], "augment": augment}, "method": "kd"}
     live = limbeck.run(recipe, out=tmp_path / "live")
-    settings = {**precise["teacher"], "cache": "epochs", "cache_dtype": "float32"}
+    settings = {**precise_if_slow["teacher"], "cache": "epochs", "cache_dtype": "float32"}
     for name in ("made", "read"):
         assert_same_run(limbeck.run({**recipe, "teacher": settings}, out=tmp_path / name).folder, live.folder)
 

@@ -60,7 +60,7 @@ def test_a_comparison(several, tmp_path, limbeck):
 
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump({**several, "compare": {"methods": ["none", "kd"], "seeds": 2}}))
-    code, out, err = limbeck("compare", path, "--out", tmp_path / "compared")
+    code, out, err = limbeck("compare", path, "--out", tmp_path / "compared", "--jobs", "1")
     assert code == 0, err
     assert "mAP" in out
 

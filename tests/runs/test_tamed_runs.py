@@ -60,8 +60,8 @@ def test_a_stopped_run_resumes_without_a_second_measurement(tiny, tmp_path, meas
 
 
 @pytest.mark.parametrize("cache", ["views", "epochs"])
-def test_cached_runs_are_the_live_run(precise, tmp_path, cache):
-    recipe = tamed(precise, "tame+revise+kd")
+def test_cached_runs_are_the_live_run(precise_if_slow, tmp_path, cache):
+    recipe = tamed(precise_if_slow, "tame+revise+kd")
     live = limbeck.run(recipe, out=tmp_path / "live")
     cached = {**recipe, "teacher": {**recipe["teacher"], "cache": cache, "cache_dtype": "float32"}}
     for name in ("cold", "warm"):

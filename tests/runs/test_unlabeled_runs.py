@@ -13,9 +13,12 @@ from stopped_runs import assert_same_run, log, metrics, stopping
 
 
 @pytest.fixture
-def partly(precise, tmp_path):
+def partly(precise_if_slow, tmp_path):
     write_classes(tmp_path / "more", each=8)
-    return {**precise, "data": {**precise["data"], "unlabeled": str(tmp_path / "more"), "unlabeled_share": 0.4}}
+    return {
+        **precise_if_slow,
+        "data": {**precise_if_slow["data"], "unlabeled": str(tmp_path / "more"), "unlabeled_share": 0.4},
+    }
 
 
 @pytest.mark.parametrize("method", ["kd", "dist", "lr+dist", "fitnet", "lr_ds", "tame+kd", "kd+dkd", "weigh+dist"])

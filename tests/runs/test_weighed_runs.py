@@ -105,8 +105,8 @@ def test_by_row_every_sample_has_a_weight_that_a_resumed_run_keeps(tiny, tmp_pat
     assert plain.summary["weigh.weight"] != whole.summary["weigh.weight"]
 
 
-def test_cached_runs_are_the_live_run(precise, tmp_path):
-    recipe = weighed(precise, "tame+weigh+kd", max_confidence=0.105)
+def test_cached_runs_are_the_live_run(precise_if_slow, tmp_path):
+    recipe = weighed(precise_if_slow, "tame+weigh+kd", max_confidence=0.105)
     live = limbeck.run(recipe, out=tmp_path / "live")
     cached = {**recipe, "teacher": {**recipe["teacher"], "cache": "views", "cache_dtype": "float32"}}
     for name in ("cold", "warm"):

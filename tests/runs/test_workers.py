@@ -92,6 +92,10 @@ def started(recipe, out, *words, runs=("none", "label_smoothing")):
     return process
 
 
+def unfinished(folder):
+    return [run.name for run in folder.iterdir() if run.is_dir() and not [*run.glob("*/summary.json")]]
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="lists processes by /proc")
 def test_no_worker_outlives_a_comparison_and_resuming_finishes_it(minutes, tmp_path, limbeck):
     process = started(minutes, tmp_path / "c")
@@ -100,17 +104,24 @@ def test_no_worker_outlives_a_comparison_and_resuming_finishes_it(minutes, tmp_p
     _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130, "limbeck: stopped; the same command with --resume continues\n")
     assert wait_until(lambda: not members(process.pid), 10)
-    unfinished = [run.name for run in (tmp_path / "c").iterdir() if run.is_dir() and not [*run.glob("*/summary.json")]]
-    for name in unfinished:
+    for name in unfinished(tmp_path / "c"):
         assert "stopped" in (tmp_path / "c" / name / "seed-0" / "log.txt").read_text()
-    process = started(minutes, tmp_path / "c", "--resume", runs=unfinished)
-    process.kill()
-    process.communicate(timeout=30)
-    assert wait_until(lambda: not members(process.pid), 10)
     words = ["--out", tmp_path / "c", "--jobs", 1, "--resume", "--methods", "lskd,label_smoothing,none"]
     code, out, err = limbeck("compare", minutes, *words)
     assert (code, err) == (0, "")
     assert "epoch 20/20" in out
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="lists processes by /proc")
+def test_nor_does_one_a_comparison_that_is_killed(minutes, tmp_path, limbeck):
+    process = started(minutes, tmp_path / "c")
+    process.kill()
+    process.communicate(timeout=30)
+    assert wait_until(lambda: not members(process.pid), 10)
+    code, _, err = limbeck("compare", minutes, "--out", tmp_path / "c", "--jobs", 1, "--resume")
+    assert (code, err) == (0, "")
+    assert unfinished(tmp_path / "c") == []
 
 
 SCRIPT = """

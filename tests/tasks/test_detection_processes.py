@@ -2,14 +2,11 @@
 
 import pytest
 import torch
-from torch import distributed as dist
-from torch import multiprocessing
 from torch.nn.parallel import DistributedDataParallel
 
 from limbeck import Distiller, models
 from limbeck.tasks import Detection
 
-WORLD = 2
 KINDS = {"regions": (2, "dist+mimic"), "anchors": (1, "kd")}
 
 
@@ -31,18 +28,13 @@ def stepped(rank, stages, method):
     return {name: part.detach().clone() for name, part in distiller.named_parameters()}, float(out.loss.detach())
 
 
-def work(rank, folder):
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=WORLD)
-    torch.save({name: stepped(rank, *kind) for name, kind in KINDS.items()}, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+def of_both_kinds(rank, world):
+    return {name: stepped(rank, *kind) for name, kind in KINDS.items()}
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("processes")
-    multiprocessing.spawn(work, (folder,), nprocs=WORLD)
-    return [torch.load(folder / f"{rank}.pt") for rank in range(WORLD)]
+def results(pair):
+    return pair.run(of_both_kinds)
 
 
 @pytest.mark.parametrize("name", KINDS)
