@@ -60,22 +60,22 @@ def test_cold_and_warm_runs_are_the_live_run_bit_for_bit(precise, tmp_path, cach
     assert same(tmp_path / "live", tmp_path / "warm")
 
 
-def test_an_odd_last_batch(precise, tmp_path):
-    training = {**precise["training"], "batch_size": 19}
-    limbeck.run({**precise, "method": "dist", "training": training}, out=tmp_path / "live")
+def test_an_odd_last_batch(precise_if_slow, tmp_path):
+    training = {**precise_if_slow["training"], "batch_size": 19}
+    limbeck.run({**precise_if_slow, "method": "dist", "training": training}, out=tmp_path / "live")
     for name in ("cold", "warm"):
-        limbeck.run(cached(precise, method="dist", training=training), out=tmp_path / name)
+        limbeck.run(cached(precise_if_slow, method="dist", training=training), out=tmp_path / name)
         assert same(tmp_path / "live", tmp_path / name)
 
 
 @pytest.fixture
-def foreign(precise, tmp_path):
+def foreign(precise_if_slow, tmp_path):
     """A recipe whose teacher was trained with images of another normalization and size."""
-    limbeck.run({**precise, "method": "kd"}, out=tmp_path / "first")
+    limbeck.run({**precise_if_slow, "method": "kd"}, out=tmp_path / "first")
     weights = next((tmp_path / "cache" / "teachers").glob("*/teacher.safetensors"))
     teacher = {"name": "resnet8", "options": {"width": 0.5}, "weights": str(weights)}
     teacher |= {"normalize": {"mean": [0.5], "std": [0.5]}, "size": 36}
-    return {**precise, "method": "kd", "teacher": teacher}
+    return {**precise_if_slow, "method": "kd", "teacher": teacher}
 
 
 def test_a_teacher_of_other_inputs_is_the_same_live_cold_and_built(foreign, tmp_path):
@@ -89,18 +89,18 @@ def test_a_teacher_of_other_inputs_is_the_same_live_cold_and_built(foreign, tmp_
     assert same(tmp_path / "live", tmp_path / "built")
 
 
-def test_rotated_images_are_cached_by_epochs(precise, tmp_path):
-    data = {**precise["data"], "augment": {"crop": 1, "rotation": 10}}
-    limbeck.run({**precise, "method": "kd", "data": data}, out=tmp_path / "live")
+def test_rotated_images_are_cached_by_epochs(precise_if_slow, tmp_path):
+    data = {**precise_if_slow["data"], "augment": {"crop": 1, "rotation": 10}}
+    limbeck.run({**precise_if_slow, "method": "kd", "data": data}, out=tmp_path / "live")
     for name in ("cold", "warm"):
-        limbeck.run(cached(precise, "epochs", data=data), out=tmp_path / name)
+        limbeck.run(cached(precise_if_slow, "epochs", data=data), out=tmp_path / name)
         assert same(tmp_path / "live", tmp_path / name)
 
 
-def test_float16_cold_and_warm_are_the_same_and_near_the_live_run(precise, tmp_path):
-    limbeck.run({**precise, "method": "kd"}, out=tmp_path / "live")
+def test_float16_cold_and_warm_are_the_same_and_near_the_live_run(precise_if_slow, tmp_path):
+    limbeck.run({**precise_if_slow, "method": "kd"}, out=tmp_path / "live")
     for name in ("cold", "warm"):
-        limbeck.run(cached(precise, dtype="float16"), out=tmp_path / name)
+        limbeck.run(cached(precise_if_slow, dtype="float16"), out=tmp_path / name)
     assert same(tmp_path / "cold", tmp_path / "warm")
     (live, _), (near, _) = result(tmp_path / "live"), result(tmp_path / "cold")
     for row, other in zip(live, near, strict=True):
@@ -184,7 +184,7 @@ def test_a_comparison_stores_ahead_what_its_runs_read(tiny, tmp_path, cache, job
     assert stored == {path: path.read_bytes() for path in stored}
 
 
-def test_a_teacher_made_again_disturbs_no_draws(precise, tmp_path):
+def test_a_teacher_made_again_disturbs_no_draws(precise_if_slow, tmp_path):
     """Damage in the second epoch brings the live teacher back in the middle of a run that had let go of it."""
 
     class Damage:
@@ -197,8 +197,8 @@ def test_a_teacher_made_again_disturbs_no_draws(precise, tmp_path):
 
     logged = []
     for method in ("kd", "ctkd"):
-        limbeck.run({**precise, "method": method}, out=tmp_path / method)
-        recipe = cached(precise, "epochs", method=method)
+        limbeck.run({**precise_if_slow, "method": method}, out=tmp_path / method)
+        recipe = cached(precise_if_slow, "epochs", method=method)
         limbeck.run(recipe, out=tmp_path / f"{method}-before")
         limbeck.run(recipe, out=tmp_path / f"{method}-hurt", reporting=Reporting(logged.append, Damage()))
         assert same(tmp_path / method, tmp_path / f"{method}-hurt")
@@ -242,14 +242,14 @@ def test_methods_without_a_network_as_teacher_log_why(tiny, tmp_path):
     assert not (tmp_path / "cache" / "logits").exists()
 
 
-def test_several_teachers_share_one_cache(precise, tmp_path, counted_rows):
-    member = precise["teacher"]
+def test_several_teachers_share_one_cache(precise_if_slow, tmp_path, counted_rows):
+    member = precise_if_slow["teacher"]
     teacher = {"members": [{**member, "seed": 1}, {**member, "seed": 2}], "average": "confidence"}
-    limbeck.run({**precise, "method": "kd", "teacher": teacher}, out=tmp_path / "live")
+    limbeck.run({**precise_if_slow, "method": "kd", "teacher": teacher}, out=tmp_path / "live")
     teacher |= {"cache": "views", "cache_dtype": "float32"}
     for name in ("cold", "warm"):
         counted_rows.clear()
-        limbeck.run({**precise, "method": "kd", "teacher": teacher}, out=tmp_path / name)
+        limbeck.run({**precise_if_slow, "method": "kd", "teacher": teacher}, out=tmp_path / name)
         assert same(tmp_path / "live", tmp_path / name)
     assert sum(counted_rows) == 2 * 8
 

@@ -35,7 +35,14 @@ def steps_apart(distiller, backend):
     torch.testing.assert_close(dict(twin.state_dict()), dict(distiller.state_dict()), rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", [*methods.names(), "select+kd", "kd+adversarial", "rectify+top_k+dist", "tame+lr"])
+NAMES = [*methods.names(), "select+kd", "kd+adversarial", "rectify+top_k+dist", "tame+lr"]
+# One of each kind in make test; make test-slow has all.
+KINDS = ("kd", "dist", "dr_kd", "lr_ds", "lw_kd", "crd", "ctkd", "fitnet", "select+kd", "kd+adversarial")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in KINDS else pytest.mark.slow) for name in NAMES]
+)
 def test_a_compiled_distiller_has_the_eager_ones_gradients(name):
     settings = {"scorer": "confidence"} if name == "select+kd" else {}
     steps_apart(distiller_for(name, **settings), "aot_eager")

@@ -55,6 +55,7 @@ def test_a_run_builds_each_thing_once(tiny, tmp_path, built):
     assert built == {"methods.create": 2, "models.create": 2, "models.load_weights": 1, "data.load": 1}
 
 
+@pytest.mark.slow
 def test_workers_load_the_data_and_the_teacher_once_a_process(tiny, tmp_path, monkeypatch):
     code = tmp_path / "counted_teacher.py"
     code.write_text(

@@ -97,6 +97,7 @@ CASES = {
     "lw_kd": ("run", {"method": "lw_kd"}),
     "influence": ("run", {"method": {"name": "lr_ds", "scorer": "influence", "proxy_epochs": 3}}),
     "self": ("run", {"method": "dr_kd", "teacher": {**RECIPE["teacher"], "source": "self", "cache": "off"}}),
+    "two processes": ("run", {"method": "dist", "training": {**TRAINING, "devices": 2, "batch_size": 15}}),
     "compare": ("compare", {}),
     "cache": ("cache build", {}),
 }
@@ -105,6 +106,7 @@ PARTIAL = {
     "lw_kd": ["lightweight/*.partial", "lightweight/*/.*.partial", ".student.safetensors*.partial"],
     "influence": ["checkpoints/proxy/.*.partial", ".metrics.csv*.partial"],
     "self": ["teachers/*/.*.partial"],
+    "two processes": ["checkpoints/last/.*.partial"],
     "compare": [".table.md*.partial", "kd/seed-0/checkpoints/last/.*.partial"],
     "cache": ["teachers/*.partial/checkpoints/.*.partial", "logits/*/*"],
 }
@@ -131,7 +133,7 @@ def test_random_moments(case, tmp_path, slow_counts):
     whole = undisturbed(name, changes, tmp_path / "whole")
     at_files = [Kill(signal.SIGKILL, 60, pattern) for pattern in PARTIAL[case]]
     assert check(name, changes, at_files, tmp_path, slow_counts, whole)[1] >= 1
-    seconds = {"compare": 12.0}.get(case, 4.0)
+    seconds = {"compare": 12.0, "two processes": 8.0}.get(case, 4.0)
     done = number = 0
     while done < 7:
         number += 1

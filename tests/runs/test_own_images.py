@@ -47,12 +47,19 @@ def test_gray_images_to_a_color_network(recipe, tmp_path):
     assert done.summary["epoch"] == 1
 
 
-def test_workers_change_nothing_and_end_with_the_run(recipe, tmp_path):
+@pytest.fixture
+def left_alive():
+    """Return the processes that were started within a test and have not ended."""
+    before = set(multiprocessing.active_children())
+    return lambda: set(multiprocessing.active_children()) - before
+
+
+def test_workers_change_nothing_and_end_with_the_run(left_alive, recipe, tmp_path):
     alone = {**recipe, "method": "none"}
     one = limbeck.run(alone, overrides={"training.epochs": 2}, out=tmp_path / "one")
     two = limbeck.run(alone, overrides={"training.epochs": 2, "data.workers": 2}, out=tmp_path / "two")
     assert one.summary["test.loss"] == two.summary["test.loss"]
-    assert not multiprocessing.active_children()
+    assert not left_alive()
 
 
 class StopAfterFirstEpoch:
@@ -63,17 +70,17 @@ class StopAfterFirstEpoch:
         raise KeyboardInterrupt
 
 
-def test_a_run_with_kept_workers_resumes_bit_for_bit(recipe, tmp_path):
+def test_a_run_with_kept_workers_resumes_bit_for_bit(left_alive, recipe, tmp_path):
     alone = {**recipe, "method": "none", "data": {**recipe["data"], "workers": 1, "augment": {"scale": [0.3, 1]}}}
     alone["training"] = {**recipe["training"], "epochs": 2}
     whole = limbeck.run(alone, out=tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         limbeck.run(alone, out=tmp_path / "stopped", reporting=Reporting(progress=StopAfterFirstEpoch()))
-    assert not multiprocessing.active_children()
+    assert not left_alive()
     resumed = limbeck.run(alone, out=tmp_path / "stopped", resume=True)
     states = [load_file(run.folder / "student.safetensors") for run in (whole, resumed)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
-    assert not multiprocessing.active_children()
+    assert not left_alive()
 
 
 def test_too_many_workers_are_refused_before_anything_is_written(recipe, tmp_path):
@@ -109,7 +116,7 @@ def test_damaged_images_are_refused_or_left_out_and_named(recipe, photos, tmp_pa
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_image_that_breaks_in_the_training_is_one_line(recipe, photos, tmp_path, workers):
+def test_an_image_that_breaks_in_the_training_is_one_line(left_alive, recipe, photos, tmp_path, workers):
     (photos / "cat" / "cut.jpg").write_bytes(cut_jpeg())
     overrides = {"data.workers": workers, "method": "none"}
     with pytest.raises(
@@ -117,7 +124,7 @@ def test_an_image_that_breaks_in_the_training_is_one_line(recipe, photos, tmp_pa
     ):
         limbeck.run(recipe, overrides=overrides, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    assert not multiprocessing.active_children()
+    assert not left_alive()
     done = limbeck.run(recipe, overrides={**overrides, "data.skip_bad": True}, out=tmp_path / "run")
     assert (done.folder / "skipped.txt").read_text().startswith("cat/cut.jpg: image file is truncated")
     with pytest.raises(UserError, match="already holds a run"):

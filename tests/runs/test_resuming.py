@@ -323,7 +323,7 @@ def test_a_proxy_of_another_recipe_or_data_is_not_resumed(tiny, tmp_path, proxy_
     ],
     ids=str,
 )
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=pytest.mark.slow)])
 def test_resumed_equals_never_stopped(tiny, tmp_path, method, more, precision):
     training = {**tiny["training"], **more, "epochs": 4, "precision": precision}
     recipe = {**tiny, "method": method, "training": training}
