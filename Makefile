@@ -19,9 +19,9 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-# The tests that make test leaves out.
+# The tests that make test leaves out; some take minutes each, so that a process without work takes over another's.
 test-slow: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --slow -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --slow -m slow
 
 # TESTS="tests/losses tests/targets" runs a part.
 test-oldest: $(OLDEST)/.installed

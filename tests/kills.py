@@ -130,11 +130,11 @@ def killed_and_resumed(words, folder, kills, *, resume=("--resume",)):
         if code == 0:
             return number, lines
         assert kill is not None, (code, command.written)
-        # After its last line Python itself is ending, and dies of any signal; all is done then.
+        # After its last line Python itself is ending, and dies of any signal, or only its launcher; all is done then.
         ended = any(
             line.startswith(LAST_LINES) or line.endswith("is complete already") for line in command.written[-3:]
         )
-        late = code == -kill.number and ended
+        late = ended and (code == -kill.number or "stopped" not in command.written[-1])
         assert late or code == (-kill.number if kill.number == signal.SIGKILL else 130), (code, kill, command.written)
         assert not any("Traceback" in line for line in command.written), command.written
         if kill.number != signal.SIGKILL and not late:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TypeVar, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch import distributed as dist
 
 Value = TypeVar("Value")
@@ -142,6 +142,18 @@ def shared_tensor(values: Tensor) -> Tensor:
     values = values.contiguous()
     dist.broadcast(values, src=0)
     return values
+
+
+@torch.no_grad()
+def share_buffers(network: nn.Module) -> None:
+    """Give a network's buffers, such as the statistics of batch norms, the values of the first process.
+
+    Example:
+        >>> share_buffers(nn.BatchNorm2d(3))
+    """
+    if are_several():
+        for buffer in network.buffers():
+            buffer.copy_(shared_tensor(buffer))
 
 
 @contextmanager

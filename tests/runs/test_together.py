@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+import limbeck
 from data_layouts import write_mnist
 from runs_together import main
 from text_files import write_folder
@@ -18,7 +19,7 @@ TESTS = Path(__file__).parents[1]
 METHODS = ("kd", "dist", "dr_kd", "lr_ds", "lw_kd", "crd", "ctkd")
 OTHERS = ("select+dist", "cached", "accumulated", "clipped", "resumed", "divided", "text", "segmentation")
 # Those of make test; make test-slow has all.
-FEW = ("kd", "dist", "lw_kd", "divided", "text", "segmentation")
+FEW = ("kd", "dist", "lw_kd", "divided", "text", "segmentation", "normed")
 # What differs between runs of the same numbers.
 TIMES = {"seconds", "samples_per_second"}
 
@@ -49,6 +50,7 @@ def images(root, method, **more):
 
 def recipes(root):
     made = {method: images(root, method) for method in (*METHODS, "select+dist")}
+    made["normed"] = images(root, "kd", student={"name": "resnet8", "options": {"width": 0.25}})
     made["cached"] = images(root, "kd")
     made["cached"]["teacher"]["cache"] = "epochs"
     made["accumulated"] = images(root, "dist", training=training(batch_size=12, accumulate=2))
@@ -135,6 +137,12 @@ def test_every_test_sample_is_predicted_once_and_in_its_place(alone, together):
     assert of_one.keys() == of_several.keys()
     assert all(of_one[name].shape == of_several[name].shape for name in of_one)
     assert (of_one["test"] == of_several["test"]).float().mean() > 0.9
+
+
+def test_what_is_measured_is_what_is_kept(together):
+    """Found by killing two processes: each measured its samples with batch norm statistics of its own."""
+    kept = limbeck.evaluate(together / "normed", trust=True)
+    assert kept.figures["loss"] == pytest.approx(figures(together / "normed")["test.loss"], rel=1e-5)
 
 
 def test_the_first_process_writes_one_log(together):

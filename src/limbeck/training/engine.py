@@ -17,7 +17,7 @@ from limbeck.data.batch import Batch, Epochs, batches_from, kept_workers
 from limbeck.distiller import Distiller
 from limbeck.errors import RunError, UserError
 from limbeck.randomness.seeding import generator_states, set_generator_states
-from limbeck.ranks import barrier, gathered, is_first, rank, shared
+from limbeck.ranks import barrier, gathered, is_first, rank, share_buffers, shared
 from limbeck.reporting import Log, no_log
 from limbeck.tasks import Measured, Task
 from limbeck.teachers import LabelTeacher
@@ -247,6 +247,8 @@ class Engine:
         meter, steps, done = under_way.meter, under_way.steps, under_way.step
         batches = self._batches(self.views, epoch, done * self.settings.accumulate)
         with self.updates.epoch(epoch, meter) as update, self._stop_requests() as request:
+            if done == steps:
+                self.progress.step(Position(epoch, self.settings.epochs, done, steps), meter)
             for step, group in enumerate(groups(batches, self.settings.accumulate), start=done + 1):
                 update(group, step)
                 under_way.step = step
@@ -288,6 +290,8 @@ class Engine:
             raise self._interrupted(under_way.text if under_way else f"epoch {len(self.record)}")
 
     def _measure(self) -> EpochRecord:
+        # Each process has seen batches of its own; one network is measured, the one that is kept.
+        share_buffers(self.network)
         for name, split in self.splits.items():
             # A measurement is no reason to compile again, for its mode and its batches.
             with torch.compiler.set_stance("force_eager") if self.settings.compile else nullcontext():
