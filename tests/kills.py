@@ -31,7 +31,7 @@ class Kill(NamedTuple):
     Attributes:
         number: The signal.
         seconds: How long after its first line at the latest.
-        files: The moment a file of this pattern is below the folder, if that comes first; "" for none.
+        files: The moment a file of this pattern is in the folder, if that comes first; "" for none.
         text: The moment its output has this text, likewise.
         group: Whether every process of the command gets it, as from a scheduler.
     """
@@ -102,7 +102,7 @@ class Command:
     def _has(self, files):
         # Before Python 3.13 a folder that is renamed while it is searched is an error.
         with suppress(FileNotFoundError):
-            return any(self.folder.rglob(files))
+            return any(self.folder.glob(files))
         return False
 
     def _is_moment(self, kill, seconds):

@@ -102,13 +102,17 @@ CASES = {
     "cache": ("cache build", {}),
 }
 PARTIAL = {
-    "kd": ["teachers/*.partial/checkpoints/.*.partial", "teachers/*/.*.partial", ".summary.json*.partial"],
-    "lw_kd": ["lightweight/*.partial", "lightweight/*/.*.partial", ".student.safetensors*.partial"],
-    "influence": ["checkpoints/proxy/.*.partial", ".metrics.csv*.partial"],
-    "self": ["teachers/*/.*.partial"],
-    "two processes": ["checkpoints/last/.*.partial"],
-    "compare": [".table.md*.partial", "kd/seed-0/checkpoints/last/.*.partial"],
-    "cache": ["teachers/*.partial/checkpoints/.*.partial", "logits/*/*"],
+    "kd": [
+        "cache/teachers/*.partial/checkpoints/.*.partial",
+        "cache/teachers/*/.*.partial",
+        "out/.summary.json*.partial",
+    ],
+    "lw_kd": ["cache/lightweight/*.partial", "cache/lightweight/*/.*.partial", "out/.student.safetensors*.partial"],
+    "influence": ["out/checkpoints/proxy/.*.partial", "out/.metrics.csv*.partial"],
+    "self": ["cache/teachers/*/.*.partial"],
+    "two processes": ["out/checkpoints/last/.*.partial"],
+    "compare": ["out/.table.md*.partial", "out/kd/seed-0/checkpoints/last/.*.partial"],
+    "cache": ["cache/teachers/*.partial/checkpoints/.*.partial", "cache/logits/*/*"],
 }
 
 

@@ -115,6 +115,24 @@ def test_a_killed_process_ends_all_with_one_line(tiny, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_no_process_outlives_its_launcher(tiny, tmp_path):
+    """Found by killing: the processes went on alone, for up to a week where one waited for another."""
+    process = started(tiny, tmp_path)
+    try:
+        wait_until(tmp_path, "epoch 2/500")
+        workers = [pid for pid in children(process.pid) if trains(pid)]
+        assert len(workers) == 2
+    finally:
+        process.kill()
+    process.wait(SECONDS)
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_sigterm_saves_and_the_run_continues(tiny, tmp_path):
     process = started(tiny, tmp_path)
     try:

@@ -50,7 +50,8 @@ def images(root, method, **more):
 
 def recipes(root):
     made = {method: images(root, method) for method in (*METHODS, "select+dist")}
-    made["normed"] = images(root, "kd", student={"name": "resnet8", "options": {"width": 0.25}})
+    normed = {"name": "resnet8", "options": {"width": 0.25}}
+    made["normed"] = images(root, "kd", student=normed, teacher={**normed, "training": training(epochs=1)})
     made["cached"] = images(root, "kd")
     made["cached"]["teacher"]["cache"] = "epochs"
     made["accumulated"] = images(root, "dist", training=training(batch_size=12, accumulate=2))

@@ -15,7 +15,7 @@ from limbeck.cli.students import evaluate, predict
 from limbeck.cli.training import compare, run, search
 from limbeck.errors import RunError, UserError, first_line, shortened
 
-_LINE_LENGTH = 2000
+_LINE_LENGTH = 1900
 app = typer.Typer(
     name="limbeck",
     help="Knowledge distillation: train a small network from a strong, an unreliable, a tiny or no teacher.",
@@ -194,7 +194,8 @@ def _other_error(error: Exception) -> int:
     if "DefaultCPUAllocator" in str(error):
         return _failed(f"the memory is full ({first_line(error)}), try smaller batches", 1)
     if isinstance(error, OSError) and error.strerror:
-        return _failed(f"{error.filename}: {error.strerror}" if error.filename else error.strerror, 1)
+        name = f"{shortened(str(error.filename), 500, quoted=False)}: " if error.filename else ""
+        return _failed(f"{name}{error.strerror}", 1)
     return _usage_error(error)
 
 

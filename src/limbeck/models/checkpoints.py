@@ -172,8 +172,9 @@ def _unpickle(path: Path) -> object:
 
 def _loaded(path: Path) -> object:
     with warnings.catch_warnings():
-        # Of a damaged file this is one more line, beside the error.
-        warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+        # Of a damaged file these are one more line, beside the error.
+        for text in ("Detected pickle protocol", "TypedStorage is deprecated"):
+            warnings.filterwarnings("ignore", text, UserWarning)
         return torch.load(path, map_location="cpu", weights_only=True)
 
 

@@ -90,6 +90,9 @@ def load_checkpoint(folder: Path, *, log: Log = no_log) -> dict[str, Any]:
     newest, previous = folder / _NEWEST, folder / _PREVIOUS
     if not has_checkpoint(folder):
         raise UserError(f"{newest}: no checkpoint there to resume from")
+    if not newest.exists():
+        # A writing ended between its two renamings.
+        previous.replace(newest)
     try:
         return _read(newest)
     except UserError as error:
@@ -190,7 +193,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _check(path: Path) -> None:
     if not path.is_file():
-        raise UserError(f"{path}: cannot be read as a checkpoint (it is missing)")
+        raise UserError(f"{path}: cannot be read as a checkpoint (it is no file)")
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _DIGITS - len(_MARK)))
         ending = file.read()

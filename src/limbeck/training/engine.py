@@ -290,8 +290,9 @@ class Engine:
             raise self._interrupted(under_way.text if under_way else f"epoch {len(self.record)}")
 
     def _measure(self) -> EpochRecord:
-        # Each process has seen batches of its own; one network is measured, the one that is kept.
-        share_buffers(self.network)
+        if self._several:
+            # Each process has seen batches of its own; one network is measured, the one that is kept.
+            share_buffers(self.network)
         for name, split in self.splits.items():
             # A measurement is no reason to compile again, for its mode and its batches.
             with torch.compiler.set_stance("force_eager") if self.settings.compile else nullcontext():

@@ -1,6 +1,5 @@
 """Sums over the batches of an epoch, kept on the device."""
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +8,7 @@ from torch import Tensor
 
 from limbeck.distiller import Output
 from limbeck.errors import UserError
-from limbeck.ranks import is_first, summed
+from limbeck.ranks import gathered, is_first, rank, summed, world_size
 from limbeck.training.wording import Wording
 
 
@@ -71,16 +70,21 @@ class EpochMeter:
         return dict(zip(self._names, (self._sums / self.samples).tolist(), strict=True))
 
     def state(self, *, several: bool = False) -> dict[str, Any]:
-        """Return what :meth:`load` goes on from: the sums of all processes, which then call this together."""
-        whole = copy.copy(self)
-        if several:
-            whole.gather()
-        samples = float(whole.samples) if isinstance(whole.samples, Tensor) else whole.samples
-        return {"samples": samples, "names": list(self._names), "sums": whole._sums}
+        """Return what :meth:`load` goes on from: the sums of each process; several processes call this together."""
+        samples = float(self.samples) if isinstance(self.samples, Tensor) else self.samples
+        own = (samples, None if self._sums is None else self._sums.cpu())
+        every = gathered(own) if several else [own]
+        return {"names": list(self._names), "samples": [n for n, _ in every], "sums": [sums for _, sums in every]}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state of :meth:`state`, on the device of the next batch; the first process has all sums."""
-        self._names, sums = list(state["names"]), state["sums"]
-        self.samples = state["samples"] if is_first() else 0
-        if sums is not None:
-            self._sums = sums.clone() if is_first() else torch.zeros_like(sums)
+        """Go on from a state of :meth:`state`, on the device of the next batch.
+
+        With another number of processes than there were, the first one takes all sums.
+        """
+        self._names, samples, sums = list(state["names"]), state["samples"], [*filter(torch.is_tensor, state["sums"])]
+        if len(samples) == world_size():
+            samples, sums = samples[rank() : rank() + 1], sums[rank() : rank() + 1]
+        elif not is_first():
+            samples, sums = [], [torch.zeros_like(each) for each in sums]
+        self.samples = sum(samples)
+        self._sums = torch.stack(sums).sum(0) if sums else None

@@ -15,6 +15,7 @@ from lightning_fabric.strategies.strategy import Strategy
 from torch import distributed as dist
 
 from limbeck.errors import RunError, UserError
+from limbeck.processes import end_with_parent
 from limbeck.ranks import under_torchrun
 from limbeck.reporting import quiet_loggers
 from limbeck.training.device import fabric_plugins, make_fabric, resolve_device
@@ -111,6 +112,8 @@ def joined_fabric(settings: TrainingSettings) -> Fabric:
     check_processes(settings)
     if not under_torchrun():
         return make_fabric(settings)
+    # One that waits for the others would wait for them when the launcher was killed, too.
+    end_with_parent(os.getppid())
     device = resolve_device(settings.device)
     options: dict[str, Any] = {"devices": int(os.environ["LOCAL_WORLD_SIZE"]), "accelerator": device}
     fabric = Fabric(
