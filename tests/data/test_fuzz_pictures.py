@@ -297,7 +297,7 @@ def plant(path, kind):
         path.write_bytes(contents[kind])
 
 
-@amounts(20, 500)
+@amounts(60, 500)
 def test_folders(tmp_path, examples, slow_counts):
     """Folders of any names and depth, with links and pipes: images are found, or one line has the reason."""
     root = tmp_path / "root"
