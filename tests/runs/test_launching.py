@@ -92,14 +92,20 @@ def trains(pid):
     return b"limbeck" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
+def training_processes(launcher, tmp_path):
+    """Wait for the second epoch, and return both processes."""
+    wait_until(tmp_path, "epoch 2/500")
+    found = [pid for pid in children(launcher.pid) if trains(pid)]
+    assert len(found) == 2
+    return found
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_killed_process_ends_all_with_one_line(tiny, tmp_path):
     process = started(tiny, tmp_path)
     try:
-        wait_until(tmp_path, "epoch 2/500")
-        workers = [pid for pid in children(process.pid) if trains(pid)]
-        assert len(workers) == 2
+        workers = training_processes(process, tmp_path)
         os.kill(workers[1], signal.SIGKILL)
         assert process.wait(SECONDS) == 1
     finally:
@@ -119,9 +125,7 @@ def test_no_process_outlives_its_launcher(tiny, tmp_path):
     """Found by killing: the processes went on alone, for up to a week where one waited for another."""
     process = started(tiny, tmp_path)
     try:
-        wait_until(tmp_path, "epoch 2/500")
-        workers = [pid for pid in children(process.pid) if trains(pid)]
-        assert len(workers) == 2
+        workers = training_processes(process, tmp_path)
     finally:
         process.kill()
     process.wait(SECONDS)
